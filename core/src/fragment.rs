@@ -1,0 +1,201 @@
+//! What a source submits, and the compact form in which it is kept.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{AttributeId, Digest128, NamespaceId, SourceId};
+
+/// One record as its source system knows it. The key can be personal data: `Debug` hides it.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct SourceRecord {
+    /// The system that sent it.
+    pub source: SourceId,
+    /// The record's key there.
+    pub key: String,
+}
+
+impl fmt::Debug for SourceRecord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SourceRecord({}, ..)", self.source.0)
+    }
+}
+
+/// What a fragment describes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum PartyKind {
+    /// A human being.
+    #[default]
+    Person,
+    /// A company, authority or other body.
+    Organisation,
+}
+
+/// When the source says that the record looked so: microseconds since 1970-01-01T00:00:00Z.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ObservedAt(pub i64);
+
+/// A claim that the party is known by this value; `raw` is kept as submitted and compared in canonical form.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Identifier {
+    /// The kind of identifier.
+    pub namespace: NamespaceId,
+    /// The value as submitted, trimmed.
+    pub raw: String,
+}
+
+impl fmt::Debug for Identifier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Identifier({}, ..)", self.namespace.0)
+    }
+}
+
+/// A typed value. Numbers compare by their bits so that a fragment has one digest; NaN is refused at the door.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+pub enum AttributeValue {
+    /// Any text.
+    Text(String),
+    /// A finite number.
+    Number(f64),
+    /// Yes or no.
+    Flag(bool),
+}
+
+impl fmt::Debug for AttributeValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Text(_) => "Text(..)",
+            Self::Number(_) => "Number(..)",
+            Self::Flag(_) => "Flag(..)",
+        })
+    }
+}
+
+impl AttributeValue {
+    /// The text, if it is one.
+    #[must_use]
+    pub fn as_text(&self) -> Option<&str> {
+        match self {
+            Self::Text(text) => Some(text),
+            Self::Number(_) | Self::Flag(_) => None,
+        }
+    }
+}
+
+/// A named value.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Attribute {
+    /// Which attribute; the name is in the tenant's table.
+    pub name: AttributeId,
+    /// Its value.
+    pub value: AttributeValue,
+}
+
+/// One immutable submission about one source record. A newer one supersedes it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Fragment {
+    /// Whose record.
+    pub record: SourceRecord,
+    /// When the source saw it so.
+    pub observed_at: ObservedAt,
+    /// Person or organisation.
+    pub party: PartyKind,
+    /// In canonical order: sorted, no pair twice.
+    pub identifiers: Vec<Identifier>,
+    /// In canonical order: by name; several values of one name keep the order in which they were sent.
+    pub attributes: Vec<Attribute>,
+    /// Free-form JSON object, kept as text and handed back as it came.
+    pub traits: Option<String>,
+}
+
+/// The first byte of a stored fragment.
+const CODEC_VERSION: u8 = 1;
+
+/// A stored fragment that cannot be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FragmentDecodeError {
+    /// Written by a newer release.
+    #[error("the fragment is of version {0}, this release reads up to {CODEC_VERSION}")]
+    Version(u8),
+    /// Not a fragment, or cut short.
+    #[error("the fragment's bytes are damaged")]
+    Damaged,
+}
+
+impl Fragment {
+    /// Brings identifiers and attributes into canonical order, so that equal facts have equal bytes.
+    pub fn canonicalise(&mut self) {
+        self.identifiers.sort();
+        self.identifiers.dedup();
+        self.attributes.sort_by_key(|attribute| attribute.name);
+    }
+
+    /// The compact stored form: a version byte and postcard. Equal fragments in canonical order have equal bytes.
+    ///
+    /// # Panics
+    /// Never: every field has an encoding and the sink is memory.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        postcard::to_extend(self, vec![CODEC_VERSION]).expect("a fragment in memory always encodes")
+    }
+
+    /// Reads what [`Fragment::encode`] wrote.
+    ///
+    /// # Errors
+    /// [`FragmentDecodeError`] for another version or damaged bytes.
+    pub fn decode(bytes: &[u8]) -> Result<Self, FragmentDecodeError> {
+        match bytes.split_first() {
+            Some((&CODEC_VERSION, body)) => postcard::from_bytes(body).map_err(|_| FragmentDecodeError::Damaged),
+            Some((&version, _)) => Err(FragmentDecodeError::Version(version)),
+            None => Err(FragmentDecodeError::Damaged),
+        }
+    }
+
+    /// Digest of the facts themselves, the same on every installation (unkeyed: it lives in memory and in encrypted
+    /// checkpoints only). `source` is named by its name, since ordinals depend on the order of creation; the caller
+    /// gives `names` to turn the other ordinals of the tenant's own vocabulary into text.
+    #[must_use]
+    pub fn fact_digest(&self, names: &dyn Vocabulary) -> Digest128 {
+        let mut hasher = blake3::Hasher::new();
+        let mut field = |bytes: &[u8]| {
+            hasher.update(&(bytes.len() as u64).to_le_bytes());
+            hasher.update(bytes);
+        };
+        field(names.source(self.record.source).as_bytes());
+        field(self.record.key.as_bytes());
+        field(&self.observed_at.0.to_le_bytes());
+        field(&[self.party as u8]);
+        // Ordinals of the tenant's own names depend on the order of creation, so neither may order the digest.
+        let mut identifiers: Vec<(&str, &str)> =
+            self.identifiers.iter().map(|i| (names.namespace(i.namespace), i.raw.as_str())).collect();
+        identifiers.sort_unstable();
+        field(&(identifiers.len() as u64).to_le_bytes());
+        for (namespace, raw) in identifiers {
+            field(namespace.as_bytes());
+            field(raw.as_bytes());
+        }
+        let mut attributes: Vec<(&str, &AttributeValue)> =
+            self.attributes.iter().map(|a| (names.attribute(a.name), &a.value)).collect();
+        attributes.sort_by_key(|(name, _)| *name);
+        for (name, value) in attributes {
+            field(name.as_bytes());
+            match value {
+                AttributeValue::Text(text) => field(text.as_bytes()),
+                AttributeValue::Number(number) => field(&number.to_bits().to_le_bytes()),
+                AttributeValue::Flag(flag) => field(&[u8::from(*flag)]),
+            }
+        }
+        field(self.traits.as_deref().unwrap_or_default().as_bytes());
+        Digest128::of(&hasher.finalize())
+    }
+}
+
+/// The tenant's names behind the ordinals.
+pub trait Vocabulary {
+    /// The source's name; empty when there is no such source.
+    fn source(&self, id: SourceId) -> &str;
+    /// The namespace's name; empty when there is no such namespace.
+    fn namespace(&self, id: NamespaceId) -> &str;
+    /// The attribute's name; empty when there is no such attribute.
+    fn attribute(&self, id: AttributeId) -> &str;
+}

@@ -1,0 +1,13 @@
+//! Onefold's nouns and the laws they keep.
+//!
+//! Values in, values out: no I/O, no async, no clock, no dice. Everything that another room passes around is named
+//! here; everything that must always hold is a function in [`laws`].
+
+pub mod change;
+pub mod config;
+pub mod fault;
+pub mod fragment;
+pub mod identifier;
+pub mod ids;
+pub mod limits;
+pub mod namespace;

@@ -1,0 +1,32 @@
+//! Every bound has a name (law 10). Over it is a clear error, never a crash or a silent drop.
+
+/// Identifiers in one fragment.
+pub const IDENTIFIERS_MAX: usize = 64;
+/// Attributes in one fragment.
+pub const ATTRIBUTES_MAX: usize = 256;
+/// Bytes in one source key.
+pub const SOURCE_KEY_BYTES_MAX: usize = 512;
+/// Bytes in one identifier's raw value.
+pub const IDENTIFIER_BYTES_MAX: usize = 512;
+/// Bytes in one text attribute.
+pub const ATTRIBUTE_BYTES_MAX: usize = 4 * 1024;
+/// Bytes of the free-form traits, as JSON text.
+pub const TRAITS_BYTES_MAX: usize = 16 * 1024;
+/// Bytes of one whole fragment, encoded.
+pub const FRAGMENT_BYTES_MAX: usize = 64 * 1024;
+/// Bytes in a name that users choose (tenant, source, namespace, attribute).
+pub const NAME_BYTES_MAX: usize = 64;
+/// Tenants in one installation.
+pub const TENANTS_MAX: usize = 1_000;
+/// Sources of one tenant.
+pub const SOURCES_MAX: usize = 1_000;
+/// Namespaces of one tenant, built-in ones included.
+pub const NAMESPACES_MAX: usize = 256;
+/// Distinct attribute names of one tenant, built-in ones included.
+pub const ATTRIBUTE_NAMES_MAX: usize = 4_096;
+/// Source records in one cluster; a union that would go over it is kept as a possible link.
+pub const CLUSTER_RECORDS_MAX: usize = 10_000;
+/// Fragments waiting in one tenant's quarantine.
+pub const QUARANTINE_MAX: usize = 1_000_000;
+/// How far ahead of the server's clock a fragment may have been observed, in seconds.
+pub const OBSERVED_AHEAD_SECONDS_MAX: i64 = 24 * 60 * 60;

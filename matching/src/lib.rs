@@ -1,0 +1,3 @@
+//! From a fragment and its neighbours to a decision.
+
+pub mod prepared;

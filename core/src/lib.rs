@@ -5,6 +5,7 @@
 
 pub mod change;
 pub mod config;
+pub mod decision;
 pub mod fault;
 pub mod fragment;
 pub mod identifier;

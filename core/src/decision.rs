@@ -1,0 +1,215 @@
+//! What one trip down the lane commits: the entries of the journal. Everything else can be rebuilt from these.
+//!
+//! An entry's kind and its payload's first byte (a version) are for ever; a new shape is a new version. Personal content
+//! is never in the clear: it comes sealed under its own key, behind the slot that names the key.
+
+use serde::{Deserialize, Serialize};
+
+use crate::change::ProfileChange;
+use crate::config::TenantConfig;
+use crate::fault::FieldFault;
+use crate::fragment::ObservedAt;
+use crate::ids::{Digest128, Sequence, SlotId};
+
+/// The kind of a journal entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum EntryKind {
+    /// [`TenantOpened`].
+    TenantOpened = 1,
+    /// [`ConfigChanged`].
+    ConfigChanged = 2,
+    /// [`NamesLearned`].
+    NamesLearned = 3,
+    /// A live fragment: [`Sealed`] around [`crate::fragment::Fragment::encode`].
+    FragmentPut = 4,
+    /// [`RecordRetracted`].
+    RecordRetracted = 5,
+    /// [`Settled`].
+    Settled = 6,
+    /// A quarantined fragment: [`Sealed`] around [`Quarantined`].
+    Quarantined = 7,
+    /// [`QuarantineCleared`].
+    QuarantineCleared = 8,
+}
+
+impl EntryKind {
+    /// The kind with this number.
+    #[must_use]
+    pub const fn from_u8(number: u8) -> Option<Self> {
+        Some(match number {
+            1 => Self::TenantOpened,
+            2 => Self::ConfigChanged,
+            3 => Self::NamesLearned,
+            4 => Self::FragmentPut,
+            5 => Self::RecordRetracted,
+            6 => Self::Settled,
+            7 => Self::Quarantined,
+            8 => Self::QuarantineCleared,
+            _ => return None,
+        })
+    }
+}
+
+/// A tenant was opened, with its secrets wrapped under the installation's root key.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TenantOpened {
+    /// Its first configuration.
+    pub config: TenantConfig,
+    /// Its secrets, wrapped.
+    pub wrapped_keys: Vec<u8>,
+}
+
+/// The tenant's configuration is now this one.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ConfigChanged {
+    /// The whole of it.
+    pub config: TenantConfig,
+    /// Whether linking may differ, so that everything was prepared and resolved again.
+    pub relinks: bool,
+}
+
+/// Attribute names were added to the tenant's table, in this order.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct NamesLearned {
+    /// The new names; their ordinals follow those known.
+    pub names: Vec<String>,
+}
+
+/// A source record was taken back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecordRetracted {
+    /// Keyed digest of the record.
+    pub record: Digest128,
+    /// When the source removed it.
+    pub observed_at: ObservedAt,
+}
+
+/// What the batch before did to profiles. Takes one sequence for each change, its own being the first.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Settled {
+    /// The sequence of the tenant's last change before these: the feed's chain.
+    pub previous: Sequence,
+    /// When it was committed, microseconds since 1970.
+    pub committed_at: ObservedAt,
+    /// In canonical order.
+    pub changes: Vec<ProfileChange>,
+}
+
+/// A fragment that breaks its contract, with every fault.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Quarantined {
+    /// The fragment, encoded.
+    pub fragment: Vec<u8>,
+    /// Whether the caller left the time of observation to us.
+    pub undated: bool,
+    /// What is wrong.
+    pub faults: Vec<FieldFault>,
+    /// When it came in, microseconds since 1970.
+    pub received_at: ObservedAt,
+}
+
+/// Quarantined fragments left: replayed with success, or discarded.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QuarantineCleared {
+    /// The sequences of their entries.
+    pub entries: Vec<Sequence>,
+}
+
+/// A payload this release cannot read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DecisionError {
+    /// Written by a newer release.
+    #[error("a journal entry is of version {0}, which this release does not know")]
+    Version(u8),
+    /// Not such a payload.
+    #[error("a journal entry's payload is damaged")]
+    Damaged,
+}
+
+const VERSION: u8 = 1;
+
+/// Writes a clear payload.
+///
+/// # Panics
+/// Never: every payload here has an encoding and the sink is memory.
+#[must_use]
+pub fn encode<T: Serialize>(payload: &T) -> Vec<u8> {
+    postcard::to_extend(payload, vec![VERSION]).expect("a payload in memory always encodes")
+}
+
+/// Reads what [`encode`] wrote.
+///
+/// # Errors
+/// [`DecisionError`] for another version or damaged bytes.
+pub fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, DecisionError> {
+    match bytes.split_first() {
+        Some((&VERSION, body)) => postcard::from_bytes(body).map_err(|_| DecisionError::Damaged),
+        Some((&version, _)) => Err(DecisionError::Version(version)),
+        None => Err(DecisionError::Damaged),
+    }
+}
+
+/// A sealed payload's envelope: version, slot of the key, ciphertext.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sealed<'a> {
+    /// Which key opens it.
+    pub slot: SlotId,
+    /// Ciphertext and tag.
+    pub ciphertext: &'a [u8],
+}
+
+impl<'a> Sealed<'a> {
+    /// Bytes in front of the ciphertext.
+    pub const HEADER_BYTES: usize = 5;
+
+    /// What goes in front of the ciphertext.
+    #[must_use]
+    pub fn header(slot: SlotId) -> [u8; Self::HEADER_BYTES] {
+        let [a, b, c, d] = slot.0.to_le_bytes();
+        [VERSION, a, b, c, d]
+    }
+
+    /// Reads the envelope.
+    ///
+    /// # Errors
+    /// [`DecisionError`] for another version or damaged bytes.
+    pub fn parse(bytes: &'a [u8]) -> Result<Self, DecisionError> {
+        match bytes {
+            [VERSION, a, b, c, d, ciphertext @ ..] => {
+                Ok(Self { slot: SlotId(u32::from_le_bytes([*a, *b, *c, *d])), ciphertext })
+            }
+            [VERSION, ..] | [] => Err(DecisionError::Damaged),
+            [version, ..] => Err(DecisionError::Version(*version)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn payloads_name_the_version_they_cannot_read() {
+        let payload = NamesLearned { names: vec!["shoe_size".to_owned()] };
+        let mut bytes = encode(&payload);
+        assert_eq!(decode::<NamesLearned>(&bytes), Ok(payload));
+        assert_eq!(decode::<NamesLearned>(&bytes[..3]), Err(DecisionError::Damaged));
+        bytes[0] = 9;
+        assert_eq!(decode::<NamesLearned>(&bytes), Err(DecisionError::Version(9)));
+        let mut sealed = Sealed::header(SlotId(70_000)).to_vec();
+        sealed.extend_from_slice(b"xyz");
+        assert_eq!(Sealed::parse(&sealed), Ok(Sealed { slot: SlotId(70_000), ciphertext: b"xyz" }));
+        assert_eq!(Sealed::parse(&sealed[..4]), Err(DecisionError::Damaged));
+    }
+
+    #[test]
+    fn kinds_keep_their_numbers() {
+        for number in 0..=u8::MAX {
+            if let Some(kind) = EntryKind::from_u8(number) {
+                assert_eq!(kind as u8, number);
+            }
+        }
+        assert_eq!(EntryKind::from_u8(4), Some(EntryKind::FragmentPut), "on disk for ever");
+    }
+}

@@ -165,7 +165,7 @@ impl<'a> Sealed<'a> {
 
     /// What goes in front of the ciphertext.
     #[must_use]
-    pub fn header(slot: SlotId) -> [u8; Self::HEADER_BYTES] {
+    pub fn header(slot: SlotId) -> [u8; Sealed::<'static>::HEADER_BYTES] {
         let [a, b, c, d] = slot.0.to_le_bytes();
         [VERSION, a, b, c, d]
     }

@@ -30,3 +30,11 @@ pub const CLUSTER_RECORDS_MAX: usize = 10_000;
 pub const QUARANTINE_MAX: usize = 1_000_000;
 /// How far ahead of the server's clock a fragment may have been observed, in seconds.
 pub const OBSERVED_AHEAD_SECONDS_MAX: i64 = 24 * 60 * 60;
+/// Values that one namespace may block.
+pub const BLOCKED_VALUES_MAX: usize = 10_000;
+/// Patterns that one namespace may block.
+pub const BLOCKED_PATTERNS_MAX: usize = 64;
+/// Bytes of one regular expression of the configuration.
+pub const PATTERN_BYTES_MAX: usize = 1_024;
+/// Bytes of one compiled regular expression, or of one namespace's set of them.
+pub const PATTERN_PROGRAM_BYTES_MAX: usize = 1 << 20;

@@ -1,0 +1,14 @@
+//! The compact memory of one tenant's resolution: who holds which value, and which profile holds whom.
+//!
+//! Everything is a dense 32-bit index into a column: records ([`records`]), values ([`values`]), profiles
+//! ([`profiles`]). Lists of indexes share one arena ([`lists`]), so that a list of one item costs nothing beyond its
+//! handle. There is no text, and no allocation of its own for any record.
+
+pub(crate) mod column;
+pub(crate) mod lists;
+pub(crate) mod profiles;
+pub(crate) mod records;
+pub(crate) mod values;
+
+/// "No such index".
+pub(crate) const NONE: u32 = u32::MAX;

@@ -1,0 +1,304 @@
+//! Questions about the settled state.
+
+use std::collections::BTreeSet;
+
+use onefold_core::fragment::{ObservedAt, PartyKind};
+use onefold_core::ids::{Digest128, NamespaceId, Place, ProfileOrdinal, SlotId, SourceId};
+use smallvec::SmallVec;
+
+use crate::index::NONE;
+use crate::index::profiles::Kind;
+use crate::index::records::flag;
+use crate::prepared::LinkValue;
+use crate::resolve::Engine;
+use crate::resolve::diversity::Behind;
+
+/// Profiles that one lookup by value names at most.
+pub const VALUE_PROFILES_MAX: usize = 16;
+
+/// A source record as the engine knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RecordView {
+    /// Keyed digest of (source, key).
+    pub digest: Digest128,
+    /// Unkeyed digest of the live facts; zero for a tombstone.
+    pub facts: Digest128,
+    /// Where the last word on it lies in the journal: a fragment, or for a tombstone the retraction.
+    pub place: Place,
+    /// The slot of its last fragment's key; `None` when only a retraction was ever seen.
+    pub slot: Option<SlotId>,
+    /// The sending system; of no meaning when only a retraction was ever seen.
+    pub source: SourceId,
+    /// Person or organisation; of no meaning for a tombstone.
+    pub party: PartyKind,
+    /// When it was observed, or retracted.
+    pub observed_at: ObservedAt,
+    /// The profile that holds it; `None` before it is settled and for a tombstone.
+    pub profile: Option<ProfileOrdinal>,
+    /// Whether a fragment is live; otherwise this is a tombstone.
+    pub live: bool,
+}
+
+/// Why a value links nobody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GenericReason {
+    /// More records hold it than the limit.
+    Crowded {
+        /// Live holders.
+        records: u32,
+        /// The limit.
+        limit: u32,
+    },
+    /// More distinct names stand behind it than the limit.
+    Names {
+        /// Distinct names.
+        names: u32,
+        /// The limit.
+        limit: u32,
+    },
+    /// More distinct values of a unique namespace stand behind it than the limit.
+    Uniques {
+        /// The unique namespace.
+        namespace: NamespaceId,
+        /// Distinct values of it.
+        values: u32,
+        /// The limit.
+        limit: u32,
+    },
+}
+
+/// What a value leads to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ValueStanding {
+    /// No live record holds it.
+    Unknown,
+    /// Too many parties stand behind it: it names nobody.
+    Generic(GenericReason),
+    /// The profiles whose records hold it, oldest first. More than one when it is contested or only supporting.
+    Profiles {
+        /// At most [`VALUE_PROFILES_MAX`] of them.
+        profiles: SmallVec<[ProfileOrdinal; 2]>,
+        /// There are more.
+        more: bool,
+    },
+}
+
+/// What became of a profile id.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It has members.
+    Live,
+    /// It redirects for ever.
+    MergedInto(ProfileOrdinal),
+    /// Its records went several ways.
+    SplitInto(Vec<ProfileOrdinal>),
+    /// All its records were retracted.
+    Emptied,
+    /// It was never opened.
+    Unknown,
+}
+
+/// Figures of the engine.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Source records ever seen, tombstones included.
+    pub records: u32,
+    /// Source records with a live fragment.
+    pub live_records: u32,
+    /// Live profiles.
+    pub profiles: u32,
+    /// Profiles ever opened.
+    pub profiles_opened: u32,
+    /// Values that a live record holds.
+    pub values: u32,
+    /// Those that link nobody because too many parties stand behind them.
+    pub generic_values: u32,
+    /// Values that would link, but whose holders are kept apart.
+    pub parked_links: u32,
+    /// Records in the largest cluster.
+    pub largest_cluster: u32,
+    /// Bytes of memory.
+    pub memory_bytes: u64,
+}
+
+impl Engine {
+    /// The source record with this digest.
+    #[must_use]
+    pub fn record(&self, digest: Digest128) -> Option<RecordView> {
+        self.records.find(digest).map(|record| self.view(record))
+    }
+
+    /// The profile that holds this record, as last settled.
+    #[must_use]
+    pub fn profile_of(&self, record: Digest128) -> Option<ProfileOrdinal> {
+        self.records.find(record).and_then(|record| self.profile_of_index(record))
+    }
+
+    pub(super) fn profile_of_index(&self, record: u32) -> Option<ProfileOrdinal> {
+        let warm = &self.records.warm[record];
+        (warm.placed() && warm.has(flag::LIVE)).then_some(ProfileOrdinal(warm.profile))
+    }
+
+    pub(super) fn view(&self, record: u32) -> RecordView {
+        let (warm, cold) = (&self.records.warm[record], &self.records.cold[record]);
+        let slot = self.records.slots[record];
+        RecordView {
+            digest: cold.digest,
+            facts: cold.facts,
+            place: cold.place,
+            slot: (slot != NONE).then_some(SlotId(slot)),
+            source: SourceId(warm.source),
+            party: if warm.has(flag::ORGANISATION) { PartyKind::Organisation } else { PartyKind::Person },
+            observed_at: ObservedAt(cold.observed_at),
+            profile: self.profile_of_index(record),
+            live: warm.has(flag::LIVE),
+        }
+    }
+
+    /// What a value leads to, as last settled.
+    #[must_use]
+    pub fn value(&self, value: LinkValue) -> ValueStanding {
+        let Some(index) = self.value_index(value) else { return ValueStanding::Unknown };
+        let held = &self.values.column[index];
+        let records = held.holders.len;
+        if records == 0 {
+            return ValueStanding::Unknown;
+        }
+        if let Behind::Generic(reason) = self.behind(index) {
+            return ValueStanding::Generic(reason);
+        }
+        if records > self.rules.value_records_max {
+            return ValueStanding::Generic(GenericReason::Crowded { records, limit: self.rules.value_records_max });
+        }
+        let all: BTreeSet<ProfileOrdinal> =
+            self.holders(index).iter().filter_map(|holder| self.profile_of_index(*holder)).collect();
+        ValueStanding::Profiles {
+            more: all.len() > VALUE_PROFILES_MAX,
+            profiles: all.into_iter().take(VALUE_PROFILES_MAX).collect(),
+        }
+    }
+
+    /// The live members of a profile, in order of first arrival. Empty unless the profile is live.
+    #[must_use]
+    pub fn members(&self, profile: ProfileOrdinal) -> Vec<RecordView> {
+        self.member_indexes(profile).into_iter().map(|record| self.view(record)).collect()
+    }
+
+    pub(super) fn member_indexes(&self, profile: ProfileOrdinal) -> Vec<u32> {
+        let mut members: Vec<u32> = self
+            .profiles
+            .members(&self.records.warm, profile.0)
+            .filter(|record| self.records.warm[*record].has(flag::LIVE))
+            .collect();
+        members.sort_unstable();
+        members
+    }
+
+    /// What became of a profile id, one step.
+    #[must_use]
+    pub fn standing(&self, profile: ProfileOrdinal) -> Standing {
+        let Some(known) = self.profiles.column.get(profile.0 as usize) else { return Standing::Unknown };
+        match known.kind {
+            Kind::Live => Standing::Live,
+            Kind::Merged => Standing::MergedInto(ProfileOrdinal(known.head)),
+            Kind::Split => {
+                Standing::SplitInto(self.lists.get(&known.list).iter().map(|into| ProfileOrdinal(*into)).collect())
+            }
+            Kind::Emptied => Standing::Emptied,
+        }
+    }
+
+    /// The live profiles that an id leads to now, following every redirect, oldest first. One for an id that is live or
+    /// was merged; several after a split; none when all were emptied or the id was never opened.
+    #[must_use]
+    pub fn live_ends(&self, profile: ProfileOrdinal) -> Vec<ProfileOrdinal> {
+        let mut ends = BTreeSet::new();
+        let mut seen = BTreeSet::new();
+        let mut open = vec![profile];
+        while let Some(profile) = open.pop() {
+            if !seen.insert(profile) {
+                continue;
+            }
+            match self.standing(profile) {
+                Standing::Live => {
+                    ends.insert(profile);
+                }
+                Standing::MergedInto(into) => open.push(into),
+                Standing::SplitInto(into) => open.extend(into),
+                Standing::Emptied | Standing::Unknown => {}
+            }
+        }
+        ends.into_iter().collect()
+    }
+
+    /// The live profiles from this ordinal on, oldest first.
+    pub fn live_profiles(&self, from: ProfileOrdinal) -> impl Iterator<Item = ProfileOrdinal> + '_ {
+        (from.0..self.profiles.column.count())
+            .filter(|profile| self.profiles.column[*profile].kind == Kind::Live)
+            .map(ProfileOrdinal)
+    }
+
+    /// All source records, tombstones included, in order of first arrival.
+    pub fn all_records(&self) -> impl Iterator<Item = RecordView> + '_ {
+        (0..self.records.warm.count()).map(|record| self.view(record))
+    }
+
+    /// The values of a record's live fragment, sorted.
+    #[must_use]
+    pub fn links_of(&self, record: Digest128) -> Vec<LinkValue> {
+        let Some(record) = self.records.find(record) else { return Vec::new() };
+        let mut links: Vec<LinkValue> =
+            self.values_of(record).iter().map(|value| self.values.column[*value].link_value()).collect();
+        links.sort_unstable();
+        links
+    }
+
+    /// Figures. Walks the profiles once.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        let largest = self.profiles.column.iter().filter(|profile| profile.kind == Kind::Live);
+        Stats {
+            records: self.records.warm.count(),
+            live_records: self.records.live,
+            profiles: self.profiles.live,
+            profiles_opened: self.profiles.column.count(),
+            values: self.values.column.iter().filter(|value| value.holders.len > 0).count() as u32,
+            generic_values: self.values.generic,
+            parked_links: self.values.parked,
+            largest_cluster: largest.map(|profile| profile.count).max().unwrap_or(0),
+            memory_bytes: self.memory_bytes() as u64,
+        }
+    }
+
+    /// Digest of the graph: of each cluster the sorted fact digests of its live records, then the sorted cluster hashes.
+    /// Independent of keys, ids, and order of arrival (law 2): two installations with the same facts agree.
+    #[must_use]
+    pub fn digest(&self) -> blake3::Hash {
+        let mut clusters: Vec<[u8; 32]> = Vec::with_capacity(self.profiles.live as usize);
+        let mut facts: Vec<Digest128> = Vec::new();
+        for profile in self.live_profiles(ProfileOrdinal(0)) {
+            facts.clear();
+            facts.extend(
+                self.profiles
+                    .members(&self.records.warm, profile.0)
+                    .filter(|record| self.records.warm[*record].has(flag::LIVE))
+                    .map(|record| self.records.cold[record].facts),
+            );
+            if facts.is_empty() {
+                continue;
+            }
+            facts.sort_unstable();
+            let mut hasher = blake3::Hasher::new();
+            for digest in &facts {
+                hasher.update(&digest.0);
+            }
+            clusters.push(*hasher.finalize().as_bytes());
+        }
+        clusters.sort_unstable();
+        let mut hasher = blake3::Hasher::new_derive_key("onefold 2026 graph digest v1");
+        for cluster in &clusters {
+            hasher.update(cluster);
+        }
+        hasher.finalize()
+    }
+}

@@ -1,0 +1,159 @@
+//! Who is whom: the resolution engine of one tenant.
+//!
+//! An [`Engine`] holds everything derived that deterministic linking needs, compactly. Arrivals ([`Engine::put`],
+//! [`Engine::retract`]) only note what they touch; [`Engine::settle`] then resolves all of it once, and says what became
+//! of the profiles. The clusters are a pure function of the live fragments and the rules ([`partition`]), so neither
+//! order nor batching shows in them; the profiles' ids follow from their history by law 4.
+//!
+//! The children do the work: [`arrive`] judges and indexes, [`diversity`] tells generic values, [`settle`] finds what must
+//! be resolved afresh, [`partition`] clusters it, [`identity`] hands on the ids, [`redo`] replays them at a restart,
+//! [`lookup`] and [`explain`] answer questions, [`checkpoint`] keeps it all across restarts.
+
+mod arrive;
+mod diversity;
+mod identity;
+mod lookup;
+pub mod partition;
+mod redo;
+mod rules;
+mod settle;
+
+use hashbrown::HashMap;
+
+use crate::index::lists::Lists;
+use crate::index::profiles::Profiles;
+use crate::index::records::{self, Records};
+use crate::index::values::{self, Values};
+use crate::prepared::LinkValue;
+
+pub use arrive::Arrival;
+pub use lookup::{GenericReason, RecordView, Standing, Stats, ValueStanding};
+pub use redo::RedoError;
+pub use rules::{LinkRules, NamespaceRule, VALUE_RECORDS_MAX};
+
+use diversity::Diversity;
+
+/// The resolution engine of one tenant: one writer, no I/O, no clock.
+#[derive(Clone, Debug)]
+pub struct Engine {
+    rules: LinkRules,
+    records: Records,
+    values: Values,
+    profiles: Profiles,
+    lists: Lists,
+    /// Exact counts for values with many holders, by value.
+    counted: HashMap<u32, Box<Diversity>>,
+    dirty_records: Vec<u32>,
+    dirty_values: Vec<u32>,
+    /// Changes were replayed: what follows from the clusters is out of date until the replay is finished.
+    replaying: bool,
+}
+
+impl Engine {
+    /// An engine without records.
+    #[must_use]
+    pub fn new(rules: LinkRules) -> Self {
+        Self {
+            rules,
+            records: Records::default(),
+            values: Values::default(),
+            profiles: Profiles::default(),
+            lists: Lists::default(),
+            counted: HashMap::new(),
+            dirty_records: Vec::new(),
+            dirty_values: Vec::new(),
+            replaying: false,
+        }
+    }
+
+    /// The rules in force.
+    #[must_use]
+    pub const fn rules(&self) -> &LinkRules {
+        &self.rules
+    }
+
+    /// Puts other rules in force. Every record is dirty afterwards: the next [`Engine::settle`] resolves all afresh.
+    pub fn set_rules(&mut self, rules: LinkRules) {
+        self.rules = rules;
+        // Which values are unique may have changed, and with it the order of every value list and every count.
+        self.counted.clear();
+        for record in 0..self.records.warm.count() {
+            if self.records.warm[record].has(records::flag::LIVE) {
+                let mut held = self.lists.get(&self.records.warm[record].values).to_vec();
+                self.arrange(record, &mut held);
+                self.touch_record(record, records::flag::REOPENED);
+            }
+        }
+        for value in 0..self.values.column.count() {
+            self.values.column[value].flags &= !values::flag::COUNTED;
+            if self.values.column[value].holders.len > 0 {
+                self.touch_value(value, 0);
+                self.recount_if_many(value);
+            }
+        }
+    }
+
+    /// Bytes of memory that the engine holds, spare capacity included.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        size_of::<Self>()
+            + self.records.memory_bytes()
+            + self.values.memory_bytes()
+            + self.profiles.memory_bytes()
+            + self.lists.memory_bytes()
+            + self.counted.allocation_size()
+            + self.counted.values().map(|diversity| diversity.memory_bytes()).sum::<usize>()
+            + (self.dirty_records.capacity() + self.dirty_values.capacity()) * size_of::<u32>()
+    }
+
+    fn touch_record(&mut self, record: u32, flags: u16) {
+        let warm = &mut self.records.warm[record];
+        if !warm.has(records::flag::DIRTY) {
+            self.dirty_records.push(record);
+        }
+        warm.flags |= records::flag::DIRTY | flags;
+    }
+
+    fn touch_value(&mut self, value: u32, flags: u16) {
+        let held = &mut self.values.column[value];
+        if !held.has(values::flag::DIRTY) {
+            self.dirty_values.push(value);
+        }
+        held.flags |= values::flag::DIRTY | flags;
+    }
+
+    /// The live holders of a listed value.
+    fn holders(&self, value: u32) -> &[u32] {
+        let held = &self.values.column[value];
+        if held.has(values::flag::UNLISTED) { &[] } else { self.lists.get(&held.holders) }
+    }
+
+    /// The values of a record's live fragment.
+    fn values_of(&self, record: u32) -> &[u32] {
+        self.lists.get(&self.records.warm[record].values)
+    }
+
+    /// Those of a unique namespace among them: they lie in front.
+    fn uniques_of(&self, record: u32) -> &[u32] {
+        let warm = &self.records.warm[record];
+        let all = self.lists.get(&warm.values);
+        let count = warm.flags >> records::flag::UNIQUES_SHIFT;
+        if count < records::flag::UNIQUES_MANY {
+            &all[..usize::from(count)]
+        } else {
+            let end = all.iter().position(|value| !self.rules.is_unique(self.values.column[*value].namespace));
+            &all[..end.unwrap_or(all.len())]
+        }
+    }
+
+    /// Whether the value links its holders, as last settled.
+    fn linking(&self, value: u32) -> bool {
+        let held = &self.values.column[value];
+        !held.has(values::flag::GENERIC | values::flag::DISPUTED)
+            && self.rules.class(held.namespace) != onefold_core::namespace::NamespaceClass::Supporting
+    }
+
+    fn value_index(&self, value: LinkValue) -> Option<u32> {
+        self.values.find(value)
+    }
+}

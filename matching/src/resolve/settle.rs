@@ -1,0 +1,365 @@
+//! Settling: everything that arrivals touched is resolved once.
+//!
+//! Two roads lead to the same clusters. Where records only came or gained values, nothing in reach is contested, and all
+//! that they touch may be one cluster, the greedy order of links cannot matter: the clusters are joined as they are.
+//! Everywhere else (a value was lost, turned generic or ceased to be; a link is contested) the component is resolved
+//! afresh by [`partition`].
+
+use hashbrown::{HashMap, HashSet};
+use onefold_core::change::ProfileChange;
+use onefold_core::ids::NamespaceId;
+use onefold_core::namespace::NamespaceClass;
+use petgraph::unionfind::UnionFind;
+use smallvec::SmallVec;
+
+use crate::index::records::flag;
+use crate::index::values::flag as value_flag;
+use crate::resolve::Engine;
+use crate::resolve::diversity::Behind;
+use crate::resolve::identity::NewCluster;
+use crate::resolve::partition::{Component, Link, Node, Rank, Tier, partition};
+
+impl Engine {
+    /// Resolves all that was touched since the last time, hands on the profiles' ids by law 4, and answers with what
+    /// became of them, in canonical order: created, updated, split, merged, emptied, each by ordinal.
+    pub fn settle(&mut self) -> Vec<ProfileChange> {
+        if self.replaying {
+            self.refresh();
+        }
+        let dirty_values = std::mem::take(&mut self.dirty_values);
+        let dirty_records = std::mem::take(&mut self.dirty_records);
+        self.relist(&dirty_values);
+
+        let mut reopened = Vec::new();
+        for value in &dirty_values {
+            self.weigh_value(*value, &mut reopened);
+        }
+        for record in &dirty_records {
+            let warm = &self.records.warm[*record];
+            let contested = warm.placed() && self.profiles.column[warm.profile].contested;
+            // In a contested component new facts alone may turn a tie.
+            if warm.has(flag::LIVE) && (warm.has(flag::REOPENED) || contested) {
+                reopened.push(*record);
+            }
+        }
+        let gone = self.take_out_the_retracted(&dirty_records);
+
+        let mut clusters = self.resolve_afresh(&reopened);
+        let mut unclear = Vec::new();
+        self.join_as_they_are(&dirty_records, &dirty_values, &mut clusters, &mut unclear);
+        clusters.extend(self.resolve_afresh(&unclear));
+
+        let changes = self.hand_on(clusters, &dirty_records, &gone);
+        self.clean(dirty_records, dirty_values);
+        changes
+    }
+
+    /// Notes what stands behind a touched value now, and which records must be resolved afresh for it.
+    fn weigh_value(&mut self, value: u32, reopened: &mut Vec<u32>) {
+        if !self.values.column[value].has(value_flag::COUNTED) {
+            self.recount_if_many(value);
+        }
+        let linked = self.linking(value);
+        let behind = self.behind(value);
+        self.set_value_flag(value, value_flag::GENERIC, matches!(behind, Behind::Generic(_)));
+        self.set_value_flag(value, value_flag::DISPUTED, matches!(behind, Behind::Disputed(_)));
+        let links = self.linking(value);
+        let held = &self.values.column[value];
+        if linked != links || (links && held.has(value_flag::SHRANK | value_flag::PARKED)) {
+            reopened.extend(self.holders(value).iter().filter(|holder| self.records.warm[**holder].links()));
+        }
+        if !links {
+            self.set_value_flag(value, value_flag::PARKED, false);
+        }
+    }
+
+    /// Sets a flag that is counted.
+    pub(super) fn set_value_flag(&mut self, value: u32, flag: u16, on: bool) {
+        let held = &mut self.values.column[value];
+        if held.has(flag) == on {
+            return;
+        }
+        held.flags ^= flag;
+        let count = if flag == value_flag::GENERIC { &mut self.values.generic } else { &mut self.values.parked };
+        if on {
+            *count += 1;
+        } else {
+            *count -= 1;
+        }
+    }
+
+    /// Lists the holders of values again that were only counted and are no longer crowded.
+    pub(super) fn relist(&mut self, dirty_values: &[u32]) {
+        let max = self.rules.value_records_max;
+        let mut wanted: HashMap<u32, Vec<u32>> = dirty_values
+            .iter()
+            .filter(|value| {
+                let held = &self.values.column[**value];
+                held.has(value_flag::UNLISTED) && held.holders.len <= max
+            })
+            .map(|value| (*value, Vec::new()))
+            .collect();
+        if wanted.is_empty() {
+            return;
+        }
+        for record in 0..self.records.warm.count() {
+            for value in self.lists.get(&self.records.warm[record].values) {
+                if let Some(holders) = wanted.get_mut(value) {
+                    holders.push(record);
+                }
+            }
+        }
+        for (value, holders) in wanted {
+            let held = &mut self.values.column[value];
+            debug_assert_eq!(held.holders.len as usize, holders.len());
+            held.holders = crate::index::lists::List::default();
+            self.lists.set(&mut held.holders, &holders);
+            held.flags &= !value_flag::UNLISTED;
+        }
+    }
+
+    /// Takes retracted records out of their profiles; answers with (profile, record).
+    fn take_out_the_retracted(&mut self, dirty_records: &[u32]) -> Vec<(u32, u32)> {
+        let mut gone = Vec::new();
+        for record in dirty_records {
+            let warm = &self.records.warm[*record];
+            if !warm.has(flag::LIVE) && warm.placed() {
+                gone.push((warm.profile, *record));
+                self.profiles.detach(&mut self.records.warm, *record);
+            }
+        }
+        gone
+    }
+
+    /// The clusters of everything that hangs together with these records.
+    fn resolve_afresh(&mut self, seeds: &[u32]) -> Vec<NewCluster> {
+        let mut records: Vec<u32> = Vec::new();
+        let mut values: Vec<u32> = Vec::new();
+        let mut open_profiles = HashSet::new();
+        let mut stack: Vec<u32> = seeds.to_vec();
+        while let Some(record) = stack.pop() {
+            let warm = &mut self.records.warm[record];
+            if warm.has(flag::VISITED) {
+                continue;
+            }
+            warm.flags |= flag::VISITED;
+            records.push(record);
+            let warm = self.records.warm[record];
+            // Those it was with until now, though nothing may hold them together any more.
+            if warm.placed() && open_profiles.insert(warm.profile) {
+                stack.extend(self.profiles.members(&self.records.warm, warm.profile));
+            }
+            if !warm.links() {
+                continue;
+            }
+            for value in self.lists.get(&warm.values) {
+                if self.linking(*value) && !self.values.column[*value].has(value_flag::VISITED) {
+                    self.values.column[*value].flags |= value_flag::VISITED;
+                    values.push(*value);
+                    let holders = &self.values.column[*value].holders;
+                    stack.extend(self.lists.get(holders).iter().filter(|holder| self.records.warm[**holder].links()));
+                }
+            }
+        }
+        if records.is_empty() {
+            return Vec::new();
+        }
+        records.sort_unstable();
+        let (component, link_values) = self.describe(&records, &values);
+        let outcome = partition(&component);
+
+        let mut contested = vec![false; outcome.clusters.len()];
+        for value in &values {
+            self.set_value_flag(*value, value_flag::PARKED, false);
+            self.values.column[*value].flags &= !value_flag::VISITED;
+        }
+        for (link, _) in &outcome.parked {
+            self.set_value_flag(link_values[*link as usize], value_flag::PARKED, true);
+            for member in &component.links[*link as usize].members {
+                contested[outcome.cluster_of[*member as usize] as usize] = true;
+            }
+        }
+        let clusters = outcome.clusters.iter().zip(contested);
+        clusters
+            .map(|(nodes, contested)| {
+                let mut uniques: SmallVec<[u32; 2]> = nodes
+                    .iter()
+                    .flat_map(|node| component.nodes[*node as usize].uniques.iter().map(|(_, value)| *value))
+                    .collect();
+                uniques.sort_unstable();
+                uniques.dedup();
+                let records = nodes.iter().map(|node| records[*node as usize]).collect();
+                NewCluster { records, joins: SmallVec::new(), uniques, contested }
+            })
+            .collect()
+    }
+
+    /// Records and values in the plain terms of [`partition`], and the value behind each link.
+    fn describe(&self, records: &[u32], values: &[u32]) -> (Component, Vec<u32>) {
+        let mut component = Component { records_max: self.rules.cluster_records_max, ..Component::default() };
+        let node_of: HashMap<u32, u32> = records.iter().copied().zip(0..).collect();
+        component.nodes = records
+            .iter()
+            .map(|record| Node {
+                facts: self.records.cold[*record].facts,
+                weight: 1,
+                uniques: self
+                    .uniques_of(*record)
+                    .iter()
+                    .map(|value| (NamespaceId(self.values.column[*value].namespace), *value))
+                    .collect(),
+            })
+            .collect();
+        let mut link_values = Vec::new();
+        for value in values {
+            let members: SmallVec<[u32; 4]> =
+                self.holders(*value).iter().filter_map(|holder| self.node_if_linking(*holder, &node_of)).collect();
+            if members.len() > 1 {
+                component.links.push(Link { rank: self.rank(*value, members.len()), members });
+                link_values.push(*value);
+            }
+        }
+        (component, link_values)
+    }
+
+    fn node_if_linking(&self, record: u32, node_of: &HashMap<u32, u32>) -> Option<u32> {
+        if self.records.warm[record].links() { node_of.get(&record).copied() } else { None }
+    }
+
+    /// How strongly a value links this many records.
+    pub(super) fn rank(&self, value: u32, members: usize) -> Rank {
+        let rule = self.rules.rule(NamespaceId(self.values.column[value].namespace));
+        Rank {
+            tier: match rule.class {
+                NamespaceClass::Unique => Tier::Unique,
+                NamespaceClass::Identifying | NamespaceClass::Supporting => Tier::Identifying,
+            },
+            weakness: u16::MAX - rule.priority,
+            members: u32::try_from(members).unwrap_or(u32::MAX),
+        }
+    }
+
+    /// Joins what new links touch where the outcome is plain; the rest goes to `unclear`.
+    fn join_as_they_are(
+        &mut self,
+        dirty_records: &[u32],
+        dirty_values: &[u32],
+        clusters: &mut Vec<NewCluster>,
+        unclear: &mut Vec<u32>,
+    ) {
+        let grown = |warm: &crate::index::records::Warm| {
+            warm.flags & (flag::LIVE | flag::GREW | flag::VISITED) == flag::LIVE | flag::GREW
+        };
+        // Nodes: the records that grew, then the profiles they touch.
+        let mut nodes: Vec<u32> =
+            dirty_records.iter().copied().filter(|record| grown(&self.records.warm[*record])).collect();
+        nodes.sort_unstable();
+        let records = nodes.len();
+        let node_of_record: HashMap<u32, u32> = nodes.iter().copied().zip(0..).collect();
+        let mut node_of_profile: HashMap<u32, u32> = HashMap::new();
+        let mut pairs: Vec<(u32, u32)> = Vec::new();
+        let mut profile_node = |profile: u32, nodes: &mut Vec<u32>| {
+            *node_of_profile.entry(profile).or_insert_with(|| {
+                nodes.push(profile);
+                nodes.len() as u32 - 1
+            })
+        };
+        for node in 0..records {
+            let warm = &self.records.warm[nodes[node]];
+            if warm.placed() {
+                pairs.push((node as u32, profile_node(warm.profile, &mut nodes)));
+            }
+        }
+        for value in dirty_values {
+            if self.values.column[*value].holders.len < 2 || !self.linking(*value) {
+                continue;
+            }
+            let mut first = None;
+            // Newcomers stand at the end. All holders before them are in one cluster, or the value would be parked.
+            for holder in self.holders(*value).iter().rev() {
+                let warm = &self.records.warm[*holder];
+                if !warm.links() {
+                    continue;
+                }
+                if warm.has(flag::VISITED) {
+                    break;
+                }
+                let (node, last) = match node_of_record.get(holder) {
+                    Some(node) => (*node, false),
+                    None => (profile_node(warm.profile, &mut nodes), true),
+                };
+                pairs.push((*first.get_or_insert(node), node));
+                if last {
+                    break;
+                }
+            }
+        }
+
+        let mut union = UnionFind::<u32>::new(nodes.len());
+        for (a, b) in pairs {
+            union.union(a, b);
+        }
+        let mut group_of_root: HashMap<u32, usize> = HashMap::new();
+        let mut groups: Vec<NewCluster> = Vec::new();
+        for (node, name) in nodes.iter().enumerate() {
+            let group = *group_of_root.entry(union.find_mut(node as u32)).or_insert_with(|| {
+                groups.push(NewCluster::default());
+                groups.len() - 1
+            });
+            if node < records {
+                groups[group].records.push(*name);
+            } else {
+                groups[group].joins.push(*name);
+            }
+        }
+        for mut group in groups {
+            if self.is_plain(&mut group) { clusters.push(group) } else { unclear.extend(group.records) }
+        }
+    }
+
+    /// Whether all that the group touches may be one cluster without asking further; fills in its unique values.
+    fn is_plain(&self, group: &mut NewCluster) -> bool {
+        let mut size = 0;
+        for profile in &group.joins {
+            let profile = &self.profiles.column[*profile];
+            if profile.contested {
+                return false;
+            }
+            size += u64::from(profile.count);
+            group.uniques.extend_from_slice(self.lists.get(&profile.list));
+        }
+        for record in &group.records {
+            size += u64::from(!self.records.warm[*record].placed());
+            group.uniques.extend_from_slice(self.uniques_of(*record));
+        }
+        group.uniques.sort_unstable();
+        group.uniques.dedup();
+        if size > u64::from(self.rules.cluster_records_max) {
+            return false;
+        }
+        let mut namespaces: SmallVec<[u16; 4]> =
+            group.uniques.iter().map(|value| self.values.column[*value].namespace).collect();
+        namespaces.sort_unstable();
+        namespaces.windows(2).all(|pair| pair[0] != pair[1])
+    }
+
+    /// Clears the marks of this settlement and forgets values that nobody holds.
+    pub(super) fn clean(&mut self, mut dirty_records: Vec<u32>, mut dirty_values: Vec<u32>) {
+        for record in &dirty_records {
+            self.records.warm[*record].flags &= !flag::PASSING;
+        }
+        for value in &dirty_values {
+            self.values.column[*value].flags &= !value_flag::PASSING;
+            if self.values.column[*value].holders.len == 0 {
+                self.values.release(*value);
+            }
+        }
+        // The vectors are kept for the next batch, unless an unusual one made them large.
+        dirty_records.clear();
+        dirty_values.clear();
+        dirty_records.shrink_to(4_096);
+        dirty_values.shrink_to(16_384);
+        self.dirty_records = dirty_records;
+        self.dirty_values = dirty_values;
+    }
+}

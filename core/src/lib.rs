@@ -10,5 +10,6 @@ pub mod fault;
 pub mod fragment;
 pub mod identifier;
 pub mod ids;
+pub mod laws;
 pub mod limits;
 pub mod namespace;

@@ -1,0 +1,240 @@
+//! The laws that must hold at every moment, as plain functions over plain data. Property tests, the model test and
+//! `debug_assert!` call the same ones. An `Err` names the law and what broke it, in ids only.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::change::ProfileChange;
+use crate::ids::{Digest128, NamespaceId, ProfileOrdinal};
+
+/// A law does not hold.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("law {law} is broken: {what}")]
+pub struct LawBroken {
+    /// Its number in the design.
+    pub law: u8,
+    /// What was found; ids and digests only.
+    pub what: String,
+}
+
+fn keeps(holds: bool, law: u8, what: impl FnOnce() -> String) -> Result<(), LawBroken> {
+    if holds { Ok(()) } else { Err(LawBroken { law, what: what() }) }
+}
+
+/// LAW 1 and 2, the ground of both: every live record is in exactly one cluster, and no cluster is empty.
+///
+/// # Errors
+/// [`LawBroken`] names the first record that is missing, doubled or not live.
+pub fn partition_is_total(live: &BTreeSet<Digest128>, clusters: &[BTreeSet<Digest128>]) -> Result<(), LawBroken> {
+    let mut seen = BTreeSet::new();
+    for cluster in clusters {
+        keeps(!cluster.is_empty(), 2, || "a cluster is empty".to_owned())?;
+        for record in cluster {
+            keeps(live.contains(record), 2, || format!("{record:?} is in a cluster and not live"))?;
+            keeps(seen.insert(*record), 2, || format!("{record:?} is in two clusters"))?;
+        }
+    }
+    let missing = live.difference(&seen).next();
+    keeps(missing.is_none(), 2, || format!("{missing:?} is live and in no cluster"))
+}
+
+/// LAW 2: order does not matter. Two runs over the same live fragments have the same clusters.
+///
+/// # Errors
+/// [`LawBroken`] counts the clusters that only one of them has.
+pub fn order_does_not_matter(one: &[BTreeSet<Digest128>], other: &[BTreeSet<Digest128>]) -> Result<(), LawBroken> {
+    let one: BTreeSet<_> = one.iter().collect();
+    let other: BTreeSet<_> = other.iter().collect();
+    keeps(one == other, 2, || format!("{} clusters differ", one.symmetric_difference(&other).count()))
+}
+
+/// LAW 5: exclusive means exclusive. No cluster of two or more records holds two values of a unique namespace, or a pair
+/// that must stay apart. (One record that contradicts itself stands alone.)
+///
+/// # Errors
+/// [`LawBroken`] names the namespace or the pair.
+pub fn exclusive_means_exclusive(
+    clusters: &[BTreeSet<Digest128>],
+    uniques: &BTreeMap<Digest128, Vec<(NamespaceId, Digest128)>>,
+    apart: &[(Digest128, Digest128)],
+) -> Result<(), LawBroken> {
+    for cluster in clusters.iter().filter(|cluster| cluster.len() > 1) {
+        let mut held: BTreeMap<NamespaceId, Digest128> = BTreeMap::new();
+        for (namespace, value) in cluster.iter().flat_map(|record| uniques.get(record).into_iter().flatten()) {
+            let first = held.entry(*namespace).or_insert(*value);
+            keeps(first == value, 5, || format!("one cluster holds two values of unique namespace {}", namespace.0))?;
+        }
+        for (a, b) in apart {
+            keeps(!(cluster.contains(a) && cluster.contains(b)), 5, || format!("{a:?} and {b:?} are not apart"))?;
+        }
+    }
+    Ok(())
+}
+
+/// What a profile id answers with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// These records.
+    Live(BTreeSet<Digest128>),
+    /// Redirects to this one.
+    MergedInto(ProfileOrdinal),
+    /// Its records went to these.
+    SplitInto(Vec<ProfileOrdinal>),
+    /// All its records were retracted.
+    Emptied,
+}
+
+/// Every profile id that was ever given out, and its answer: what a consumer of the feed keeps.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Replica {
+    /// By id.
+    pub answers: BTreeMap<ProfileOrdinal, Answer>,
+}
+
+impl Replica {
+    /// Takes in one change of the feed. Records that were retracted drop out when they are told as touched and
+    /// `is_live` says no, as a consumer finds out by reading.
+    ///
+    /// # Errors
+    /// [`LawBroken`] when the change contradicts what was told before.
+    pub fn apply(&mut self, change: &ProfileChange, is_live: &dyn Fn(Digest128) -> bool) -> Result<(), LawBroken> {
+        match change {
+            ProfileChange::Created { profile, records } => {
+                let before = self.answers.insert(*profile, Answer::Live(records.iter().copied().collect()));
+                keeps(before.is_none(), 4, || format!("profile {} was opened twice", profile.0))
+            }
+            ProfileChange::Updated { profile, joined, touched } => {
+                if self.answers.get(profile) == Some(&Answer::Emptied) {
+                    keeps(!joined.is_empty(), 4, || format!("profile {} revives without a record", profile.0))?;
+                    self.answers.insert(*profile, Answer::Live(BTreeSet::new()));
+                }
+                let members = self.live(*profile)?;
+                members.extend(joined);
+                for record in touched {
+                    keeps(members.contains(record), 4, || format!("{record:?} is touched where it is not"))?;
+                    if !is_live(*record) {
+                        members.remove(record);
+                    }
+                }
+                Ok(())
+            }
+            ProfileChange::Merged { from, into, records } => {
+                self.shift(*from, *into, records)?;
+                keeps(self.live(*from)?.is_empty(), 4, || format!("profile {} left records behind", from.0))?;
+                keeps(into < from, 4, || format!("profile {} was merged into a younger one", from.0))?;
+                self.answers.insert(*from, Answer::MergedInto(*into));
+                Ok(())
+            }
+            ProfileChange::Split { from, stays, into } => {
+                for (to, records) in into {
+                    self.shift(*from, *to, records)?;
+                }
+                let left = !self.live(*from)?.is_empty();
+                keeps(left == *stays, 4, || format!("profile {} stays without records, or left some", from.0))?;
+                if !stays {
+                    self.answers.insert(*from, Answer::SplitInto(into.iter().map(|(to, _)| *to).collect()));
+                }
+                Ok(())
+            }
+            ProfileChange::Emptied { profile } => {
+                let left = self.live(*profile)?.iter().any(|record| is_live(*record));
+                keeps(!left, 4, || format!("profile {} is emptied and has live records", profile.0))?;
+                self.answers.insert(*profile, Answer::Emptied);
+                Ok(())
+            }
+        }
+    }
+
+    /// The live clusters.
+    #[must_use]
+    pub fn clusters(&self) -> Vec<BTreeSet<Digest128>> {
+        self.live_profiles().map(|(_, members)| members.clone()).collect()
+    }
+
+    fn live_profiles(&self) -> impl Iterator<Item = (ProfileOrdinal, &BTreeSet<Digest128>)> {
+        self.answers.iter().filter_map(|(profile, answer)| match answer {
+            Answer::Live(members) => Some((*profile, members)),
+            _ => None,
+        })
+    }
+
+    fn live(&mut self, profile: ProfileOrdinal) -> Result<&mut BTreeSet<Digest128>, LawBroken> {
+        match self.answers.get_mut(&profile) {
+            Some(Answer::Live(members)) => Ok(members),
+            _ => Err(LawBroken { law: 4, what: format!("profile {} is not live", profile.0) }),
+        }
+    }
+
+    fn shift(&mut self, from: ProfileOrdinal, to: ProfileOrdinal, records: &[Digest128]) -> Result<(), LawBroken> {
+        let members = self.live(from)?;
+        for record in records {
+            keeps(members.remove(record), 4, || format!("{record:?} moves out of {}, where it is not", from.0))?;
+        }
+        self.live(to)?.extend(records);
+        Ok(())
+    }
+}
+
+/// LAW 4: ids are a contract. From one settled state to the next: no id is forgotten or comes back with another meaning,
+/// the oldest id survives a merge, a split leaves the id with the largest part (ties: the part with the oldest record).
+/// `age` says when a record was first seen, smaller is older.
+///
+/// # Errors
+/// [`LawBroken`] names the id.
+pub fn ids_are_a_contract(before: &Replica, after: &Replica, age: &dyn Fn(Digest128) -> u64) -> Result<(), LawBroken> {
+    let newest = before.answers.keys().next_back().copied();
+    for profile in after.answers.keys().filter(|profile| !before.answers.contains_key(profile)) {
+        keeps(newest.is_none_or(|newest| *profile > newest), 4, || format!("id {} was skipped, then used", profile.0))?;
+    }
+    let holder: BTreeMap<Digest128, ProfileOrdinal> = after
+        .live_profiles()
+        .flat_map(|(profile, members)| members.iter().map(move |record| (*record, profile)))
+        .collect();
+    let mut heirs: BTreeMap<ProfileOrdinal, Vec<ProfileOrdinal>> = BTreeMap::new();
+    for (profile, answer) in &before.answers {
+        let now = after.answers.get(profile);
+        let Some(now) = now else {
+            return Err(LawBroken { law: 4, what: format!("id {} was forgotten", profile.0) });
+        };
+        match answer {
+            Answer::MergedInto(_) | Answer::SplitInto(_) => {
+                keeps(now == answer, 4, || format!("id {} had ended and changed its answer", profile.0))?;
+            }
+            Answer::Emptied => {
+                let same = matches!(now, Answer::Emptied | Answer::Live(_));
+                keeps(same, 4, || format!("id {} was emptied and now redirects", profile.0))?;
+            }
+            Answer::Live(members) => {
+                let mut parts: BTreeMap<ProfileOrdinal, (usize, u64)> = BTreeMap::new();
+                for record in members {
+                    if let Some(now_in) = holder.get(record) {
+                        let part = parts.entry(*now_in).or_insert((0, u64::MAX));
+                        *part = (part.0 + 1, part.1.min(age(*record)));
+                    }
+                }
+                let largest = parts
+                    .iter()
+                    .max_by_key(|(_, (size, oldest))| (*size, std::cmp::Reverse(*oldest)))
+                    .map(|(to, _)| *to);
+                match largest {
+                    Some(heir) => heirs.entry(heir).or_default().push(*profile),
+                    None => {
+                        // Nothing of it is left: emptied, or taken up at once by a record that came back.
+                        let vacant = matches!(now, Answer::Emptied | Answer::Live(_));
+                        keeps(vacant, 4, || format!("id {} has no record left and redirects", profile.0))?;
+                    }
+                }
+                let told = match now {
+                    Answer::Live(_) => true,
+                    Answer::MergedInto(into) => parts.keys().eq([into]),
+                    Answer::SplitInto(into) => parts.len() > 1 && parts.keys().eq(into),
+                    Answer::Emptied => parts.is_empty(),
+                };
+                keeps(told, 4, || format!("id {} does not answer with where its records went", profile.0))?;
+            }
+        }
+    }
+    for (heir, claims) in heirs {
+        keeps(claims.first() == Some(&heir), 4, || format!("profile {} should go on under an older id", heir.0))?;
+    }
+    Ok(())
+}

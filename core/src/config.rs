@@ -113,6 +113,42 @@ pub const BUILT_IN_ATTRIBUTES: &[&str] = &[
     "nationality",
 ];
 
+/// Ordinals of the built-in attributes that the matcher reads; a test holds them to [`BUILT_IN_ATTRIBUTES`].
+pub mod attribute {
+    use crate::ids::AttributeId;
+
+    /// `full_name`.
+    pub const FULL_NAME: AttributeId = AttributeId(0);
+    /// `given_name`.
+    pub const GIVEN_NAME: AttributeId = AttributeId(1);
+    /// `middle_name`.
+    pub const MIDDLE_NAME: AttributeId = AttributeId(2);
+    /// `family_name`.
+    pub const FAMILY_NAME: AttributeId = AttributeId(3);
+    /// `name_suffix`.
+    pub const NAME_SUFFIX: AttributeId = AttributeId(4);
+    /// `birth_date`.
+    pub const BIRTH_DATE: AttributeId = AttributeId(5);
+    /// `gender`.
+    pub const GENDER: AttributeId = AttributeId(6);
+    /// `address.street`.
+    pub const ADDRESS_STREET: AttributeId = AttributeId(7);
+    /// `address.unit`.
+    pub const ADDRESS_UNIT: AttributeId = AttributeId(8);
+    /// `address.city`.
+    pub const ADDRESS_CITY: AttributeId = AttributeId(9);
+    /// `address.region`.
+    pub const ADDRESS_REGION: AttributeId = AttributeId(10);
+    /// `address.postcode`.
+    pub const ADDRESS_POSTCODE: AttributeId = AttributeId(11);
+    /// `address.country`.
+    pub const ADDRESS_COUNTRY: AttributeId = AttributeId(12);
+    /// `legal_name`.
+    pub const LEGAL_NAME: AttributeId = AttributeId(13);
+    /// `trading_name`.
+    pub const TRADING_NAME: AttributeId = AttributeId(14);
+}
+
 /// Everything a tenant decides about its data. Built once per change and shared; readers never see half of one.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TenantConfig {
@@ -180,5 +216,34 @@ impl Vocabulary for TenantConfig {
 
     fn attribute(&self, id: AttributeId) -> &str {
         self.attribute_names.get(usize::from(id.0)).map_or("", String::as_str)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn attribute_ordinals_name_what_they_say() {
+        let named = [
+            (attribute::FULL_NAME, "full_name"),
+            (attribute::GIVEN_NAME, "given_name"),
+            (attribute::MIDDLE_NAME, "middle_name"),
+            (attribute::FAMILY_NAME, "family_name"),
+            (attribute::NAME_SUFFIX, "name_suffix"),
+            (attribute::BIRTH_DATE, "birth_date"),
+            (attribute::GENDER, "gender"),
+            (attribute::ADDRESS_STREET, "address.street"),
+            (attribute::ADDRESS_UNIT, "address.unit"),
+            (attribute::ADDRESS_CITY, "address.city"),
+            (attribute::ADDRESS_REGION, "address.region"),
+            (attribute::ADDRESS_POSTCODE, "address.postcode"),
+            (attribute::ADDRESS_COUNTRY, "address.country"),
+            (attribute::LEGAL_NAME, "legal_name"),
+            (attribute::TRADING_NAME, "trading_name"),
+        ];
+        for (id, name) in named {
+            assert_eq!(BUILT_IN_ATTRIBUTES[usize::from(id.0)], name);
+        }
     }
 }

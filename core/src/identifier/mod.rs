@@ -9,6 +9,7 @@ pub mod email;
 pub mod junk;
 pub mod phone;
 pub mod plain;
+pub mod region;
 
 mod block;
 

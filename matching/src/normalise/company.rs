@@ -1,0 +1,201 @@
+//! Company names: what is the name, what is the legal form.
+//!
+//! The legal form is cut off, longest first, and kept as its own part: `Acme Ltd` and `Acme GmbH` have one core and may
+//! still be two companies. Abbreviations typed with dots become words (`S.p.A.` is `spa`), `&` and `+` become `and`,
+//! common trade words are spelled out.
+
+use std::sync::LazyLock;
+
+use hashbrown::HashMap;
+
+use super::text::{fold_into, romanise};
+
+/// A company's name in comparable form.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CompanyName {
+    /// The name without its legal form: folded words, parted by one space, trade words spelled out, without a leading
+    /// `the`. Never empty: a name that is nothing but legal forms keeps them.
+    pub core: String,
+    /// The legal form in its usual short spelling, such as `gmbh`, `co ltd`, `inc`; several as written, outermost last.
+    pub forms: Vec<&'static str>,
+    /// First letters of the core's words, `and` and `of` left out, when there are at least two: `ibm`.
+    pub acronym: Option<String>,
+    /// ASCII spelling of a core in another script: a weaker key.
+    pub romanised: Option<String>,
+}
+
+impl CompanyName {
+    /// Reads a name as written; `None` when no letter or digit is in it.
+    #[must_use]
+    pub fn parse(raw: &str) -> Option<Self> {
+        let folded = fold_words(raw);
+        let bound = 3 * raw.len() + 64;
+        let mut spelled = 0;
+        let mut words: Vec<&str> = folded
+            .split(' ')
+            .filter(|word| !word.is_empty())
+            .map(|word| {
+                let full =
+                    TRADE_WORDS.get(word).copied().filter(|full| spelled + full.len() + 1 <= bound).unwrap_or(word);
+                spelled += full.len() + 1;
+                full
+            })
+            .collect();
+        if words.is_empty() {
+            return None;
+        }
+        let mut forms = Vec::new();
+        loop {
+            let before = (words.len(), forms.len());
+            strip_form(&mut words, &mut forms);
+            strip_fillers(&mut words);
+            if (words.len(), forms.len()) == before {
+                break;
+            }
+        }
+        forms.reverse();
+        let mut core = String::new();
+        join(&words, &mut core);
+        let mut acronym = String::new();
+        for word in words.iter().filter(|word| !matches!(**word, "and" | "of" | "the" | "for")) {
+            acronym.extend(word.chars().next());
+        }
+        let romanised = romanise(&core);
+        Some(Self { core, forms, acronym: (acronym.chars().count() >= 2).then_some(acronym), romanised })
+    }
+}
+
+/// Folded words, `&` and `+` as `and`, runs of single letters joined: `A. B. C. Co` is `abc co`.
+fn fold_words(raw: &str) -> String {
+    let mut folded = String::with_capacity(raw.len() + 8);
+    if raw.contains(['&', '+', '＆']) {
+        fold_into(&raw.replace(['&', '+', '＆'], " and "), &mut folded);
+    } else {
+        fold_into(raw, &mut folded);
+    }
+    let single = |word: &str| word.len() == 1 && word.as_bytes()[0].is_ascii_alphabetic();
+    let mut words = folded.split(' ').peekable();
+    let mut joined = String::with_capacity(folded.len());
+    while let Some(word) = words.next() {
+        if !joined.is_empty() {
+            joined.push(' ');
+        }
+        joined.push_str(word);
+        let mut run = single(word);
+        while run && words.peek().is_some_and(|next| single(next)) {
+            joined.extend(words.next());
+            run = true;
+        }
+    }
+    joined
+}
+
+/// Words that open or close a name and are left out at will.
+fn strip_fillers(words: &mut Vec<&str>) {
+    while words.len() > 1 && matches!(words[0], "the" | "and") {
+        words.remove(0);
+    }
+    while words.len() > 1 && matches!(words[words.len() - 1], "and" | "the" | "dba") {
+        words.pop();
+    }
+}
+
+/// Words in the longest legal form.
+const FORM_WORDS_MAX: usize = 7;
+
+fn strip_form(words: &mut Vec<&str>, forms: &mut Vec<&'static str>) {
+    let mut phrase = String::new();
+    // A name keeps at least one word: `Limited` alone is a name.
+    for len in (1..=FORM_WORDS_MAX.min(words.len().saturating_sub(1))).rev() {
+        let tail = words.len() - len;
+        join(&words[tail..], &mut phrase);
+        if let Some(form) = FORMS.get(phrase.as_str()) {
+            words.truncate(tail);
+            forms.push(form);
+            return;
+        }
+    }
+    for len in (1..=FORM_WORDS_MAX.min(words.len().saturating_sub(1))).rev() {
+        join(&words[..len], &mut phrase);
+        if let Some(form) = LEADING_FORMS.get(phrase.as_str()) {
+            words.drain(..len);
+            forms.push(form);
+            return;
+        }
+    }
+    // Scripts without spaces write the form against the name.
+    for glued in GLUED_FORMS {
+        let last = words.len() - 1;
+        if let Some(rest) = words[last].strip_suffix(glued).filter(|rest| !rest.is_empty()) {
+            words[last] = spelled_out(rest);
+            forms.push(glued);
+        } else if let Some(rest) = words[0].strip_prefix(glued).filter(|rest| !rest.is_empty()) {
+            words[0] = spelled_out(rest);
+            forms.push(glued);
+        }
+    }
+}
+
+fn spelled_out(word: &str) -> &str {
+    TRADE_WORDS.get(word).copied().unwrap_or(word)
+}
+
+fn join(words: &[&str], into: &mut String) {
+    into.clear();
+    for word in words {
+        if !into.is_empty() {
+            into.push(' ');
+        }
+        into.push_str(word);
+    }
+}
+
+const GLUED_FORMS: [&str; 9] = [
+    "股份有限公司",
+    "有限责任公司",
+    "有限責任公司",
+    "有限公司",
+    "株式会社",
+    "株式會社",
+    "有限会社",
+    "合同会社",
+    "주식회사",
+];
+
+type Table = LazyLock<HashMap<String, &'static str>>;
+
+/// Spelling to short form. One line of the data file: `short = spelling, spelling, …`; a leading `^` marks a spelling that
+/// opens names.
+static FORMS: Table = LazyLock::new(|| read_table(include_str!("legal_forms.txt"), false, as_looked_up));
+static LEADING_FORMS: Table = LazyLock::new(|| read_table(include_str!("legal_forms.txt"), true, as_looked_up));
+static TRADE_WORDS: Table = LazyLock::new(|| read_table(include_str!("trade_words.txt"), false, str::to_owned));
+
+/// `spell` brings a line's spellings to the shape in which they are looked up.
+fn read_table(text: &'static str, leading: bool, spell: fn(&str) -> String) -> HashMap<String, &'static str> {
+    let mut table = HashMap::new();
+    for line in text.lines().filter(|line| !line.starts_with('#')) {
+        let Some((short, spellings)) = line.split_once('=') else { continue };
+        let short = short.trim();
+        if !leading {
+            table.insert(short.to_owned(), short);
+        }
+        for spelling in spellings.split(',').map(str::trim).filter(|spelling| !spelling.is_empty()) {
+            match spelling.strip_prefix('^') {
+                Some(opening) if leading => drop(table.insert(spell(opening), short)),
+                None if !leading => drop(table.insert(spell(spelling), short)),
+                _ => {}
+            }
+        }
+    }
+    table
+}
+
+/// Legal forms are looked up after trade words were spelled out, so their spellings go the same way.
+fn as_looked_up(phrase: &str) -> String {
+    let folded = fold_words(phrase);
+    let words: Vec<&str> = folded.split(' ').map(spelled_out).collect();
+    words.join(" ")
+}
+
+#[cfg(test)]
+mod tests;

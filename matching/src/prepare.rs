@@ -1,0 +1,254 @@
+//! From a fragment to what the index keeps of it: canonical identifiers become keyed digests, the name becomes a number.
+//!
+//! A [`Preparer`] is compiled once per tenant configuration and shared by all threads. What could not be used is told in
+//! [`Note`]s: a malformed or blocked identifier stays a fact of its fragment and links nobody.
+
+use std::fmt;
+use std::sync::Arc;
+
+use onefold_core::config::{TenantConfig, attribute};
+use onefold_core::fragment::{Fragment, PartyKind};
+use onefold_core::identifier::{
+    self, BlockReason, BlockRules, Canonical, InvalidBlockRules, InvalidIdentifier, region,
+};
+use onefold_core::ids::{AttributeId, Digest128, NamespaceId, SourceId};
+use onefold_core::namespace::Normaliser;
+use smallvec::SmallVec;
+
+use crate::normalise::company::CompanyName;
+use crate::normalise::name::{PersonName, full_forms};
+use crate::normalise::text::{fold, romanise, skeleton};
+use crate::prepared::{LinkValue, Prepared};
+
+/// What separates the digests of one key from one another: no digest of one kind can be taken for another.
+const VALUE_DOMAIN: u8 = 1;
+const RECORD_DOMAIN: u8 = 2;
+const NAME_DOMAIN: u8 = 3;
+
+/// Why an identifier of a fragment links nobody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum NoteReason {
+    /// It is no value of its kind.
+    Malformed(InvalidIdentifier),
+    /// It must not link.
+    Blocked(BlockReason),
+    /// The tenant has no such namespace.
+    UnknownNamespace,
+}
+
+/// One identifier of a fragment that links nobody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Note {
+    /// Its index in [`Fragment::identifiers`].
+    pub identifier: usize,
+    /// Why.
+    pub reason: NoteReason,
+}
+
+/// A configuration that cannot be compiled.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PrepareError {
+    /// A namespace's block rules.
+    #[error(transparent)]
+    BlockRules(#[from] InvalidBlockRules),
+}
+
+/// A value that cannot be looked up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LookupError {
+    /// The tenant has no such namespace.
+    #[error("no such namespace")]
+    UnknownNamespace,
+    /// It is no value of its kind.
+    #[error("the value {0}")]
+    Malformed(InvalidIdentifier),
+    /// It must not link, so it finds nobody.
+    #[error("the value is blocked")]
+    Blocked(BlockReason),
+}
+
+struct NamespaceRules {
+    normaliser: Normaliser,
+    rules: BlockRules,
+}
+
+/// Turns fragments of one tenant into [`Prepared`]s. Pure: the same fragment, configuration and key give the same result.
+pub struct Preparer {
+    config: Arc<TenantConfig>,
+    key: [u8; 32],
+    /// By ordinal.
+    namespaces: Vec<NamespaceRules>,
+}
+
+impl fmt::Debug for Preparer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Preparer({}, ..)", self.config.name)
+    }
+}
+
+impl Preparer {
+    /// Compiles the configuration's rules. `index_key` keys every digest, so that none can be turned back by guessing
+    /// values without it.
+    ///
+    /// # Errors
+    /// [`PrepareError`] when a rule does not compile.
+    pub fn new(config: Arc<TenantConfig>, index_key: [u8; 32]) -> Result<Self, PrepareError> {
+        let region = config.default_region.as_deref();
+        let namespaces = config
+            .namespaces
+            .iter()
+            .map(|namespace| {
+                let rules = BlockRules::compile(namespace, region)?;
+                Ok(NamespaceRules { normaliser: namespace.normaliser, rules })
+            })
+            .collect::<Result<_, InvalidBlockRules>>()?;
+        Ok(Self { config, key: index_key, namespaces })
+    }
+
+    /// The configuration that this was compiled from.
+    #[must_use]
+    pub fn config(&self) -> &Arc<TenantConfig> {
+        &self.config
+    }
+
+    /// What resolution needs of the fragment, and which of its identifiers link nobody.
+    #[must_use]
+    pub fn prepare(&self, fragment: &Fragment) -> (Prepared, Vec<Note>) {
+        let region = region::of(fragment, &self.config);
+        let mut links = Vec::with_capacity(fragment.identifiers.len());
+        let mut notes = Vec::new();
+        for (index, claim) in fragment.identifiers.iter().enumerate() {
+            match self.link(claim.namespace, fragment.party, &claim.raw, region) {
+                Ok(link) => links.push(link),
+                Err(reason) => notes.push(Note { identifier: index, reason }),
+            }
+        }
+        links.sort_unstable();
+        links.dedup();
+        let prepared = Prepared {
+            record: self.record_digest(fragment.record.source, &fragment.record.key),
+            facts: fragment.fact_digest(self.config.as_ref()),
+            source: fragment.record.source,
+            observed_at: fragment.observed_at,
+            party: fragment.party,
+            links,
+            name: self.name_key(fragment),
+        };
+        (prepared, notes)
+    }
+
+    /// The digest under which a value is indexed, for look-ups. Telephone numbers without a country code are read in the
+    /// tenant's default region.
+    ///
+    /// # Errors
+    /// [`LookupError`] when the value can find nobody.
+    pub fn link_value(&self, namespace: NamespaceId, party: PartyKind, raw: &str) -> Result<LinkValue, LookupError> {
+        self.link(namespace, party, raw, self.config.default_region.as_deref()).map_err(|reason| match reason {
+            NoteReason::Malformed(why) => LookupError::Malformed(why),
+            NoteReason::Blocked(why) => LookupError::Blocked(why),
+            NoteReason::UnknownNamespace => LookupError::UnknownNamespace,
+        })
+    }
+
+    /// The digest under which a source record is known.
+    #[must_use]
+    pub fn record_digest(&self, source: SourceId, key: &str) -> Digest128 {
+        let [low, high] = source.0.to_le_bytes();
+        self.digest(&[RECORD_DOMAIN, low, high], key)
+    }
+
+    fn link(
+        &self,
+        namespace: NamespaceId,
+        party: PartyKind,
+        raw: &str,
+        region: Option<&str>,
+    ) -> Result<LinkValue, NoteReason> {
+        let rules = self.namespaces.get(usize::from(namespace.0)).ok_or(NoteReason::UnknownNamespace)?;
+        let value = identifier::canonicalise(rules.normaliser, raw, region).map_err(NoteReason::Malformed)?;
+        match rules.rules.blocked(&value) {
+            Some(reason) => Err(NoteReason::Blocked(reason)),
+            None => Ok(LinkValue { namespace, digest: self.value_digest(namespace, party, &value) }),
+        }
+    }
+
+    fn value_digest(&self, namespace: NamespaceId, party: PartyKind, value: &Canonical) -> Digest128 {
+        let [low, high] = namespace.0.to_le_bytes();
+        self.digest(&[VALUE_DOMAIN, low, high, party as u8], value.as_str())
+    }
+
+    /// One contiguous buffer, on the stack for all but the longest values: a digest is one or two compressions.
+    fn digest(&self, head: &[u8], text: &str) -> Digest128 {
+        let mut bytes: SmallVec<[u8; 256]> = SmallVec::from_slice(head);
+        bytes.extend_from_slice(text.as_bytes());
+        Digest128::of(&blake3::keyed_hash(&self.key, &bytes))
+    }
+
+    /// Digest of the name in a form that survives typing habits, see [`name_skeleton`].
+    fn name_key(&self, fragment: &Fragment) -> Option<u64> {
+        let skeleton = name_skeleton(fragment)?;
+        Some(self.digest(&[NAME_DOMAIN, fragment.party as u8], &skeleton).table_hash())
+    }
+}
+
+/// The name of a fragment, as coarse as counting the people behind a shared value wants it: too fine, and one person's
+/// typing habits look like many people, so that an honest value links nobody; too coarse, and strangers are fused.
+///
+/// A person is the first letter of the given name (of the full name behind a nickname: Bob is Robert) and the
+/// [`skeleton`] of the family name without particles; with a family name of several words, of its first. `Jon Smith`,
+/// `SMITH, JON`, `J. Smith` and `Jonathan Smyth` count as one; so do namesakes of one initial, which is the lesser harm.
+/// With one part only, that part. An organisation is its name without legal form, spaces and `and`.
+#[must_use]
+pub fn name_skeleton(fragment: &Fragment) -> Option<String> {
+    match fragment.party {
+        PartyKind::Person => {
+            let text = |name| text_of(fragment, name).unwrap_or_default();
+            let (given, family) = (text(attribute::GIVEN_NAME), text(attribute::FAMILY_NAME));
+            let name = PersonName::from_parts(given, "", family, "")
+                .or_else(|| PersonName::parse(text(attribute::FULL_NAME)))?;
+            person_skeleton(&name)
+        }
+        PartyKind::Organisation => {
+            let raw = [attribute::LEGAL_NAME, attribute::TRADING_NAME, attribute::FULL_NAME]
+                .into_iter()
+                .find_map(|name| text_of(fragment, name))?;
+            let name = CompanyName::parse(raw)?;
+            let core = name.romanised.unwrap_or(name.core);
+            let joined: String = core.split(' ').filter(|word| *word != "and").collect();
+            Some(if joined.is_empty() { fold(raw) } else { joined })
+        }
+    }
+}
+
+fn person_skeleton(name: &PersonName) -> Option<String> {
+    let given = full_forms(&name.given).first().copied().unwrap_or(&name.given);
+    let ascii_given = romanise(given);
+    let given = ascii_given.as_deref().unwrap_or(given);
+    let ascii_family = romanise(name.family_core());
+    let family = ascii_family.as_deref().unwrap_or(name.family_core()).split(' ').next().unwrap_or_default();
+    let mut key = String::with_capacity(16);
+    if family.is_empty() {
+        // A lone given name is all there is to tell people apart by.
+        key.push_str("g:");
+        key.push_str(if given.is_empty() { &name.nickname } else { given });
+        return (key.len() > 2).then_some(key);
+    }
+    key.extend(given.chars().next());
+    key.push(':');
+    let bones = key.len();
+    skeleton(family, &mut key);
+    if key.len() == bones {
+        // Nothing but soft letters (`Ha`), or none of the alphabet: the name itself.
+        key.push_str(family);
+    }
+    Some(key)
+}
+
+fn text_of(fragment: &Fragment, name: AttributeId) -> Option<&str> {
+    // Attributes are in canonical order, and few: the first of its name.
+    let value = fragment.attributes.iter().find(|attribute| attribute.name == name)?;
+    value.value.as_text().filter(|text| !text.trim().is_empty())
+}
+
+#[cfg(test)]
+mod tests;

@@ -174,7 +174,8 @@ impl Engine {
         }
         let mut fresh = Vec::new();
         for record in cluster.records {
-            let warm = &self.records.warm[record];
+            let warm = &mut self.records.warm[record];
+            warm.flags &= !flag::VISITED;
             let from = warm.profile;
             if warm.placed() {
                 if from == target {

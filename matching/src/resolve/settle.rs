@@ -68,9 +68,8 @@ impl Engine {
         if linked != links || (links && held.has(value_flag::SHRANK | value_flag::PARKED)) {
             reopened.extend(self.holders(value).iter().filter(|holder| self.records.warm[**holder].links()));
         }
-        if !links {
-            self.set_value_flag(value, value_flag::PARKED, false);
-        }
+        // Whether it is parked still, its holders' component will tell; with no holder left, nobody would.
+        self.set_value_flag(value, value_flag::PARKED, false);
     }
 
     /// Sets a flag that is counted.

@@ -1,0 +1,344 @@
+//! Laws 1, 2, 4 and 5 over random histories, against a naive resolver that shares no code with the product.
+
+mod oracle;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use onefold_core::change::ProfileChange;
+use onefold_core::fragment::{ObservedAt, PartyKind};
+use onefold_core::ids::{Digest128, NamespaceId, Place, ProfileOrdinal, SlotId, SourceId};
+use onefold_core::laws::{self, Answer, LawBroken, Replica};
+use onefold_core::namespace::NamespaceClass::{Identifying, Supporting, Unique};
+use onefold_matching::prepared::{LinkValue, Prepared};
+use onefold_matching::resolve::{Arrival, Engine, LinkRules, NamespaceRule, Standing};
+use oracle::Ground;
+use proptest::collection::{btree_set, vec};
+use proptest::prelude::*;
+
+#[derive(Clone, Debug)]
+enum Verb {
+    Put {
+        record: u8,
+        at: i64,
+        values: BTreeSet<(u16, u8)>,
+        name: Option<u64>,
+    },
+    /// Sends an earlier arrival again.
+    Again(prop::sample::Index),
+    Retract {
+        record: u8,
+        at: i64,
+    },
+    Settle,
+    /// Stops and comes back from a checkpoint.
+    Reload,
+    /// Stops and comes back from the journal.
+    Replay,
+}
+
+fn digest(kind: &str, content: &str) -> Digest128 {
+    Digest128::of(&blake3::hash(format!("{kind}/{content}").as_bytes()))
+}
+
+fn record_digest(record: u8) -> Digest128 {
+    digest("record", &record.to_string())
+}
+
+fn prepared(record: u8, at: i64, values: &BTreeSet<(u16, u8)>, name: Option<u64>) -> Prepared {
+    let mut links: Vec<LinkValue> = values
+        .iter()
+        .map(|(namespace, value)| LinkValue {
+            namespace: NamespaceId(*namespace),
+            digest: digest("value", &format!("{namespace}/{value}")),
+        })
+        .collect();
+    links.sort();
+    Prepared {
+        record: record_digest(record),
+        facts: digest("facts", &format!("{record}/{at}/{values:?}/{name:?}")),
+        source: SourceId(u16::from(record % 3)),
+        observed_at: ObservedAt(at),
+        party: PartyKind::Person,
+        links,
+        name,
+    }
+}
+
+/// Two unique namespaces, three identifying of two strengths, one that only supports; tight limits.
+fn rules() -> LinkRules {
+    let rule = |class, priority, diversity_limit| NamespaceRule { class, priority, diversity_limit };
+    LinkRules {
+        namespaces: vec![
+            rule(Unique, 900, 3),
+            rule(Unique, 800, 2),
+            rule(Identifying, 600, 2),
+            rule(Identifying, 500, 3),
+            rule(Identifying, 500, 1),
+            rule(Supporting, 100, 2),
+        ],
+        value_records_max: 6,
+        cluster_records_max: 7,
+    }
+}
+
+fn values() -> impl Strategy<Value = BTreeSet<(u16, u8)>> {
+    let value = prop_oneof![
+        2 => (0..1u16, 0..4u8),
+        1 => (1..2u16, 0..3u8),
+        4 => (2..3u16, 0..6u8),
+        3 => (3..4u16, 0..5u8),
+        1 => (4..5u16, 0..3u8),
+        1 => (5..6u16, 0..2u8),
+    ];
+    btree_set(value, 0..4)
+}
+
+fn verb(records: u8) -> impl Strategy<Value = Verb> {
+    let name = prop_oneof![Just(None), (0..4u64).prop_map(Some), Just(Some(7)), Just(Some(7))];
+    prop_oneof![
+        12 => (0..records, 0..6i64, values(), name)
+            .prop_map(|(record, at, values, name)| Verb::Put { record, at, values, name }),
+        2 => any::<prop::sample::Index>().prop_map(Verb::Again),
+        3 => (0..records, 0..7i64).prop_map(|(record, at)| Verb::Retract { record, at }),
+        5 => Just(Verb::Settle),
+        1 => Just(Verb::Reload),
+        1 => Just(Verb::Replay),
+    ]
+}
+
+/// What the journal keeps.
+#[derive(Clone)]
+enum Entry {
+    Put(Prepared),
+    Retract(Digest128, i64),
+    Change(ProfileChange),
+}
+
+/// An engine, and everything that a bystander can know about it.
+struct House {
+    engine: Engine,
+    ground: Ground,
+    journal: Vec<Entry>,
+    replica: Replica,
+    first_seen: BTreeMap<Digest128, u64>,
+}
+
+const NOWHERE: Place = Place { segment: 1, offset: 2 };
+
+impl House {
+    fn new() -> Self {
+        Self {
+            engine: Engine::new(rules()),
+            ground: Ground::default(),
+            journal: Vec::new(),
+            replica: Replica::default(),
+            first_seen: BTreeMap::new(),
+        }
+    }
+
+    fn put(&mut self, prepared: &Prepared) -> Arrival {
+        self.saw(prepared.record);
+        self.ground.put(prepared);
+        self.journal.push(Entry::Put(prepared.clone()));
+        assert_eq!(self.engine.judge(prepared), self.engine.clone().put(prepared, NOWHERE, SlotId(1)));
+        self.engine.put(prepared, NOWHERE, SlotId(1))
+    }
+
+    fn retract(&mut self, record: Digest128, at: i64) {
+        self.saw(record);
+        self.ground.retract(record, at);
+        self.journal.push(Entry::Retract(record, at));
+        self.engine.retract(record, ObservedAt(at), NOWHERE);
+    }
+
+    fn saw(&mut self, record: Digest128) {
+        let next = self.first_seen.len() as u64;
+        self.first_seen.entry(record).or_insert(next);
+    }
+
+    fn run(&mut self, verbs: &[Verb]) -> Result<(), LawBroken> {
+        let mut sent: Vec<Verb> = Vec::new();
+        for verb in verbs {
+            let verb = match verb {
+                Verb::Again(which) if !sent.is_empty() => which.get(&sent).clone(),
+                other => other.clone(),
+            };
+            match &verb {
+                Verb::Put { record, at, values, name } => {
+                    self.put(&prepared(*record, *at, values, *name));
+                    sent.push(verb);
+                }
+                Verb::Retract { record, at } => {
+                    self.retract(record_digest(*record), *at);
+                    sent.push(verb);
+                }
+                Verb::Settle | Verb::Again(_) => self.settle()?,
+                Verb::Reload => {
+                    self.settle()?;
+                    self.reload();
+                }
+                Verb::Replay => {
+                    self.settle()?;
+                    self.replay();
+                }
+            }
+        }
+        self.settle()
+    }
+
+    /// Settles, and checks every law that can be checked.
+    fn settle(&mut self) -> Result<(), LawBroken> {
+        let changes = self.engine.settle();
+        let live: BTreeMap<Digest128, Prepared> =
+            self.ground.live().into_iter().map(|fragment| (fragment.record, fragment.clone())).collect();
+        let before = self.replica.clone();
+        for change in &changes {
+            self.replica.apply(change, &|record| live.contains_key(&record))?;
+        }
+        laws::ids_are_a_contract(&before, &self.replica, &|record| self.first_seen[&record])?;
+        self.journal.extend(changes.into_iter().map(Entry::Change));
+
+        let clusters = self.replica.clusters();
+        laws::partition_is_total(&live.keys().copied().collect(), &clusters)?;
+        let unique = |value: &&LinkValue| rules().rule(value.namespace).class == Unique;
+        let uniques = live
+            .iter()
+            .map(|(record, fragment)| {
+                (*record, fragment.links.iter().filter(unique).map(|v| (v.namespace, v.digest)).collect())
+            })
+            .collect();
+        laws::exclusive_means_exclusive(&clusters, &uniques, &[])?;
+        let wanted: Vec<BTreeSet<Digest128>> = self.ground.clusters(&rules()).into_iter().collect();
+        laws::order_does_not_matter(&wanted, &clusters)?;
+        self.agrees_with_the_feed();
+        assert!(self.engine.settle().is_empty(), "nothing is left to settle");
+        Ok(())
+    }
+
+    /// The engine's answers are those of a replica that only read the feed.
+    fn agrees_with_the_feed(&self) {
+        for (profile, answer) in &self.replica.answers {
+            let members: BTreeSet<Digest128> = self.engine.members(*profile).iter().map(|view| view.digest).collect();
+            match answer {
+                Answer::Live(wanted) => {
+                    assert_eq!(self.engine.standing(*profile), Standing::Live);
+                    assert_eq!(&members, wanted);
+                    for record in wanted {
+                        assert_eq!(self.engine.profile_of(*record), Some(*profile));
+                    }
+                }
+                Answer::MergedInto(into) => assert_eq!(self.engine.standing(*profile), Standing::MergedInto(*into)),
+                Answer::SplitInto(into) => {
+                    assert_eq!(self.engine.standing(*profile), Standing::SplitInto(into.clone()));
+                }
+                Answer::Emptied => assert_eq!(self.engine.standing(*profile), Standing::Emptied),
+            }
+        }
+        let live: Vec<ProfileOrdinal> = self.engine.live_profiles(ProfileOrdinal(0)).collect();
+        let told = self.replica.answers.iter().filter(|(_, answer)| matches!(answer, Answer::Live(_)));
+        assert!(live.iter().eq(told.map(|(profile, _)| profile)));
+        assert_eq!(self.engine.stats().profiles as usize, live.len());
+    }
+
+    fn reload(&mut self) {}
+
+    fn replay(&mut self) {
+        let mut engine = Engine::new(rules());
+        for entry in &self.journal {
+            match entry {
+                Entry::Put(prepared) => {
+                    engine.put(prepared, NOWHERE, SlotId(1));
+                }
+                Entry::Retract(record, at) => {
+                    engine.retract(*record, ObservedAt(*at), NOWHERE);
+                }
+                Entry::Change(change) => engine.redo(change).unwrap(),
+            }
+        }
+        engine.finish_replay();
+        same_state(&self.engine, &engine);
+        self.engine = engine;
+    }
+}
+
+/// Two engines answer alike. Bytes of memory may differ.
+fn same_state(one: &Engine, other: &Engine) {
+    assert_eq!(one.digest(), other.digest());
+    let plain = |engine: &Engine| onefold_matching::resolve::Stats { memory_bytes: 0, ..engine.stats() };
+    assert_eq!(plain(one), plain(other));
+    assert!(one.all_records().eq(other.all_records()));
+    for profile in (0..one.stats().profiles_opened).map(ProfileOrdinal) {
+        assert_eq!(one.standing(profile), other.standing(profile));
+        assert_eq!(one.members(profile), other.members(profile));
+    }
+    for record in one.all_records() {
+        assert_eq!(one.links_of(record.digest), other.links_of(record.digest));
+        for value in one.links_of(record.digest) {
+            assert_eq!(one.value(value), other.value(value));
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 3_000, ..ProptestConfig::default() })]
+
+    /// LAWS 1, 2, 4, 5: at every settlement of any history, restarts included.
+    #[test]
+    fn every_settlement_keeps_the_laws(verbs in vec(verb(12), 1..80)) {
+        let mut house = House::new();
+        if let Err(broken) = house.run(&verbs) {
+            prop_assert!(false, "{broken}");
+        }
+    }
+
+    /// LAW 2: the same arrivals in any order and any batches end in the same graph.
+    #[test]
+    fn order_and_batches_do_not_show(
+        (one, other) in vec(verb(10), 1..50).prop_flat_map(|verbs| (Just(verbs.clone()), Just(verbs).prop_shuffle()))
+    ) {
+        // Sending again by position would name other arrivals after shuffling.
+        let plain = |verbs: Vec<Verb>| verbs.into_iter().filter(|verb| !matches!(verb, Verb::Again(_))).collect::<Vec<_>>();
+        let (mut first, mut second) = (House::new(), House::new());
+        first.run(&plain(one)).unwrap();
+        second.run(&plain(other)).unwrap();
+        prop_assert_eq!(first.engine.digest(), second.engine.digest());
+    }
+
+    /// Taking records back leaves the graph that never saw them, and sending them again leaves the graph that always did.
+    #[test]
+    fn a_retraction_leaves_no_trace_in_the_graph(
+        verbs in vec(verb(8), 1..40), passing in vec((100..110u8, values(), 0..3u64), 1..10)
+    ) {
+        let mut house = House::new();
+        house.run(&verbs).unwrap();
+        let before = house.engine.digest();
+        for (record, values, name) in &passing {
+            house.put(&prepared(*record, 1, values, Some(*name)));
+        }
+        house.settle().unwrap();
+        let with = house.engine.digest();
+        for (record, ..) in &passing {
+            house.retract(record_digest(*record), 2);
+        }
+        house.settle().unwrap();
+        prop_assert_eq!(house.engine.digest(), before);
+        let last: BTreeMap<u8, Prepared> = passing
+            .iter()
+            .map(|(record, values, name)| prepared(*record, 1, values, Some(*name)))
+            .zip(&passing)
+            .fold(BTreeMap::new(), |mut last, (offered, (record, ..))| {
+                let held = last.entry(*record).or_insert_with(|| offered.clone());
+                if offered.facts > held.facts {
+                    *held = offered;
+                }
+                last
+            });
+        let mut straight = House::new();
+        straight.run(&verbs).unwrap();
+        for fragment in last.values() {
+            straight.put(fragment);
+        }
+        straight.settle().unwrap();
+        prop_assert_eq!(straight.engine.digest(), with);
+    }
+}

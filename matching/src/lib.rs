@@ -1,5 +1,7 @@
 //! From a fragment and its neighbours to a decision.
 
 mod index;
+pub mod normalise;
+pub mod prepare;
 pub mod prepared;
 pub mod resolve;

@@ -1,0 +1,84 @@
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::write;
+use super::{EventKind, Origin, Population, Record, Sizes};
+
+const SIZES: Sizes = Sizes { people: 3_000, companies: 400 };
+
+fn records() -> Vec<Record> {
+    Population::new(7, SIZES).collect()
+}
+
+#[test]
+fn every_party_and_source_is_there_and_record_ids_are_unique() {
+    let records = records();
+    let people: BTreeSet<_> = records.iter().map(|record| record.cluster).collect();
+    assert_eq!(people.len(), 3_400, "as many clusters as were asked for");
+    let ids: BTreeSet<_> = records.iter().map(|record| &record.record_id).collect();
+    assert_eq!(ids.len(), records.len());
+    let origins: BTreeSet<_> = records.iter().map(|record| record.origin).collect();
+    assert_eq!(origins.len(), Origin::ALL.len());
+}
+
+#[test]
+fn the_last_household_does_not_overshoot() {
+    for people in 1..40 {
+        let clusters: BTreeSet<_> =
+            Population::new(people.into(), Sizes { people, companies: 0 }).map(|record| record.cluster).collect();
+        assert_eq!(clusters.len() as u32, people);
+    }
+}
+
+#[test]
+fn what_is_hard_about_real_data_is_in_it() {
+    let records = records();
+    let clusters_by = |field: fn(&Record) -> Option<String>| {
+        let mut by: BTreeMap<String, BTreeSet<_>> = BTreeMap::new();
+        for record in &records {
+            if let Some(value) = field(record) {
+                by.entry(value).or_default().insert(record.cluster);
+            }
+        }
+        by
+    };
+    let shared = |by: &BTreeMap<String, BTreeSet<_>>| by.values().filter(|clusters| clusters.len() > 1).count();
+    let phones = clusters_by(|r| {
+        let digits: String = r.phone.as_ref()?.chars().filter(char::is_ascii_digit).collect();
+        Some(digits[digits.len().saturating_sub(10)..].to_owned())
+    });
+    assert!(shared(&phones) > 50, "households share phones");
+    assert!(phones.keys().any(|phone| phone == "0000000000"), "junk phones");
+    let names = clusters_by(|r| r.full_name.clone());
+    assert!(shared(&names) > 20, "namesakes");
+    assert!(names.keys().any(|name| name.chars().any(|c| c as u32 > 0x4e00)), "names of other scripts");
+    let devices = clusters_by(|r| r.device_id.clone());
+    assert!(shared(&devices) > 10, "tablets of a household");
+    let mails = clusters_by(|r| r.email.clone());
+    assert!(mails.get("test@test.com").is_some_and(|clusters| clusters.len() > 1), "junk addresses");
+    let users = clusters_by(|r| r.user_id.clone());
+    assert_eq!(shared(&users), 0, "a user id is one person's");
+    let mut families: BTreeMap<_, BTreeSet<&str>> = BTreeMap::new();
+    for record in records.iter().filter(|record| record.origin == Origin::Crm) {
+        families.entry(record.cluster).or_default().extend(record.family_name.as_deref());
+    }
+    assert!(families.values().any(|names| names.len() > 1), "married names and typing faults");
+    let empty = records.iter().filter(|record| record.email.is_none() && record.phone.is_none()).count();
+    assert!(empty > 100, "missing fields");
+    assert!(records.iter().any(|record| record.event == Some(EventKind::Alias)));
+}
+
+#[test]
+fn records_of_a_party_do_not_lie_together() {
+    let records = records();
+    let neighbours = records.windows(2).filter(|pair| pair[0].cluster == pair[1].cluster).count();
+    assert!(neighbours * 50 < records.len(), "{neighbours} of {}", records.len());
+}
+
+#[test]
+fn bytes_are_the_same_for_ever() {
+    let mut bytes = Vec::new();
+    let count = write::combined(Population::new(42, Sizes { people: 2_000, companies: 300 }), &mut bytes).unwrap();
+    let digest = blake3::hash(&bytes).to_hex();
+    // A change here changes every seeded workload and every figure made with one: say so in the change log.
+    assert_eq!((count, &digest[..32]), (6830, "5678f10afa89f723598951f44dc8122a"));
+}

@@ -1,0 +1,147 @@
+//! JSON lines: one object a line, flat or nested; envelopes of event streams and change data capture are unwrapped.
+
+use std::io::{self, BufRead};
+
+use serde_json::{Map, Value};
+
+use super::lines::Lines;
+use super::separated::too_long;
+use super::{COLUMNS_MAX, Columns, Item, RawRecord, Refusal, debezium, segment};
+
+/// Objects in objects.
+const DEPTH_MAX: usize = 8;
+/// Values in one line.
+const VALUES_MAX: usize = 1_000;
+
+pub(super) struct JsonLines<R> {
+    lines: Lines<R>,
+    /// A line may stand for several records.
+    more: Vec<Item>,
+}
+
+/// Why a line is no record; the text is for people.
+pub(super) type LineFault = String;
+
+impl<R: BufRead> JsonLines<R> {
+    pub const fn new(bytes: R) -> Self {
+        Self { lines: Lines::new(bytes, b'\n'), more: Vec::new() }
+    }
+
+    pub const fn line(&self) -> u64 {
+        self.lines.number()
+    }
+
+    pub fn next_item(&mut self, columns: &mut Columns) -> io::Result<Option<Item>> {
+        if let Some(item) = self.more.pop() {
+            return Ok(Some(item));
+        }
+        loop {
+            let Some(line) = self.lines.next_line()? else { return Ok(None) };
+            if line.too_long {
+                return Ok(Some(Item::Refused(too_long(line.number))));
+            }
+            let bytes = line.bytes.trim_ascii();
+            // A null line is the tombstone that follows a delete in a compacted topic: it says nothing new.
+            if bytes.is_empty() || bytes == b"null" {
+                continue;
+            }
+            match records(line.number, bytes, columns) {
+                Err(reason) => return Ok(Some(Item::Refused(Refusal::new(line.number, reason)))),
+                Ok(mut records) => {
+                    records.reverse();
+                    self.more = records.into_iter().map(Item::Record).collect();
+                    if let Some(item) = self.more.pop() {
+                        return Ok(Some(item));
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn records(line: u64, bytes: &[u8], columns: &mut Columns) -> Result<Vec<RawRecord>, LineFault> {
+    if std::str::from_utf8(bytes).is_err() {
+        return Err("is not UTF-8 text; `--encoding latin-1` reads Latin-1 files".to_owned());
+    }
+    // The parser's own message can repeat a piece of the input, so only the place is told.
+    let value: Value =
+        serde_json::from_slice(bytes).map_err(|fault| format!("is not valid JSON at column {}", fault.column()))?;
+    let Value::Object(object) = value else {
+        return Err("is not a JSON object".to_owned());
+    };
+    let records = if let Some(change) = debezium::change(&object) {
+        debezium::records(change?, columns)?
+    } else if let Some(kind) = segment::kind(&object) {
+        segment::records(kind, &object, bytes, columns)?
+    } else {
+        vec![flat(&object, columns)?]
+    };
+    Ok(records.into_iter().map(|record| RawRecord { line, ..record }).collect())
+}
+
+/// A record whose columns are the paths of the object's values, joined with dots.
+pub(super) fn flat(object: &Map<String, Value>, columns: &mut Columns) -> Result<RawRecord, LineFault> {
+    let mut record = RawRecord::default();
+    flatten(object, "", columns, &mut record)?;
+    Ok(record)
+}
+
+/// Adds the values of an object to the record, each under `prefix` and its path.
+pub(super) fn flatten(
+    object: &Map<String, Value>,
+    prefix: &str,
+    columns: &mut Columns,
+    record: &mut RawRecord,
+) -> Result<(), LineFault> {
+    for (name, value) in object {
+        let path = if prefix.is_empty() { name.clone() } else { format!("{prefix}.{name}") };
+        put(&path, value, 1, columns, record)?;
+    }
+    Ok(())
+}
+
+fn put(
+    path: &str,
+    value: &Value,
+    depth: usize,
+    columns: &mut Columns,
+    record: &mut RawRecord,
+) -> Result<(), LineFault> {
+    if depth > DEPTH_MAX {
+        return Err(format!("is nested deeper than {DEPTH_MAX} objects"));
+    }
+    let text = match value {
+        Value::Null => return Ok(()),
+        Value::Object(object) => {
+            for (name, value) in object {
+                put(&format!("{path}.{name}"), value, depth + 1, columns, record)?;
+            }
+            return Ok(());
+        }
+        // The place in a list means nothing: its values are several of one column.
+        Value::Array(list) => {
+            for value in list {
+                put(path, value, depth + 1, columns, record)?;
+            }
+            return Ok(());
+        }
+        Value::Bool(flag) => flag.to_string(),
+        Value::Number(number) => {
+            // Past 64 bits the parser has rounded already: an id must not change on its way in.
+            if number.is_f64() && number.as_f64().is_some_and(|number| number.fract() == 0.0 && number.abs() > 9e15) {
+                return Err("holds a number of too many digits; write it in quotes".to_owned());
+            }
+            number.to_string()
+        }
+        Value::String(text) => text.trim().to_owned(),
+    };
+    if text.is_empty() {
+        return Ok(());
+    }
+    if record.fields.len() >= VALUES_MAX {
+        return Err(format!("holds more than {VALUES_MAX} values"));
+    }
+    let column = columns.intern(path).ok_or_else(|| format!("brings the file to more than {COLUMNS_MAX} columns"))?;
+    record.fields.push((column, text));
+    Ok(())
+}

@@ -1,0 +1,133 @@
+//! Lines of the Segment and RudderStack calls: identify, track, page, screen, group, alias.
+//!
+//! A message is a source record of its own, keyed by its `messageId`, so a message sent twice counts once. Facts are the
+//! identifiers and the traits; what the user did (`properties`) describes no one. The traits of a group call describe an
+//! account, so they become a second record, of an organisation.
+
+use jiff::Timestamp;
+use onefold_core::fragment::{ObservedAt, PartyKind};
+use serde_json::{Map, Value};
+
+use super::json::{LineFault, flatten};
+use super::{Columns, RawRecord};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Call {
+    /// About the user: identify, track, page, screen, alias.
+    User,
+    Group,
+}
+
+/// Names of an envelope's own fields, which are no facts about anyone.
+const ENVELOPE: &[&str] = &[
+    "type",
+    "event",
+    "name",
+    "category",
+    "properties",
+    "context",
+    "integrations",
+    "version",
+    "channel",
+    "messageId",
+    "timestamp",
+    "originalTimestamp",
+    "sentAt",
+    "receivedAt",
+    "writeKey",
+    "projectId",
+    "_metadata",
+    "request_ip",
+    "rudderId",
+    "traits",
+];
+
+/// The call that the line records; `None` when it is something else.
+pub(super) fn kind(object: &Map<String, Value>) -> Option<Call> {
+    let call = match object.get("type")?.as_str()? {
+        "identify" | "track" | "page" | "screen" | "alias" => Call::User,
+        "group" => Call::Group,
+        _ => return None,
+    };
+    ["userId", "anonymousId", "previousId"].iter().any(|id| object.contains_key(*id)).then_some(call)
+}
+
+pub(super) fn records(
+    call: Call,
+    object: &Map<String, Value>,
+    line: &[u8],
+    columns: &mut Columns,
+) -> Result<Vec<RawRecord>, LineFault> {
+    // Without a message id the line's own bytes tell a message from its copy.
+    let key = match object.get("messageId").and_then(Value::as_str) {
+        Some(id) => id.to_owned(),
+        None => blake3::hash(line).to_hex()[..32].to_owned(),
+    };
+    let observed_at = observed_at(object);
+    let mut user = RawRecord { key: Some(key), observed_at, party: Some(PartyKind::Person), ..RawRecord::default() };
+    let own = object.iter().filter(|(name, _)| !ENVELOPE.contains(&name.as_str()));
+    let own: Map<String, Value> = own.map(|(name, value)| (name.clone(), value.clone())).collect();
+    flatten(&own, "", columns, &mut user)?;
+    let context = object.get("context").and_then(Value::as_object);
+    if let Some(context) = context {
+        context_facts(context, columns, &mut user)?;
+    }
+    let traits = object.get("traits").and_then(Value::as_object);
+    let mut records = Vec::new();
+    match (call, traits) {
+        (Call::User, Some(traits)) => flatten(traits, "traits", columns, &mut user)?,
+        (Call::Group, Some(traits)) => {
+            if let Some(id) = object.get("groupId").and_then(Value::as_str) {
+                let key = Some(format!("group:{id}"));
+                let party = Some(PartyKind::Organisation);
+                let mut account = RawRecord { key, observed_at, party, ..RawRecord::default() };
+                let id = Map::from_iter([("groupId".to_owned(), Value::from(id))]);
+                flatten(&id, "", columns, &mut account)?;
+                flatten(traits, "group.traits", columns, &mut account)?;
+                records.push(account);
+            }
+        }
+        (_, None) => {}
+    }
+    records.insert(0, user);
+    Ok(records)
+}
+
+fn context_facts(context: &Map<String, Value>, columns: &mut Columns, user: &mut RawRecord) -> Result<(), LineFault> {
+    let mut facts = Map::new();
+    let device = context.get("device").and_then(Value::as_object);
+    for name in ["id", "advertisingId"] {
+        if let Some(value) = device.and_then(|device| device.get(name)) {
+            facts.insert(format!("device.{name}"), value.clone());
+        }
+    }
+    for name in ["locale", "timezone"] {
+        if let Some(value) = context.get(name) {
+            facts.insert(name.to_owned(), value.clone());
+        }
+    }
+    flatten(&facts, "context", columns, user)?;
+    if let Some(traits) = context.get("traits").and_then(Value::as_object) {
+        flatten(traits, "traits", columns, user)?;
+    }
+    let external = context.get("externalIds").and_then(Value::as_array);
+    for entry in external.into_iter().flatten() {
+        if let (Some(kind), Some(id)) = (entry.get("type").and_then(Value::as_str), entry.get("id")) {
+            let named = Map::from_iter([(kind.to_owned(), id.clone())]);
+            flatten(&named, "externalIds", columns, user)?;
+        }
+    }
+    Ok(())
+}
+
+/// The sender's clock may be wrong by as much as its sending time differs from ours: observed time = received −
+/// (sent − original); the plain timestamp where one of the three is missing.
+fn observed_at(object: &Map<String, Value>) -> Option<ObservedAt> {
+    let time = |name: &str| object.get(name)?.as_str()?.parse::<Timestamp>().ok();
+    let corrected = || {
+        let lag = time("sentAt")?.as_microsecond().checked_sub(time("originalTimestamp")?.as_microsecond())?;
+        time("receivedAt")?.as_microsecond().checked_sub(lag)
+    };
+    let plain = || ["timestamp", "originalTimestamp", "receivedAt"].iter().find_map(|name| time(name));
+    corrected().or_else(|| plain().map(Timestamp::as_microsecond)).map(ObservedAt)
+}

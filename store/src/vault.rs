@@ -1,0 +1,459 @@
+//! The keys of one tenant's records, in slots that can be destroyed in place.
+//!
+//! A file of 48-byte slots. A slot holds a random 32-byte key, masked with a keyed hash of (slot, generation) under the
+//! tenant's wrapping key. Slots are made in chunks and synced before any of them is used, so taking one costs no sync;
+//! which ones are taken is told by the journal (see [`Vault::recover`]). Destroying overwrites the slot and syncs.
+//! Slots are never re-used.
+//!
+//! Overwriting in place is as good as the file system and the medium: on a copy-on-write file system, or inside a
+//! drive's wear levelling, an old version may survive. [`Vault::rotate`] is the answer to that: it writes the keys that
+//! still live under a new wrapping key, and once the old wrapping key is gone every old version is noise.
+//!
+//! ```text
+//! header = magic 8 · version u16 · 0 u16 · tenant u32 · key check 24 · checksum 8
+//! slot   = masked key 32 · generation u32 · state u8 · 0 ×3 · checksum 8 (keyed; over slot number and the rest)
+//! ```
+
+use std::collections::VecDeque;
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
+
+use onefold_core::ids::{SlotId, TenantId};
+use zeroize::Zeroize;
+
+use crate::disk;
+use crate::keys::{DataKey, KEY_BYTES, WrappingKey};
+
+const SLOT: usize = 48;
+const MAGIC: &[u8; 8] = b"1FVAULT\0";
+const VERSION: u16 = 1;
+const LIVE: u8 = 1;
+const DESTROYED: u8 = 2;
+const FILE_NAME: &str = "slots";
+/// Slots made at a time: a quarter of what there is, between these bounds.
+const CHUNK_MIN: u32 = 1_024;
+const CHUNK_MAX: u32 = 65_536;
+
+/// A vault operation failed.
+#[derive(Debug, thiserror::Error)]
+pub enum VaultError {
+    /// The slot's key was destroyed: what was sealed under it is gone.
+    #[error("the key in slot {} was destroyed", .0.0)]
+    Destroyed(SlotId),
+    /// The slot does not match its checksum.
+    #[error("slot {} of the vault is damaged", .0.0)]
+    Damaged(SlotId),
+    /// There is no such slot.
+    #[error("the vault has no slot {}", .0.0)]
+    Unknown(SlotId),
+    /// The vault's header is damaged, or it is another tenant's.
+    #[error("the vault's header is damaged or belongs to another tenant")]
+    HeaderDamaged,
+    /// The vault opens under another wrapping key: after an interrupted rotation, the one before.
+    #[error("the vault belongs to another wrapping key")]
+    WrongKey,
+    /// Written by a newer release.
+    #[error("the vault is of format {0}, this release reads up to {VERSION}")]
+    Newer(u16),
+    /// [`Vault::recover`] was not called yet.
+    #[error("the vault does not know yet which slots are taken")]
+    NotRecovered,
+    /// A write failed earlier; open the vault again.
+    #[error("the vault stopped after a failed write; open it again")]
+    Poisoned,
+    /// The disk, or the quota, is full. Nothing has changed.
+    #[error("no space left for the vault")]
+    NoSpace,
+    /// A read or write failed.
+    #[error("the vault failed to {doing}")]
+    Io {
+        /// What was being done.
+        doing: &'static str,
+        /// Why it failed.
+        source: io::Error,
+    },
+}
+
+fn failed(doing: &'static str) -> impl Fn(io::Error) -> VaultError {
+    move |source| if disk::is_no_space(&source) { VaultError::NoSpace } else { VaultError::Io { doing, source } }
+}
+
+/// One tenant's vault. All methods may be called from any thread.
+#[derive(Debug)]
+pub struct Vault {
+    dir: PathBuf,
+    tenant: TenantId,
+    opened: RwLock<OpenVault>,
+    fresh: Mutex<Fresh>,
+}
+
+#[derive(Debug)]
+struct OpenVault {
+    file: File,
+    masks: Masks,
+    poisoned: bool,
+}
+
+/// Slots that are made and not taken.
+#[derive(Debug, Default)]
+struct Fresh {
+    recovered: bool,
+    /// The first slot that was never taken.
+    next: u32,
+    /// Slots in the file.
+    slots: u32,
+    ready: VecDeque<DataKey>,
+}
+
+/// What the wrapping key gives.
+struct Masks {
+    mask: [u8; KEY_BYTES],
+    check: [u8; KEY_BYTES],
+    header: [u8; 24],
+}
+
+impl std::fmt::Debug for Masks {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Masks(..)")
+    }
+}
+
+impl Drop for Masks {
+    fn drop(&mut self) {
+        self.mask.zeroize();
+        self.check.zeroize();
+    }
+}
+
+impl Masks {
+    fn new(key: &WrappingKey) -> Self {
+        let derive = |context: &str| blake3::derive_key(context, key.expose());
+        let mut header = [0; 24];
+        header.copy_from_slice(&derive("onefold 2026-11 vault key check")[..24]);
+        Self {
+            mask: derive("onefold 2026-11 vault slot mask"),
+            check: derive("onefold 2026-11 vault slot checksum"),
+            header,
+        }
+    }
+
+    fn mask(&self, slot: u32, generation: u32) -> [u8; KEY_BYTES] {
+        *blake3::keyed_hash(&self.mask, &numbers(slot, generation)).as_bytes()
+    }
+
+    fn checksum(&self, slot: u32, body: &[u8]) -> [u8; 8] {
+        let mut hasher = blake3::Hasher::new_keyed(&self.check);
+        hasher.update(&slot.to_le_bytes());
+        hasher.update(body);
+        let mut short = [0; 8];
+        short.copy_from_slice(&hasher.finalize().as_bytes()[..8]);
+        short
+    }
+
+    fn encode(&self, slot: u32, generation: u32, state: u8, secret: &[u8; KEY_BYTES]) -> [u8; SLOT] {
+        let mut out = [0; SLOT];
+        out[..32].copy_from_slice(secret);
+        if state == LIVE {
+            apply(&mut out[..32], &self.mask(slot, generation));
+        }
+        out[32..36].copy_from_slice(&generation.to_le_bytes());
+        out[36] = state;
+        let checksum = self.checksum(slot, &out[..40]);
+        out[40..].copy_from_slice(&checksum);
+        out
+    }
+
+    fn decode(&self, slot: u32, bytes: &[u8; SLOT]) -> Result<(u32, DataKey), VaultError> {
+        if self.checksum(slot, &bytes[..40]) != bytes[40..] {
+            return Err(VaultError::Damaged(SlotId(slot)));
+        }
+        let generation = u32::from_le_bytes([bytes[32], bytes[33], bytes[34], bytes[35]]);
+        match bytes[36] {
+            LIVE => {
+                let mut secret = self.mask(slot, generation);
+                apply(&mut secret, &bytes[..32]);
+                Ok((generation, DataKey::new(secret)))
+            }
+            DESTROYED => Err(VaultError::Destroyed(SlotId(slot))),
+            _ => Err(VaultError::Damaged(SlotId(slot))),
+        }
+    }
+}
+
+fn numbers(slot: u32, generation: u32) -> [u8; 8] {
+    let mut bytes = [0; 8];
+    bytes[..4].copy_from_slice(&slot.to_le_bytes());
+    bytes[4..].copy_from_slice(&generation.to_le_bytes());
+    bytes
+}
+
+fn apply(secret: &mut [u8], mask: &[u8]) {
+    for (byte, mask) in secret.iter_mut().zip(mask) {
+        *byte ^= mask;
+    }
+}
+
+const fn offset(slot: u32) -> u64 {
+    (slot as u64 + 1) * SLOT as u64
+}
+
+fn encode_header(tenant: TenantId, masks: &Masks) -> [u8; SLOT] {
+    let mut out = [0; SLOT];
+    out[..8].copy_from_slice(MAGIC);
+    out[8..10].copy_from_slice(&VERSION.to_le_bytes());
+    out[12..16].copy_from_slice(&tenant.0.to_le_bytes());
+    out[16..40].copy_from_slice(&masks.header);
+    let checksum = blake3::hash(&out[..40]);
+    out[40..].copy_from_slice(&checksum.as_bytes()[..8]);
+    out
+}
+
+impl Vault {
+    /// Opens the tenant's vault below `vaults`, or creates it.
+    ///
+    /// # Errors
+    /// [`VaultError::WrongKey`] when it belongs to another wrapping key, [`VaultError::HeaderDamaged`],
+    /// [`VaultError::Newer`], [`VaultError::NoSpace`], [`VaultError::Io`].
+    pub fn open(vaults: &Path, tenant: TenantId, key: &WrappingKey) -> Result<Self, VaultError> {
+        let io = failed("open");
+        let dir = vaults.join(tenant.0.to_string());
+        if !dir.exists() {
+            fs::create_dir_all(&dir).map_err(&io)?;
+            disk::sync_dir(vaults).map_err(&io)?;
+        }
+        for entry in fs::read_dir(&dir).map_err(&io)? {
+            let path = entry.map_err(&io)?.path();
+            if path.extension().is_some_and(|extension| extension == disk::UNFINISHED) {
+                disk::shred(&path).map_err(&io)?;
+            }
+        }
+        let path = dir.join(FILE_NAME);
+        let masks = Masks::new(key);
+        if !path.exists() {
+            disk::write_whole(&path, &encode_header(tenant, &masks)).map_err(&io)?;
+        }
+        let file = OpenOptions::new().read(true).write(true).open(&path).map_err(&io)?;
+        let mut header = [0; SLOT];
+        file.read_exact_at(&mut header, 0).map_err(|_| VaultError::HeaderDamaged)?;
+        check_header(&header, tenant, &masks)?;
+        let slots = slots_in(&file).map_err(&io)?;
+        let fresh = Fresh { slots, ..Fresh::default() };
+        let opened = OpenVault { file, masks, poisoned: false };
+        Ok(Self { dir, tenant, opened: RwLock::new(opened), fresh: Mutex::new(fresh) })
+    }
+
+    /// Tells which slots the journal knows: all below `next` count as taken. Called once, after the replay; before it
+    /// no slot can be taken.
+    ///
+    /// # Errors
+    /// [`VaultError::Unknown`] when the journal names slots that the vault does not have: slots were lost.
+    pub fn recover(&self, next: SlotId) -> Result<(), VaultError> {
+        let mut fresh = self.fresh();
+        if next.0 > fresh.slots {
+            return Err(VaultError::Unknown(SlotId(next.0 - 1)));
+        }
+        fresh.recovered = true;
+        fresh.next = next.0;
+        fresh.ready.clear();
+        Ok(())
+    }
+
+    /// Takes a slot that was never used. It is durable already; that it is taken becomes durable with the journal entry
+    /// that names it, and a slot that no entry names is taken again after a restart.
+    ///
+    /// # Errors
+    /// [`VaultError::NoSpace`] when new slots are needed and the disk is full, [`VaultError::NotRecovered`] before
+    /// [`Vault::recover`], [`VaultError::Io`].
+    pub fn take(&self) -> Result<(SlotId, DataKey), VaultError> {
+        let mut fresh = self.fresh();
+        if !fresh.recovered {
+            return Err(VaultError::NotRecovered);
+        }
+        if fresh.ready.is_empty() {
+            let opened = self.opened.read().unwrap_or_else(PoisonError::into_inner);
+            refill(&opened, &mut fresh)?;
+        }
+        let slot = SlotId(fresh.next);
+        let key = fresh.ready.pop_front().ok_or(VaultError::Unknown(slot))?;
+        fresh.next += 1;
+        Ok((slot, key))
+    }
+
+    /// The first slot that was never taken.
+    #[must_use]
+    pub fn next(&self) -> SlotId {
+        SlotId(self.fresh().next)
+    }
+
+    /// The key in a slot.
+    ///
+    /// # Errors
+    /// [`VaultError::Destroyed`], [`VaultError::Damaged`], [`VaultError::Unknown`], [`VaultError::Io`].
+    pub fn key(&self, slot: SlotId) -> Result<DataKey, VaultError> {
+        let opened = self.opened.read().unwrap_or_else(PoisonError::into_inner);
+        opened.masks.decode(slot.0, &opened.read(slot)?).map(|(_, key)| key)
+    }
+
+    /// Destroys the keys in these slots: overwritten, synced, gone. Destroying twice, or destroying a damaged slot, is
+    /// fine. Which slots to destroy must be durable elsewhere, so that a crash in between is made good by doing it again.
+    ///
+    /// # Errors
+    /// [`VaultError::Unknown`] before anything is destroyed, [`VaultError::Io`] when it is not certain: do it again
+    /// after opening the vault anew.
+    pub fn destroy(&self, slots: &[SlotId]) -> Result<(), VaultError> {
+        // Always in this order, `fresh` before `opened`.
+        let mut fresh = self.fresh();
+        let mut opened = self.opened.write().unwrap_or_else(PoisonError::into_inner);
+        for slot in slots {
+            opened.read(*slot)?;
+        }
+        let result = opened.overwrite(slots);
+        if result.is_err() {
+            opened.poisoned = true;
+        }
+        // A slot that was ready is not handed out any more.
+        if slots.iter().any(|slot| slot.0 >= fresh.next) {
+            fresh.next = slots.iter().map(|slot| slot.0 + 1).max().unwrap_or(fresh.next);
+            fresh.ready.clear();
+        }
+        result.map_err(failed("destroy keys"))
+    }
+
+    /// Puts every live key under a new wrapping key. Only the vault is written; sealed content stays as it is. The new
+    /// wrapping key must be durable before, and the old one be kept until this returns: after a crash the vault opens
+    /// under one of the two ([`VaultError::WrongKey`] says which it is not). The old file is overwritten.
+    ///
+    /// # Errors
+    /// [`VaultError::NoSpace`], [`VaultError::Io`]: the vault then works under the key that it had, unless only the
+    /// wiping of the old file failed; opening it anew tells.
+    pub fn rotate(&self, key: &WrappingKey) -> Result<(), VaultError> {
+        let io = failed("rotate keys");
+        let mut fresh = self.fresh();
+        let mut opened = self.opened.write().unwrap_or_else(PoisonError::into_inner);
+        if opened.poisoned {
+            return Err(VaultError::Poisoned);
+        }
+        let masks = Masks::new(key);
+        let mut out = Vec::with_capacity((fresh.slots as usize + 1) * SLOT);
+        out.extend_from_slice(&encode_header(self.tenant, &masks));
+        let mut noise = [0; KEY_BYTES];
+        for slot in 0..fresh.slots {
+            match opened.masks.decode(slot, &opened.read(SlotId(slot))?) {
+                Ok((generation, secret)) => {
+                    out.extend_from_slice(&masks.encode(slot, generation.wrapping_add(1), LIVE, secret.expose()));
+                }
+                Err(VaultError::Destroyed(_)) => {
+                    disk::random(&mut noise).map_err(&io)?;
+                    out.extend_from_slice(&masks.encode(slot, 0, DESTROYED, &noise));
+                }
+                // Damage is carried over as damage: its checksum fits no key.
+                Err(VaultError::Damaged(_)) => {
+                    let start = out.len();
+                    out.resize(start + SLOT, 0);
+                    disk::random(&mut out[start..]).map_err(&io)?;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        let path = self.dir.join(FILE_NAME);
+        disk::write_whole(&path, &out).map_err(&io)?;
+        let file = OpenOptions::new().read(true).write(true).open(&path).map_err(&io)?;
+        let old = std::mem::replace(&mut *opened, OpenVault { file, masks, poisoned: false });
+        fresh.ready.clear();
+        // The old file has no name any more; this wipes its blocks where the file system writes in place.
+        disk::overwrite(&old.file).map_err(&io)
+    }
+
+    fn fresh(&self) -> MutexGuard<'_, Fresh> {
+        self.fresh.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl OpenVault {
+    fn read(&self, slot: SlotId) -> Result<[u8; SLOT], VaultError> {
+        let mut bytes = [0; SLOT];
+        match self.file.read_exact_at(&mut bytes, offset(slot.0)) {
+            Ok(()) => Ok(bytes),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Err(VaultError::Unknown(slot)),
+            Err(error) => Err(failed("read a key")(error)),
+        }
+    }
+
+    fn overwrite(&self, slots: &[SlotId]) -> io::Result<()> {
+        let mut noise = [0; KEY_BYTES];
+        for slot in slots {
+            disk::random(&mut noise)?;
+            self.file.write_all_at(&self.masks.encode(slot.0, 0, DESTROYED, &noise), offset(slot.0))?;
+        }
+        self.file.sync_data()
+    }
+}
+
+fn check_header(header: &[u8; SLOT], tenant: TenantId, masks: &Masks) -> Result<(), VaultError> {
+    if &header[..8] != MAGIC || blake3::hash(&header[..40]).as_bytes()[..8] != header[40..] {
+        return Err(VaultError::HeaderDamaged);
+    }
+    match u16::from_le_bytes([header[8], header[9]]) {
+        VERSION => {}
+        version => return Err(VaultError::Newer(version)),
+    }
+    if header[12..16] != tenant.0.to_le_bytes() {
+        return Err(VaultError::HeaderDamaged);
+    }
+    if header[16..40] == masks.header { Ok(()) } else { Err(VaultError::WrongKey) }
+}
+
+fn slots_in(file: &File) -> io::Result<u32> {
+    let slots = (file.metadata()?.len() / SLOT as u64).saturating_sub(1);
+    u32::try_from(slots).map_err(|_| io::Error::from(io::ErrorKind::FileTooLarge))
+}
+
+/// Reads the next slots that were made before, or makes a new chunk.
+fn refill(opened: &OpenVault, fresh: &mut Fresh) -> Result<(), VaultError> {
+    if opened.poisoned {
+        return Err(VaultError::Poisoned);
+    }
+    let io = failed("make keys");
+    let chunk = (fresh.slots / 4).clamp(CHUNK_MIN, CHUNK_MAX);
+    let mut ready = VecDeque::new();
+    let end = fresh.slots.min(fresh.next.saturating_add(chunk));
+    for slot in fresh.next..end {
+        match opened.masks.decode(slot, &opened.read(SlotId(slot))?) {
+            Ok((_, key)) => ready.push_back(key),
+            // A crash while the chunk was made, or a slot destroyed by itself. Nothing was ever sealed under the slots
+            // from here on, so they are made anew; a slot that is in use is never touched.
+            Err(VaultError::Damaged(_) | VaultError::Destroyed(_)) => break,
+            Err(error) => return Err(error),
+        }
+    }
+    if ready.is_empty() {
+        let first = fresh.next;
+        let last = first.checked_add(chunk).ok_or(VaultError::NoSpace)?;
+        let mut bytes = Vec::with_capacity(chunk as usize * SLOT);
+        let mut secrets = vec![0; chunk as usize * KEY_BYTES];
+        disk::random(&mut secrets).map_err(&io)?;
+        for (slot, secret) in (first..last).zip(secrets.as_chunks::<KEY_BYTES>().0) {
+            bytes.extend_from_slice(&opened.masks.encode(slot, generation_of_a_new_slot()?, LIVE, secret));
+            ready.push_back(DataKey::new(*secret));
+        }
+        secrets.zeroize();
+        let write = || {
+            opened.file.write_all_at(&bytes, offset(first))?;
+            opened.file.sync_all()
+        };
+        write().map_err(&io)?;
+        fresh.slots = fresh.slots.max(last);
+    }
+    fresh.ready = ready;
+    Ok(())
+}
+
+/// A slot may be made a second time after a crash: a random generation keeps its mask from being used twice.
+fn generation_of_a_new_slot() -> Result<u32, VaultError> {
+    let mut bytes = [0; 4];
+    disk::random(&mut bytes).map_err(failed("make keys"))?;
+    Ok(u32::from_le_bytes(bytes))
+}

@@ -41,13 +41,18 @@ const fn size_index(len: u32) -> usize {
 }
 
 /// Items in a block of this size index.
-const fn size_of_block(size: usize) -> u32 {
+pub(crate) const fn size_of_block(size: usize) -> u32 {
     (if size.is_multiple_of(2) { 2u32 } else { 3 }) << (size / 2)
 }
 
 /// Items that the block behind a list of this length has room for.
 pub(crate) const fn block_len(len: u32) -> u32 {
-    if len < 2 { 0 } else { size_of_block(size_index(len)) }
+    match len {
+        0 | 1 => 0,
+        // Longer than any block: only bytes that no engine wrote say so.
+        0xC000_0001.. => len,
+        len => size_of_block(size_index(len)),
+    }
 }
 
 impl Lists {

@@ -96,11 +96,6 @@ impl Values {
         }
     }
 
-    /// Values that somebody holds.
-    pub(crate) fn len(&self) -> usize {
-        self.table.len()
-    }
-
     pub(crate) fn memory_bytes(&self) -> usize {
         self.column.memory_bytes() + self.table.allocation_size() + self.spare.capacity() * size_of::<u32>()
     }

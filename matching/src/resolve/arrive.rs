@@ -231,7 +231,8 @@ impl Engine {
         self.touch_value(value, value_flag::SHRANK);
         let held = &mut self.values.column[value];
         if held.has(value_flag::UNLISTED) {
-            held.holders.len -= 1;
+            // Saturating: the length of an unlisted value cannot be checked when a checkpoint is read.
+            held.holders.len = held.holders.len.saturating_sub(1);
         } else {
             self.lists.remove(&mut held.holders, record);
         }

@@ -10,6 +10,7 @@
 //! [`lookup`] and [`explain`] answer questions, [`checkpoint`] keeps it all across restarts.
 
 mod arrive;
+mod checkpoint;
 mod diversity;
 mod identity;
 mod lookup;
@@ -27,6 +28,7 @@ use crate::index::values::{self, Values};
 use crate::prepared::LinkValue;
 
 pub use arrive::Arrival;
+pub use checkpoint::CheckpointError;
 pub use lookup::{GenericReason, RecordView, Standing, Stats, ValueStanding};
 pub use redo::RedoError;
 pub use rules::{LinkRules, NamespaceRule, VALUE_RECORDS_MAX};

@@ -110,7 +110,6 @@ impl Engine {
         }
         for (value, holders) in wanted {
             let held = &mut self.values.column[value];
-            debug_assert_eq!(held.holders.len as usize, holders.len());
             held.holders = crate::index::lists::List::default();
             self.lists.set(&mut held.holders, &holders);
             held.flags &= !value_flag::UNLISTED;

@@ -497,3 +497,6 @@ impl Checkpoint {
         self.cipher.open_detached(section.chunk + chunk, into, tag)
     }
 }
+
+#[cfg(test)]
+mod tests;

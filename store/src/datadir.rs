@@ -336,3 +336,6 @@ fn unhex(text: &str) -> Option<[u8; KEY_BYTES]> {
     }
     Some(bytes)
 }
+
+#[cfg(test)]
+mod tests;

@@ -457,3 +457,6 @@ fn generation_of_a_new_slot() -> Result<u32, VaultError> {
     disk::random(&mut bytes).map_err(failed("make keys"))?;
     Ok(u32::from_le_bytes(bytes))
 }
+
+#[cfg(test)]
+mod tests;

@@ -231,6 +231,13 @@ impl SledStore {
         Ok(Some((position, Tally { entries, sum })))
     }
 
+    #[cfg(test)]
+    pub(super) fn swap_raw_for_test(&self, a: &[u8], b: &[u8]) {
+        let (old_a, old_b) = (self.db.get(a).unwrap().unwrap(), self.db.get(b).unwrap().unwrap());
+        self.db.insert(a, old_b).unwrap();
+        self.db.insert(b, old_a).unwrap();
+    }
+
     /// Flushes, and notes that everything is in order, so that the next opening need not count. Without it nothing is
     /// lost either.
     ///

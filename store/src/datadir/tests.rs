@@ -1,0 +1,146 @@
+use tempfile::TempDir;
+
+use super::*;
+
+fn open(path: &Path) -> Result<DataDir, DataDirError> {
+    DataDir::open(path, OpenOptions::default())
+}
+
+#[test]
+fn a_directory_is_laid_out_once_and_opens_with_the_same_key() {
+    let home = TempDir::new().unwrap();
+    let path = home.path().join("some/where");
+    let first = open(&path).unwrap();
+    assert!(first.created());
+    let key = first.root_key().clone();
+    for part in [first.journal(), first.vault(), first.keyed(), first.checkpoint(), first.keys()] {
+        assert_eq!(fs::metadata(&part).unwrap().permissions().mode() & 0o777, 0o700, "{part:?}");
+    }
+    assert_eq!(fs::metadata(path.join("keys/root.key")).unwrap().permissions().mode() & 0o777, 0o600);
+    drop(first);
+    let second = open(&path).unwrap();
+    assert!(!second.created());
+    assert!(*second.root_key() == key);
+}
+
+#[test]
+fn a_second_opener_is_refused_while_the_first_lives() {
+    let home = TempDir::new().unwrap();
+    let first = open(home.path()).unwrap();
+    assert!(matches!(open(home.path()), Err(DataDirError::InUse(_))));
+    drop(first);
+    assert!(open(home.path()).is_ok());
+}
+
+#[test]
+fn each_fault_has_its_name() {
+    type Spoil = fn(&Path);
+    type Want = fn(&DataDirError) -> bool;
+    let table: [(&str, Spoil, Want); 9] = [
+        (
+            "newer format",
+            |p| fs::write(p.join("FORMAT"), "onefold data 2\n").unwrap(),
+            |e| matches!(e, DataDirError::Newer { found: 2, .. }),
+        ),
+        (
+            "damaged format",
+            |p| fs::write(p.join("FORMAT"), "onefold").unwrap(),
+            |e| matches!(e, DataDirError::FormatDamaged(_)),
+        ),
+        (
+            "format zero",
+            |p| fs::write(p.join("FORMAT"), "onefold data 0\n").unwrap(),
+            |e| matches!(e, DataDirError::FormatDamaged(_)),
+        ),
+        (
+            "format lost, content there",
+            |p| {
+                fs::remove_file(p.join("FORMAT")).unwrap();
+                fs::write(p.join("journal/0000000001.seg"), "x").unwrap();
+            },
+            |e| matches!(e, DataDirError::Foreign { .. }),
+        ),
+        (
+            "another key",
+            |p| fs::write(p.join("keys/root.key"), "ab".repeat(32)).unwrap(),
+            |e| matches!(e, DataDirError::WrongRootKey(_)),
+        ),
+        (
+            "half a key",
+            |p| fs::write(p.join("keys/root.key"), "ab".repeat(31)).unwrap(),
+            |e| matches!(e, DataDirError::KeyUnusable { what: "damaged", .. }),
+        ),
+        (
+            "no key",
+            |p| fs::remove_file(p.join("keys/root.key")).unwrap(),
+            |e| matches!(e, DataDirError::KeyUnusable { what: "missing", .. }),
+        ),
+        (
+            "no key check",
+            |p| fs::remove_file(p.join("keys/root.check")).unwrap(),
+            |e| matches!(e, DataDirError::KeyUnusable { what: "missing", .. }),
+        ),
+        (
+            "a key for everyone",
+            |p| fs::set_permissions(p.join("keys/root.key"), fs::Permissions::from_mode(0o644)).unwrap(),
+            |e| matches!(e, DataDirError::KeyExposed { mode: 0o644, .. }),
+        ),
+    ];
+    for (what, spoil, want) in table {
+        let home = TempDir::new().unwrap();
+        drop(open(home.path()).unwrap());
+        spoil(home.path());
+        let error = open(home.path()).unwrap_err();
+        assert!(want(&error), "{what}: {error}");
+    }
+}
+
+#[test]
+fn a_key_from_outside_is_used_and_not_stored() {
+    let home = TempDir::new().unwrap();
+    let given = |byte| OpenOptions { root_key: Some(RootKey::new([byte; 32])) };
+    drop(DataDir::open(home.path(), given(1)).unwrap());
+    assert!(!home.path().join("keys/root.key").exists());
+    assert!(matches!(DataDir::open(home.path(), given(2)), Err(DataDirError::WrongRootKey(_))));
+    assert!(matches!(open(home.path()), Err(DataDirError::KeyUnusable { what: "missing", .. })));
+    assert!(DataDir::open(home.path(), given(1)).is_ok());
+    let check = fs::read_to_string(home.path().join("keys/root.check")).unwrap();
+    assert_ne!(check.trim_end(), "01".repeat(32), "the check is not the key");
+}
+
+#[test]
+fn somebody_elses_directory_is_left_alone() {
+    let home = TempDir::new().unwrap();
+    fs::write(home.path().join("thesis.tex"), "years of work").unwrap();
+    assert!(matches!(open(home.path()), Err(DataDirError::Foreign { entry, .. }) if entry == "thesis.tex"));
+    assert_eq!(fs::read_dir(home.path()).unwrap().count(), 1, "nothing was added");
+}
+
+/// A first start that was interrupted anywhere is finished by the next one, under the same key.
+#[test]
+fn an_unfinished_layout_is_finished() {
+    for steps in 0..5 {
+        let home = TempDir::new().unwrap();
+        let mut made = None;
+        if steps > 0 {
+            let whole = open(home.path()).unwrap();
+            made = Some(whole.root_key().clone());
+        }
+        if steps > 0 {
+            fs::rename(home.path().join("FORMAT"), home.path().join("FORMAT.tmp")).unwrap();
+        }
+        if steps > 1 {
+            fs::remove_file(home.path().join("keys/root.check")).unwrap();
+        }
+        if steps > 2 {
+            fs::remove_file(home.path().join("keys/root.key")).unwrap();
+            made = None;
+        }
+        if steps > 3 {
+            fs::remove_dir(home.path().join("keyed")).unwrap();
+        }
+        let opened = open(home.path()).unwrap();
+        assert!(opened.created(), "{steps}");
+        assert!(made.is_none_or(|made| made == *opened.root_key()), "{steps}");
+    }
+}

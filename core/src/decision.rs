@@ -94,6 +94,8 @@ pub struct Settled {
     pub committed_at: ObservedAt,
     /// In canonical order.
     pub changes: Vec<ProfileChange>,
+    /// Another entry follows with the rest of the same settlement. A journal that ends here is settled again at start.
+    pub more: bool,
 }
 
 /// A fragment that breaks its contract, with every fault.

@@ -5,6 +5,8 @@
 
 pub mod change;
 pub mod config;
+pub mod contract;
+pub mod date;
 pub mod decision;
 pub mod fault;
 pub mod fragment;
@@ -13,3 +15,4 @@ pub mod ids;
 pub mod laws;
 pub mod limits;
 pub mod namespace;
+pub mod profile;

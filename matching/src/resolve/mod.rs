@@ -7,11 +7,13 @@
 //!
 //! The children do the work: [`arrive`] judges and indexes, [`diversity`] tells generic values, [`settle`] finds what must
 //! be resolved afresh, [`partition`] clusters it, [`identity`] hands on the ids, [`redo`] replays them at a restart,
-//! [`lookup`] and [`explain`] answer questions, [`checkpoint`] keeps it all across restarts.
+//! [`lookup`], [`explain`] and [`growth`] answer questions, [`checkpoint`] keeps it all across restarts.
 
 mod arrive;
 mod checkpoint;
 mod diversity;
+mod explain;
+mod growth;
 mod identity;
 mod lookup;
 pub mod partition;
@@ -29,7 +31,9 @@ use crate::prepared::LinkValue;
 
 pub use arrive::Arrival;
 pub use checkpoint::CheckpointError;
-pub use lookup::{GenericReason, RecordView, Standing, Stats, ValueStanding};
+pub use explain::{EvidenceStep, Explanation, REASONS_MAX, SeparateReason};
+pub use growth::{CUT_LINKS_MAX, CUT_RECORDS_MAX, Cut, Growth, HoldingLink};
+pub use lookup::{GenericReason, RecordView, Standing, Stats, VALUE_PROFILES_MAX, ValueStanding};
 pub use redo::RedoError;
 pub use rules::{LinkRules, NamespaceRule, VALUE_RECORDS_MAX};
 

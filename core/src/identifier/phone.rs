@@ -86,9 +86,13 @@ fn north_american_number(number: &str, region_is_north_american: bool) -> Option
 /// E.164 by the library, if the number has a possible length for its country.
 fn full_number(number: &str, region: Option<Region>) -> Option<String> {
     let mut text = format_possible(&PHONE_NUMBER_UTIL.parse(number, region).ok()?)?;
+    if number.starts_with('+') && number.bytes().filter(u8::is_ascii_digit).eq(text.bytes().skip(1)) {
+        // Nothing was stripped: the library has just read these very digits.
+        return Some(text);
+    }
     // Stripping a trunk prefix can leave something that reads as yet another one. Such numbers settle or are no numbers.
     for _ in 0..3 {
-        let again = format_possible(&PHONE_NUMBER_UTIL.parse(&text, region).ok()?)?;
+        let again = format_possible(&PHONE_NUMBER_UTIL.parse(&text, None).ok()?)?;
         if again == text {
             return Some(text);
         }

@@ -4,6 +4,7 @@
 //! that comparisons need, folded. Parsing a whole name is guessing by position: the last word, with the particles before
 //! it, is the family name, unless a comma or capitals say otherwise, or the script puts the family name first.
 
+use std::borrow::Cow;
 use std::sync::LazyLock;
 
 use hashbrown::HashMap;
@@ -68,16 +69,15 @@ impl PersonName {
             name = Self::parse(family)?;
         } else {
             name.read_given(given);
-            let mut words: Vec<String> = family.split_whitespace().map(fold).filter(|word| !word.is_empty()).collect();
-            while let Some(last) = words.last().filter(|_| words.len() > 1) {
+            name.family = fold(family);
+            while let Some((rest, last)) = name.family.rsplit_once(' ') {
                 if let Some(found) = GenerationalSuffix::read(last).filter(|_| last != "v") {
                     name.suffix = name.suffix.or(Some(found));
-                } else if !CREDENTIALS.contains(&last.as_str()) {
+                } else if !CREDENTIALS.contains(&last) {
                     break;
                 }
-                words.pop();
+                name.family.truncate(rest.len());
             }
-            name.family = words.join(" ");
         }
         fold_into(middle, &mut name.middle);
         name.unless_empty()
@@ -87,6 +87,10 @@ impl PersonName {
         let (bare, nickname) = cut_nickname(given);
         self.nickname = nickname;
         let folded = fold(&bare);
+        if !folded.contains(' ') {
+            self.given = folded;
+            return;
+        }
         let mut words = folded.split(' ').filter(|word| !word.is_empty()).peekable();
         while let Some(first) = words.next() {
             if TITLES.contains(&first) && words.peek().is_some() {
@@ -137,7 +141,10 @@ impl PersonName {
         let words = Words::of(part);
         let all = !words.words.is_empty()
             && words.words.iter().all(|word| {
-                GenerationalSuffix::read(&word.folded).is_some() || CREDENTIALS.contains(&word.folded.as_str())
+                let word = word.folded.as_str();
+                GenerationalSuffix::read(word).is_some()
+                    || CREDENTIALS.contains(&word)
+                    || CREDENTIALS_BEHIND_COMMA.contains(&word)
             });
         if all {
             self.suffix = words.words.iter().find_map(|word| GenerationalSuffix::read(&word.folded)).or(self.suffix);
@@ -280,15 +287,18 @@ fn push_word(into: &mut String, word: &str) {
 }
 
 /// Takes a nickname in quotes or brackets out of a name.
-fn cut_nickname(text: &str) -> (String, String) {
+fn cut_nickname(text: &str) -> (Cow<'_, str>, String) {
+    if text.bytes().all(|byte| byte.is_ascii_alphabetic() || byte == b' ') {
+        return (Cow::Borrowed(text), String::new());
+    }
     for (open, close) in [('"', '"'), ('(', ')'), ('“', '”'), ('„', '“'), ('«', '»'), ('（', '）')] {
         if let Some((before, rest)) = text.split_once(open)
             && let Some((inside, after)) = rest.split_once(close)
         {
-            return (format!("{before} {after}"), fold(inside));
+            return (Cow::Owned(format!("{before} {after}")), fold(inside));
         }
     }
-    (text.to_owned(), String::new())
+    (Cow::Borrowed(text), String::new())
 }
 
 /// Chinese, Japanese and Korean names without a space: the family name leads. `None` for all others.
@@ -394,11 +404,15 @@ const TITLES: &[&str] = &[
     "sheikh",
 ];
 
+/// Degrees, professions and honours behind a name that are no family names.
 const CREDENTIALS: &[&str] = &[
-    "md", "do", "phd", "dphil", "dds", "dmd", "dvm", "esq", "esquire", "cpa", "rn", "np", "pa", "mba", "jd", "llm",
-    "msc", "bsc", "ba", "ma", "bs", "ms", "med", "edd", "psyd", "pe", "pmp", "cfa", "cfp", "obe", "mbe", "cbe", "kbe",
-    "qc", "kc", "frcs", "frs", "mp", "ret", "usn", "usmc", "usaf", "lcsw", "od", "pharmd", "deceased",
+    "md", "phd", "dphil", "dds", "dmd", "dvm", "esq", "esquire", "cpa", "rn", "mba", "jd", "llm", "msc", "bsc", "edd",
+    "psyd", "pmp", "cfa", "cfp", "obe", "mbe", "cbe", "kbe", "qc", "kc", "frcs", "frs", "usn", "usmc", "usaf", "lcsw",
+    "pharmd", "deceased",
 ];
+
+/// More of them, which are family names too (`Yo-Yo Ma`), so that they count behind a comma only.
+const CREDENTIALS_BEHIND_COMMA: &[&str] = &["ba", "bs", "do", "ma", "med", "mp", "ms", "np", "od", "pa", "pe", "ret"];
 
 /// Other forms of each given name, in the order of the data file.
 static NICKNAMES: LazyLock<HashMap<&'static str, Vec<&'static str>>> = LazyLock::new(|| {

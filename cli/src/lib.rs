@@ -3,3 +3,5 @@
 
 pub mod generate;
 pub mod input;
+pub mod output;
+pub mod resolve;

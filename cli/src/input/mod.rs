@@ -14,6 +14,8 @@ mod separated;
 use std::collections::{HashMap, VecDeque};
 use std::io::{self, BufReader, Cursor, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use onefold_core::fragment::{ObservedAt, PartyKind};
 
@@ -193,6 +195,22 @@ pub struct Reader {
     rows: Rows,
     waiting: VecDeque<Item>,
     notes: Vec<String>,
+    taken: Arc<AtomicU64>,
+    size: Option<u64>,
+}
+
+/// Counts the bytes that were taken, for a progress bar.
+struct Counted {
+    inner: Box<dyn Read + Send>,
+    taken: Arc<AtomicU64>,
+}
+
+impl Read for Counted {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let read = self.inner.read(into)?;
+        self.taken.fetch_add(read as u64, Ordering::Relaxed);
+        Ok(read)
+    }
 }
 
 impl Reader {
@@ -202,16 +220,19 @@ impl Reader {
     /// [`ReadError`]: not there, empty, or not a table at all.
     pub fn open(path: &Path, options: &ReadOptions) -> Result<Self, ReadError> {
         let fail = |source| ReadError::Open { file: path.to_owned(), source };
+        let mut size = None;
         let bytes: Box<dyn Read + Send> = if path == Path::new("-") {
             Box::new(io::stdin())
         } else {
             let file = std::fs::File::open(path).map_err(fail)?;
-            if file.metadata().map_err(fail)?.is_dir() {
+            let metadata = file.metadata().map_err(fail)?;
+            size = Some(metadata.len());
+            if metadata.is_dir() {
                 return Err(fail(io::Error::other("it is a directory; name the files in it")));
             }
             Box::new(file)
         };
-        Self::from_bytes(path, bytes, options)
+        Ok(Self { size, ..Self::from_bytes(path, bytes, options)? })
     }
 
     /// Reads from any bytes; `path` is for messages, and its ending for the format.
@@ -220,6 +241,8 @@ impl Reader {
     /// As [`Reader::open`].
     pub fn from_bytes(path: &Path, bytes: Box<dyn Read + Send>, options: &ReadOptions) -> Result<Self, ReadError> {
         let file = path.to_owned();
+        let taken = Arc::new(AtomicU64::new(0));
+        let bytes = Box::new(Counted { inner: bytes, taken: Arc::clone(&taken) });
         let opened = encoding::decode(bytes, options.encoding)
             .map_err(|source| ReadError::Open { file: file.clone(), source })?;
         let mut notes = opened.notes;
@@ -256,7 +279,17 @@ impl Reader {
                 (Format::Separated { delimiter }, Rows::Separated(rows))
             }
         };
-        Ok(Self { file, format, encoding: opened.encoding, columns, rows, waiting: VecDeque::new(), notes })
+        Ok(Self {
+            file,
+            format,
+            encoding: opened.encoding,
+            columns,
+            rows,
+            waiting: VecDeque::new(),
+            notes,
+            taken,
+            size: None,
+        })
     }
 
     /// The file's path, as given.
@@ -269,6 +302,18 @@ impl Reader {
     #[must_use]
     pub const fn format(&self) -> Format {
         self.format
+    }
+
+    /// Bytes of the file that were taken so far.
+    #[must_use]
+    pub fn bytes_taken(&self) -> u64 {
+        self.taken.load(Ordering::Relaxed)
+    }
+
+    /// Bytes of the file, where they are known.
+    #[must_use]
+    pub const fn size(&self) -> Option<u64> {
+        self.size
     }
 
     /// How its bytes are read.

@@ -1,6 +1,6 @@
 //! From a raw row and a mapping to a fragment.
 
-use onefold_core::config::{Source, TenantConfig};
+use onefold_core::config::{BUILT_IN_ATTRIBUTES, Source, TenantConfig};
 use onefold_core::fragment::{Attribute, AttributeValue, Fragment, Identifier, ObservedAt, PartyKind, SourceRecord};
 use onefold_core::ids::{AttributeId, NamespaceId, SourceId};
 use onefold_core::limits;
@@ -19,6 +19,8 @@ pub struct Shaped {
     pub action: Action,
     /// The facts.
     pub fragment: Fragment,
+    /// Values of free attributes that were cut to the bound on their length.
+    pub values_cut: u32,
     /// Whether the row's time could not be read and counts as the beginning of time.
     pub time_unreadable: bool,
 }
@@ -105,11 +107,15 @@ impl Shaper {
             traits: None,
         };
         let mut birth = Birth::default();
+        let mut values_cut = 0;
         for (column, text) in raw.fields {
             let role = &self.roles[column as usize];
             let added = match role {
                 Role::Identifier(name) => identifier(&mut fragment, name, text, config),
-                Role::Attribute(name) => attribute(&mut fragment, name, text, config),
+                Role::Attribute(name) => {
+                    let text = cut_if_free(name, text, &mut values_cut);
+                    attribute(&mut fragment, name, text, config)
+                }
                 Role::Name => {
                     let name = if party == PartyKind::Person { "full_name" } else { "legal_name" };
                     attribute(&mut fragment, name, text, config)
@@ -139,7 +145,7 @@ impl Shaper {
             return Err(refused);
         }
         fragment.canonicalise();
-        Ok(Shaped { record_id, truth, action: raw.action, fragment, time_unreadable })
+        Ok(Shaped { record_id, truth, action: raw.action, fragment, values_cut, time_unreadable })
     }
 }
 
@@ -199,7 +205,7 @@ fn attribute_id(name: &str, config: &mut TenantConfig) -> Result<AttributeId, St
     Ok(AttributeId((config.attribute_names.len() - 1) as u16))
 }
 
-fn attribute(fragment: &mut Fragment, name: &str, mut text: String, config: &mut TenantConfig) -> Result<(), String> {
+fn attribute(fragment: &mut Fragment, name: &str, text: String, config: &mut TenantConfig) -> Result<(), String> {
     let id = attribute_id(name, config)?;
     if JOINED.contains(&name)
         && let Some(Attribute { value: AttributeValue::Text(before), .. }) =
@@ -213,15 +219,20 @@ fn attribute(fragment: &mut Fragment, name: &str, mut text: String, config: &mut
         return Ok(());
     }
     if text.len() > limits::ATTRIBUTE_BYTES_MAX {
-        // Long descriptions are no reason to lose a record that resolution could use; only built-in names are strict.
-        if onefold_core::config::BUILT_IN_ATTRIBUTES.contains(&name) {
-            return Err(too_long());
-        }
-        let end = (0..=limits::ATTRIBUTE_BYTES_MAX).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
-        text.truncate(end);
+        return Err(too_long());
     }
     fragment.attributes.push(Attribute { name: id, value: AttributeValue::Text(text) });
     Ok(())
+}
+
+/// A long description in a column that resolution does not know is no reason to lose the record: it is cut, and counted.
+fn cut_if_free(name: &str, mut text: String, cut: &mut u32) -> String {
+    if text.len() > limits::ATTRIBUTE_BYTES_MAX && !BUILT_IN_ATTRIBUTES.contains(&name) {
+        let end = (0..=limits::ATTRIBUTE_BYTES_MAX).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+        text.truncate(end);
+        *cut += 1;
+    }
+    text
 }
 
 fn too_long() -> String {

@@ -1,0 +1,125 @@
+//! `onefold resolve`.
+
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+use onefold_cli::input::mapping::{Mapping, MappingFile};
+use onefold_cli::input::{Encoding, ReadOptions};
+use onefold_cli::resolve::report::FileReport;
+use onefold_cli::resolve::{OpenOptions, Progress, ResolveError, link, open, report, write_profiles};
+
+use super::{Failure, paint};
+use crate::clock::Stopwatch;
+
+/// Files in, clusters out: no server, no configuration.
+#[derive(Args)]
+pub struct Arguments {
+    /// CSV, TSV or JSON lines (plain, Segment-style, Debezium); `-` is standard input.
+    #[arg(required = true)]
+    inputs: Vec<PathBuf>,
+    /// Where to write record_id,profile_id for every row; `-` is standard output.
+    #[arg(long, required_unless_present = "print_mapping")]
+    out: Option<PathBuf>,
+    /// The column with the true cluster: prints precision, recall, F1 and the worst mistakes.
+    #[arg(long)]
+    truth: Option<String>,
+    /// Writes the whole report as JSON; `-` is standard output instead of the readable report.
+    #[arg(long)]
+    json: Option<PathBuf>,
+    /// What the columns mean, as TOML or JSON; see --print-mapping.
+    #[arg(long)]
+    mapping: Option<PathBuf>,
+    /// Prints the mapping that would be used, to be edited, and stops.
+    #[arg(long)]
+    print_mapping: bool,
+    /// Country whose telephone numbers come without a country code (ISO 3166).
+    #[arg(long, default_value = "US")]
+    region: String,
+    /// utf-8, utf-16le, utf-16be or latin-1, instead of guessing.
+    #[arg(long)]
+    encoding: Option<Encoding>,
+    /// One character, instead of guessing.
+    #[arg(long)]
+    delimiter: Option<char>,
+}
+
+impl From<ResolveError> for Failure {
+    fn from(error: ResolveError) -> Self {
+        Self { code: error.exit_code(), message: error.to_string() }
+    }
+}
+
+pub fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let watch = Stopwatch::start();
+    let delimiter = arguments.delimiter.map(u8::try_from).transpose();
+    let delimiter =
+        delimiter.map_err(|_| Failure { code: 2, message: "--delimiter must be one ASCII character".to_owned() })?;
+    let options = OpenOptions {
+        read: ReadOptions { encoding: arguments.encoding, delimiter },
+        truth: arguments.truth.clone(),
+        mapping: arguments.mapping.clone(),
+    };
+    let inputs = open::open(&arguments.inputs, &options)?;
+    if arguments.print_mapping {
+        let mappings: Vec<(String, &Mapping)> =
+            inputs.iter().map(|input| (input.name.clone(), &input.mapping)).collect();
+        return written(Path::new("-"), io::stdout().write_all(MappingFile::print(&mappings).as_bytes()));
+    }
+    let out = arguments.out.as_deref().unwrap_or(Path::new("-"));
+    let files: Vec<FileReport> = inputs.iter().map(report::file).collect();
+    // The readable report makes way for data on standard output.
+    let to_stdout = |path: &Path| path == Path::new("-");
+    let silent = arguments.json.as_deref().is_some_and(to_stdout) || to_stdout(out);
+    let mut say: Box<dyn Write> = if silent { Box::new(io::stderr()) } else { Box::new(io::stdout()) };
+    let colours = if silent { paint(&io::stderr()) } else { paint(&io::stdout()) };
+    for file in &files {
+        written(Path::new("-"), say.write_all(file.render(colours).as_bytes()))?;
+    }
+    let can_link = inputs.iter().any(|input| input.mapping.has_linking_identifier());
+    let config = open::tenant(&inputs, Some(&arguments.region));
+    let bar = bar(inputs.iter().map(|input| input.reader.size()).sum());
+    let linked = link::link(inputs, config, &mut |progress| match progress {
+        Progress::Reading { bytes, rows } => {
+            bar.set_position(bytes);
+            bar.set_message(format!("{} rows", onefold_cli::output::count(rows)));
+        }
+        Progress::Settling => bar.set_message("settling"),
+    })?;
+    bar.finish_and_clear();
+    let profiles = if to_stdout(out) {
+        write_profiles(&linked, io::stdout().lock())
+    } else {
+        File::create(out).and_then(|file| write_profiles(&linked, BufWriter::new(file)))
+    };
+    written(out, profiles)?;
+    let report = report::report(&linked, files, can_link, arguments.truth.is_some(), watch.elapsed());
+    written(Path::new("-"), say.write_all(report.render(colours).as_bytes()))?;
+    if let Some(path) = &arguments.json {
+        let text = serde_json::to_string_pretty(&report).map_err(|error| Failure::new(error.to_string()))? + "\n";
+        let done = if to_stdout(path) { io::stdout().write_all(text.as_bytes()) } else { std::fs::write(path, text) };
+        written(path, done)?;
+    }
+    Ok(())
+}
+
+fn written(path: &Path, outcome: io::Result<()>) -> Result<(), Failure> {
+    match outcome {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        other => other.map_err(|source| ResolveError::Write { file: path.to_owned(), source }.into()),
+    }
+}
+
+/// A bar over the bytes where their number is known, a spinner otherwise; nothing when there is no terminal.
+fn bar(bytes: Option<u64>) -> ProgressBar {
+    let (bar, template) = match bytes {
+        Some(bytes) => (ProgressBar::new(bytes), "  {bar:30} {percent:>3} % {msg} {elapsed}"),
+        None => (ProgressBar::new_spinner(), "  {spinner} {msg} {elapsed}"),
+    };
+    match ProgressStyle::with_template(template) {
+        Ok(style) => bar.with_style(style),
+        Err(_) => bar,
+    }
+}

@@ -1,0 +1,349 @@
+//! Stage two: rows to fragments, fragments to the engine, and which profile each row ended in.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use onefold_core::config::TenantConfig;
+use onefold_core::fragment::Fragment;
+use onefold_core::identifier::BlockReason;
+use onefold_core::ids::{Digest128, NamespaceId, Place, ProfileOrdinal, SlotId};
+use onefold_matching::prepare::{Note, NoteReason, Preparer};
+use onefold_matching::prepared::{LinkValue, Prepared};
+use onefold_matching::resolve::{Arrival, Engine, LinkRules};
+
+use super::open::Input;
+use super::{ResolveError, run_key};
+use crate::input::mapping::{Role, Shaped, Shaper};
+use crate::input::{Action, Item, Refusal};
+use crate::output::mask;
+
+/// Rows between two words to the progress bar.
+const BEAT_ROWS: u64 = 4_096;
+/// Refused rows that are kept to be shown; all are counted.
+pub const REFUSALS_SHOWN_MAX: usize = 1_000;
+
+/// How far a run is.
+#[derive(Clone, Copy, Debug)]
+pub enum Progress {
+    /// Bytes of all files taken, and rows read.
+    Reading {
+        /// Bytes so far.
+        bytes: u64,
+        /// Rows so far.
+        rows: u64,
+    },
+    /// All rows are in; the clusters are being made.
+    Settling,
+}
+
+/// What became of one row.
+#[derive(Clone)]
+pub struct ResolvedRow {
+    /// The input's record id, or its line number.
+    pub record_id: Box<str>,
+    /// Where it was read.
+    pub file: u16,
+    /// Its first line there.
+    pub line: u64,
+    /// The record in the engine; `None` for a refused row.
+    pub record: Option<Digest128>,
+    /// Its profile; one of its own for a refused or retracted row.
+    pub profile: ProfileOrdinal,
+    /// Number of its true cluster, by [`Linked::truths`].
+    pub truth: Option<u32>,
+    /// Another row of the same record counts instead.
+    pub repeated: bool,
+}
+
+/// Identifiers that link nobody by the laws of their namespace, by kind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unlinked {
+    /// How often.
+    pub count: u64,
+    /// One of them, masked.
+    pub example: String,
+}
+
+/// A refused row, with its file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RefusedRow {
+    /// Index of the file.
+    pub file: u16,
+    /// Line, reason and, where known, key.
+    pub refusal: Refusal,
+}
+
+/// Everything a run found out.
+pub struct Linked {
+    /// The settled engine.
+    pub engine: Engine,
+    /// The tenant that the files made.
+    pub config: Arc<TenantConfig>,
+    /// Every row of the input, in its order.
+    pub rows: Vec<ResolvedRow>,
+    /// The true clusters by number.
+    pub truths: Vec<Box<str>>,
+    /// The first refused rows.
+    pub refused: Vec<RefusedRow>,
+    /// All refused rows.
+    pub refused_count: u64,
+    /// Rows of a record that another row states too: the newest counts.
+    pub repeated_count: u64,
+    /// Rows that took their record back.
+    pub retracted_count: u64,
+    /// Values of unknown columns that were cut to the bound.
+    pub values_cut: u64,
+    /// Rows whose time could not be read.
+    pub times_unreadable: u64,
+    /// Identifiers that link nobody, by namespace and reason.
+    pub unlinked: BTreeMap<(NamespaceId, String), Unlinked>,
+    /// Each linking value, masked, for people.
+    pub masked: HashMap<LinkValue, Box<str>>,
+}
+
+struct Run {
+    engine: Engine,
+    config: TenantConfig,
+    /// Compiled from a copy of `config`; made anew when a row brings a new source or attribute name.
+    preparer: Preparer,
+    rows: Vec<ResolvedRow>,
+    /// The row that states each record now.
+    row_of: HashMap<Digest128, u32>,
+    truths: Vec<Box<str>>,
+    truth_of: HashMap<Box<str>, u32>,
+    refused: Vec<RefusedRow>,
+    refused_count: u64,
+    repeated_count: u64,
+    retracted_count: u64,
+    values_cut: u64,
+    times_unreadable: u64,
+    unlinked: BTreeMap<(NamespaceId, String), Unlinked>,
+    masked: HashMap<LinkValue, Box<str>>,
+}
+
+/// Reads, prepares and links all rows.
+///
+/// # Errors
+/// [`ResolveError`] when a file breaks off or the laws do not compile.
+pub fn link(inputs: Vec<Input>, config: TenantConfig, told: &mut dyn FnMut(Progress)) -> Result<Linked, ResolveError> {
+    let preparer = compile(&config)?;
+    let mut run = Run {
+        engine: Engine::new(LinkRules::of(&config)),
+        config,
+        preparer,
+        rows: Vec::new(),
+        row_of: HashMap::new(),
+        truths: Vec::new(),
+        truth_of: HashMap::new(),
+        refused: Vec::new(),
+        refused_count: 0,
+        repeated_count: 0,
+        retracted_count: 0,
+        values_cut: 0,
+        times_unreadable: 0,
+        unlinked: BTreeMap::new(),
+        masked: HashMap::new(),
+    };
+    let several = inputs.len() > 1;
+    let mut bytes_before = 0;
+    for (file, input) in inputs.into_iter().enumerate() {
+        let file = u16::try_from(file).map_err(|_| ResolveError::Usage("more than 65,535 files".to_owned()))?;
+        bytes_before += run.read(file, input, several, bytes_before, told)?;
+    }
+    told(Progress::Settling);
+    run.engine.settle();
+    Ok(run.finish())
+}
+
+fn compile(config: &TenantConfig) -> Result<Preparer, ResolveError> {
+    Preparer::new(Arc::new(config.clone()), run_key("index")).map_err(|fault| ResolveError::Rules(fault.to_string()))
+}
+
+impl Run {
+    fn read(
+        &mut self,
+        file: u16,
+        input: Input,
+        several: bool,
+        bytes_before: u64,
+        told: &mut dyn FnMut(Progress),
+    ) -> Result<u64, ResolveError> {
+        let Input { mut reader, mapping, name } = input;
+        let numbered = mapping.column_of(&Role::RecordId).is_none();
+        let mut shaper =
+            Shaper::new(mapping, &mut self.config).map_err(|fault| ResolveError::Usage(fault.to_string()))?;
+        let rows_before = self.rows.len();
+        while let Some(item) = reader.next_item()? {
+            let shaped = match item {
+                Item::Refused(refusal) => Err(refusal),
+                Item::Record(raw) => {
+                    let (line, keyed) = (raw.line, raw.key.is_some());
+                    let shaped = shaper.shape(raw, reader.columns(), &mut self.config);
+                    shaped.map(|shaped| (line, keyed, shaped))
+                }
+            };
+            match shaped {
+                Err(refusal) => self.refuse(file, refusal),
+                Ok((line, keyed, mut shaped)) => {
+                    // Line numbers of several files would meet in the output.
+                    if several && numbered && !keyed {
+                        shaped.record_id = format!("{name}:{line}");
+                    }
+                    self.put(file, line, shaped)?;
+                }
+            }
+            if (self.rows.len() as u64).is_multiple_of(BEAT_ROWS) {
+                told(Progress::Reading { bytes: bytes_before + reader.bytes_taken(), rows: self.rows.len() as u64 });
+            }
+        }
+        if self.rows.len() == rows_before {
+            return Err(ResolveError::NoRows { file: reader.file().to_owned() });
+        }
+        Ok(reader.bytes_taken())
+    }
+
+    fn refuse(&mut self, file: u16, refusal: Refusal) {
+        let record_id = refusal.key.clone().unwrap_or_else(|| refusal.line.to_string()).into_boxed_str();
+        self.rows.push(ResolvedRow {
+            record_id,
+            file,
+            line: refusal.line,
+            record: None,
+            profile: ProfileOrdinal(0),
+            truth: None,
+            repeated: false,
+        });
+        self.refused_count += 1;
+        if self.refused.len() < REFUSALS_SHOWN_MAX {
+            self.refused.push(RefusedRow { file, refusal });
+        }
+    }
+
+    fn put(&mut self, file: u16, line: u64, shaped: Shaped) -> Result<(), ResolveError> {
+        // The digest of facts names sources and attributes, so a preparer must know them all.
+        let known = self.preparer.config();
+        if known.sources.len() != self.config.sources.len()
+            || known.attribute_names.len() != self.config.attribute_names.len()
+        {
+            self.preparer = compile(&self.config)?;
+        }
+        self.values_cut += u64::from(shaped.values_cut);
+        self.times_unreadable += u64::from(shaped.time_unreadable);
+        let row = self.rows.len() as u32;
+        let place = Place { segment: 1, offset: row };
+        let truth = shaped.truth.map(|truth| self.truth(truth));
+        let record;
+        let mut repeated = false;
+        match shaped.action {
+            Action::Retract => {
+                record = self.preparer.record_digest(shaped.fragment.record.source, &shaped.fragment.record.key);
+                self.engine.retract(record, shaped.fragment.observed_at, place);
+                self.retracted_count += 1;
+            }
+            Action::Put => {
+                let (prepared, notes) = self.preparer.prepare(&shaped.fragment);
+                record = prepared.record;
+                self.note(&shaped.fragment, &notes);
+                self.remember(&shaped.fragment, &prepared, &notes);
+                match self.engine.put(&prepared, place, SlotId(row)) {
+                    Arrival::Fresh => drop(self.row_of.insert(record, row)),
+                    Arrival::Newer => {
+                        if let Some(before) = self.row_of.insert(record, row) {
+                            self.rows[before as usize].repeated = true;
+                            self.repeated_count += 1;
+                        }
+                    }
+                    Arrival::Duplicate | Arrival::Superseded => {
+                        repeated = true;
+                        self.repeated_count += 1;
+                    }
+                }
+            }
+        }
+        self.rows.push(ResolvedRow {
+            record_id: shaped.record_id.into_boxed_str(),
+            file,
+            line,
+            record: Some(record),
+            profile: ProfileOrdinal(0),
+            truth,
+            repeated,
+        });
+        Ok(())
+    }
+
+    fn truth(&mut self, truth: String) -> u32 {
+        let truth = truth.into_boxed_str();
+        if let Some(number) = self.truth_of.get(&truth) {
+            return *number;
+        }
+        let number = self.truths.len() as u32;
+        self.truths.push(truth.clone());
+        self.truth_of.insert(truth, number);
+        number
+    }
+
+    fn note(&mut self, fragment: &Fragment, notes: &[Note]) {
+        for note in notes {
+            let Some(identifier) = fragment.identifiers.get(note.identifier) else { continue };
+            let reason = match note.reason {
+                NoteReason::Malformed(why) => format!("malformed: {why}"),
+                NoteReason::Blocked(BlockReason::Listed) => "blocked: listed".to_owned(),
+                NoteReason::Blocked(BlockReason::Pattern(index)) => format!("blocked: pattern {index}"),
+                NoteReason::Blocked(BlockReason::Junk(kind)) => format!("junk: {}", kind.as_str()),
+                NoteReason::UnknownNamespace => "no such namespace".to_owned(),
+            };
+            let entry = self.unlinked.entry((identifier.namespace, reason));
+            entry.or_insert_with(|| Unlinked { count: 0, example: mask(&identifier.raw) }).count += 1;
+        }
+    }
+
+    /// Keeps a masked text for each linking value. Identifiers and links are both sorted by namespace, so the one of a
+    /// namespace's own is matched without another digest; among several of one namespace the digest tells.
+    fn remember(&mut self, fragment: &Fragment, prepared: &Prepared, notes: &[Note]) {
+        let noted = |place: usize| notes.iter().any(|note| note.identifier == place);
+        let identifiers: Vec<_> =
+            fragment.identifiers.iter().enumerate().filter(|(place, _)| !noted(*place)).map(|(_, one)| one).collect();
+        for link in &prepared.links {
+            if self.masked.contains_key(link) {
+                continue;
+            }
+            let same: Vec<_> = identifiers.iter().filter(|one| one.namespace == link.namespace).collect();
+            let found = match same.as_slice() {
+                [one] => Some(one),
+                several => several.iter().find(|one| {
+                    self.preparer.link_value(one.namespace, fragment.party, &one.raw).is_ok_and(|value| value == *link)
+                }),
+            };
+            if let Some(one) = found {
+                self.masked.insert(*link, mask(&one.raw).into_boxed_str());
+            }
+        }
+    }
+
+    fn finish(mut self) -> Linked {
+        // Rows without a live record get profiles of their own, from the far end of the ordinals.
+        let mut alone = u32::MAX;
+        for row in &mut self.rows {
+            let settled = row.record.and_then(|record| self.engine.profile_of(record));
+            row.profile = settled.unwrap_or_else(|| {
+                alone -= 1;
+                ProfileOrdinal(alone)
+            });
+        }
+        Linked {
+            engine: self.engine,
+            config: Arc::new(self.config),
+            rows: self.rows,
+            truths: self.truths,
+            refused: self.refused,
+            refused_count: self.refused_count,
+            repeated_count: self.repeated_count,
+            retracted_count: self.retracted_count,
+            values_cut: self.values_cut,
+            times_unreadable: self.times_unreadable,
+            unlinked: self.unlinked,
+            masked: self.masked,
+        }
+    }
+}

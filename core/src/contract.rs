@@ -1,301 +1,345 @@
-//! Data contracts: what a source promised, checked fragment by fragment; every fault is found, not just the first.
+//! What a fragment must look like: the bounds that hold for all, and what its source promised.
 //!
-//! Messages name rules, never values.
+//! Every check reports all faults, not just the first. Fields are named by meaning (`identifiers[email]`,
+//! `attributes[birth_date]`), since a fragment in canonical order no longer knows where its caller wrote them.
 
 use std::collections::BTreeMap;
 
-use regex::{Regex, RegexBuilder};
+use regex::Regex;
 
 use crate::config::{AttributeKind, AttributeRule, Contract, TenantConfig};
+use crate::date::{DateCustom, read_date};
 use crate::fault::{FaultReason, FieldFault};
-use crate::fragment::{AttributeValue, Fragment, Vocabulary};
-use crate::identifier::{canonicalise, region};
-use crate::ids::NamespaceId;
-use crate::namespace::NamespaceClass;
+use crate::fragment::{Attribute, AttributeValue, Fragment, ObservedAt, Vocabulary};
+use crate::identifier::{BlockRules, canonicalise, region, whole_match};
+use crate::ids::{AttributeId, NamespaceId};
+use crate::limits;
+use crate::namespace::{Namespace, NamespaceClass};
 
-/// Bytes that one compiled pattern may take.
-const PATTERN_BYTES_MAX: usize = 1 << 20;
-
-/// A contract with its patterns compiled.
+/// A source's contract with its patterns compiled.
 #[derive(Clone, Debug, Default)]
 pub struct CompiledContract {
-    contract: Contract,
-    patterns: BTreeMap<String, Regex>,
+    require_any_namespace: Vec<NamespaceId>,
+    strict_identifiers: bool,
+    closed: bool,
+    rules: BTreeMap<String, CompiledRule>,
+}
+
+#[derive(Clone, Debug)]
+struct CompiledRule {
+    rule: AttributeRule,
+    pattern: Option<Regex>,
 }
 
 impl CompiledContract {
     /// Compiles a contract.
     ///
     /// # Errors
-    /// A fault for every pattern that is no regular expression or compiles too large, and for every rule whose bounds
-    /// allow nothing.
-    pub fn compile(contract: &Contract) -> Result<Self, Vec<FieldFault>> {
+    /// Every fault of the contract itself: a pattern that is no regular expression, bounds that nothing can meet, a
+    /// namespace that does not exist, a rule that asks for two types at once.
+    pub fn compile(contract: &Contract, config: &TenantConfig) -> Result<Self, Vec<FieldFault>> {
         let mut faults = Vec::new();
-        let mut patterns = BTreeMap::new();
+        for id in &contract.require_any_namespace {
+            if config.namespace(*id).is_none() {
+                let message = "names a namespace that does not exist";
+                faults.push(FieldFault::new("contract.require_any_namespace", FaultReason::Unknown, message));
+            }
+        }
+        let mut rules = BTreeMap::new();
         for (name, rule) in &contract.attributes {
-            if let Some(pattern) = &rule.pattern {
-                match RegexBuilder::new(&format!("^(?:{pattern})$")).size_limit(PATTERN_BYTES_MAX).build() {
-                    Ok(regex) => {
-                        patterns.insert(name.clone(), regex);
-                    }
-                    Err(error) => {
-                        let path = format!("source.contract.attributes[{name}].pattern");
-                        faults.push(FieldFault::new(path, FaultReason::Malformed, format!("is no pattern: {error}")));
-                    }
+            let pattern = rule.pattern.as_deref().and_then(|pattern| match whole_match(pattern) {
+                Ok(regex) => Some(regex),
+                Err(why) => {
+                    let path = format!("contract.attributes[{name}].pattern");
+                    faults.push(FieldFault::new(path, FaultReason::Malformed, why));
+                    None
                 }
-            }
-            if let (Some(minimum), Some(maximum)) = (rule.minimum, rule.maximum)
-                && minimum > maximum
-            {
-                let path = format!("source.contract.attributes[{name}].minimum");
-                faults.push(FieldFault::new(
-                    path,
-                    FaultReason::Malformed,
-                    "lies above the maximum: nothing is allowed",
-                ));
-            }
+            });
+            rule_faults(name, rule, &mut faults);
+            rules.insert(name.clone(), CompiledRule { rule: rule.clone(), pattern });
         }
-        if faults.is_empty() { Ok(Self { contract: contract.clone(), patterns }) } else { Err(faults) }
-    }
-
-    /// Every fault of a fragment under this contract. `is_date` tells whether a text reads as a calendar date.
-    #[must_use]
-    pub fn check(&self, fragment: &Fragment, config: &TenantConfig, is_date: impl Fn(&str) -> bool) -> Vec<FieldFault> {
-        let mut faults = one_value_of_each_unique_namespace(fragment, config);
-        self.identifiers(fragment, config, &mut faults);
-        self.attributes(fragment, config, &is_date, &mut faults);
-        faults
-    }
-
-    fn identifiers(&self, fragment: &Fragment, config: &TenantConfig, faults: &mut Vec<FieldFault>) {
-        if self.contract.require_any_namespace.is_empty() && !self.contract.strict_identifiers {
-            return;
+        if !faults.is_empty() {
+            return Err(faults);
         }
-        let region = region::of(fragment, config);
-        let mut present = false;
-        for claim in &fragment.identifiers {
-            let Some(namespace) = config.namespace(claim.namespace) else { continue };
-            match canonicalise(namespace.normaliser, &claim.raw, region) {
-                Ok(_) => present |= self.contract.require_any_namespace.contains(&claim.namespace),
-                Err(why) if self.contract.strict_identifiers => {
-                    let path = format!("identifiers[{}]", namespace.name);
-                    faults.push(FieldFault::new(path, FaultReason::ContractBroken, why.to_string()));
-                }
-                Err(_) => {}
-            }
-        }
-        if !present && !self.contract.require_any_namespace.is_empty() {
-            let name = |id: &NamespaceId| config.namespace(*id).map_or("", |namespace| namespace.name.as_str());
-            let names: Vec<&str> = self.contract.require_any_namespace.iter().map(name).collect();
-            let message = format!("the source's contract asks for at least one of {}, well formed", names.join(", "));
-            faults.push(FieldFault::new("identifiers", FaultReason::ContractBroken, message));
-        }
-    }
-
-    fn attributes(
-        &self,
-        fragment: &Fragment,
-        config: &TenantConfig,
-        is_date: &dyn Fn(&str) -> bool,
-        faults: &mut Vec<FieldFault>,
-    ) {
-        let broken = |name: &str, message: String| {
-            FieldFault::new(format!("attributes[{name}]"), FaultReason::ContractBroken, message)
-        };
-        for (name, rule) in &self.contract.attributes {
-            let mut values = fragment.attributes.iter().filter(|a| config.attribute(a.name) == name).peekable();
-            if rule.required && values.peek().is_none() {
-                faults.push(broken(name, "the source's contract requires it".to_owned()));
-            }
-            for attribute in values {
-                let found = self.value(name, rule, &attribute.value, is_date);
-                faults.extend(found.into_iter().map(|message| broken(name, message)));
-            }
-        }
-        if self.contract.closed {
-            for attribute in &fragment.attributes {
-                let name = config.attribute(attribute.name);
-                if !self.contract.attributes.contains_key(name) {
-                    faults.push(broken(name, "the source's contract is closed and does not know it".to_owned()));
-                }
-            }
-        }
-    }
-
-    fn value(
-        &self,
-        name: &str,
-        rule: &AttributeRule,
-        value: &AttributeValue,
-        is_date: &dyn Fn(&str) -> bool,
-    ) -> Vec<String> {
-        let mut found = Vec::new();
-        let kind_fits = match (rule.kind, value) {
-            (AttributeKind::Any, _)
-            | (AttributeKind::Text, AttributeValue::Text(_))
-            | (AttributeKind::Number, AttributeValue::Number(_))
-            | (AttributeKind::Flag, AttributeValue::Flag(_)) => true,
-            (AttributeKind::Date, AttributeValue::Text(text)) => is_date(text),
-            _ => false,
-        };
-        if !kind_fits {
-            found.push(format!("the source's contract asks for {}", kind_name(rule.kind)));
-        }
-        if let AttributeValue::Text(text) = value {
-            if self.patterns.get(name).is_some_and(|pattern| !pattern.is_match(text)) {
-                found.push("does not match the contract's pattern".to_owned());
-            }
-            if !rule.allowed.is_empty() && !rule.allowed.contains(text) {
-                found.push("is none of the contract's allowed values".to_owned());
-            }
-        }
-        if let AttributeValue::Number(number) = value {
-            if let Some(minimum) = rule.minimum.filter(|minimum| number < minimum) {
-                found.push(format!("lies below the contract's minimum of {minimum}"));
-            }
-            if let Some(maximum) = rule.maximum.filter(|maximum| number > maximum) {
-                found.push(format!("lies above the contract's maximum of {maximum}"));
-            }
-        }
-        found
+        Ok(Self {
+            require_any_namespace: contract.require_any_namespace.clone(),
+            strict_identifiers: contract.strict_identifiers,
+            closed: contract.closed,
+            rules,
+        })
     }
 }
 
-/// LAW 5: a party holds at most one value of a unique namespace, and a fragment describes one party.
-fn one_value_of_each_unique_namespace(fragment: &Fragment, config: &TenantConfig) -> Vec<FieldFault> {
-    let region = region::of(fragment, config);
-    let mut first: BTreeMap<NamespaceId, String> = BTreeMap::new();
+/// Rules that no value can meet.
+fn rule_faults(name: &str, rule: &AttributeRule, faults: &mut Vec<FieldFault>) {
+    let mut fault = |field: &str, message: &str| {
+        faults.push(FieldFault::new(format!("contract.attributes[{name}].{field}"), FaultReason::Malformed, message));
+    };
+    let textual = matches!(rule.kind, AttributeKind::Any | AttributeKind::Text | AttributeKind::Date);
+    let numeric = matches!(rule.kind, AttributeKind::Any | AttributeKind::Number);
+    if !textual && rule.pattern.is_some() {
+        fault("pattern", "asks for a text where `kind` asks for something else");
+    }
+    if !textual && !rule.allowed.is_empty() {
+        fault("allowed", "asks for a text where `kind` asks for something else");
+    }
+    for (field, bound) in [("minimum", rule.minimum), ("maximum", rule.maximum)] {
+        if let Some(bound) = bound {
+            if !numeric {
+                fault(field, "asks for a number where `kind` asks for something else");
+            }
+            if !bound.is_finite() {
+                fault(field, "is not a finite number");
+            }
+        }
+    }
+    if let (Some(minimum), Some(maximum)) = (rule.minimum, rule.maximum)
+        && minimum > maximum
+    {
+        fault("minimum", "is above `maximum`, so no number is allowed");
+    }
+}
+
+/// Every fault of a fragment under its source's contract and the tenant's namespaces; empty when it keeps both.
+#[must_use]
+pub fn check(fragment: &Fragment, config: &TenantConfig, contract: &CompiledContract) -> Vec<FieldFault> {
     let mut faults = Vec::new();
+    check_identifiers(fragment, config, contract, &mut faults);
+    check_unique(fragment, config, &mut faults);
+    check_attributes(fragment, config, contract, &mut faults);
+    faults
+}
+
+fn check_identifiers(
+    fragment: &Fragment,
+    config: &TenantConfig,
+    contract: &CompiledContract,
+    faults: &mut Vec<FieldFault>,
+) {
+    let asks = contract.strict_identifiers || !contract.require_any_namespace.is_empty();
+    if !asks {
+        return;
+    }
+    let region = region::of(fragment, config);
+    let mut required_seen = contract.require_any_namespace.is_empty();
     for claim in &fragment.identifiers {
-        let Some(namespace) = config.namespace(claim.namespace) else { continue };
-        if namespace.class != NamespaceClass::Unique {
+        let Some(namespace) = config.namespace(claim.namespace) else {
+            if contract.strict_identifiers {
+                let message = "names a namespace that does not exist";
+                faults.push(FieldFault::new("identifiers[?]", FaultReason::Unknown, message));
+            }
+            continue;
+        };
+        match canonicalise(namespace.normaliser, &claim.raw, region) {
+            Ok(_) => required_seen |= contract.require_any_namespace.contains(&claim.namespace),
+            Err(why) if contract.strict_identifiers => {
+                faults.push(FieldFault::new(identifier_path(&namespace.name), FaultReason::Malformed, why.to_string()));
+            }
+            Err(_) => {}
+        }
+    }
+    if !required_seen {
+        let names: Vec<&str> =
+            contract.require_any_namespace.iter().map(|id| Vocabulary::namespace(config, *id)).collect();
+        let message = format!("at least one well-formed value of {} is required", names.join(", "));
+        faults.push(FieldFault::new("identifiers", FaultReason::Missing, message));
+    }
+}
+
+/// LAW 5 at the door: a party holds at most one value of a unique namespace, so one fragment cannot claim two. Values
+/// that never link (malformed or blocked) do not count.
+fn check_unique(fragment: &Fragment, config: &TenantConfig, faults: &mut Vec<FieldFault>) {
+    // Identifiers are sorted, so those of one namespace lie side by side.
+    for claims in fragment.identifiers.chunk_by(|left, right| left.namespace == right.namespace) {
+        let Some(namespace) = config.namespace(claims[0].namespace) else { continue };
+        if claims.len() < 2 || namespace.class != NamespaceClass::Unique {
             continue;
         }
-        let Ok(value) = canonicalise(namespace.normaliser, &claim.raw, region) else { continue };
-        let value = value.into_string();
-        if first.get(&claim.namespace).is_some_and(|known| *known != value) {
-            let path = format!("identifiers[{}]", namespace.name);
-            let message = "a party holds one value of this namespace, and the fragment has several";
-            faults.push(FieldFault::new(path, FaultReason::Repeated, message));
+        let raws: Vec<&str> = claims.iter().map(|claim| claim.raw.as_str()).collect();
+        if distinct_linking(namespace, &raws, region::of(fragment, config)) > 1 {
+            let message = "holds two different values of a namespace of which a party has one";
+            faults.push(FieldFault::new(identifier_path(&namespace.name), FaultReason::Repeated, message));
         }
-        first.entry(claim.namespace).or_insert(value);
     }
-    faults
+}
+
+fn distinct_linking(namespace: &Namespace, raws: &[&str], region: Option<&str>) -> usize {
+    let mut values: Vec<_> =
+        raws.iter().filter_map(|raw| canonicalise(namespace.normaliser, raw, region).ok()).collect();
+    values.sort_unstable();
+    values.dedup();
+    if values.len() > 1
+        && let Ok(rules) = BlockRules::compile(namespace, region)
+    {
+        values.retain(|value| rules.blocked(value).is_none());
+    }
+    values.len()
+}
+
+fn check_attributes(
+    fragment: &Fragment,
+    config: &TenantConfig,
+    contract: &CompiledContract,
+    faults: &mut Vec<FieldFault>,
+) {
+    let custom = DateCustom::of(region::of(fragment, config), fragment.observed_at);
+    for attribute in &fragment.attributes {
+        let name = config.attribute(attribute.name);
+        match contract.rules.get(name) {
+            Some(rule) => check_value(name, &attribute.value, rule, custom, faults),
+            None if contract.closed => {
+                let message = "is not among the attributes of this source's contract";
+                faults.push(FieldFault::new(attribute_path(name), FaultReason::ContractBroken, message));
+            }
+            None => {}
+        }
+    }
+    for (name, rule) in contract.rules.iter().filter(|(_, rule)| rule.rule.required) {
+        let given = |attribute: &Attribute| config.attribute(attribute.name) == name && !is_blank(&attribute.value);
+        if !fragment.attributes.iter().any(given) {
+            let message = match rule.rule.kind {
+                AttributeKind::Any => "is required".to_owned(),
+                kind => format!("is required, as {}", kind_name(kind)),
+            };
+            faults.push(FieldFault::new(attribute_path(name), FaultReason::Missing, message));
+        }
+    }
+}
+
+fn check_value(
+    name: &str,
+    value: &AttributeValue,
+    rule: &CompiledRule,
+    custom: DateCustom,
+    faults: &mut Vec<FieldFault>,
+) {
+    let mut fault =
+        |reason: FaultReason, message: String| faults.push(FieldFault::new(attribute_path(name), reason, message));
+    if is_blank(value) {
+        // An empty text is an absent value: `required` speaks of it.
+        return;
+    }
+    let CompiledRule { rule, pattern } = rule;
+    let fits = match (rule.kind, value) {
+        (AttributeKind::Any, _)
+        | (AttributeKind::Text, AttributeValue::Text(_))
+        | (AttributeKind::Number, AttributeValue::Number(_))
+        | (AttributeKind::Flag, AttributeValue::Flag(_)) => true,
+        (AttributeKind::Date, AttributeValue::Text(text)) => read_date(text, custom).is_some(),
+        _ => false,
+    };
+    if !fits {
+        fault(FaultReason::Malformed, format!("must be {}", kind_name(rule.kind)));
+        return;
+    }
+    match value {
+        AttributeValue::Text(text) => {
+            if pattern.as_ref().is_some_and(|pattern| !pattern.is_match(text)) {
+                fault(FaultReason::ContractBroken, "does not match the contract's pattern".to_owned());
+            }
+            if !rule.allowed.is_empty() && !rule.allowed.contains(text) {
+                fault(FaultReason::ContractBroken, format!("is none of the {} texts allowed", rule.allowed.len()));
+            }
+        }
+        AttributeValue::Number(number) => {
+            if let Some(minimum) = rule.minimum.filter(|minimum| number < minimum) {
+                fault(FaultReason::ContractBroken, format!("is below the contract's minimum of {minimum}"));
+            }
+            if let Some(maximum) = rule.maximum.filter(|maximum| number > maximum) {
+                fault(FaultReason::ContractBroken, format!("is above the contract's maximum of {maximum}"));
+            }
+        }
+        AttributeValue::Flag(_) => {}
+    }
+}
+
+fn is_blank(value: &AttributeValue) -> bool {
+    value.as_text().is_some_and(|text| text.trim().is_empty())
 }
 
 const fn kind_name(kind: AttributeKind) -> &'static str {
     match kind {
-        AttributeKind::Any => "any value",
-        AttributeKind::Text => "text",
+        AttributeKind::Any => "a value",
+        AttributeKind::Text => "a text",
         AttributeKind::Number => "a number",
         AttributeKind::Flag => "yes or no",
-        AttributeKind::Date => "a calendar date",
+        AttributeKind::Date => "a calendar date, such as 1985-04-11",
     }
+}
+
+/// Every bound of [`limits`] that a fragment goes over (law 10), and times too far ahead of `now`.
+#[must_use]
+pub fn check_limits(fragment: &Fragment, config: &TenantConfig, now: ObservedAt) -> Vec<FieldFault> {
+    let mut faults = Vec::new();
+    let mut too_large = |path: String, max: usize, unit: &str| {
+        faults.push(FieldFault::new(path, FaultReason::TooLarge, format!("is over the limit of {max} {unit}")));
+    };
+    if fragment.record.key.len() > limits::SOURCE_KEY_BYTES_MAX {
+        too_large("key".to_owned(), limits::SOURCE_KEY_BYTES_MAX, "bytes");
+    }
+    if fragment.identifiers.len() > limits::IDENTIFIERS_MAX {
+        too_large("identifiers".to_owned(), limits::IDENTIFIERS_MAX, "identifiers");
+    }
+    if fragment.attributes.len() > limits::ATTRIBUTES_MAX {
+        too_large("attributes".to_owned(), limits::ATTRIBUTES_MAX, "attributes");
+    }
+    for claim in fragment.identifiers.iter().filter(|claim| claim.raw.len() > limits::IDENTIFIER_BYTES_MAX) {
+        too_large(path_of_identifier(config, claim.namespace), limits::IDENTIFIER_BYTES_MAX, "bytes");
+    }
+    for attribute in &fragment.attributes {
+        if attribute.value.as_text().is_some_and(|text| text.len() > limits::ATTRIBUTE_BYTES_MAX) {
+            too_large(path_of_attribute(config, attribute.name), limits::ATTRIBUTE_BYTES_MAX, "bytes");
+        }
+    }
+    if fragment.traits.as_ref().is_some_and(|traits| traits.len() > limits::TRAITS_BYTES_MAX) {
+        too_large("traits".to_owned(), limits::TRAITS_BYTES_MAX, "bytes");
+    }
+    if encoded_bytes_at_most(fragment) > limits::FRAGMENT_BYTES_MAX
+        && fragment.encode().len() > limits::FRAGMENT_BYTES_MAX
+    {
+        too_large("fragment".to_owned(), limits::FRAGMENT_BYTES_MAX, "bytes in all");
+    }
+    if fragment.record.key.is_empty() {
+        faults.push(FieldFault::new("key", FaultReason::Missing, "the source's key of the record is required"));
+    }
+    for attribute in &fragment.attributes {
+        if matches!(attribute.value, AttributeValue::Number(number) if !number.is_finite()) {
+            let path = path_of_attribute(config, attribute.name);
+            faults.push(FieldFault::new(path, FaultReason::Malformed, "must be a finite number"));
+        }
+    }
+    let latest = now.0.saturating_add(limits::OBSERVED_AHEAD_SECONDS_MAX * 1_000_000);
+    if fragment.observed_at.0 > latest {
+        let hours = limits::OBSERVED_AHEAD_SECONDS_MAX / 3_600;
+        let message = format!("is more than {hours} hours ahead of the server's clock");
+        faults.push(FieldFault::new("observed_time", FaultReason::InTheFuture, message));
+    }
+    faults
+}
+
+/// An upper bound of the encoded length without encoding: texts, and at most 15 bytes around each.
+fn encoded_bytes_at_most(fragment: &Fragment) -> usize {
+    let identifiers: usize = fragment.identifiers.iter().map(|claim| claim.raw.len() + 15).sum();
+    let attributes: usize =
+        fragment.attributes.iter().map(|attribute| attribute.value.as_text().map_or(0, str::len) + 15).sum();
+    64 + fragment.record.key.len() + identifiers + attributes + fragment.traits.as_ref().map_or(0, String::len)
+}
+
+fn path_of_identifier(config: &TenantConfig, id: NamespaceId) -> String {
+    identifier_path(Vocabulary::namespace(config, id))
+}
+
+fn path_of_attribute(config: &TenantConfig, id: AttributeId) -> String {
+    attribute_path(config.attribute(id))
+}
+
+fn identifier_path(name: &str) -> String {
+    format!("identifiers[{name}]")
+}
+
+fn attribute_path(name: &str) -> String {
+    format!("attributes[{name}]")
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::fragment::{Attribute, Identifier, ObservedAt, PartyKind, SourceRecord};
-    use crate::ids::{AttributeId, SourceId};
-
-    fn fragment(
-        config: &TenantConfig,
-        identifiers: &[(&str, &str)],
-        attributes: &[(&str, AttributeValue)],
-    ) -> Fragment {
-        let attribute = |name: &str| config.attribute_names.iter().position(|known| known == name).unwrap() as u16;
-        Fragment {
-            record: SourceRecord { source: SourceId(0), key: "1".into() },
-            observed_at: ObservedAt(0),
-            party: PartyKind::Person,
-            identifiers: identifiers
-                .iter()
-                .map(|(n, raw)| Identifier { namespace: config.namespace_named(n).unwrap().id, raw: (*raw).into() })
-                .collect(),
-            attributes: attributes
-                .iter()
-                .map(|(n, value)| Attribute { name: AttributeId(attribute(n)), value: value.clone() })
-                .collect(),
-            traits: None,
-        }
-    }
-
-    #[test]
-    fn every_fault_is_found_and_no_value_is_repeated() {
-        let mut config = TenantConfig::new("t", "T");
-        config.attribute_names.extend(["age".to_owned(), "tier".to_owned(), "joined".to_owned()]);
-        let text = |text: &str| AttributeValue::Text(text.into());
-        let rule = |change: &dyn Fn(&mut AttributeRule)| {
-            let mut rule = AttributeRule::default();
-            change(&mut rule);
-            rule
-        };
-        let contract = Contract {
-            require_any_namespace: vec![config.namespace_named("email").unwrap().id],
-            strict_identifiers: true,
-            closed: true,
-            attributes: BTreeMap::from([
-                ("given_name".to_owned(), rule(&|r| r.required = true)),
-                ("tier".to_owned(), rule(&|r| r.allowed = vec!["gold".into(), "silver".into()])),
-                (
-                    "age".to_owned(),
-                    rule(&|r| (r.kind, r.minimum, r.maximum) = (AttributeKind::Number, Some(0.0), Some(130.0))),
-                ),
-                ("joined".to_owned(), rule(&|r| r.kind = AttributeKind::Date)),
-                ("address.postcode".to_owned(), rule(&|r| r.pattern = Some("[0-9]{5}".into()))),
-            ]),
-        };
-        let compiled = CompiledContract::compile(&contract).unwrap();
-        let is_date = |text: &str| text == "2024-01-02";
-        let good = fragment(
-            &config,
-            &[("email", "ada@acme.com")],
-            &[
-                ("given_name", text("Ada")),
-                ("tier", text("gold")),
-                ("age", AttributeValue::Number(36.0)),
-                ("joined", text("2024-01-02")),
-                ("address.postcode", text("12345")),
-            ],
-        );
-        assert_eq!(compiled.check(&good, &config, is_date), []);
-        let bad = fragment(
-            &config,
-            &[("email", "SECRET-at-nowhere"), ("user_id", "SECRET1"), ("user_id", "SECRET2")],
-            &[
-                ("tier", text("SECRET")),
-                ("age", AttributeValue::Number(131.0)),
-                ("joined", text("SECRET")),
-                ("address.postcode", text("x12345")),
-                ("job_title", text("SECRET")),
-            ],
-        );
-        let faults = compiled.check(&bad, &config, is_date);
-        let paths: Vec<&str> = faults.iter().map(|fault| fault.path.as_str()).collect();
-        let want = [
-            "identifiers[user_id]",
-            "identifiers[email]",
-            "identifiers",
-            "attributes[address.postcode]",
-            "attributes[age]",
-            "attributes[given_name]",
-            "attributes[joined]",
-            "attributes[tier]",
-            "attributes[job_title]",
-        ];
-        assert_eq!(paths, want);
-        assert!(!format!("{faults:?}").contains("SECRET"), "a fault names the rule, never the value");
-    }
-
-    #[test]
-    fn a_contract_that_allows_nothing_or_has_no_pattern_is_refused() {
-        for (pattern, minimum) in
-            [(Some("(".to_owned()), None), (Some("(a{9999}){9999}".to_owned()), None), (None, Some(2.0))]
-        {
-            let rule = AttributeRule { pattern, minimum, maximum: Some(1.0), ..AttributeRule::default() };
-            let contract = Contract { attributes: BTreeMap::from([("age".to_owned(), rule)]), ..Contract::default() };
-            assert_eq!(CompiledContract::compile(&contract).unwrap_err().len(), 1);
-        }
-    }
-}
+mod tests;

@@ -13,6 +13,7 @@ pub mod region;
 
 mod block;
 
+pub(crate) use block::whole_match;
 pub use block::{BlockReason, BlockRules, InvalidBlockRules};
 
 use std::fmt;

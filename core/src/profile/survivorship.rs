@@ -1,138 +1,244 @@
-//! Who wins when fragments disagree.
+//! Which value survives when sources disagree.
 //!
-//! An attribute is decided by itself; a group (`address.street`, `address.city`) is decided as one, so that no profile
-//! shows a street of one house in the city of another. A candidate is what one fragment says of an attribute or group.
+//! The unit of choice is an attribute, or a group of attributes (`address.street`, `address.city`) that is taken whole
+//! from one fragment, so that no street of one town stands beside the postcode of another. A rule for the single name
+//! (`address.country`) takes that name out of its group.
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
-use super::{GoldenValue, Member, Provenance};
+use super::{Detail, GoldenAttribute, GoldenValue, Member};
 use crate::config::{Survivorship, TenantConfig};
-use crate::fragment::{Attribute, AttributeValue, Fragment, Vocabulary};
+use crate::fragment::{AttributeValue, Vocabulary};
+use crate::ids::AttributeId;
 
-/// What one fragment says of one attribute or group.
-#[derive(Clone, Debug)]
-pub struct Candidate<'a> {
-    fragment: &'a Fragment,
-    trust: u16,
-    attributes: Vec<&'a Attribute>,
-}
-
-/// The picked values and the others, by attribute name. `ordered`: newest first.
-pub(super) fn pick(ordered: &[Member<'_>], config: &TenantConfig) -> (Vec<GoldenValue>, Vec<GoldenValue>) {
-    let mut subjects: BTreeMap<&str, Vec<Candidate<'_>>> = BTreeMap::new();
-    for member in ordered {
-        let mut said: BTreeMap<&str, Vec<&Attribute>> = BTreeMap::new();
-        for attribute in &member.fragment.attributes {
-            if !is_blank(&attribute.value) {
-                said.entry(subject(config.attribute(attribute.name))).or_default().push(attribute);
-            }
-        }
-        for (subject, attributes) in said {
-            let candidate = Candidate { fragment: member.fragment, trust: member.trust, attributes };
-            subjects.entry(subject).or_default().push(candidate);
-        }
-    }
-    let (mut values, mut others) = (Vec::new(), Vec::new());
-    for (subject, candidates) in subjects {
-        let rule = config.survivorship.get(subject).copied().unwrap_or(config.default_survivorship);
-        settle(&candidates, rule, config, &mut values, &mut others);
-    }
-    (values, others)
-}
-
-/// The group of a name with a dot, else the name itself.
-fn subject(name: &str) -> &str {
-    name.rsplit_once('.').map_or(name, |(group, _)| group)
-}
-
-fn is_blank(value: &AttributeValue) -> bool {
-    matches!(value, AttributeValue::Text(text) if text.trim().is_empty())
-}
-
-/// Values that say the same: text is compared without case and outer space.
-fn same(a: &AttributeValue, b: &AttributeValue) -> bool {
-    match (a, b) {
-        (AttributeValue::Text(a), AttributeValue::Text(b)) => {
-            a == b || a.trim().to_lowercase() == b.trim().to_lowercase()
-        }
-        (AttributeValue::Number(a), AttributeValue::Number(b)) => a.to_bits() == b.to_bits(),
-        (a, b) => a == b,
-    }
+/// What one fragment says about one unit: its values by name, in the order sent, each with the form in which it is
+/// compared.
+struct Candidate<'a> {
+    /// Place of its member, newest first.
+    rank: usize,
+    member: Member<'a>,
+    values: Vec<(AttributeId, &'a AttributeValue, Key)>,
 }
 
 impl Candidate<'_> {
-    fn says_the_same(&self, other: &Self) -> bool {
-        self.attributes.len() == other.attributes.len()
-            && self.attributes.iter().zip(&other.attributes).all(|(a, b)| a.name == b.name && same(&a.value, &b.value))
-    }
-
-    fn length(&self) -> usize {
-        self.attributes
-            .iter()
-            .map(|attribute| match &attribute.value {
-                AttributeValue::Text(text) => text.trim().chars().count(),
-                AttributeValue::Number(_) | AttributeValue::Flag(_) => 0,
-            })
-            .sum()
+    /// Its values as a set.
+    fn signature(&self) -> Vec<(AttributeId, &Key)> {
+        let mut signature: Vec<_> = self.values.iter().map(|(name, _, key)| (*name, key)).collect();
+        signature.sort_unstable();
+        signature.dedup();
+        signature
     }
 }
 
-/// Candidates come newest first, ties by content, so "the first of the best" is the newest of the best.
-fn settle(
-    candidates: &[Candidate<'_>],
-    rule: Survivorship,
-    config: &TenantConfig,
-    values: &mut Vec<GoldenValue>,
-    others: &mut Vec<GoldenValue>,
-) {
-    // One for each distinct thing said: the candidates that say it, newest first.
-    let mut distinct: Vec<Vec<&Candidate<'_>>> = Vec::new();
-    for candidate in candidates {
-        match distinct.iter_mut().find(|known| known[0].says_the_same(candidate)) {
-            Some(known) => known.push(candidate),
-            None => distinct.push(vec![candidate]),
+/// A value in the form in which two sources agree.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Key {
+    Text(String),
+    Number(u64),
+    Flag(bool),
+}
+
+fn key_of(value: &AttributeValue) -> Key {
+    match value {
+        AttributeValue::Text(text) => {
+            let mut key = String::with_capacity(text.len());
+            for word in text.split_whitespace() {
+                if !key.is_empty() {
+                    key.push(' ');
+                }
+                key.extend(word.chars().flat_map(char::to_lowercase));
+            }
+            Key::Text(key)
         }
+        AttributeValue::Number(number) => Key::Number(number.to_bits()),
+        AttributeValue::Flag(flag) => Key::Flag(*flag),
     }
-    let best = |better: &dyn Fn(&[&Candidate<'_>], &[&Candidate<'_>]) -> Ordering| {
-        let mut best = 0;
-        for index in 1..distinct.len() {
-            if better(&distinct[index], &distinct[best]) == Ordering::Greater {
-                best = index;
+}
+
+fn is_blank(value: &AttributeValue) -> bool {
+    value.as_text().is_some_and(|text| text.trim().is_empty())
+}
+
+/// Every attribute of the members, newest first, with the values that its rule picks.
+pub(super) fn pick_all<'a>(
+    members: &[Member<'a>],
+    config: &'a TenantConfig,
+    detail: Detail,
+) -> Vec<GoldenAttribute<'a>> {
+    let mut units: BTreeMap<&str, (Survivorship, bool, Vec<Candidate<'a>>)> = BTreeMap::new();
+    for (rank, member) in members.iter().enumerate() {
+        for attribute in member.fragment.attributes.iter().filter(|attribute| !is_blank(&attribute.value)) {
+            let name = config.attribute(attribute.name);
+            let (unit, rule, grouped) = unit_of(name, config);
+            let (_, _, candidates) = units.entry(unit).or_insert_with(|| (rule, grouped, Vec::new()));
+            let value = (attribute.name, &attribute.value, key_of(&attribute.value));
+            match candidates.last_mut() {
+                Some(last) if last.rank == rank => last.values.push(value),
+                _ => candidates.push(Candidate { rank, member: *member, values: vec![value] }),
             }
         }
-        best
-    };
-    let trust = |said: &[&Candidate<'_>]| said.iter().map(|candidate| candidate.trust).max();
-    // Of those that a source of this trust says: when did such a source say it last?
-    let when_trusted = |said: &[&Candidate<'_>]| {
-        said.iter().filter(|c| Some(c.trust) == trust(said)).map(|c| c.fragment.observed_at).max()
-    };
-    let winner = match rule {
-        Survivorship::MostRecent | Survivorship::AllValues => 0,
-        Survivorship::MostTrusted => best(&|a, b| (trust(a), when_trusted(a)).cmp(&(trust(b), when_trusted(b)))),
-        Survivorship::MostFrequent => best(&|a, b| a.len().cmp(&b.len())),
-        Survivorship::Longest => best(&|a, b| a[0].length().cmp(&b[0].length())),
-    };
-    for (index, said) in distinct.iter().enumerate() {
-        let mut said = said.clone();
-        if rule == Survivorship::MostTrusted {
-            // The deciding fragment first: of the most trusted source, the newest.
-            let decisive = said.iter().position(|candidate| Some(candidate.trust) == trust(&said)).unwrap_or(0);
-            let decisive = said.remove(decisive);
-            said.insert(0, decisive);
+    }
+    let mut golden: Vec<GoldenAttribute<'a>> = Vec::new();
+    for (rule, grouped, candidates) in units.into_values() {
+        if grouped {
+            pick_group(rule, &candidates, detail, &mut golden);
+        } else {
+            golden.push(pick_single(rule, candidates, detail));
         }
-        let wins = rule == Survivorship::AllValues || index == winner;
-        let to = if wins { &mut *values } else { &mut *others };
-        let mut shown: Vec<&Attribute> = said[0].attributes.clone();
-        shown.sort_by(|a, b| config.attribute(a.name).cmp(config.attribute(b.name)));
-        for attribute in shown {
-            to.push(GoldenValue {
-                attribute: attribute.name,
-                value: attribute.value.clone(),
-                provenance: said.iter().map(|candidate| Provenance::of(candidate.fragment)).collect(),
-                rule,
-            });
+    }
+    golden.sort_by_key(|attribute| attribute.name);
+    golden
+}
+
+/// The unit that an attribute is picked with, its rule, and whether it is a group.
+fn unit_of<'a>(name: &'a str, config: &TenantConfig) -> (&'a str, Survivorship, bool) {
+    if let Some(rule) = config.survivorship.get(name) {
+        return (name, *rule, false);
+    }
+    match name.rsplit_once('.') {
+        Some((group, _)) => {
+            (group, config.survivorship.get(group).copied().unwrap_or(config.default_survivorship), true)
+        }
+        None => (name, config.default_survivorship, false),
+    }
+}
+
+fn pick_single<'a>(rule: Survivorship, candidates: Vec<Candidate<'a>>, detail: Detail) -> GoldenAttribute<'a> {
+    let name = candidates[0].values[0].0;
+    // One entry per value and fragment: a fragment may hold several values of one name.
+    let mut entries: Vec<Entry<'a>> = Vec::with_capacity(candidates.len());
+    for Candidate { rank, member, values } in candidates {
+        let values = values.into_iter().enumerate();
+        entries.extend(values.map(|(place, (_, value, key))| Entry { rank, place, member, value, key }));
+    }
+    let mut values = ranked(rule, entries);
+    let mut losers = if rule == Survivorship::AllValues { Vec::new() } else { values.split_off(1) };
+    if detail == Detail::Golden {
+        losers.clear();
+    }
+    GoldenAttribute { name, rule, values, losers }
+}
+
+struct Entry<'a> {
+    rank: usize,
+    place: usize,
+    member: Member<'a>,
+    value: &'a AttributeValue,
+    key: Key,
+}
+
+/// Distinct values in the order of the rule; each stands for all entries that agree with it. Never empty.
+fn ranked<'a>(rule: Survivorship, mut entries: Vec<Entry<'a>>) -> Vec<GoldenValue<'a>> {
+    entries.sort_by(|a, b| a.key.cmp(&b.key).then_with(|| in_order(rule, a, b)));
+    let mut groups: Vec<(&Entry<'a>, u32)> = entries
+        .chunk_by(|a, b| a.key == b.key)
+        .map(|group| (&group[0], records(group.iter().map(|entry| entry.rank))))
+        .collect();
+    groups.sort_by(|(a, a_support), (b, b_support)| {
+        let by_support = if rule == Survivorship::MostFrequent { b_support.cmp(a_support) } else { Ordering::Equal };
+        by_support.then_with(|| in_order(rule, a, b))
+    });
+    groups
+        .into_iter()
+        .map(|(entry, support)| GoldenValue { value: entry.value, provenance: entry.member.provenance(), support })
+        .collect()
+}
+
+/// How many distinct records these ranks are of: one record that says a thing twice says it once.
+fn records(ranks: impl Iterator<Item = usize>) -> u32 {
+    let mut ranks: Vec<usize> = ranks.collect();
+    ranks.sort_unstable();
+    ranks.dedup();
+    u32::try_from(ranks.len()).unwrap_or(u32::MAX)
+}
+
+/// The rule's order of single entries; members are ranked newest first, with ties already broken by content.
+fn in_order(rule: Survivorship, a: &Entry<'_>, b: &Entry<'_>) -> Ordering {
+    let by_rule = match rule {
+        Survivorship::MostTrusted => b.member.trust.cmp(&a.member.trust),
+        Survivorship::Longest => length(b.value).cmp(&length(a.value)),
+        Survivorship::MostRecent | Survivorship::MostFrequent | Survivorship::AllValues => Ordering::Equal,
+    };
+    by_rule.then(a.rank.cmp(&b.rank)).then(a.place.cmp(&b.place))
+}
+
+/// Characters of a text; a number or a flag has no length.
+fn length(value: &AttributeValue) -> usize {
+    value.as_text().map_or(0, |text| text.trim().chars().count())
+}
+
+/// Picks whole fragments for a group and spreads their values over its attributes.
+fn pick_group<'a>(
+    rule: Survivorship,
+    candidates: &[Candidate<'a>],
+    detail: Detail,
+    golden: &mut Vec<GoldenAttribute<'a>>,
+) {
+    let order = group_order(rule, candidates);
+    let winners = if rule == Survivorship::AllValues { order.len() } else { 1 };
+    let shown = if detail == Detail::Golden { winners } else { order.len() };
+    let mut support: BTreeMap<(AttributeId, &Key), u32> = BTreeMap::new();
+    for candidate in candidates {
+        candidate.signature().into_iter().for_each(|value| *support.entry(value).or_default() += 1);
+    }
+    let mut attributes: BTreeMap<AttributeId, GoldenAttribute<'a>> = BTreeMap::new();
+    for (place, at) in order.into_iter().take(shown).enumerate() {
+        let candidate = &candidates[at];
+        for (name, value, key) in &candidate.values {
+            // Taken out once shown: what a fragment before this one gave is told there, with its support.
+            let Some(support) = support.remove(&(*name, key)) else { continue };
+            let value = GoldenValue { value, provenance: candidate.member.provenance(), support };
+            let empty = || GoldenAttribute { name: *name, rule, values: Vec::new(), losers: Vec::new() };
+            let attribute = attributes.entry(*name).or_insert_with(empty);
+            if place < winners { attribute.values.push(value) } else { attribute.losers.push(value) }
+        }
+    }
+    golden.extend(attributes.into_values());
+}
+
+/// The candidates of a group by the rule, best first, as indexes.
+fn group_order(rule: Survivorship, candidates: &[Candidate<'_>]) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..candidates.len()).collect();
+    if candidates.len() < 2 {
+        return order;
+    }
+    let weights: Vec<usize> = match rule {
+        Survivorship::MostTrusted => candidates.iter().map(|candidate| usize::from(candidate.member.trust)).collect(),
+        Survivorship::Longest => candidates
+            .iter()
+            .map(|candidate| candidate.values.iter().map(|(_, value, _)| length(value)).sum())
+            .collect(),
+        Survivorship::MostFrequent => {
+            let signatures: Vec<_> = candidates.iter().map(Candidate::signature).collect();
+            let mut counts: BTreeMap<&[(AttributeId, &Key)], usize> = BTreeMap::new();
+            signatures.iter().for_each(|signature| *counts.entry(signature).or_default() += 1);
+            signatures.iter().map(|signature| counts[signature.as_slice()]).collect()
+        }
+        Survivorship::MostRecent | Survivorship::AllValues => vec![0; candidates.len()],
+    };
+    order.sort_by(|a, b| weights[*b].cmp(&weights[*a]).then(candidates[*a].rank.cmp(&candidates[*b].rank)));
+    if rule != Survivorship::AllValues {
+        put_fullest_first(&mut order, candidates);
+    }
+    order
+}
+
+/// A fragment that says nothing but a part of what another says is no rival to it: the newest postcode does not drive out
+/// the whole address that it is part of. Each step takes a fuller fragment, so there are at most as many as attributes.
+fn put_fullest_first(order: &mut [usize], candidates: &[Candidate<'_>]) {
+    loop {
+        let best = candidates[order[0]].signature();
+        let fuller = order.iter().skip(1).position(|at| {
+            let other = &candidates[*at];
+            other.values.len() > best.len() && {
+                let other = other.signature();
+                other.len() > best.len() && best.iter().all(|value| other.binary_search(value).is_ok())
+            }
+        });
+        match fuller {
+            Some(place) => order[..=place + 1].rotate_right(1),
+            None => return,
         }
     }
 }

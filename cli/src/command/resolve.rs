@@ -54,9 +54,7 @@ impl From<ResolveError> for Failure {
 
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let watch = Stopwatch::start();
-    let delimiter = arguments.delimiter.map(u8::try_from).transpose();
-    let delimiter =
-        delimiter.map_err(|_| Failure { code: 2, message: "--delimiter must be one ASCII character".to_owned() })?;
+    let delimiter = arguments.delimiter.map(delimiter_of).transpose()?;
     let options = OpenOptions {
         read: ReadOptions { encoding: arguments.encoding, delimiter },
         truth: arguments.truth.clone(),
@@ -103,6 +101,14 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         written(path, done)?;
     }
     Ok(())
+}
+
+fn delimiter_of(letter: char) -> Result<u8, Failure> {
+    let usable = letter.is_ascii() && !letter.is_ascii_alphanumeric() && !"\"\r\n".contains(letter);
+    u8::try_from(letter).ok().filter(|_| usable).ok_or_else(|| Failure {
+        code: 2,
+        message: "--delimiter must be one ASCII character that is no letter, digit, quote or end of line".to_owned(),
+    })
 }
 
 fn written(path: &Path, outcome: io::Result<()>) -> Result<(), Failure> {

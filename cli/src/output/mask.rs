@@ -13,6 +13,9 @@ pub fn mask(value: &str) -> String {
     {
         return format!("{}***@{}", front(user), host.to_lowercase());
     }
+    // The scheme of a web address says nothing.
+    let value = value.split_once("://").map_or(value, |(_, rest)| rest);
+    let value = value.strip_prefix("www.").unwrap_or(value).trim_end_matches('/');
     let letters: Vec<char> = value.chars().collect();
     let kept = if letters.len() > 6 { 2 } else { 0 };
     let back: String = letters[letters.len() - kept..].iter().collect();
@@ -36,6 +39,7 @@ mod tests {
             ("ab@x.de", "a***@x.de"),
             ("a@x.de", "***@x.de"),
             ("+447700900123", "+44***23"),
+            ("https://www.acme.com/", "ac***om"),
             ("4235538664", "42***64"),
             ("123", "1***"),
             ("é", "***"),

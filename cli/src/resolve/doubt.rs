@@ -1,19 +1,19 @@
 //! The worst differences from the truth, each with its evidence.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, HashMap};
 
 use onefold_core::ids::{Digest128, NamespaceId, ProfileOrdinal};
-use onefold_core::namespace::NamespaceClass;
 use onefold_matching::prepared::LinkValue;
-use onefold_matching::resolve::{GenericReason, ValueStanding};
+use onefold_matching::resolve::{EvidenceStep, Explanation, GenericReason, SeparateReason};
 use serde::Serialize;
 
-use super::link::Linked;
+use super::link::{Linked, ResolvedRow};
 
 /// How many of each kind are told.
 pub const DOUBTS_SHOWN: usize = 10;
-/// Records of one part that are looked at for a shared value.
-const PART_RECORDS_MAX: usize = 200;
+/// Records of each side that are tried for the shortest explanation.
+const SIDE_RECORDS: usize = 6;
 
 /// A shared value that ties two records, for people.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -26,6 +26,10 @@ pub struct Tie {
     pub namespace: String,
     /// The value, masked.
     pub value: String,
+    /// Whether the two records are of different true parties: here the mistake was made.
+    pub wrong: bool,
+    /// Whether this is the weakest link of its chain.
+    pub weakest: bool,
 }
 
 /// A profile that holds more than one true party.
@@ -58,9 +62,9 @@ pub struct FalseSplit {
     pub because: String,
 }
 
-type Rows<'a> = BTreeMap<u32, Vec<&'a super::ResolvedRow>>;
+type Rows<'a> = BTreeMap<u32, Vec<&'a ResolvedRow>>;
 
-fn scored(linked: &Linked) -> impl Iterator<Item = &super::ResolvedRow> {
+fn scored(linked: &Linked) -> impl Iterator<Item = &ResolvedRow> {
     linked.rows.iter().filter(|row| row.record.is_some() && !row.repeated)
 }
 
@@ -75,7 +79,7 @@ fn pairs_between(parts: &Rows<'_>) -> u64 {
 }
 
 /// Parts by size, the largest first; ties by the number of the part.
-fn by_size<'a, 'b>(parts: &'b Rows<'a>) -> Vec<(u32, &'b Vec<&'a super::ResolvedRow>)> {
+fn by_size<'a, 'b>(parts: &'b Rows<'a>) -> Vec<(u32, &'b Vec<&'a ResolvedRow>)> {
     let mut parts: Vec<_> = parts.iter().map(|(part, rows)| (*part, rows)).collect();
     parts.sort_by_key(|(part, rows)| (usize::MAX - rows.len(), *part));
     parts
@@ -104,76 +108,44 @@ pub fn false_links(linked: &Linked) -> Vec<FalseLink> {
             pairs,
             records: linked.engine.members(profile).len() as u64,
             clusters: parts.len() as u64,
-            because: crossing(linked, profile, &parts, &names),
+            because: crossing(linked, &parts, &names),
         })
         .collect()
 }
 
-fn names(linked: &Linked) -> HashMap<Digest128, &super::ResolvedRow> {
+fn names(linked: &Linked) -> HashMap<Digest128, &ResolvedRow> {
     scored(linked).filter_map(|row| Some((row.record?, row))).collect()
 }
 
-fn links(linked: &Linked, value: LinkValue) -> bool {
-    let class = linked.config.namespace(value.namespace).map(|namespace| namespace.class);
-    class.is_some_and(|class| class != NamespaceClass::Supporting)
-        && matches!(linked.engine.value(value), ValueStanding::Profiles { .. })
+/// The shortest chain of evidence between the largest true clusters of a profile.
+fn crossing(linked: &Linked, parts: &Rows<'_>, names: &HashMap<Digest128, &ResolvedRow>) -> Vec<Tie> {
+    let sizes = by_size(parts);
+    let (Some((_, one)), Some((_, other))) = (sizes.first(), sizes.get(1)) else { return Vec::new() };
+    let side = |part: &[&ResolvedRow]| -> Vec<Digest128> {
+        part.iter().filter_map(|row| row.record).take(SIDE_RECORDS).collect()
+    };
+    let (left, right) = (side(one), side(other));
+    let pairs = left.iter().flat_map(|left| right.iter().map(move |right| (*left, *right)));
+    let paths = pairs.filter_map(|(left, right)| match linked.engine.explain(left, right) {
+        Explanation::Together { path, weakest, .. } => Some((path, weakest)),
+        Explanation::Separate { .. } | Explanation::NotLive(_) => None,
+    });
+    let Some((path, weakest)) = paths.min_by_key(|(path, _)| path.len()) else { return Vec::new() };
+    path.iter().enumerate().map(|(place, step)| tie(linked, names, step, weakest == Some(place))).collect()
 }
 
-/// The shortest chain of shared values from the largest true cluster of a profile to a record of another.
-fn crossing(
-    linked: &Linked,
-    profile: ProfileOrdinal,
-    parts: &Rows<'_>,
-    names: &HashMap<Digest128, &super::ResolvedRow>,
-) -> Vec<Tie> {
-    let Some((largest, start)) = by_size(parts).into_iter().next() else { return Vec::new() };
-    let members: Vec<Digest128> = linked.engine.members(profile).iter().map(|member| member.digest).collect();
-    let mut holders: BTreeMap<LinkValue, Vec<Digest128>> = BTreeMap::new();
-    for member in &members {
-        for value in linked.engine.links_of(*member) {
-            holders.entry(value).or_default().push(*member);
-        }
+fn tie(linked: &Linked, names: &HashMap<Digest128, &ResolvedRow>, step: &EvidenceStep, weakest: bool) -> Tie {
+    let (from, to) = (names.get(&step.from), names.get(&step.to));
+    let name = |row: Option<&&ResolvedRow>| row.map_or_else(String::new, |row| row.record_id.to_string());
+    let truth = |row: Option<&&ResolvedRow>| row.and_then(|row| row.truth);
+    Tie {
+        from: name(from),
+        to: name(to),
+        namespace: namespace(linked, step.value.namespace),
+        value: masked(linked, step.value),
+        wrong: truth(from) != truth(to),
+        weakest,
     }
-    holders.retain(|value, holders| holders.len() > 1 && links(linked, *value));
-    let mut values_of: HashMap<Digest128, Vec<LinkValue>> = HashMap::new();
-    for (value, holders) in &holders {
-        for holder in holders {
-            values_of.entry(*holder).or_default().push(*value);
-        }
-    }
-    let mut came: HashMap<Digest128, Option<(Digest128, LinkValue)>> = HashMap::new();
-    let mut open: VecDeque<Digest128> = start.iter().filter_map(|row| row.record).collect();
-    came.extend(open.iter().map(|record| (*record, None)));
-    let mut end = None;
-    'search: while let Some(record) = open.pop_front() {
-        for value in values_of.get(&record).into_iter().flatten() {
-            for holder in holders.get(value).into_iter().flatten() {
-                if came.contains_key(holder) {
-                    continue;
-                }
-                came.insert(*holder, Some((record, *value)));
-                open.push_back(*holder);
-                let truth = names.get(holder).and_then(|row| row.truth);
-                if truth.is_some_and(|truth| truth != largest) {
-                    end = Some(*holder);
-                    break 'search;
-                }
-            }
-        }
-    }
-    let mut chain = Vec::new();
-    let name = |record: Digest128| names.get(&record).map_or_else(String::new, |row| row.record_id.to_string());
-    while let Some(here) = end {
-        let Some(Some((from, value))) = came.get(&here) else { break };
-        chain.push(tie(linked, name(*from), name(here), *value));
-        end = Some(*from);
-    }
-    chain.reverse();
-    chain
-}
-
-fn tie(linked: &Linked, from: String, to: String, value: LinkValue) -> Tie {
-    Tie { from, to, namespace: namespace(linked, value.namespace), value: masked(linked, value) }
 }
 
 pub(super) fn namespace(linked: &Linked, id: NamespaceId) -> String {
@@ -187,7 +159,7 @@ pub(super) fn masked(linked: &Linked, value: LinkValue) -> String {
 /// The true clusters with the most missed pairs, worst first.
 #[must_use]
 pub fn false_splits(linked: &Linked) -> Vec<FalseSplit> {
-    let mut clusters: BTreeMap<u32, BTreeMap<u32, Vec<&super::ResolvedRow>>> = BTreeMap::new();
+    let mut clusters: BTreeMap<u32, BTreeMap<u32, Vec<&ResolvedRow>>> = BTreeMap::new();
     for row in scored(linked) {
         if let Some(truth) = row.truth {
             clusters.entry(truth).or_default().entry(row.profile.0).or_default().push(row);
@@ -217,40 +189,57 @@ pub fn false_splits(linked: &Linked) -> Vec<FalseSplit> {
         .collect()
 }
 
-/// Two records, one of each part, that come nearest to being linked, and what stands between them.
-fn why_apart(linked: &Linked, one: &[&super::ResolvedRow], other: &[&super::ResolvedRow]) -> (String, String, String) {
-    let values = |part: &[&super::ResolvedRow]| -> BTreeMap<LinkValue, String> {
-        let mut values = BTreeMap::new();
-        for row in part.iter().take(PART_RECORDS_MAX) {
-            for value in row.record.map(|record| linked.engine.links_of(record)).unwrap_or_default() {
-                values.entry(value).or_insert_with(|| row.record_id.to_string());
-            }
-        }
-        values
+/// Two records, one of each part, and what stands between their clusters. Those with the most identifiers say most.
+fn why_apart(linked: &Linked, one: &[&ResolvedRow], other: &[&ResolvedRow]) -> (String, String, String) {
+    let telling = |part: &[&ResolvedRow]| -> Option<(String, Digest128, usize)> {
+        part.iter()
+            .filter_map(|row| row.record.map(|record| (row, record, linked.engine.links_of(record).len())))
+            .max_by_key(|(row, _, links)| (*links, Reverse((row.file, row.line))))
+            .map(|(row, record, links)| (row.record_id.to_string(), record, links))
     };
-    let (left, right) = (values(one), values(other));
-    for (value, record) in &left {
-        if let Some(partner) = right.get(value) {
-            return (record.clone(), partner.clone(), standing(linked, *value));
-        }
-    }
-    let first = |part: &[&super::ResolvedRow]| part.first().map_or_else(String::new, |row| row.record_id.to_string());
-    let kinds = |values: &BTreeMap<LinkValue, String>| {
-        let mut names: Vec<String> = values.keys().map(|value| namespace(linked, value.namespace)).collect();
-        names.dedup();
-        if names.is_empty() { "no identifier".to_owned() } else { names.join(", ") }
+    let (Some((one, left, _)), Some((other, right, _))) = (telling(one), telling(other)) else {
+        return Default::default();
     };
-    let because = format!("no identifier in common ({} | {})", kinds(&left), kinds(&right));
-    (first(one), first(other), because)
+    let because = match linked.engine.explain(left, right) {
+        Explanation::Separate { reasons, .. } => {
+            let words: Vec<String> = reasons.iter().map(|reason| separate(linked, *reason, left, right)).collect();
+            words.join("; ")
+        }
+        // Cannot be: the parts lie in different profiles, and all of their records are live.
+        Explanation::Together { .. } | Explanation::NotLive(_) => String::new(),
+    };
+    (one, other, because)
 }
 
-fn standing(linked: &Linked, value: LinkValue) -> String {
-    let what = format!("they share {} {}", namespace(linked, value.namespace), masked(linked, value));
-    let class = linked.config.namespace(value.namespace).map(|namespace| namespace.class);
-    match linked.engine.value(value) {
-        ValueStanding::Generic(reason) => format!("{what}, which is generic: {}", generic_reason(linked, reason)),
-        _ if class == Some(NamespaceClass::Supporting) => format!("{what}, which only supports and never links"),
-        _ => format!("{what}, which would join two values of a unique namespace or go over the cluster's bound"),
+fn separate(linked: &Linked, reason: SeparateReason, left: Digest128, right: Digest128) -> String {
+    let shared =
+        |value: LinkValue| format!("{} {} is shared", namespace(linked, value.namespace), masked(linked, value));
+    match reason {
+        SeparateReason::NothingShared => {
+            let kinds = |record: Digest128| {
+                let values = linked.engine.links_of(record);
+                let mut names: Vec<String> = values.iter().map(|value| namespace(linked, value.namespace)).collect();
+                names.dedup();
+                if names.is_empty() { "no identifier".to_owned() } else { names.join(", ") }
+            };
+            format!("no identifier in common ({} | {})", kinds(left), kinds(right))
+        }
+        SeparateReason::Supporting(value) => format!("{}, which supports and never links", shared(value)),
+        SeparateReason::Generic(value, why) => {
+            format!("{}, which is generic: {}", shared(value), generic_reason(linked, why))
+        }
+        SeparateReason::Vetoed { value, namespace: unique } => {
+            format!("{}, but they differ in {}, which is unique", shared(value), namespace(linked, unique))
+        }
+        SeparateReason::Contradicting { value, .. } => {
+            format!("{}, but one of its records contradicts itself", shared(value))
+        }
+        SeparateReason::Contested { value, profiles } => {
+            format!("{}, but {profiles} profiles that contradict each other hold it", shared(value))
+        }
+        SeparateReason::TooLarge { value, records, limit } => {
+            format!("{}, but the cluster would have {records} records, more than {limit}", shared(value))
+        }
     }
 }
 

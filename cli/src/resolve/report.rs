@@ -423,7 +423,8 @@ impl TruthReport {
                 count(doubt.clusters)
             );
             for tie in &doubt.because {
-                let _ = writeln!(text, "    {} ─ {} {} ─ {}", tie.from, tie.namespace, tie.value, tie.to);
+                let mark = if tie.wrong { "   ◀ two parties" } else { "" };
+                let _ = writeln!(text, "    {} ─ {} {} ─ {}{mark}", tie.from, tie.namespace, tie.value, tie.to);
             }
         }
         if !self.worst_false_splits.is_empty() {

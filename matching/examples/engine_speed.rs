@@ -1,4 +1,7 @@
-//! How fast and how small the engine is: `cargo run --release -p onefold-matching --example engine_speed [FRAGMENTS]`.
+//! How fast and how small the engine is:
+//! `cargo run --release -p onefold-matching --example engine_speed [FRAGMENTS [RECYCLED [EACH]]]`, where `RECYCLED` is how many
+//! in 100 fragments carry a phone number that somebody had before: what keeps apart what it seems to join; `EACH` is
+//! the mean number of fragments of one person, in tenths.
 //!
 //! A seeded population: people with a user id, two mails, two phones and three devices, households that share a phone,
 //! recycled phone numbers, and a few junk values. Each fragment carries about three identifiers of its person.
@@ -26,7 +29,7 @@ fn mixed(seed: u64) -> u64 {
 }
 
 fn digest(kind: u16, number: u64) -> Digest128 {
-    let (high, low) = (mixed(number ^ u64::from(kind) << 48), mixed(mixed(number) ^ u64::from(kind)));
+    let (high, low) = (mixed(number ^ (u64::from(kind) << 48)), mixed(mixed(number) ^ u64::from(kind)));
     let mut bytes = [0; 16];
     bytes[..8].copy_from_slice(&high.to_le_bytes());
     bytes[8..].copy_from_slice(&low.to_le_bytes());
@@ -34,20 +37,19 @@ fn digest(kind: u16, number: u64) -> Digest128 {
 }
 
 /// The `number`th fragment of a population of `people`.
-fn prepared(number: u64, people: u64) -> Prepared {
-    let dice = |salt: u64, sides: u64| mixed(number ^ salt << 40) % sides;
+fn prepared(number: u64, people: u64, recycled: u64) -> Prepared {
+    let dice = |salt: u64, sides: u64| mixed(number ^ (salt << 40)) % sides;
     let person = dice(1, people);
     let value = |namespace: u16, number: u64| LinkValue {
         namespace: NamespaceId(namespace),
         digest: digest(namespace, number),
     };
     let mut links = vec![value(EMAIL, person * 2 + dice(2, 2)), value(DEVICE, person * 3 + dice(3, 3))];
-    match dice(4, 20) {
+    match dice(4, 100) {
+        draw if draw < recycled => links.push(value(PHONE, (person + 7) % people * 2)),
         // A household of three shares its phone.
-        0 => links.push(value(PHONE, 1 << 40 | person / 3)),
-        // A number that somebody had before.
-        1 => links.push(value(PHONE, (person + 7) % people * 2)),
-        2 if dice(5, 10) == 0 => links.push(value(PHONE, 1 << 41 | dice(6, 3))),
+        draw if draw < recycled + 5 => links.push(value(PHONE, 1 << 40 | (person / 3))),
+        99 => links.push(value(PHONE, 1 << 41 | dice(6, 3))),
         _ => links.push(value(PHONE, person * 2 + dice(7, 2))),
     }
     if dice(8, 3) == 0 {
@@ -66,14 +68,15 @@ fn prepared(number: u64, people: u64) -> Prepared {
 }
 
 fn main() {
-    let fragments: u64 = std::env::args().nth(1).and_then(|text| text.parse().ok()).unwrap_or(1_000_000);
-    let people = fragments * 2 / 5;
+    let argument = |which, default| std::env::args().nth(which).and_then(|text| text.parse().ok()).unwrap_or(default);
+    let (fragments, recycled): (u64, u64) = (argument(1, 1_000_000), argument(2, 5));
+    let people = fragments * 10 / argument(3, 25);
     let mut engine = Engine::new(LinkRules::of(&TenantConfig::new("bench", "Bench")));
     let (mut putting, mut settling, mut slowest, mut changes) = (Duration::ZERO, Duration::ZERO, Duration::ZERO, 0);
     let mut next = 0;
     while next < fragments {
         let end = fragments.min(next + BATCH as u64);
-        let batch: Vec<Prepared> = (next..end).map(|number| prepared(number, people)).collect();
+        let batch: Vec<Prepared> = (next..end).map(|number| prepared(number, people, recycled)).collect();
         let start = clock();
         for (offset, prepared) in batch.iter().enumerate() {
             let number = next as u32 + offset as u32;
@@ -96,6 +99,19 @@ fn main() {
     );
     println!("{:?}", engine.stats());
     println!("{:.1} bytes per fragment", engine.memory_bytes() as f64 / fragments as f64);
+    let mut sections = std::collections::BTreeMap::new();
+    let start = clock();
+    let written = engine.write_to(&mut |name, bytes| {
+        sections.insert(name.to_owned(), bytes.to_vec());
+        Ok::<(), std::convert::Infallible>(())
+    });
+    let wrote = clock();
+    let read = Engine::read_from(engine.rules().clone(), &mut |name| sections.remove(name));
+    println!("checkpoint written {written:?} in {:?}, read in {:?}", wrote - start, clock() - wrote);
+    println!(
+        "{:.1} bytes per fragment when read back",
+        read.map_or(0, |read| read.memory_bytes()) as f64 / fragments as f64
+    );
     let start = clock();
     let digest = engine.digest();
     println!("digest {digest} in {:?}", clock() - start);

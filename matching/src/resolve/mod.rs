@@ -6,7 +6,7 @@
 //! order nor batching shows in them; the profiles' ids follow from their history by law 4.
 //!
 //! The children do the work: [`arrive`] judges and indexes, [`diversity`] tells generic values, [`settle`] finds what must
-//! be resolved afresh, [`partition`] clusters it, [`identity`] hands on the ids, [`redo`] replays them at a restart,
+//! be resolved, [`region`] how much of it afresh, [`partition`] clusters it, [`identity`] hands on the ids, [`redo`] replays them at a restart,
 //! [`lookup`], [`explain`] and [`growth`] answer questions, [`checkpoint`] keeps it all across restarts.
 
 mod arrive;
@@ -18,6 +18,7 @@ mod identity;
 mod lookup;
 pub mod partition;
 mod redo;
+mod region;
 mod rules;
 mod settle;
 

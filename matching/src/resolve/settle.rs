@@ -2,22 +2,19 @@
 //!
 //! Two roads lead to the same clusters. Where records only came or gained values, nothing in reach is contested, and all
 //! that they touch may be one cluster, the greedy order of links cannot matter: the clusters are joined as they are.
-//! Everywhere else (a value was lost, turned generic or ceased to be; a link is contested) the component is resolved
-//! afresh by [`partition`].
+//! Everywhere else (a value was lost, turned generic or ceased to be; a link is contested) the region is resolved afresh:
+//! see [`super::region`].
 
-use hashbrown::{HashMap, HashSet};
+use hashbrown::HashMap;
 use onefold_core::change::ProfileChange;
-use onefold_core::ids::NamespaceId;
-use onefold_core::namespace::NamespaceClass;
 use petgraph::unionfind::UnionFind;
 use smallvec::SmallVec;
 
-use crate::index::records::flag;
+use crate::index::records::{Warm, flag};
 use crate::index::values::flag as value_flag;
 use crate::resolve::Engine;
 use crate::resolve::diversity::Behind;
 use crate::resolve::identity::NewCluster;
-use crate::resolve::partition::{Component, Link, Node, Rank, Tier, partition};
 
 impl Engine {
     /// Resolves all that was touched since the last time, hands on the profiles' ids by law 4, and answers with what
@@ -44,10 +41,11 @@ impl Engine {
         }
         let gone = self.take_out_the_retracted(&dirty_records);
 
-        let mut clusters = self.resolve_afresh(&reopened);
-        let mut unclear = Vec::new();
-        self.join_as_they_are(&dirty_records, &dirty_values, &mut clusters, &mut unclear);
-        clusters.extend(self.resolve_afresh(&unclear));
+        let mut clusters = self.join_as_they_are(&dirty_records, &dirty_values, &mut reopened);
+        let afresh = self.resolve_afresh(reopened);
+        // What is resolved afresh takes in all of a group or nothing.
+        clusters.retain(|group| !group.records.iter().any(|record| self.records.warm[*record].has(flag::VISITED)));
+        clusters.extend(afresh);
 
         let changes = self.hand_on(clusters, &dirty_records, &gone);
         self.clean(dirty_records, dirty_values);
@@ -129,125 +127,14 @@ impl Engine {
         gone
     }
 
-    /// The clusters of everything that hangs together with these records.
-    fn resolve_afresh(&mut self, seeds: &[u32]) -> Vec<NewCluster> {
-        let mut records: Vec<u32> = Vec::new();
-        let mut values: Vec<u32> = Vec::new();
-        let mut open_profiles = HashSet::new();
-        let mut stack: Vec<u32> = seeds.to_vec();
-        while let Some(record) = stack.pop() {
-            let warm = &mut self.records.warm[record];
-            if warm.has(flag::VISITED) {
-                continue;
-            }
-            warm.flags |= flag::VISITED;
-            records.push(record);
-            let warm = self.records.warm[record];
-            // Those it was with until now, though nothing may hold them together any more.
-            if warm.placed() && open_profiles.insert(warm.profile) {
-                stack.extend(self.profiles.members(&self.records.warm, warm.profile));
-            }
-            if !warm.links() {
-                continue;
-            }
-            for value in self.lists.get(&warm.values) {
-                if self.linking(*value) && !self.values.column[*value].has(value_flag::VISITED) {
-                    self.values.column[*value].flags |= value_flag::VISITED;
-                    values.push(*value);
-                    let holders = &self.values.column[*value].holders;
-                    stack.extend(self.lists.get(holders).iter().filter(|holder| self.records.warm[**holder].links()));
-                }
-            }
-        }
-        if records.is_empty() {
-            return Vec::new();
-        }
-        records.sort_unstable();
-        let (component, link_values) = self.describe(&records, &values);
-        let outcome = partition(&component);
-
-        let mut contested = vec![false; outcome.clusters.len()];
-        for value in &values {
-            self.set_value_flag(*value, value_flag::PARKED, false);
-            self.values.column[*value].flags &= !value_flag::VISITED;
-        }
-        for (link, _) in &outcome.parked {
-            self.set_value_flag(link_values[*link as usize], value_flag::PARKED, true);
-            for member in &component.links[*link as usize].members {
-                contested[outcome.cluster_of[*member as usize] as usize] = true;
-            }
-        }
-        let clusters = outcome.clusters.iter().zip(contested);
-        clusters
-            .map(|(nodes, contested)| {
-                let mut uniques: SmallVec<[u32; 2]> = nodes
-                    .iter()
-                    .flat_map(|node| component.nodes[*node as usize].uniques.iter().map(|(_, value)| *value))
-                    .collect();
-                uniques.sort_unstable();
-                uniques.dedup();
-                let records = nodes.iter().map(|node| records[*node as usize]).collect();
-                NewCluster { records, joins: SmallVec::new(), uniques, contested }
-            })
-            .collect()
-    }
-
-    /// Records and values in the plain terms of [`partition`], and the value behind each link.
-    fn describe(&self, records: &[u32], values: &[u32]) -> (Component, Vec<u32>) {
-        let mut component = Component { records_max: self.rules.cluster_records_max, ..Component::default() };
-        let node_of: HashMap<u32, u32> = records.iter().copied().zip(0..).collect();
-        component.nodes = records
-            .iter()
-            .map(|record| Node {
-                facts: self.records.cold[*record].facts,
-                weight: 1,
-                uniques: self
-                    .uniques_of(*record)
-                    .iter()
-                    .map(|value| (NamespaceId(self.values.column[*value].namespace), *value))
-                    .collect(),
-            })
-            .collect();
-        let mut link_values = Vec::new();
-        for value in values {
-            let members: SmallVec<[u32; 4]> =
-                self.holders(*value).iter().filter_map(|holder| self.node_if_linking(*holder, &node_of)).collect();
-            if members.len() > 1 {
-                component.links.push(Link { rank: self.rank(*value, members.len()), members });
-                link_values.push(*value);
-            }
-        }
-        (component, link_values)
-    }
-
-    fn node_if_linking(&self, record: u32, node_of: &HashMap<u32, u32>) -> Option<u32> {
-        if self.records.warm[record].links() { node_of.get(&record).copied() } else { None }
-    }
-
-    /// How strongly a value links this many records.
-    pub(super) fn rank(&self, value: u32, members: usize) -> Rank {
-        let rule = self.rules.rule(NamespaceId(self.values.column[value].namespace));
-        Rank {
-            tier: match rule.class {
-                NamespaceClass::Unique => Tier::Unique,
-                NamespaceClass::Identifying | NamespaceClass::Supporting => Tier::Identifying,
-            },
-            weakness: u16::MAX - rule.priority,
-            members: u32::try_from(members).unwrap_or(u32::MAX),
-        }
-    }
-
-    /// Joins what new links touch where the outcome is plain; the rest goes to `unclear`.
+    /// Joins what new links touch where the outcome is plain; the rest goes to `reopened`.
     fn join_as_they_are(
         &mut self,
         dirty_records: &[u32],
         dirty_values: &[u32],
-        clusters: &mut Vec<NewCluster>,
-        unclear: &mut Vec<u32>,
-    ) {
-        let grown = |warm: &crate::index::records::Warm| {
-            warm.flags & (flag::LIVE | flag::GREW | flag::VISITED) == flag::LIVE | flag::GREW
-        };
+        reopened: &mut Vec<u32>,
+    ) -> Vec<NewCluster> {
+        let grown = |warm: &Warm| warm.flags & (flag::LIVE | flag::GREW) == flag::LIVE | flag::GREW;
         // Nodes: the records that grew, then the profiles they touch.
         let mut nodes: Vec<u32> =
             dirty_records.iter().copied().filter(|record| grown(&self.records.warm[*record])).collect();
@@ -279,12 +166,10 @@ impl Engine {
                 if !warm.links() {
                     continue;
                 }
-                if warm.has(flag::VISITED) {
-                    break;
-                }
                 let (node, last) = match node_of_record.get(holder) {
                     Some(node) => (*node, false),
-                    None => (profile_node(warm.profile, &mut nodes), true),
+                    None if warm.placed() => (profile_node(warm.profile, &mut nodes), true),
+                    None => continue,
                 };
                 pairs.push((*first.get_or_insert(node), node));
                 if last {
@@ -310,9 +195,16 @@ impl Engine {
                 groups[group].joins.push(*name);
             }
         }
-        for mut group in groups {
-            if self.is_plain(&mut group) { clusters.push(group) } else { unclear.extend(group.records) }
-        }
+        // Profiles that only stand behind a value whose holders' names changed have nothing to join.
+        groups.retain(|group| !group.records.is_empty());
+        groups.retain_mut(|group| {
+            let plain = self.is_plain(group);
+            if !plain {
+                reopened.extend(&group.records);
+            }
+            plain
+        });
+        groups
     }
 
     /// Whether all that the group touches may be one cluster without asking further; fills in its unique values.

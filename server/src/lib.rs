@@ -1,1 +1,120 @@
-//! Onefold.
+//! The Onefold service: use cases, the commit lane and the gRPC edge, behind one door, [`Server::start`].
+
+mod app;
+pub mod clock;
+pub mod config;
+mod grpc;
+pub mod telemetry;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+use tokio::sync::{oneshot, watch};
+use tokio::task::JoinHandle;
+
+pub use app::recover::{Recovered, StartError};
+use clock::{Clock, SystemClock};
+pub use config::Config;
+
+/// A server that runs.
+#[derive(Debug)]
+pub struct Server {
+    address: SocketAddr,
+    recovered: Recovered,
+    stop: Option<oneshot::Sender<()>>,
+    failure: watch::Receiver<bool>,
+    serving: JoinHandle<Result<(), tonic::transport::Error>>,
+    threads: app::recover::Threads,
+}
+
+/// A server ended otherwise than it was asked to.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// It could not start.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// The network failed.
+    #[error("the network failed")]
+    Transport(#[from] tonic::transport::Error),
+    /// The store failed: nothing more is acknowledged; start again to recover.
+    #[error("the store failed; what was acknowledged is safe, start again to recover")]
+    Store,
+}
+
+impl Server {
+    /// Opens the data directory, recovers, and listens.
+    ///
+    /// # Errors
+    /// [`StartError`], which names what stands in the way.
+    pub async fn start(config: Config) -> Result<Self, StartError> {
+        Self::start_with_clock(config, Arc::new(SystemClock)).await
+    }
+
+    /// [`Server::start`] with a clock of the caller's.
+    ///
+    /// # Errors
+    /// As [`Server::start`].
+    pub async fn start_with_clock(config: Config, clock: Arc<dyn Clock>) -> Result<Self, StartError> {
+        if !config.listen.ip().is_loopback() && !config.allow_insecure_remote {
+            return Err(StartError::RemoteWithoutProtection(config.listen));
+        }
+        let listener = TcpListener::bind(config.listen)
+            .await
+            .map_err(|source| StartError::Listen { address: config.listen, source })?;
+        let address = listener.local_addr().map_err(|source| StartError::Listen { address: config.listen, source })?;
+        let opened = tokio::task::spawn_blocking(move || app::recover::open(&config, clock))
+            .await
+            .map_err(|_| StartError::Interrupted)??;
+        let app::recover::Opened { app, recovered, threads } = opened;
+        let failure = app.shared.failure();
+        let (stop, stopped) = oneshot::channel();
+        let serving = tokio::spawn(grpc::serve(listener, app, stopped));
+        Ok(Self { address, recovered, stop: Some(stop), failure, serving, threads })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What it found at the start.
+    #[must_use]
+    pub const fn recovered(&self) -> &Recovered {
+        &self.recovered
+    }
+
+    /// Serves until `until` ends or the store fails, then drains and closes: what was acknowledged is durable, and a
+    /// checkpoint makes the next start quick.
+    ///
+    /// # Errors
+    /// [`ServeError`] when the end was not asked for.
+    pub async fn run_until(mut self, until: impl Future<Output = ()>) -> Result<(), ServeError> {
+        let failed = tokio::select! {
+            () = until => false,
+            changed = self.failure.wait_for(|failed| *failed) => changed.is_ok(),
+        };
+        if let Some(stop) = self.stop.take() {
+            let _ = stop.send(());
+        }
+        let served = (&mut self.serving).await;
+        let threads = std::mem::take(&mut self.threads);
+        let _ = tokio::task::spawn_blocking(move || threads.join()).await;
+        if failed {
+            return Err(ServeError::Store);
+        }
+        match served {
+            Ok(result) => result.map_err(ServeError::from),
+            Err(_) => Ok(()),
+        }
+    }
+
+    /// Stops now, in order.
+    ///
+    /// # Errors
+    /// As [`Server::run_until`].
+    pub async fn stop(self) -> Result<(), ServeError> {
+        self.run_until(std::future::ready(())).await
+    }
+}

@@ -20,6 +20,16 @@ pub enum BlockReason {
     Junk(JunkKind),
 }
 
+impl std::fmt::Display for BlockReason {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Listed => f.write_str("it is in the namespace's list of blocked values"),
+            Self::Pattern(index) => write!(f, "the namespace's blocked pattern {index} matches it"),
+            Self::Junk(kind) => write!(f, "it is {}", kind.as_str()),
+        }
+    }
+}
+
 /// A namespace's rules that cannot be compiled. Names the rule by its index; the text is the operator's own.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidBlockRules {

@@ -1,0 +1,157 @@
+//! What memory holds, written down so that the next start is quick.
+
+use std::path::Path;
+
+use onefold_core::config::TenantConfig;
+use onefold_core::ids::{Place, Sequence, TenantId};
+use onefold_matching::resolve::{Engine, LinkRules};
+use onefold_store::checkpoint::{Checkpoint, CheckpointError};
+use onefold_store::datadir::DataDir;
+use onefold_store::journal::{JournalError, Position, VisitError};
+use onefold_store::keys::RootKey;
+use serde::{Deserialize, Serialize};
+use tokio::sync::oneshot;
+
+use super::keeper::Keep;
+use super::lane::Lane;
+use super::recover::{Replaying, Tenants};
+use super::tenant::{Held, ProfileTimes, State, Tenant};
+
+/// The shape of the sections. Another one is passed over, and the journal replayed.
+const VERSION: u32 = 1;
+
+/// All of a tenant but the engine and the profiles' times.
+#[derive(Debug, Serialize, Deserialize)]
+struct TenantSection {
+    version: u32,
+    config: TenantConfig,
+    wrapped_keys: Vec<u8>,
+    sequence: Sequence,
+    last_change: Sequence,
+    next_slot: u32,
+    quarantine: Vec<(Sequence, Held)>,
+    feed: Vec<(Sequence, Place)>,
+}
+
+fn section(tenant: TenantId, name: &str) -> String {
+    format!("{}/{name}", tenant.0)
+}
+
+/// A checkpoint was not written.
+#[derive(Debug, thiserror::Error)]
+pub enum WriteCheckpointError {
+    /// The journal in front of it is not durable.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// It cannot be written.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+}
+
+impl Lane {
+    /// Writes a checkpoint of everything durable. The lane waits for it; readers do not.
+    pub(super) fn checkpoint(&mut self, reply: Option<oneshot::Sender<Result<(), String>>>) {
+        let written = self.write_checkpoint();
+        self.since_checkpoint = 0;
+        if let Err(error) = &written {
+            // The one before stands, and the journal has everything: only the next start is slower.
+            tracing::warn!(error = %error, "a checkpoint was not written");
+        }
+        let _ = self.keeper.send(Keep::Flush);
+        if let Some(reply) = reply {
+            let _ = reply.send(written.map_err(|error| error.to_string()));
+        }
+    }
+
+    fn write_checkpoint(&mut self) -> Result<(), WriteCheckpointError> {
+        let position: Position = self.drain()?;
+        let mut writer = self.shared.checkpoints.begin(position)?;
+        for tenant in self.shared.tenants() {
+            let state = tenant.state();
+            let whole = TenantSection {
+                version: VERSION,
+                config: TenantConfig::clone(&tenant.config().config),
+                wrapped_keys: tenant.wrapped_keys.clone(),
+                sequence: state.sequence,
+                last_change: state.last_change,
+                next_slot: tenant.vault.next().0,
+                quarantine: state.quarantine.iter().map(|(entry, held)| (*entry, *held)).collect(),
+                feed: state.feed.clone(),
+            };
+            writer.section(section(tenant.id, "tenant"))?;
+            writer.write(&onefold_core::decision::encode(&whole))?;
+            writer.section(section(tenant.id, "times"))?;
+            let mut times = Vec::with_capacity(16 * 4_096);
+            for chunk in state.times.chunks(4_096) {
+                times.clear();
+                for time in chunk {
+                    times.extend_from_slice(&time.opened.0.to_le_bytes());
+                    times.extend_from_slice(&time.changed.0.to_le_bytes());
+                }
+                writer.write(&times)?;
+            }
+            write_engine(&mut writer, &tenant, &state)?;
+        }
+        writer.finish()?;
+        Ok(())
+    }
+}
+
+fn write_engine(
+    writer: &mut onefold_store::checkpoint::CheckpointWriter,
+    tenant: &Tenant,
+    state: &State,
+) -> Result<(), CheckpointError> {
+    let mut open: Option<String> = None;
+    state.engine.write_to(&mut |name: &str, bytes: &[u8]| {
+        if open.as_deref() != Some(name) {
+            writer.section(section(tenant.id, &format!("engine/{name}")))?;
+            open = Some(name.to_owned());
+        }
+        writer.write(bytes)
+    })
+}
+
+/// Reads the tenants of a checkpoint.
+pub(super) fn restore(checkpoint: &Checkpoint, dir: &DataDir, root: &RootKey) -> Result<Tenants, VisitError> {
+    let ids: Vec<TenantId> =
+        checkpoint.sections().filter_map(|name| name.strip_suffix("/tenant")?.parse().ok().map(TenantId)).collect();
+    let vaults = dir.vault();
+    ids.into_iter().map(|id| Ok((id, restore_tenant(checkpoint, id, &vaults, root)?))).collect()
+}
+
+fn restore_tenant(
+    checkpoint: &Checkpoint,
+    id: TenantId,
+    vaults: &Path,
+    root: &RootKey,
+) -> Result<Replaying, VisitError> {
+    let bytes = checkpoint.read(&section(id, "tenant"))?;
+    let whole: TenantSection = onefold_core::decision::decode(&bytes)?;
+    if whole.version != VERSION {
+        return Err(format!("the checkpoint is of version {}, this release reads {VERSION}", whole.version).into());
+    }
+    let times = checkpoint.read(&section(id, "times"))?;
+    let (pairs, rest) = times.as_chunks::<16>();
+    if !rest.is_empty() {
+        return Err("the checkpoint's profile times are cut short".into());
+    }
+    let number = |bytes: &[u8]| bytes.try_into().map(u64::from_le_bytes).map(Sequence).unwrap_or_default();
+    let times =
+        pairs.iter().map(|pair| ProfileTimes { opened: number(&pair[..8]), changed: number(&pair[8..]) }).collect();
+    let engine = Engine::read_from(LinkRules::of(&whole.config), &mut |name: &str| {
+        checkpoint.read(&section(id, &format!("engine/{name}"))).ok()
+    })?;
+    let mut state = State::new(&whole.config);
+    state.engine = engine;
+    state.sequence = whole.sequence;
+    state.last_change = whole.last_change;
+    state.times = times;
+    state.feed = whole.feed;
+    for (entry, held) in whole.quarantine {
+        state.hold(entry, held);
+    }
+    let mut replaying = Replaying::with(id, whole.config, whole.wrapped_keys, state, vaults, root)?;
+    replaying.next_slot = whole.next_slot;
+    Ok(replaying)
+}

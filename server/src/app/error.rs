@@ -1,0 +1,91 @@
+//! What can go wrong, one variant for each thing that a caller would do differently. No personal data.
+
+use std::time::Duration;
+
+use onefold_core::fault::FieldFault;
+use onefold_core::ids::{ProfileId, Sequence};
+
+/// A read that has no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The question itself is not valid.
+    #[error("{} field(s) of the request are not valid", .0.len())]
+    Invalid(Vec<FieldFault>),
+    /// There is no such tenant.
+    #[error("there is no such tenant")]
+    TenantUnknown,
+    /// There is no such profile, or nobody holds the identifier or record.
+    #[error("there is no such profile")]
+    ProfileUnknown,
+    /// All records of the profile were retracted.
+    #[error("all records of this profile were retracted")]
+    ProfileEmptied,
+    /// The profile's records went to several others.
+    #[error("this profile was split; its records are in {} profiles", into.len())]
+    ProfileSplit {
+        /// Where its records are.
+        into: Vec<ProfileId>,
+    },
+    /// More than one profile holds the identifier.
+    #[error("more than one profile holds this identifier")]
+    IdentifierShared {
+        /// Some of them.
+        profiles: Vec<ProfileId>,
+        /// Whether there are more.
+        more: bool,
+    },
+    /// The state has not reached the sequence asked for.
+    #[error("the state has reached sequence {reached}, the read asks for {wanted}")]
+    Behind {
+        /// What was asked for.
+        wanted: u64,
+        /// What there is.
+        reached: u64,
+    },
+    /// A page token of another query, or none of ours.
+    #[error("the page token is not one of this query")]
+    PageToken,
+    /// A cursor ahead of the feed.
+    #[error("the cursor is ahead of the feed, which has reached sequence {0:?}")]
+    CursorAhead(Sequence),
+    /// The store failed.
+    #[error("the store failed")]
+    Store(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// A write that was not done.
+#[derive(Debug, thiserror::Error)]
+pub enum WriteError {
+    /// The request is not valid.
+    #[error("{} field(s) of the request are not valid", .0.len())]
+    Invalid(Vec<FieldFault>),
+    /// There is no such tenant.
+    #[error("there is no such tenant")]
+    TenantUnknown,
+    /// There is one already.
+    #[error("{0} exists already")]
+    Exists(&'static str),
+    /// A bound is reached.
+    #[error("{what}: the limit of {limit} is reached")]
+    Full {
+        /// Of what.
+        what: &'static str,
+        /// How many there may be.
+        limit: usize,
+    },
+    /// The lane has no room now.
+    #[error("the commit lane is full")]
+    Busy {
+        /// When to try again.
+        retry_after: Duration,
+    },
+    /// The disk has no room; reads go on.
+    #[error("the disk has no room for the journal; nothing was written")]
+    DiskFull,
+    /// The request id was used for another request.
+    #[error("this request_id was used for another request")]
+    RequestIdReused,
+    /// The store failed; nothing more is acknowledged until a restart.
+    #[error("the store failed; the server stops acknowledging and must be restarted")]
+    StoreFailed,
+}

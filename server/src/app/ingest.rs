@@ -1,0 +1,201 @@
+//! Fragments on their way into the lane, and what became of them.
+
+use std::sync::Arc;
+
+use onefold_core::contract::check;
+use onefold_core::fault::{FaultReason, FieldFault};
+use onefold_core::fragment::{Fragment, ObservedAt};
+use onefold_core::ids::{Digest128, ProfileOrdinal, Sequence};
+use onefold_matching::prepared::Prepared;
+use tokio::sync::oneshot;
+
+use super::App;
+use super::error::WriteError;
+use super::explain;
+use super::lane::Command;
+use super::tenant::{LiveConfig, Tenant};
+
+/// A fragment that came through the door, in the forms that the lane needs.
+#[derive(Clone, Debug)]
+pub struct Arriving {
+    /// The fragment as it will be kept, in canonical order.
+    pub encoded: Vec<u8>,
+    /// Its comparable form.
+    pub prepared: Prepared,
+    /// The caller left the time of observation to us: the same facts again are a duplicate whatever the time.
+    pub undated: bool,
+    /// The configuration that it was prepared under.
+    pub config_version: u64,
+    /// What is kept as a fact and will not link.
+    pub notes: Vec<FieldFault>,
+}
+
+/// One thing for the lane to do.
+#[derive(Debug)]
+pub enum Item {
+    /// Take a fragment.
+    Put(Box<Arriving>),
+    /// Keep a fragment that breaks its contract.
+    Quarantine {
+        /// The fragment.
+        arriving: Box<Arriving>,
+        /// Why.
+        faults: Vec<FieldFault>,
+        /// When it came in.
+        received_at: ObservedAt,
+    },
+    /// Take a fragment out of quarantine, now that it keeps its contract.
+    Replay {
+        /// The fragment.
+        arriving: Box<Arriving>,
+        /// The quarantine's entry.
+        entry: Sequence,
+    },
+    /// Still broken: leave it where it is.
+    StillHeld {
+        /// The quarantine's entry.
+        entry: Sequence,
+        /// Why.
+        faults: Vec<FieldFault>,
+    },
+    /// Take back a record.
+    Retract {
+        /// Keyed digest of the record.
+        record: Digest128,
+        /// When the source removed it.
+        at: ObservedAt,
+    },
+}
+
+impl Item {
+    /// What to do with a fragment that came through the door.
+    pub fn of(fragment: Fragment, undated: bool, config: &LiveConfig, received_at: ObservedAt) -> Self {
+        let (arriving, faults) = Arriving::of(&fragment, undated, config);
+        if faults.is_empty() {
+            Self::Put(Box::new(arriving))
+        } else {
+            Self::Quarantine { arriving: Box::new(arriving), faults, received_at }
+        }
+    }
+
+    /// Bytes that the journal will take for it, before sealing.
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::Put(arriving) | Self::Replay { arriving, .. } => arriving.encoded.len(),
+            Self::Quarantine { arriving, faults, .. } => {
+                arriving.encoded.len() + 32 + faults.iter().map(|f| f.path.len() + f.message.len() + 8).sum::<usize>()
+            }
+            Self::StillHeld { .. } => 0,
+            Self::Retract { .. } => 32,
+        }
+    }
+}
+
+impl Arriving {
+    /// Prepares a fragment, and finds every fault under its source's contract.
+    pub fn of(fragment: &Fragment, undated: bool, config: &LiveConfig) -> (Self, Vec<FieldFault>) {
+        let (prepared, notes) = config.preparer().prepare(fragment);
+        let faults = config
+            .contract(fragment.record.source)
+            .map(|contract| check(fragment, &config.config, contract))
+            .unwrap_or_default();
+        let notes = notes
+            .into_iter()
+            .map(|note| {
+                let namespace = fragment
+                    .identifiers
+                    .get(note.identifier)
+                    .and_then(|identifier| config.config.namespace(identifier.namespace))
+                    .map_or("", |namespace| namespace.name.as_str());
+                let path = format!("identifiers[{namespace}]");
+                FieldFault::new(path, FaultReason::Malformed, explain::note(note.reason))
+            })
+            .collect();
+        let encoded = fragment.encode();
+        (Self { encoded, prepared, undated, config_version: config.version, notes }, faults)
+    }
+}
+
+/// What became of one item.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// What became of it.
+    pub outcome: Outcome,
+}
+
+impl Answer {
+    /// Refused at the door.
+    pub const fn rejected(faults: Vec<FieldFault>) -> Self {
+        Self { outcome: Outcome::Rejected { faults } }
+    }
+}
+
+/// What became of one item; everything but `Rejected` is durable.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Outcome {
+    /// Taken.
+    Accepted {
+        /// Where in the order of events.
+        sequence: Sequence,
+        /// The profile that holds the record; none for a retraction.
+        profile: Option<ProfileOrdinal>,
+        /// What will not link.
+        notes: Vec<FieldFault>,
+    },
+    /// Known already.
+    Duplicate {
+        /// At most where in the order of events.
+        sequence: Sequence,
+        /// The profile that holds the record.
+        profile: Option<ProfileOrdinal>,
+    },
+    /// Older than what is known.
+    Superseded {
+        /// At most where in the order of events.
+        sequence: Sequence,
+        /// The profile that holds the record.
+        profile: Option<ProfileOrdinal>,
+    },
+    /// Held until it is replayed or discarded.
+    Quarantined {
+        /// Where in the order of events.
+        sequence: Sequence,
+        /// The quarantine's entry.
+        entry: Sequence,
+        /// Why.
+        faults: Vec<FieldFault>,
+    },
+    /// Nothing was kept.
+    Rejected {
+        /// Why.
+        faults: Vec<FieldFault>,
+    },
+}
+
+impl App {
+    /// Hands items of one tenant to the lane; waits only for room in front of it. The receiver gets one answer for each
+    /// item, in order, once all of them are durable.
+    pub async fn submit(
+        &self,
+        tenant: &Arc<Tenant>,
+        items: Vec<Item>,
+    ) -> oneshot::Receiver<Result<Vec<Answer>, WriteError>> {
+        let (reply, answers) = oneshot::channel();
+        if items.is_empty() {
+            let _ = reply.send(Ok(Vec::new()));
+            return answers;
+        }
+        let command = Command::Ingest { tenant: Arc::clone(tenant), items, reply };
+        // A closed lane drops the command and with it the reply: the receiver sees that as a failed store.
+        let _ = self.lane.send(command).await;
+        answers
+    }
+
+    /// [`App::submit`] and the answers.
+    ///
+    /// # Errors
+    /// [`WriteError`] when nothing was written.
+    pub async fn ingest(&self, tenant: &Arc<Tenant>, items: Vec<Item>) -> Result<Vec<Answer>, WriteError> {
+        self.submit(tenant, items).await.await.unwrap_or(Err(WriteError::StoreFailed))
+    }
+}

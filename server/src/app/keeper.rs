@@ -1,0 +1,183 @@
+//! Keeps sled up behind the journal: what is read by key and need not be durable with the answer.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::mpsc::Receiver;
+
+use onefold_core::change::ProfileChange;
+use onefold_core::decision;
+use onefold_core::fragment::ObservedAt;
+use onefold_core::ids::{ProfileOrdinal, Sequence, TenantId};
+use onefold_store::journal::Position;
+use onefold_store::keyed::{KeyedBatch, KeyedStore, SledStore, Table};
+use serde::{Deserialize, Serialize};
+
+use super::Shared;
+use super::error::ReadError;
+
+/// Messages that may wait for sled; then the writer waits.
+pub const KEEPER_DEPTH_MAX: usize = 256;
+/// Commits after which the position is noted even when there was nothing to write.
+const NOTE_EVERY: u32 = 1_024;
+
+/// Profile history: profile ordinal and sequence, big-endian, to a [`HistoryEvent`].
+const HISTORY: Table = Table(1);
+
+/// What one profile went through, beyond its opening and its updates.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum HistoryEvent {
+    /// It lives on in another.
+    Merged {
+        /// In which.
+        into: ProfileOrdinal,
+        /// When it was committed.
+        at: ObservedAt,
+    },
+    /// Another lives on in it.
+    Absorbed {
+        /// Which.
+        from: ProfileOrdinal,
+        /// When it was committed.
+        at: ObservedAt,
+    },
+    /// Records of it went elsewhere.
+    Split {
+        /// Where to.
+        into: Vec<ProfileOrdinal>,
+        /// Whether it is still live.
+        stays: bool,
+        /// When it was committed.
+        at: ObservedAt,
+    },
+    /// Its last record was retracted.
+    Emptied {
+        /// When it was committed.
+        at: ObservedAt,
+    },
+}
+
+/// One put into the keyed store.
+#[derive(Clone, Debug)]
+pub struct KeyedWrite {
+    tenant: TenantId,
+    key: [u8; 12],
+    value: Vec<u8>,
+}
+
+/// A message to the keeper.
+pub enum Keep {
+    /// Apply these; the journal is durable up to the position.
+    Writes(Vec<KeyedWrite>, Position),
+    /// Apply what waits and make it durable.
+    Flush,
+}
+
+fn key(profile: ProfileOrdinal, sequence: Sequence) -> [u8; 12] {
+    let mut key = [0; 12];
+    key[..4].copy_from_slice(&profile.0.to_be_bytes());
+    key[4..].copy_from_slice(&sequence.0.to_be_bytes());
+    key
+}
+
+/// What history keeps of changes that take sequences from `first` on.
+pub fn history(tenant: TenantId, first: Sequence, at: ObservedAt, changes: &[ProfileChange]) -> Vec<KeyedWrite> {
+    let mut writes = Vec::new();
+    let mut sequence = first;
+    for change in changes {
+        let mut keep = |profile, event: HistoryEvent| {
+            writes.push(KeyedWrite { tenant, key: key(profile, sequence), value: decision::encode(&event) });
+        };
+        match change {
+            ProfileChange::Merged { from, into, .. } => {
+                keep(*from, HistoryEvent::Merged { into: *into, at });
+                keep(*into, HistoryEvent::Absorbed { from: *from, at });
+            }
+            ProfileChange::Split { from, stays, into } => {
+                let into = into.iter().map(|(part, _)| *part).collect();
+                keep(*from, HistoryEvent::Split { into, stays: *stays, at });
+            }
+            ProfileChange::Emptied { profile } => keep(*profile, HistoryEvent::Emptied { at }),
+            ProfileChange::Created { .. } | ProfileChange::Updated { .. } => {}
+        }
+        sequence = sequence.next();
+    }
+    writes
+}
+
+/// Applies writes to the keyed store, noting the position.
+pub fn apply(
+    keyed: &SledStore,
+    writes: Vec<KeyedWrite>,
+    position: &Position,
+) -> Result<(), onefold_store::keyed::KeyedError> {
+    let mut batch = KeyedBatch::new();
+    for write in writes {
+        batch.put(write.tenant, HISTORY, &write.key, write.value);
+    }
+    keyed.apply(&batch, position)
+}
+
+/// A profile's history after a sequence, oldest first.
+///
+/// # Errors
+/// [`ReadError::Store`] when sled cannot be read.
+pub fn read_history(
+    shared: &Shared,
+    tenant: TenantId,
+    profile: ProfileOrdinal,
+    after: Sequence,
+    most: usize,
+) -> Result<Vec<(Sequence, HistoryEvent)>, ReadError> {
+    let mut found = Vec::new();
+    let mut fault = None;
+    let prefix = profile.0.to_be_bytes();
+    let scanned = shared.keyed.scan(tenant, HISTORY, &prefix, Some(&key(profile, after)), &mut |key, value| {
+        let sequence = key.get(4..12).and_then(|bytes| bytes.try_into().ok()).map(u64::from_be_bytes);
+        match (sequence, decision::decode(value)) {
+            (Some(sequence), Ok(event)) => found.push((Sequence(sequence), event)),
+            (_, event) => {
+                fault = event.err().map(|error| error.to_string()).or(Some("a history key is damaged".to_owned()));
+                return ControlFlow::Break(());
+            }
+        }
+        if found.len() < most { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    });
+    scanned.map_err(|error| ReadError::Store(error.into()))?;
+    match fault {
+        Some(fault) => Err(ReadError::Store(fault.into())),
+        None => Ok(found),
+    }
+}
+
+/// Works until the writer is gone.
+pub fn run(shared: &Arc<Shared>, keep: &Receiver<Keep>) {
+    let mut waiting: Option<Position> = None;
+    let mut unnoted = 0;
+    let mut failed = false;
+    while let Ok(message) = keep.recv() {
+        if failed {
+            continue;
+        }
+        let applied = match message {
+            Keep::Writes(writes, position) if writes.is_empty() && unnoted < NOTE_EVERY => {
+                waiting = Some(position);
+                unnoted += 1;
+                Ok(())
+            }
+            Keep::Writes(writes, position) => {
+                waiting = None;
+                unnoted = 0;
+                apply(&shared.keyed, writes, &position)
+            }
+            Keep::Flush => {
+                let noted = waiting.take().map_or(Ok(()), |position| apply(&shared.keyed, Vec::new(), &position));
+                noted.and_then(|()| shared.keyed.flush())
+            }
+        };
+        if let Err(error) = applied {
+            // The journal has everything; the next start brings sled up to it.
+            tracing::error!(error = %error, "sled falls behind until the next start");
+            failed = true;
+        }
+    }
+}

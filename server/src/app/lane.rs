@@ -1,0 +1,685 @@
+//! The commit lane: one thread decides, one order of events.
+//!
+//! A group of commands becomes one batch of the journal. Reading goes on all the while: the state is locked for writing
+//! only to apply what was decided. The writer thread makes batches durable and only then gives the answers.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
+
+use onefold_core::change::ProfileChange;
+use onefold_core::config::TenantConfig;
+use onefold_core::decision::{self, EntryKind, QuarantineCleared, Quarantined, RecordRetracted, Sealed, Settled};
+use onefold_core::fragment::{Fragment, ObservedAt};
+use onefold_core::ids::{Digest128, Place, ProfileOrdinal, Sequence, SlotId};
+use onefold_core::limits;
+use onefold_matching::prepared::Prepared;
+use onefold_matching::resolve::RecordView;
+use onefold_store::journal::{Appender, BatchBuilder, JournalError, batch_room, entry_room};
+use tokio::sync::{mpsc, oneshot};
+
+use super::error::WriteError;
+use super::ingest::{Answer, Arriving, Item, Outcome};
+use super::keeper::{self, Keep};
+use super::tenant::{Held, LiveConfig, ProfileTimes, State, Tenant};
+use super::writer::{Commit, Reply};
+use super::{Shared, reconfigure};
+
+/// Commands that may wait in front of the lane.
+pub const LANE_DEPTH_MAX: usize = 64;
+/// Items that one group takes at most, unless a single command brings more.
+const GROUP_ITEMS_MAX: usize = 1_024;
+/// Bytes of fragments that one batch takes at most.
+const GROUP_BYTES_MAX: usize = 4 << 20;
+/// Room kept in a batch for what settling says, beyond `SETTLED_BYTES_PER_ITEM`; more goes into the next batch.
+pub(super) const SETTLED_ROOM: usize = 1 << 20;
+/// What settling usually says about one item.
+const SETTLED_BYTES_PER_ITEM: usize = 96;
+/// Changes in one settlement entry.
+const SETTLED_CHANGES_MAX: usize = 1_024;
+/// Distance between two entries of the sparse feed index, in sequences.
+const FEED_INDEX_STEP: u64 = 256;
+
+/// A change to a tenant's configuration.
+pub type ConfigChange = Box<dyn FnOnce(&mut TenantConfig) -> Result<(), WriteError> + Send>;
+
+/// What the lane does.
+pub enum Command {
+    /// Take items of one tenant.
+    Ingest {
+        /// Whose.
+        tenant: Arc<Tenant>,
+        /// What, in order.
+        items: Vec<Item>,
+        /// One answer each.
+        reply: oneshot::Sender<Result<Vec<Answer>, WriteError>>,
+    },
+    /// Open a tenant.
+    OpenTenant {
+        /// Its configuration.
+        config: TenantConfig,
+        /// The tenant.
+        reply: oneshot::Sender<Result<Arc<Tenant>, WriteError>>,
+    },
+    /// Change a configuration.
+    Reconfigure {
+        /// Whose.
+        tenant: Arc<Tenant>,
+        /// How.
+        change: ConfigChange,
+        /// The configuration in force afterwards.
+        reply: oneshot::Sender<Result<Arc<LiveConfig>, WriteError>>,
+    },
+    /// Learn attribute names.
+    LearnNames {
+        /// Whose.
+        tenant: Arc<Tenant>,
+        /// Which.
+        names: Vec<String>,
+        /// Done.
+        reply: oneshot::Sender<Result<(), WriteError>>,
+    },
+    /// Destroy what is in quarantine under these entries.
+    Discard {
+        /// Whose.
+        tenant: Arc<Tenant>,
+        /// Which.
+        entries: Vec<Sequence>,
+        /// How many were there.
+        reply: oneshot::Sender<Result<u64, WriteError>>,
+    },
+    /// Write a checkpoint now.
+    Checkpoint {
+        /// Done, or why not.
+        reply: oneshot::Sender<Result<(), String>>,
+    },
+    /// Write a last checkpoint and end.
+    Stop,
+}
+
+/// The lane's own belongings.
+pub struct Lane {
+    pub(super) shared: Arc<Shared>,
+    pub(super) appender: Appender,
+    pub(super) commands: mpsc::Receiver<Command>,
+    pub(super) writer: SyncSender<Commit>,
+    pub(super) keeper: SyncSender<Keep>,
+    pub(super) since_checkpoint: u64,
+    pub(super) segment_bytes: usize,
+}
+
+/// A batch in the making, and what is to happen when it is durable.
+pub(super) struct Group {
+    /// Where the batch begins.
+    pub start: Place,
+    pub builder: BatchBuilder,
+    pub commit: Commit,
+}
+
+/// The last word on a record, in the order in which one beats another: observed later, a retraction before a fragment,
+/// the greater digest of facts. The engine judges by the same order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Version {
+    observed_at: ObservedAt,
+    retracted: bool,
+    facts: Digest128,
+}
+
+impl Version {
+    const fn of_put(prepared: &Prepared) -> Self {
+        Self { observed_at: prepared.observed_at, retracted: false, facts: prepared.facts }
+    }
+
+    const fn of_retraction(at: ObservedAt) -> Self {
+        Self { observed_at: at, retracted: true, facts: Digest128([0; 16]) }
+    }
+
+    const fn held(view: &RecordView) -> Self {
+        if view.live {
+            Self { observed_at: view.observed_at, retracted: false, facts: view.facts }
+        } else {
+            Self::of_retraction(view.observed_at)
+        }
+    }
+}
+
+/// What the group knows of records that it has decided about and not yet applied.
+type Overlay = HashMap<Digest128, (Version, Option<SlotId>)>;
+
+/// Whether the lane works on.
+enum Flow {
+    GoesOn,
+    Ends,
+}
+
+/// A decided effect on the engine, to be applied under the write lock.
+enum Effect {
+    Put(Prepared, Place, SlotId),
+    Retract(Digest128, ObservedAt, Place),
+    Hold(Sequence, Held),
+    LetGo(Sequence),
+}
+
+/// An answer that still lacks the profile.
+struct Drafted {
+    outcome: Outcome,
+    record: Option<Digest128>,
+}
+
+impl Lane {
+    /// Works until the last sender is gone or the store fails.
+    pub fn run(mut self) {
+        while let Some(first) = self.commands.blocking_recv() {
+            match self.group(first) {
+                Ok(Flow::GoesOn) => {}
+                Ok(Flow::Ends) => {
+                    if self.since_checkpoint > 0 {
+                        self.checkpoint(None);
+                    }
+                    break;
+                }
+                Err(error) => {
+                    tracing::error!(error = %error, "the commit lane stops");
+                    self.shared.fail();
+                    break;
+                }
+            }
+            if self.since_checkpoint >= self.checkpoint_due() {
+                self.checkpoint(None);
+            }
+        }
+        // What is still queued gets its reply dropped, which callers see as a failed store.
+        self.commands.close();
+    }
+
+    /// A checkpoint costs as much as there is state, so the more there is, the more must have happened.
+    fn checkpoint_due(&self) -> u64 {
+        let known: u64 = self.shared.tenants().iter().map(|tenant| tenant.state().times.len() as u64).sum();
+        self.shared.checkpoint_every.max(known)
+    }
+
+    /// Settles what the last run had decided and not settled when it was cut off.
+    pub(super) fn settle_left_overs(&mut self, tenants: &[Arc<Tenant>]) -> Result<(), JournalError> {
+        for tenant in tenants {
+            let group = self.begin(SETTLED_ROOM)?.ok_or(JournalError::NoSpace)?;
+            let group = self.settle(tenant, group)?;
+            self.commit(group)?;
+        }
+        Ok(())
+    }
+
+    fn group(&mut self, first: Command) -> Result<Flow, JournalError> {
+        match first {
+            Command::Ingest { tenant, items, reply } => {
+                let mut runs = vec![(tenant, items, reply)];
+                let size = |items: &[Item]| items.iter().map(|item| entry_room(item.bytes() + 32)).sum::<usize>();
+                let mut items = runs[0].1.len();
+                let mut bytes = size(&runs[0].1);
+                let mut after = None;
+                while items < GROUP_ITEMS_MAX && bytes < GROUP_BYTES_MAX {
+                    match self.commands.try_recv() {
+                        Ok(Command::Ingest { tenant, items: more, reply }) => {
+                            items += more.len();
+                            bytes += size(&more);
+                            runs.push((tenant, more, reply));
+                        }
+                        Ok(other) => {
+                            after = Some(other);
+                            break;
+                        }
+                        Err(_) => break,
+                    }
+                }
+                self.ingest(runs, items, bytes)?;
+                match after {
+                    Some(other) => return self.group(other),
+                    None => Ok(()),
+                }
+            }
+            Command::OpenTenant { config, reply } => reconfigure::open_tenant(self, config, reply),
+            Command::Reconfigure { tenant, change, reply } => reconfigure::change(self, &tenant, change, reply),
+            Command::LearnNames { tenant, names, reply } => reconfigure::learn_names(self, &tenant, names, reply),
+            Command::Discard { tenant, entries, reply } => self.discard(&tenant, &entries, reply),
+            Command::Checkpoint { reply } => {
+                self.checkpoint(Some(reply));
+                Ok(())
+            }
+            Command::Stop => return Ok(Flow::Ends),
+        }?;
+        Ok(Flow::GoesOn)
+    }
+
+    /// Bytes of a segment: more than any batch.
+    pub(super) const fn segment_bytes(&self) -> usize {
+        self.segment_bytes
+    }
+
+    /// Makes sure of the room and begins a batch; `None` when the disk is full, with nothing changed.
+    pub(super) fn begin(&mut self, bytes: usize) -> Result<Option<Group>, JournalError> {
+        match self.appender.ensure_room(batch_room(bytes)) {
+            Ok(()) => Ok(Some(self.empty_group()?)),
+            Err(JournalError::NoSpace) => {
+                tracing::warn!("the disk has no room for the journal; writes are refused");
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn empty_group(&self) -> Result<Group, JournalError> {
+        let start = self.appender.position().place();
+        Ok(Group { start, builder: self.appender.begin()?, commit: Commit::default() })
+    }
+
+    /// Seals the batch and hands it to the writer.
+    pub(super) fn commit(&mut self, group: Group) -> Result<(), JournalError> {
+        let Group { builder, mut commit, .. } = group;
+        if !builder.is_empty() {
+            self.since_checkpoint += u64::from(builder.entries());
+            commit.batch = Some(self.appender.seal(builder, self.shared.clock.now().0)?);
+        }
+        self.writer.send(commit).map_err(|_| JournalError::Poisoned)
+    }
+
+    #[expect(clippy::type_complexity, reason = "a run is a command taken apart")]
+    fn ingest(
+        &mut self,
+        runs: Vec<(Arc<Tenant>, Vec<Item>, oneshot::Sender<Result<Vec<Answer>, WriteError>>)>,
+        items: usize,
+        bytes: usize,
+    ) -> Result<(), JournalError> {
+        let Some(mut group) = self.begin(bytes + items * SETTLED_BYTES_PER_ITEM + SETTLED_ROOM)? else {
+            for (_, _, reply) in runs {
+                let _ = reply.send(Err(WriteError::DiskFull));
+            }
+            return Ok(());
+        };
+        let mut drafts = Vec::with_capacity(runs.len());
+        let mut tenants: Vec<Arc<Tenant>> = Vec::new();
+        let mut runs = runs.into_iter().peekable();
+        while let Some((tenant, first, reply)) = runs.next() {
+            // Runs of one tenant in a row are decided together, so that the state is locked and settled once.
+            let mut replies = vec![(first.len(), reply)];
+            let mut items = first;
+            while let Some((_, more, reply)) = runs.next_if(|(next, _, _)| Arc::ptr_eq(next, &tenant)) {
+                replies.push((more.len(), reply));
+                items.extend(more);
+            }
+            let drafted = self.decide(&tenant, items, &mut group)?;
+            if !tenants.iter().any(|known| Arc::ptr_eq(known, &tenant)) {
+                tenants.push(Arc::clone(&tenant));
+            }
+            drafts.push((tenant, drafted, replies));
+        }
+        for tenant in &tenants {
+            group = self.settle(tenant, group)?;
+        }
+        for (tenant, drafted, replies) in drafts {
+            let state = tenant.state();
+            let mut drafted = drafted.into_iter();
+            for (count, reply) in replies {
+                let answers = drafted.by_ref().take(count).map(|draft| draft.finish(&state)).collect();
+                group.commit.replies.push(Reply::Ingest(reply, answers));
+            }
+        }
+        self.commit(group)
+    }
+
+    /// Decides items against the state as it is plus what the group has decided, then applies all of it at once.
+    fn decide(&self, tenant: &Arc<Tenant>, items: Vec<Item>, group: &mut Group) -> Result<Vec<Drafted>, JournalError> {
+        let config = tenant.config();
+        let mut drafts = Vec::with_capacity(items.len());
+        let mut effects = Vec::with_capacity(items.len());
+        let mut overlay = Overlay::new();
+        let sequence = {
+            let state = tenant.state();
+            let mut deciding = Deciding {
+                tenant,
+                config: &config,
+                state: &state,
+                sequence: state.sequence,
+                overlay: &mut overlay,
+                held: HashMap::new(),
+                effects: &mut effects,
+                group,
+            };
+            for item in items {
+                drafts.push(deciding.item(item)?);
+            }
+            deciding.sequence
+        };
+        let mut state = tenant.state_mut();
+        for effect in effects {
+            match effect {
+                Effect::Put(prepared, place, slot) => {
+                    let arrival = state.engine.put(&prepared, place, slot);
+                    debug_assert!(arrival.applies(), "the lane and the engine judge by one order");
+                }
+                Effect::Retract(record, at, place) => {
+                    state.engine.retract(record, at, place);
+                }
+                Effect::Hold(entry, held) => state.hold(entry, held),
+                Effect::LetGo(entry) => {
+                    state.let_go(entry);
+                }
+            }
+        }
+        state.sequence = sequence;
+        drop(state);
+        Ok(drafts)
+    }
+
+    /// Resolves what the group changed and says so in the journal. What does not fit goes into the next batch.
+    pub(super) fn settle(&mut self, tenant: &Arc<Tenant>, mut group: Group) -> Result<Group, JournalError> {
+        let mut state = tenant.state_mut();
+        let changes = state.engine.settle();
+        let committed_at = self.shared.clock.now();
+        let mut rest = changes.as_slice();
+        while !rest.is_empty() {
+            let (now, later) = rest.split_at(rest.len().min(SETTLED_CHANGES_MAX));
+            let settled =
+                Settled { previous: state.last_change, committed_at, changes: now.to_vec(), more: !later.is_empty() };
+            let payload = decision::encode(&settled);
+            let first = state.sequence.next();
+            match group
+                .builder
+                .push(tenant.id, first, kind(EntryKind::Settled), |_, out| out.extend_from_slice(&payload))
+            {
+                Ok(_) => {
+                    note_changes(&mut state, first, group.start, now);
+                    group.commit.keyed.extend(keeper::history(tenant.id, first, committed_at, now));
+                    rest = later;
+                }
+                Err(JournalError::TooLarge { .. }) if !group.builder.is_empty() => {
+                    // The batch is full. What was promised so far waits for the last batch's answers.
+                    let room = batch_room(entry_room(payload.len()) + SETTLED_ROOM);
+                    let keyed = std::mem::take(&mut group.commit.keyed);
+                    let replies = std::mem::take(&mut group.commit.replies);
+                    let destroy = std::mem::take(&mut group.commit.destroy);
+                    self.commit(group)?;
+                    self.appender.ensure_room(room)?;
+                    group = self.empty_group()?;
+                    group.commit.keyed = keyed;
+                    group.commit.replies = replies;
+                    group.commit.destroy = destroy;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        group.commit.published.push((Arc::clone(tenant), state.sequence));
+        drop(state);
+        Ok(group)
+    }
+
+    fn discard(
+        &mut self,
+        tenant: &Arc<Tenant>,
+        entries: &[Sequence],
+        reply: oneshot::Sender<Result<u64, WriteError>>,
+    ) -> Result<(), JournalError> {
+        let Some(mut group) = self.begin(entry_room(16 + 10 * entries.len()))? else {
+            let _ = reply.send(Err(WriteError::DiskFull));
+            return Ok(());
+        };
+        let mut state = tenant.state_mut();
+        let mut known: Vec<Sequence> = entries.iter().copied().filter(|e| state.quarantine.contains_key(e)).collect();
+        known.sort_unstable();
+        known.dedup();
+        if !known.is_empty() {
+            let sequence = state.sequence.next();
+            let payload = decision::encode(&QuarantineCleared { entries: known.clone() });
+            group.builder.push(tenant.id, sequence, kind(EntryKind::QuarantineCleared), |_, out| {
+                out.extend_from_slice(&payload);
+            })?;
+            state.sequence = sequence;
+            for entry in &known {
+                if let Some(held) = state.let_go(*entry) {
+                    group.commit.destroy.push((Arc::clone(tenant), held.slot));
+                }
+            }
+        }
+        group.commit.published.push((Arc::clone(tenant), state.sequence));
+        drop(state);
+        group.commit.replies.push(Reply::Count(reply, known.len() as u64));
+        self.commit(group)
+    }
+}
+
+/// Keeps times, feed index and the feed's end up with changes that take sequences from `first` on, in the batch that
+/// begins at `batch`.
+pub(super) fn note_changes(state: &mut State, first: Sequence, batch: Place, changes: &[ProfileChange]) {
+    let step = state.feed.last().is_none_or(|(last, _)| first.0 >= last.0 + FEED_INDEX_STEP);
+    if step {
+        state.feed.push((first, batch));
+    }
+    let mut at = first;
+    for change in changes {
+        let mut touch = |profile: ProfileOrdinal, opened: bool| {
+            let index = profile.0 as usize;
+            if state.times.len() <= index {
+                state.times.resize(index + 1, ProfileTimes::default());
+            }
+            if opened || state.times[index].opened == Sequence(0) {
+                state.times[index].opened = at;
+            }
+            state.times[index].changed = at;
+        };
+        match change {
+            ProfileChange::Created { profile, .. } => touch(*profile, true),
+            ProfileChange::Updated { profile, .. } | ProfileChange::Emptied { profile } => touch(*profile, false),
+            ProfileChange::Merged { from, into, .. } => {
+                touch(*from, false);
+                touch(*into, false);
+            }
+            ProfileChange::Split { from, into, .. } => {
+                touch(*from, false);
+                for (part, _) in into {
+                    touch(*part, false);
+                }
+            }
+        }
+        state.last_change = at;
+        state.sequence = at;
+        at = at.next();
+    }
+}
+
+/// The journal's word for a kind.
+pub(super) const fn kind(kind: EntryKind) -> onefold_store::journal::EntryKind {
+    onefold_store::journal::EntryKind(kind as u8)
+}
+
+struct Deciding<'a> {
+    tenant: &'a Arc<Tenant>,
+    config: &'a LiveConfig,
+    state: &'a State,
+    sequence: Sequence,
+    overlay: &'a mut Overlay,
+    held: HashMap<(Digest128, Digest128), Sequence>,
+    effects: &'a mut Vec<Effect>,
+    group: &'a mut Group,
+}
+
+impl Deciding<'_> {
+    fn item(&mut self, item: Item) -> Result<Drafted, JournalError> {
+        match item {
+            Item::Put(arriving) => self.put(*arriving),
+            Item::Quarantine { arriving, faults, received_at } => self.quarantine(&arriving, faults, received_at),
+            Item::Replay { arriving, entry } => {
+                let drafted = self.put(*arriving)?;
+                self.clear(entry)?;
+                Ok(drafted)
+            }
+            Item::StillHeld { entry, faults } => {
+                Ok(Drafted { outcome: Outcome::Quarantined { sequence: self.sequence, entry, faults }, record: None })
+            }
+            Item::Retract { record, at } => self.retract(record, at),
+        }
+    }
+
+    /// The version of a record that is live, or decided on in this group, and the slot of its key.
+    fn known(&self, record: Digest128) -> Option<(Version, Option<SlotId>)> {
+        self.overlay.get(&record).copied().or_else(|| {
+            let view = self.state.engine.record(record)?;
+            Some((Version::held(&view), view.slot))
+        })
+    }
+
+    fn put(&mut self, mut arriving: Arriving) -> Result<Drafted, JournalError> {
+        if arriving.config_version != self.config.version {
+            // The configuration changed between the door and here: what decides is the one in force.
+            if let Ok(fragment) = Fragment::decode(&arriving.encoded) {
+                arriving.prepared = self.config.preparer().prepare(&fragment).0;
+            }
+        }
+        let record = arriving.prepared.record;
+        let known = self.known(record);
+        if arriving.undated
+            && let Some((version, _)) = known
+            && !version.retracted
+            && self.same_but_for_the_time(&arriving, version)
+        {
+            let outcome = Outcome::Duplicate { sequence: self.sequence, profile: None };
+            return Ok(Drafted { outcome, record: Some(record) });
+        }
+        let version = Version::of_put(&arriving.prepared);
+        if let Some((live, _)) = known
+            && version <= live
+        {
+            let (sequence, profile) = (self.sequence, None);
+            let outcome = if version == live {
+                Outcome::Duplicate { sequence, profile }
+            } else {
+                Outcome::Superseded { sequence, profile }
+            };
+            return Ok(Drafted { outcome, record: Some(record) });
+        }
+        let (slot, key) = self.key(known.and_then(|(_, slot)| slot))?;
+        let sequence = self.sequence.next();
+        let place =
+            self.group.builder.push(self.tenant.id, sequence, kind(EntryKind::FragmentPut), |context, out| {
+                let header = Sealed::header(slot);
+                out.extend_from_slice(&header);
+                context.seal(&key, 0, &header, &arriving.encoded, out);
+            })?;
+        self.sequence = sequence;
+        self.overlay.insert(record, (version, Some(slot)));
+        self.effects.push(Effect::Put(arriving.prepared, place, slot));
+        let outcome = Outcome::Accepted { sequence, profile: None, notes: arriving.notes };
+        Ok(Drafted { outcome, record: Some(record) })
+    }
+
+    /// Without a time of its own a fragment is a duplicate when it says what is live already.
+    fn same_but_for_the_time(&self, arriving: &Arriving, live: Version) -> bool {
+        Fragment::decode(&arriving.encoded).is_ok_and(|mut fragment| {
+            fragment.observed_at = live.observed_at;
+            fragment.fact_digest(self.config.config.as_ref()) == live.facts
+        })
+    }
+
+    fn retract(&mut self, record: Digest128, at: ObservedAt) -> Result<Drafted, JournalError> {
+        let known = self.known(record);
+        let version = Version::of_retraction(at);
+        if let Some((live, _)) = known
+            && version <= live
+        {
+            let (sequence, profile) = (self.sequence, None);
+            let outcome = if live.retracted && live.observed_at == at {
+                Outcome::Duplicate { sequence, profile }
+            } else {
+                Outcome::Superseded { sequence, profile }
+            };
+            return Ok(Drafted { outcome, record: Some(record) });
+        }
+        let sequence = self.sequence.next();
+        let payload = decision::encode(&RecordRetracted { record, observed_at: at });
+        let place = self.group.builder.push(self.tenant.id, sequence, kind(EntryKind::RecordRetracted), |_, out| {
+            out.extend_from_slice(&payload);
+        })?;
+        self.sequence = sequence;
+        self.overlay.insert(record, (version, known.and_then(|(_, slot)| slot)));
+        self.effects.push(Effect::Retract(record, at, place));
+        Ok(Drafted { outcome: Outcome::Accepted { sequence, profile: None, notes: Vec::new() }, record: None })
+    }
+
+    fn quarantine(
+        &mut self,
+        arriving: &Arriving,
+        faults: Vec<onefold_core::fault::FieldFault>,
+        received_at: ObservedAt,
+    ) -> Result<Drafted, JournalError> {
+        let fragment = (arriving.prepared.record, arriving.prepared.facts);
+        let known = self.held.get(&fragment).or_else(|| self.state.quarantined.get(&fragment)).copied();
+        if let Some(entry) = known {
+            let outcome = Outcome::Quarantined { sequence: self.sequence, entry, faults };
+            return Ok(Drafted { outcome, record: None });
+        }
+        if self.state.quarantine.len() + self.held.len() >= limits::QUARANTINE_MAX {
+            let most = limits::QUARANTINE_MAX;
+            let mut faults = faults;
+            faults.push(onefold_core::fault::FieldFault::new(
+                "",
+                onefold_core::fault::FaultReason::TooLarge,
+                format!("the quarantine holds {most} fragments, the most there may be; replay or discard some"),
+            ));
+            return Ok(Drafted { outcome: Outcome::Rejected { faults }, record: None });
+        }
+        let (slot, key) = self.key(None)?;
+        let sequence = self.sequence.next();
+        let content = decision::encode(&Quarantined {
+            fragment: arriving.encoded.clone(),
+            undated: arriving.undated,
+            faults: faults.clone(),
+            received_at,
+        });
+        let place =
+            self.group.builder.push(self.tenant.id, sequence, kind(EntryKind::Quarantined), |context, out| {
+                let header = Sealed::header(slot);
+                out.extend_from_slice(&header);
+                context.seal(&key, 0, &header, &content, out);
+            })?;
+        self.sequence = sequence;
+        self.held.insert(fragment, sequence);
+        let source = arriving.prepared.source;
+        self.effects.push(Effect::Hold(sequence, Held { place, slot, source, fragment }));
+        Ok(Drafted { outcome: Outcome::Quarantined { sequence, entry: sequence, faults }, record: None })
+    }
+
+    fn clear(&mut self, entry: Sequence) -> Result<(), JournalError> {
+        let Some(held) = self.state.quarantine.get(&entry) else { return Ok(()) };
+        let sequence = self.sequence.next();
+        let payload = decision::encode(&QuarantineCleared { entries: vec![entry] });
+        self.group.builder.push(self.tenant.id, sequence, kind(EntryKind::QuarantineCleared), |_, out| {
+            out.extend_from_slice(&payload);
+        })?;
+        self.sequence = sequence;
+        self.group.commit.destroy.push((Arc::clone(self.tenant), held.slot));
+        self.effects.push(Effect::LetGo(entry));
+        Ok(())
+    }
+
+    fn key(&self, slot: Option<SlotId>) -> Result<(SlotId, onefold_store::keys::DataKey), JournalError> {
+        let vault = &self.tenant.vault;
+        let found = match slot {
+            Some(slot) => vault.key(slot).map(|key| (slot, key)),
+            None => vault.take(),
+        };
+        found.map_err(|error| {
+            tracing::error!(error = %error, "the vault failed");
+            JournalError::Poisoned
+        })
+    }
+}
+
+impl Drafted {
+    fn finish(self, state: &State) -> Answer {
+        let found = self.record.and_then(|record| state.engine.profile_of(record));
+        let outcome = match self.outcome {
+            Outcome::Accepted { sequence, notes, .. } => Outcome::Accepted { sequence, profile: found, notes },
+            Outcome::Duplicate { sequence, .. } => Outcome::Duplicate { sequence, profile: found },
+            Outcome::Superseded { sequence, .. } => Outcome::Superseded { sequence, profile: found },
+            other => other,
+        };
+        Answer { outcome }
+    }
+}

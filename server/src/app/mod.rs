@@ -1,0 +1,130 @@
+//! Use cases: what callers ask for, without a word of the wire.
+//!
+//! [`lane`] is the only writer; [`writer`] makes its batches durable; [`keeper`] keeps sled up behind them. Everything
+//! else reads.
+
+pub mod checkpoint;
+pub mod error;
+pub mod explain;
+pub mod feed;
+pub mod ingest;
+pub mod keeper;
+pub mod lane;
+pub mod quarantine;
+pub mod read;
+pub mod reconfigure;
+pub mod recover;
+pub mod statistics;
+pub mod tenant;
+pub mod writer;
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use onefold_core::fragment::ObservedAt;
+use onefold_store::checkpoint::Checkpoints;
+use onefold_store::datadir::DataDir;
+use onefold_store::journal::JournalReader;
+use onefold_store::keyed::SledStore;
+use onefold_store::keys::RootKey;
+use tokio::sync::{mpsc, watch};
+
+use crate::clock::Clock;
+use lane::Command;
+use tenant::Tenant;
+
+/// What every use case may see.
+pub struct App {
+    /// What the lane sees too.
+    pub shared: Arc<Shared>,
+    /// Into the lane.
+    pub lane: mpsc::Sender<Command>,
+    /// Keys page tokens.
+    pub page_key: [u8; 32],
+    /// Turns true when the server goes down: long streams end.
+    pub stop: watch::Sender<bool>,
+}
+
+/// What use cases and the lane share.
+pub struct Shared {
+    /// The data directory, locked while this lives.
+    pub dir: DataDir,
+    /// Reads the journal.
+    pub journal: JournalReader,
+    /// What is read by key.
+    pub keyed: Arc<SledStore>,
+    /// Writes and finds checkpoints.
+    pub checkpoints: Checkpoints,
+    /// The installation's key.
+    pub root: RootKey,
+    /// Tells the time.
+    pub clock: Arc<dyn Clock>,
+    /// Journal entries between two checkpoints.
+    pub checkpoint_every: u64,
+    tenants: RwLock<HashMap<String, Arc<Tenant>>>,
+    failed: AtomicBool,
+    failure: watch::Sender<bool>,
+}
+
+impl std::fmt::Debug for App {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("App(..)")
+    }
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Shared(..)")
+    }
+}
+
+impl Shared {
+    /// The tenant with this name.
+    pub fn tenant(&self, name: &str) -> Option<Arc<Tenant>> {
+        self.tenants.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+    }
+
+    /// All tenants, in no order.
+    pub fn tenants(&self) -> Vec<Arc<Tenant>> {
+        self.tenants.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
+    /// Makes a tenant known.
+    pub fn add(&self, tenant: Arc<Tenant>) {
+        self.tenants.write().unwrap_or_else(PoisonError::into_inner).insert(tenant.name.clone(), tenant);
+    }
+
+    /// The store failed: nothing more is acknowledged.
+    pub fn fail(&self) {
+        self.failed.store(true, Ordering::Release);
+        self.failure.send_replace(true);
+    }
+
+    /// Whether the store failed.
+    pub fn has_failed(&self) -> bool {
+        self.failed.load(Ordering::Acquire)
+    }
+
+    /// Follows [`Shared::has_failed`].
+    pub fn failure(&self) -> watch::Receiver<bool> {
+        self.failure.subscribe()
+    }
+}
+
+impl App {
+    /// The tenant with this name.
+    pub fn tenant(&self, name: &str) -> Option<Arc<Tenant>> {
+        self.shared.tenant(name)
+    }
+
+    /// All tenants, in no order.
+    pub fn tenants(&self) -> Vec<Arc<Tenant>> {
+        self.shared.tenants()
+    }
+
+    /// The time.
+    pub fn now(&self) -> ObservedAt {
+        self.shared.clock.now()
+    }
+}

@@ -1,0 +1,139 @@
+//! What broke its contract: kept, shown, replayed, discarded.
+
+use std::sync::Arc;
+
+use onefold_core::decision::{self, EntryKind, Quarantined, Sealed};
+use onefold_core::fragment::Fragment;
+use onefold_core::ids::{Sequence, SourceId};
+use tokio::sync::oneshot;
+
+use super::error::{ReadError, WriteError};
+use super::ingest::{Answer, Arriving, Item};
+use super::lane::Command;
+use super::tenant::{Held, Tenant};
+use super::{App, lane};
+
+/// Fragments that one replay takes at most.
+pub const REPLAY_MAX: usize = 1_000;
+
+/// The handle that callers know a quarantined fragment by.
+pub fn handle(entry: Sequence) -> String {
+    format!("q_{:x}", entry.0)
+}
+
+/// Reads a handle.
+pub fn parse_handle(text: &str) -> Option<Sequence> {
+    u64::from_str_radix(text.strip_prefix("q_")?, 16).ok().map(Sequence)
+}
+
+/// A quarantined fragment, opened.
+#[derive(Debug)]
+pub struct Opened {
+    /// Its entry.
+    pub entry: Sequence,
+    /// The fragment.
+    pub fragment: Fragment,
+    /// What was kept with it.
+    pub kept: Quarantined,
+}
+
+/// The newest entries before `before` (0: the newest of all), and how many there are in all.
+pub fn page(tenant: &Tenant, source: Option<SourceId>, before: u64, size: usize) -> (Vec<(Sequence, Held)>, usize) {
+    let state = tenant.state();
+    let upper = if before == 0 { Sequence(u64::MAX) } else { Sequence(before) };
+    let found = state
+        .quarantine
+        .range(..upper)
+        .rev()
+        .filter(|(_, held)| source.is_none_or(|source| held.source == source))
+        .take(size)
+        .map(|(entry, held)| (*entry, *held))
+        .collect();
+    (found, state.quarantine.len())
+}
+
+/// The oldest entries, for a replay of all.
+pub fn oldest(tenant: &Tenant, source: Option<SourceId>) -> Vec<Sequence> {
+    let state = tenant.state();
+    let of_source = |held: &Held| source.is_none_or(|source| held.source == source);
+    state.quarantine.iter().filter(|(_, held)| of_source(held)).map(|(entry, _)| *entry).take(REPLAY_MAX).collect()
+}
+
+/// Opens a quarantined fragment.
+///
+/// # Errors
+/// [`ReadError::Store`] when its content cannot be read.
+pub fn open(app: &App, tenant: &Tenant, entry: Sequence, held: Held) -> Result<Opened, ReadError> {
+    let store = |error: Box<dyn std::error::Error + Send + Sync>| ReadError::Store(error);
+    let found = app.shared.journal.read(held.place).map_err(|e| store(e.into()))?;
+    let payload = found.payload.ok_or_else(|| store("the quarantined content was dropped".into()))?;
+    let sealed = Sealed::parse(&payload).map_err(|e| store(e.into()))?;
+    if found.context.kind != lane::kind(EntryKind::Quarantined) {
+        return Err(store("the entry is no quarantined fragment".into()));
+    }
+    let key = tenant.vault.key(sealed.slot).map_err(|e| store(e.into()))?;
+    let header = Sealed::header(sealed.slot);
+    let plain = found.context.open(&key, 0, &header, sealed.ciphertext).map_err(|e| store(e.into()))?;
+    let kept: Quarantined = decision::decode(&plain).map_err(|e| store(e.into()))?;
+    let fragment = Fragment::decode(&kept.fragment).map_err(|e| store(e.into()))?;
+    Ok(Opened { entry, fragment, kept })
+}
+
+/// Sends entries through the door again, under the contracts in force. One answer each; an entry that is not there any
+/// more is passed over.
+///
+/// # Errors
+/// [`WriteError`] when nothing was written.
+pub async fn replay(app: &Arc<App>, tenant: &Arc<Tenant>, entries: &[Sequence]) -> Result<Vec<Answer>, WriteError> {
+    let held: Vec<(Sequence, Held)> = {
+        let state = tenant.state();
+        entries.iter().filter_map(|entry| state.quarantine.get(entry).map(|held| (*entry, *held))).collect()
+    };
+    let (app_, tenant_) = (Arc::clone(app), Arc::clone(tenant));
+    let items = tokio::task::spawn_blocking(move || -> Result<Vec<Item>, ReadError> {
+        let config = tenant_.config();
+        held.into_iter()
+            .map(|(entry, held)| {
+                let opened = open(&app_, &tenant_, entry, held)?;
+                let (arriving, faults) = Arriving::of(&opened.fragment, opened.kept.undated, &config);
+                Ok(if faults.is_empty() {
+                    Item::Replay { arriving: Box::new(arriving), entry }
+                } else {
+                    Item::StillHeld { entry, faults }
+                })
+            })
+            .collect()
+    })
+    .await
+    .map_err(|_| WriteError::StoreFailed)?;
+    let items = items.map_err(|error| {
+        tracing::error!(error = ?error.to_string(), "a quarantined fragment cannot be read");
+        WriteError::StoreFailed
+    })?;
+    app.ingest(tenant, items).await
+}
+
+/// Destroys entries. Answers with how many there were.
+///
+/// # Errors
+/// [`WriteError`] when nothing was destroyed.
+pub async fn discard(app: &App, tenant: &Arc<Tenant>, entries: Vec<Sequence>) -> Result<u64, WriteError> {
+    let (reply, done) = oneshot::channel();
+    let _ = app.lane.send(Command::Discard { tenant: Arc::clone(tenant), entries, reply }).await;
+    done.await.unwrap_or(Err(WriteError::StoreFailed))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn handles_survive_their_text() {
+        for entry in [0, 1, 255, u64::MAX] {
+            assert_eq!(parse_handle(&handle(Sequence(entry))), Some(Sequence(entry)));
+        }
+        for bad in ["", "q_", "q_x", "1f", "q_11112222333344445"] {
+            assert_eq!(parse_handle(bad), None, "{bad:?}");
+        }
+    }
+}

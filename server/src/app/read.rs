@@ -1,0 +1,171 @@
+//! Profiles, read: which one a key leads to, and what its fragments say together.
+
+use std::sync::Arc;
+
+use onefold_core::decision::Sealed;
+use onefold_core::fragment::{Fragment, PartyKind, SourceRecord};
+use onefold_core::ids::{NamespaceId, Place, ProfileId, ProfileOrdinal, Sequence};
+use onefold_core::profile::{Detail, Golden, unify};
+use onefold_matching::resolve::{Standing, ValueStanding};
+use onefold_store::vault::Vault;
+
+use super::Shared;
+use super::error::ReadError;
+use super::tenant::{LiveConfig, Tenant};
+
+/// Attempts at reading a profile that changes while it is read.
+const ATTEMPTS: usize = 4;
+
+/// What a caller asks for.
+#[derive(Clone, Debug)]
+pub enum ProfileKey {
+    /// A profile id.
+    Id(ProfileId),
+    /// An identifier, as typed; of one kind of party, or of either.
+    Identifier(NamespaceId, String, Option<PartyKind>),
+    /// A source record.
+    Record(SourceRecord),
+}
+
+/// The live fragments of a profile, all of one moment.
+#[derive(Debug)]
+pub struct Loaded {
+    /// Which profile.
+    pub profile: ProfileOrdinal,
+    /// Sequence of its last change.
+    pub changed: Sequence,
+    /// The configuration that they are read under.
+    pub config: Arc<LiveConfig>,
+    fragments: Vec<Fragment>,
+}
+
+impl Loaded {
+    /// What they say together; `None` without a fragment.
+    pub fn golden(&self, detail: Detail) -> Option<Golden<'_>> {
+        let fragments: Vec<&Fragment> = self.fragments.iter().collect();
+        unify(&fragments, &self.config.config, detail)
+    }
+
+    /// Their records, by source and key.
+    pub fn records(&self) -> Vec<&SourceRecord> {
+        let mut records: Vec<&SourceRecord> = self.fragments.iter().map(|fragment| &fragment.record).collect();
+        records.sort();
+        records
+    }
+}
+
+/// The live profile that a key leads to.
+///
+/// # Errors
+/// [`ReadError`] when there is none, or not one.
+pub fn find(tenant: &Tenant, key: &ProfileKey) -> Result<ProfileOrdinal, ReadError> {
+    match key {
+        ProfileKey::Id(id) => live_end(tenant, *id),
+        ProfileKey::Record(record) => {
+            let digest = tenant.config().preparer().record_digest(record.source, &record.key);
+            tenant.state().engine.profile_of(digest).ok_or(ReadError::ProfileUnknown)
+        }
+        ProfileKey::Identifier(namespace, raw, party) => {
+            let kinds: &[PartyKind] = match party {
+                Some(PartyKind::Person) => &[PartyKind::Person],
+                Some(PartyKind::Organisation) => &[PartyKind::Organisation],
+                None => &[PartyKind::Person, PartyKind::Organisation],
+            };
+            by_identifier(tenant, *namespace, raw, kinds)
+        }
+    }
+}
+
+fn live_end(tenant: &Tenant, id: ProfileId) -> Result<ProfileOrdinal, ReadError> {
+    let mut profile = id.open(&tenant.keys.id).ok_or(ReadError::ProfileUnknown)?;
+    let state = tenant.state();
+    loop {
+        match state.engine.standing(profile) {
+            Standing::Live => return Ok(profile),
+            // A merge keeps the older id, so this ends.
+            Standing::MergedInto(into) => profile = into,
+            Standing::SplitInto(_) => {
+                let ends = state.engine.live_ends(profile);
+                return Err(ReadError::ProfileSplit { into: ends.into_iter().map(|p| tenant.profile_id(p)).collect() });
+            }
+            Standing::Emptied => return Err(ReadError::ProfileEmptied),
+            Standing::Unknown => return Err(ReadError::ProfileUnknown),
+        }
+    }
+}
+
+fn by_identifier(
+    tenant: &Tenant,
+    namespace: NamespaceId,
+    raw: &str,
+    kinds: &[PartyKind],
+) -> Result<ProfileOrdinal, ReadError> {
+    let config = tenant.config();
+    for party in kinds {
+        let value = config.preparer().link_value(namespace, *party, raw).map_err(|why| {
+            let fault = onefold_core::fault::FieldFault::new(
+                "identifier.value",
+                onefold_core::fault::FaultReason::Malformed,
+                why.to_string(),
+            );
+            ReadError::Invalid(vec![fault])
+        })?;
+        match tenant.state().engine.value(value) {
+            ValueStanding::Unknown => {}
+            ValueStanding::Generic(_) => return Err(ReadError::IdentifierShared { profiles: Vec::new(), more: true }),
+            ValueStanding::Profiles { profiles, more } => match profiles.as_slice() {
+                [] => {}
+                [profile] => return Ok(*profile),
+                several => {
+                    let profiles = several.iter().map(|profile| tenant.profile_id(*profile)).collect();
+                    return Err(ReadError::IdentifierShared { profiles, more });
+                }
+            },
+        }
+    }
+    Err(ReadError::ProfileUnknown)
+}
+
+/// The fragments of a live profile.
+///
+/// # Errors
+/// [`ReadError::ProfileUnknown`] when it is not live, [`ReadError::Store`] when a fragment cannot be read.
+pub fn load(shared: &Shared, tenant: &Tenant, profile: ProfileOrdinal) -> Result<Loaded, ReadError> {
+    let mut last = None;
+    for _ in 0..ATTEMPTS {
+        let config = tenant.config();
+        let (changed, members) = {
+            let state = tenant.state();
+            (state.changed(profile), state.engine.members(profile))
+        };
+        if members.is_empty() {
+            return Err(ReadError::ProfileUnknown);
+        }
+        let fragments: Result<Vec<Fragment>, ReadError> =
+            members.iter().map(|member| fragment_at(shared, &tenant.vault, member.place)).collect();
+        match fragments {
+            Ok(fragments) => return Ok(Loaded { profile, changed, config, fragments }),
+            // A batch that is decided but not written yet cannot be read: its places become readable in a moment.
+            Err(error) => {
+                last = Some(error);
+                std::thread::sleep(std::time::Duration::from_millis(2));
+            }
+        }
+    }
+    Err(last.unwrap_or(ReadError::ProfileUnknown))
+}
+
+/// The fragment at a place of the journal.
+///
+/// # Errors
+/// [`ReadError::Store`] when it cannot be read.
+pub fn fragment_at(shared: &Shared, vault: &Vault, place: Place) -> Result<Fragment, ReadError> {
+    let store = |error: Box<dyn std::error::Error + Send + Sync>| ReadError::Store(error);
+    let entry = shared.journal.read(place).map_err(|e| store(e.into()))?;
+    let payload = entry.payload.ok_or_else(|| store("the fragment was dropped".into()))?;
+    let sealed = Sealed::parse(&payload).map_err(|e| store(e.into()))?;
+    let key = vault.key(sealed.slot).map_err(|e| store(e.into()))?;
+    let header = Sealed::header(sealed.slot);
+    let plain = entry.context.open(&key, 0, &header, sealed.ciphertext).map_err(|e| store(e.into()))?;
+    Fragment::decode(&plain).map_err(|e| store(e.into()))
+}

@@ -1,0 +1,324 @@
+//! Tenants opened and configurations changed, in the lane like everything else.
+
+use std::sync::Arc;
+
+use onefold_core::config::{Source, TenantConfig};
+use onefold_core::decision::{self, ConfigChanged, EntryKind, NamesLearned, TenantOpened};
+use onefold_core::fault::{FaultReason, FieldFault};
+use onefold_core::ids::{NamespaceId, Sequence, SlotId, SourceId, TenantId};
+use onefold_core::limits;
+use onefold_core::namespace::Namespace;
+use onefold_matching::resolve::LinkRules;
+use onefold_store::journal::{JournalError, Position, entry_room};
+use onefold_store::keys::TenantKeys;
+use onefold_store::vault::Vault;
+use tokio::sync::oneshot;
+
+use super::error::WriteError;
+use super::lane::{Command, ConfigChange, Lane, kind};
+use super::tenant::{LiveConfig, State, Tenant};
+use super::writer::Reply;
+use super::{App, read};
+
+/// Records that are prepared again between two short locks of the state.
+const RELINK_STEP: usize = 4_096;
+
+/// Opens a tenant.
+pub(super) fn open_tenant(
+    lane: &mut Lane,
+    config: TenantConfig,
+    reply: oneshot::Sender<Result<Arc<Tenant>, WriteError>>,
+) -> Result<(), JournalError> {
+    let known = lane.shared.tenants();
+    let refused = if known.iter().any(|tenant| tenant.name == config.name) {
+        Some(WriteError::Exists("a tenant of this name"))
+    } else if known.len() >= limits::TENANTS_MAX {
+        Some(WriteError::Full { what: "tenants", limit: limits::TENANTS_MAX })
+    } else {
+        None
+    };
+    if let Some(error) = refused {
+        let _ = reply.send(Err(error));
+        return Ok(());
+    }
+    let id = TenantId(known.iter().map(|tenant| tenant.id.0 + 1).max().unwrap_or(0));
+    let made = make_tenant(lane, id, &config);
+    let tenant = match made {
+        Ok(tenant) => Arc::new(tenant),
+        Err(error) => {
+            let _ = reply.send(Err(error));
+            return Ok(());
+        }
+    };
+    let payload = decision::encode(&TenantOpened { config, wrapped_keys: tenant.wrapped_keys.clone() });
+    let Some(mut group) = lane.begin(entry_room(payload.len()))? else {
+        let _ = reply.send(Err(WriteError::DiskFull));
+        return Ok(());
+    };
+    group.builder.push(id, Sequence(1), kind(EntryKind::TenantOpened), |_, out| out.extend_from_slice(&payload))?;
+    tenant.state_mut().sequence = Sequence(1);
+    lane.shared.add(Arc::clone(&tenant));
+    group.commit.published.push((Arc::clone(&tenant), Sequence(1)));
+    group.commit.replies.push(Reply::Tenant(reply, tenant));
+    lane.commit(group)
+}
+
+fn make_tenant(lane: &Lane, id: TenantId, config: &TenantConfig) -> Result<Tenant, WriteError> {
+    let failed = |error: &dyn std::fmt::Display| {
+        tracing::error!(error = %error, "a tenant cannot be opened");
+        WriteError::StoreFailed
+    };
+    let keys = TenantKeys::generate().map_err(|error| failed(&error))?;
+    let wrapped = keys.wrap(&lane.shared.root, id.0).map_err(|error| failed(&error))?;
+    // A vault without a tenant is left over from a crash in front of the journal entry: its keys were never used.
+    let left_over = lane.shared.dir.vault().join(id.0.to_string());
+    if left_over.exists() {
+        std::fs::remove_dir_all(&left_over).map_err(|error| failed(&error))?;
+    }
+    let vault = Vault::open(&lane.shared.dir.vault(), id, &keys.wrapping_key()).map_err(|error| match error {
+        onefold_store::vault::VaultError::NoSpace => WriteError::DiskFull,
+        error => failed(&error),
+    })?;
+    vault.recover(SlotId(0)).map_err(|error| failed(&error))?;
+    let live = LiveConfig::compile(config.clone(), 1, &keys).map_err(WriteError::Invalid)?;
+    let state = State::new(config);
+    Ok(Tenant::new(id, (keys, wrapped), vault, Arc::new(live), state))
+}
+
+/// Changes a configuration; where linking may differ, everything known is prepared and resolved again.
+pub(super) fn change(
+    lane: &mut Lane,
+    tenant: &Arc<Tenant>,
+    change: ConfigChange,
+    reply: oneshot::Sender<Result<Arc<LiveConfig>, WriteError>>,
+) -> Result<(), JournalError> {
+    let before = tenant.config();
+    let mut config = TenantConfig::clone(&before.config);
+    let compiled = change(&mut config).and_then(|()| {
+        LiveConfig::compile(config.clone(), before.version + 1, &tenant.keys).map_err(WriteError::Invalid)
+    });
+    let after = match compiled {
+        Ok(after) => Arc::new(after),
+        Err(error) => {
+            let _ = reply.send(Err(error));
+            return Ok(());
+        }
+    };
+    if config == *before.config {
+        // Nothing to say, but the answer keeps its turn behind what was said before.
+        let Some(mut group) = lane.begin(0)? else {
+            let _ = reply.send(Ok(before));
+            return Ok(());
+        };
+        group.commit.replies.push(Reply::Config(reply, before));
+        return lane.commit(group);
+    }
+    let relinks =
+        config.default_region != before.config.default_region || config.namespaces != before.config.namespaces;
+    let payload = decision::encode(&ConfigChanged { config, relinks });
+    if relinks {
+        // Fragments are read again below, so all of them must be on disk.
+        lane.drain()?;
+    }
+    let room = entry_room(payload.len()) + super::lane::SETTLED_ROOM;
+    let Some(mut group) = lane.begin(room)? else {
+        let _ = reply.send(Err(WriteError::DiskFull));
+        return Ok(());
+    };
+    let sequence = tenant.state().sequence.next();
+    let pushed = group.builder.push(tenant.id, sequence, kind(EntryKind::ConfigChanged), |_, out| {
+        out.extend_from_slice(&payload);
+    });
+    if let Err(JournalError::TooLarge { .. }) = pushed {
+        let what = "bytes of configuration";
+        let _ = reply.send(Err(WriteError::Full { what, limit: lane.segment_bytes() }));
+        return Ok(());
+    }
+    pushed?;
+    tenant.state_mut().sequence = sequence;
+    if relinks {
+        relink(&lane.shared, tenant, &after).map_err(|error| {
+            tracing::error!(error = %error, "a fragment cannot be read while linking afresh");
+            JournalError::Poisoned
+        })?;
+    }
+    tenant.set_config(Arc::clone(&after));
+    if relinks {
+        group = lane.settle(tenant, group)?;
+    }
+    let end = tenant.state().sequence;
+    group.commit.published.push((Arc::clone(tenant), end));
+    group.commit.replies.push(Reply::Config(reply, after));
+    lane.commit(group)
+}
+
+/// Prepares every live record again under another configuration. Nothing is resolved yet.
+pub(super) fn relink(
+    shared: &super::Shared,
+    tenant: &Tenant,
+    config: &LiveConfig,
+) -> Result<(), super::error::ReadError> {
+    let records: Vec<_> = tenant.state().engine.all_records().filter(|record| record.live).collect();
+    tenant.state_mut().engine.set_rules(LinkRules::of(&config.config));
+    for step in records.chunks(RELINK_STEP) {
+        let mut prepared = Vec::with_capacity(step.len());
+        for record in step {
+            let fragment = read::fragment_at(shared, &tenant.vault, record.place)?;
+            prepared.push(config.preparer().prepare(&fragment).0);
+        }
+        let mut state = tenant.state_mut();
+        for prepared in &prepared {
+            state.engine.prepare_again(prepared);
+        }
+    }
+    Ok(())
+}
+
+/// Learns attribute names, as far as there is room for them.
+pub(super) fn learn_names(
+    lane: &mut Lane,
+    tenant: &Arc<Tenant>,
+    names: Vec<String>,
+    reply: oneshot::Sender<Result<(), WriteError>>,
+) -> Result<(), JournalError> {
+    let before = tenant.config();
+    let room = limits::ATTRIBUTE_NAMES_MAX.saturating_sub(before.config.attribute_names.len());
+    let names: Vec<String> =
+        names.into_iter().filter(|name| before.attribute_named(name).is_none()).take(room).collect();
+    if names.is_empty() {
+        let _ = reply.send(Ok(()));
+        return Ok(());
+    }
+    let mut config = TenantConfig::clone(&before.config);
+    config.attribute_names.extend(names.iter().cloned());
+    let after = match LiveConfig::compile(config, before.version + 1, &tenant.keys) {
+        Ok(after) => Arc::new(after),
+        Err(faults) => {
+            let _ = reply.send(Err(WriteError::Invalid(faults)));
+            return Ok(());
+        }
+    };
+    let payload = decision::encode(&NamesLearned { names });
+    let Some(mut group) = lane.begin(entry_room(payload.len()))? else {
+        let _ = reply.send(Err(WriteError::DiskFull));
+        return Ok(());
+    };
+    let sequence = tenant.state().sequence.next();
+    group.builder.push(tenant.id, sequence, kind(EntryKind::NamesLearned), |_, out| out.extend_from_slice(&payload))?;
+    tenant.state_mut().sequence = sequence;
+    tenant.set_config(after);
+    group.commit.published.push((Arc::clone(tenant), sequence));
+    group.commit.replies.push(Reply::Done(reply));
+    lane.commit(group)
+}
+
+impl Lane {
+    /// Waits until everything handed to the writer is durable.
+    pub(super) fn drain(&mut self) -> Result<Position, JournalError> {
+        let (done, drained) = std::sync::mpsc::channel();
+        let mut commit = super::writer::Commit::default();
+        commit.replies.push(Reply::Drained(done));
+        self.writer.send(commit).map_err(|_| JournalError::Poisoned)?;
+        drained.recv().map_err(|_| JournalError::Poisoned)
+    }
+}
+
+impl App {
+    async fn ask<T>(
+        &self,
+        make: impl FnOnce(oneshot::Sender<Result<T, WriteError>>) -> Command,
+    ) -> Result<T, WriteError> {
+        let (reply, answer) = oneshot::channel();
+        let _ = self.lane.send(make(reply)).await;
+        answer.await.unwrap_or(Err(WriteError::StoreFailed))
+    }
+
+    /// Opens a tenant.
+    ///
+    /// # Errors
+    /// [`WriteError`] when nothing was done.
+    pub async fn open_tenant(&self, config: TenantConfig) -> Result<Arc<Tenant>, WriteError> {
+        self.ask(|reply| Command::OpenTenant { config, reply }).await
+    }
+
+    /// Changes a configuration.
+    ///
+    /// # Errors
+    /// [`WriteError`] when nothing was done.
+    pub async fn change_config(
+        &self,
+        tenant: &Arc<Tenant>,
+        change: ConfigChange,
+    ) -> Result<Arc<LiveConfig>, WriteError> {
+        self.ask(|reply| Command::Reconfigure { tenant: Arc::clone(tenant), change, reply }).await
+    }
+
+    /// Learns attribute names. Those over the limit are left out, which the door then says of the fragment.
+    ///
+    /// # Errors
+    /// [`WriteError`] when nothing was done.
+    pub async fn learn_names(&self, tenant: &Arc<Tenant>, names: Vec<String>) -> Result<(), WriteError> {
+        self.ask(|reply| Command::LearnNames { tenant: Arc::clone(tenant), names, reply }).await
+    }
+
+    /// Creates a source, or replaces its trust and contract.
+    ///
+    /// # Errors
+    /// [`WriteError`] when nothing was done.
+    pub async fn put_source(&self, tenant: &Arc<Tenant>, source: Source) -> Result<Arc<LiveConfig>, WriteError> {
+        self.change_config(
+            tenant,
+            Box::new(move |config| {
+                let count = config.sources.len();
+                let known = config.sources.iter_mut().find(|known| known.name == source.name);
+                match known {
+                    Some(known) => *known = Source { id: known.id, ..source },
+                    None if count >= limits::SOURCES_MAX => {
+                        return Err(WriteError::Full { what: "sources", limit: limits::SOURCES_MAX });
+                    }
+                    None => {
+                        let id = SourceId(count as u16);
+                        config.sources.push(Source { id, ..source });
+                    }
+                }
+                Ok(())
+            }),
+        )
+        .await
+    }
+
+    /// Creates a namespace, or replaces its laws.
+    ///
+    /// # Errors
+    /// [`WriteError`] when nothing was done.
+    pub async fn put_namespace(
+        &self,
+        tenant: &Arc<Tenant>,
+        namespace: Namespace,
+    ) -> Result<Arc<LiveConfig>, WriteError> {
+        self.change_config(
+            tenant,
+            Box::new(move |config| {
+                let count = config.namespaces.len();
+                let known = config.namespaces.iter_mut().find(|known| known.name == namespace.name);
+                match known {
+                    Some(known) if known.normaliser != namespace.normaliser => {
+                        let message = "cannot change once the namespace exists; make another namespace";
+                        let fault = FieldFault::new("namespace.normaliser", FaultReason::Malformed, message);
+                        return Err(WriteError::Invalid(vec![fault]));
+                    }
+                    Some(known) => *known = Namespace { id: known.id, ..namespace },
+                    None if count >= limits::NAMESPACES_MAX => {
+                        return Err(WriteError::Full { what: "namespaces", limit: limits::NAMESPACES_MAX });
+                    }
+                    None => {
+                        let id = NamespaceId(count as u16);
+                        config.namespaces.push(Namespace { id, ..namespace });
+                    }
+                }
+                Ok(())
+            }),
+        )
+        .await
+    }
+}

@@ -1,0 +1,487 @@
+//! From a data directory to a running app: the newest checkpoint, then the journal behind it, then sled behind that.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
+use std::sync::mpsc::sync_channel;
+use std::sync::{Arc, RwLock};
+use std::thread::{self, JoinHandle};
+
+use onefold_core::config::TenantConfig;
+use onefold_core::decision::{
+    self, ConfigChanged, EntryKind, NamesLearned, QuarantineCleared, Quarantined, RecordRetracted, Sealed, Settled,
+    TenantOpened,
+};
+use onefold_core::fragment::Fragment;
+use onefold_core::ids::Sequence;
+use onefold_core::ids::{Place, SlotId, TenantId};
+use onefold_store::checkpoint::Checkpoints;
+use onefold_store::datadir::{DataDir, DataDirError, OpenOptions};
+use onefold_store::journal::{BatchView, EntryView, Journal, JournalError, JournalOptions, VisitError};
+use onefold_store::keyed::{self, Reached, SledStore};
+use onefold_store::keys::{RootKey, TenantKeys};
+use onefold_store::vault::{Vault, VaultError};
+use tokio::sync::{mpsc, watch};
+
+use super::lane::{Command, LANE_DEPTH_MAX, Lane, note_changes};
+use super::tenant::{Held, LiveConfig, State, Tenant};
+use super::writer::WRITER_DEPTH_MAX;
+use super::{App, Shared, checkpoint, keeper, reconfigure, writer};
+use crate::clock::{Clock, Stopwatch};
+use crate::config::Config;
+
+/// A server cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The address can be reached by other machines, and nothing protects the data there.
+    #[error(
+        "{0} can be reached from other machines, and this server has no encryption or authentication: listen on 127.0.0.1, or say --allow-insecure-remote"
+    )]
+    RemoteWithoutProtection(SocketAddr),
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        /// Which address.
+        address: SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The root key's file cannot be used.
+    #[error("the root key file {path} {why}")]
+    RootKeyFile {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        why: String,
+    },
+    /// The data directory cannot be opened.
+    #[error(transparent)]
+    DataDir(#[from] DataDirError),
+    /// The journal cannot be opened.
+    #[error("the journal cannot be opened: {0}")]
+    Journal(#[from] JournalError),
+    /// The keyed store cannot be opened.
+    #[error("the keyed store cannot be opened: {0}")]
+    Keyed(#[from] onefold_store::keyed::KeyedError),
+    /// The vault cannot be opened.
+    #[error("the vault of tenant {0:?} cannot be opened: {1}")]
+    Vault(TenantId, VaultError),
+    /// A checkpoint cannot be looked for.
+    #[error("the checkpoints cannot be read: {0}")]
+    Checkpoint(#[from] onefold_store::checkpoint::CheckpointError),
+    /// The journal holds something that does not fit together.
+    #[error("the journal does not fit together: {0}")]
+    Replay(String),
+    /// A thread could not be started.
+    #[error("a thread could not be started: {0}")]
+    Thread(std::io::Error),
+    /// The start was interrupted.
+    #[error("the start was interrupted")]
+    Interrupted,
+}
+
+/// What was found at the start.
+#[derive(Clone, Debug, Default)]
+pub struct Recovered {
+    /// The data directory was made just now.
+    pub created: bool,
+    /// Journal entries that were replayed behind the checkpoint.
+    pub replayed_entries: u64,
+    /// A checkpoint was used.
+    pub from_checkpoint: bool,
+    /// A batch that was never acknowledged was cut from the journal's end.
+    pub cut_tail: bool,
+    /// Live records, over all tenants.
+    pub live_records: u64,
+    /// Live profiles, over all tenants.
+    pub profiles: u64,
+    /// How long it took, in milliseconds.
+    pub millis: u64,
+}
+
+/// The threads behind the edge.
+#[derive(Debug, Default)]
+pub struct Threads {
+    handles: Vec<JoinHandle<()>>,
+    lane: Option<mpsc::Sender<Command>>,
+}
+
+impl Threads {
+    /// Stops the lane behind what it was given, and waits for all.
+    pub fn join(mut self) {
+        if let Some(lane) = self.lane.take() {
+            let _ = lane.blocking_send(Command::Stop);
+        }
+        for handle in self.handles {
+            if handle.join().is_err() {
+                tracing::error!("a thread panicked");
+            }
+        }
+    }
+}
+
+/// An app and its threads.
+pub struct Opened {
+    /// The use cases.
+    pub app: Arc<App>,
+    /// What was found.
+    pub recovered: Recovered,
+    /// The threads.
+    pub threads: Threads,
+}
+
+/// A tenant while the journal is replayed.
+pub(super) struct Replaying {
+    pub keys: TenantKeys,
+    pub wrapped_keys: Vec<u8>,
+    pub vault: Vault,
+    pub config: LiveConfig,
+    pub state: State,
+    pub next_slot: u32,
+    /// Keys that were to be destroyed.
+    pub doomed: Vec<SlotId>,
+    /// Linking may differ from what was prepared so far.
+    pub relinks: bool,
+    /// Facts came behind the last whole settlement.
+    pub unsettled: bool,
+}
+
+pub(super) type Tenants = HashMap<TenantId, Replaying>;
+
+/// Opens a data directory and starts the threads.
+///
+/// # Errors
+/// [`StartError`].
+pub fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<Opened, StartError> {
+    let watch_ = Stopwatch::start();
+    let root_key = config.root_key_file.as_deref().map(read_root_key).transpose()?;
+    let dir = DataDir::open(&config.data, OpenOptions { root_key })?;
+    let root = dir.root_key().clone();
+    let checkpoints = Checkpoints::new(dir.checkpoint(), dir.keys(), root.clone());
+    let latest = checkpoints.latest()?;
+    for (number, error) in &latest.passed_over {
+        tracing::warn!(number, error = %error, "a checkpoint cannot be read and is passed over");
+    }
+    let mut tenants = Tenants::new();
+    let mut position = None;
+    if let Some(found) = latest.checkpoint {
+        match checkpoint::restore(&found, &dir, &root) {
+            Ok(restored) => {
+                tenants = restored;
+                position = Some(*found.position());
+            }
+            Err(error) => {
+                tracing::warn!(error = %error, "the checkpoint is passed over; the journal is replayed whole")
+            }
+        }
+    }
+    let options = JournalOptions { dir: dir.journal(), segment_bytes: config.segment_bytes };
+    let vaults = dir.vault();
+    let opened = Journal::open(options, position.as_ref(), |batch| replay_batch(batch, &mut tenants, &vaults, &root))?;
+    let mut recovered = Recovered {
+        created: dir.created(),
+        replayed_entries: opened.report.entries,
+        from_checkpoint: position.is_some(),
+        cut_tail: opened.report.cut.is_some(),
+        ..Recovered::default()
+    };
+    let reader = opened.reader;
+    let keyed = catch_up(&dir, &root, &reader)?;
+
+    let shared = Arc::new(Shared {
+        dir,
+        journal: reader,
+        keyed: Arc::new(keyed),
+        checkpoints,
+        root: root.clone(),
+        clock,
+        checkpoint_every: config.checkpoint_every,
+        tenants: RwLock::default(),
+        failed: AtomicBool::new(false),
+        failure: watch::Sender::new(false),
+    });
+    let mut unsettled = Vec::new();
+    for (id, replaying) in tenants {
+        let goes_on = replaying.unsettled;
+        let tenant = Arc::new(finish(&shared, id, replaying)?);
+        let stats = tenant.state().engine.stats();
+        recovered.live_records += u64::from(stats.live_records);
+        recovered.profiles += u64::from(stats.profiles);
+        if goes_on {
+            unsettled.push(Arc::clone(&tenant));
+        }
+        shared.add(tenant);
+    }
+    let (commits, to_write) = sync_channel(WRITER_DEPTH_MAX);
+    let (keep, to_keep) = sync_channel(keeper::KEEPER_DEPTH_MAX);
+    let (commands_in, commands) = mpsc::channel(LANE_DEPTH_MAX);
+    let mut lane = Lane {
+        shared: Arc::clone(&shared),
+        appender: opened.appender,
+        commands,
+        writer: commits,
+        keeper: keep.clone(),
+        since_checkpoint: recovered.replayed_entries,
+        segment_bytes: config.segment_bytes as usize,
+    };
+    let spawn = |name: &str, run: Box<dyn FnOnce() + Send>| {
+        thread::Builder::new().name(name.to_owned()).spawn(run).map_err(StartError::Thread)
+    };
+    let (for_writer, for_keeper) = (Arc::clone(&shared), Arc::clone(&shared));
+    let journal_writer = opened.writer;
+    let handles = vec![
+        spawn(
+            "lane",
+            Box::new(move || {
+                if let Err(error) = lane.settle_left_overs(&unsettled) {
+                    tracing::error!(error = %error, "what the last run left unsettled cannot be written");
+                    lane.shared.fail();
+                    return;
+                }
+                lane.run();
+            }),
+        )?,
+        spawn("writer", Box::new(move || writer::run(&for_writer, journal_writer, &to_write, &keep)))?,
+        spawn("keeper", Box::new(move || keeper::run(&for_keeper, &to_keep)))?,
+    ];
+    let app = Arc::new(App {
+        shared,
+        lane: commands_in.clone(),
+        page_key: root.derive("page tokens"),
+        stop: watch::Sender::new(false),
+    });
+    if app.tenant(crate::grpc::DEFAULT_TENANT).is_none() {
+        let first = TenantConfig::new(crate::grpc::DEFAULT_TENANT, "Default");
+        let (reply, opened) = tokio::sync::oneshot::channel();
+        let _ = app.lane.blocking_send(Command::OpenTenant { config: first, reply });
+        match opened.blocking_recv() {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => return Err(StartError::Replay(format!("the default tenant cannot be opened: {error}"))),
+            Err(_) => return Err(StartError::Interrupted),
+        }
+    }
+    recovered.millis = u64::try_from(watch_.elapsed().as_millis()).unwrap_or(u64::MAX);
+    Ok(Opened { app, recovered, threads: Threads { handles, lane: Some(commands_in) } })
+}
+
+fn read_root_key(path: &std::path::Path) -> Result<RootKey, StartError> {
+    let fault = |why: &str| StartError::RootKeyFile { path: path.to_owned(), why: why.to_owned() };
+    let text = std::fs::read_to_string(path).map_err(|error| fault(&format!("cannot be read: {error}")))?;
+    let text = text.trim();
+    if text.len() != 64 || !text.is_ascii() {
+        return Err(fault("must hold 64 hexadecimal digits"));
+    }
+    let mut key = [0; 32];
+    for (at, byte) in key.iter_mut().enumerate() {
+        *byte =
+            u8::from_str_radix(&text[2 * at..2 * at + 2], 16).map_err(|_| fault("must hold 64 hexadecimal digits"))?;
+    }
+    Ok(RootKey::new(key))
+}
+
+/// Opens sled and applies what it lacks.
+fn catch_up(
+    dir: &DataDir,
+    root: &RootKey,
+    reader: &onefold_store::journal::JournalReader,
+) -> Result<SledStore, StartError> {
+    let opened = keyed::open(&dir.keyed(), root, reader)?;
+    let from = match opened.reached {
+        Reached::Nothing => Place { segment: 1, offset: 0 },
+        Reached::At(position) => position.place(),
+    };
+    let store = opened.store;
+    let mut waiting = Vec::new();
+    let mut last = None;
+    reader.scan(from, |batch| {
+        for entry in batch.entries().filter(|entry| entry.kind.0 == EntryKind::Settled as u8) {
+            let Some(payload) = entry.bytes() else { continue };
+            let settled: Settled = decision::decode(payload)?;
+            waiting.extend(keeper::history(entry.tenant, entry.sequence, settled.committed_at, &settled.changes));
+        }
+        last = Some(batch.end);
+        if waiting.len() > 4_096 {
+            keeper::apply(&store, std::mem::take(&mut waiting), &batch.end)?;
+        }
+        Ok(ControlFlow::Continue(()))
+    })?;
+    if let Some(end) = last {
+        keeper::apply(&store, waiting, &end)?;
+    }
+    Ok(store)
+}
+
+fn replay_batch(
+    batch: &BatchView<'_>,
+    tenants: &mut Tenants,
+    vaults: &std::path::Path,
+    root: &RootKey,
+) -> Result<(), VisitError> {
+    for entry in batch.entries() {
+        let kind = EntryKind::from_u8(entry.kind.0)
+            .ok_or_else(|| format!("an entry of kind {} is of a newer release", entry.kind.0))?;
+        if kind == EntryKind::TenantOpened {
+            let Some(payload) = entry.bytes() else { continue };
+            let opened: TenantOpened = decision::decode(payload)?;
+            tenants.insert(entry.tenant, Replaying::opened(entry.tenant, opened, vaults, root)?);
+            continue;
+        }
+        let tenant = tenants
+            .get_mut(&entry.tenant)
+            .ok_or_else(|| format!("an entry names tenant {}, which was never opened", entry.tenant.0))?;
+        tenant.replay(kind, &entry, batch)?;
+    }
+    Ok(())
+}
+
+impl Replaying {
+    fn opened(
+        id: TenantId,
+        opened: TenantOpened,
+        vaults: &std::path::Path,
+        root: &RootKey,
+    ) -> Result<Self, VisitError> {
+        let TenantOpened { config, wrapped_keys } = opened;
+        let mut state = State::new(&config);
+        state.sequence = Sequence(1);
+        Self::with(id, config, wrapped_keys, state, vaults, root)
+    }
+
+    /// A tenant whose state is given.
+    pub(super) fn with(
+        id: TenantId,
+        config: TenantConfig,
+        wrapped_keys: Vec<u8>,
+        state: State,
+        vaults: &std::path::Path,
+        root: &RootKey,
+    ) -> Result<Self, VisitError> {
+        let keys = TenantKeys::unwrap(&wrapped_keys, root, id.0)?;
+        let vault = Vault::open(vaults, id, &keys.wrapping_key())?;
+        let config = LiveConfig::compile(config, 1, &keys)
+            .map_err(|faults| format!("a configuration does not compile: {} fault(s)", faults.len()))?;
+        Ok(Self {
+            keys,
+            wrapped_keys,
+            vault,
+            config,
+            state,
+            next_slot: 0,
+            doomed: Vec::new(),
+            relinks: false,
+            unsettled: false,
+        })
+    }
+
+    fn reconfigure(&mut self, config: TenantConfig) -> Result<(), VisitError> {
+        let version = self.config.version + 1;
+        self.config = LiveConfig::compile(config, version, &self.keys)
+            .map_err(|faults| format!("a configuration does not compile: {} fault(s)", faults.len()))?;
+        Ok(())
+    }
+
+    /// The content of a sealed entry; `None` when its key was destroyed or its content dropped.
+    fn opened_content(&mut self, entry: &EntryView<'_>) -> Result<Option<(SlotId, Vec<u8>)>, VisitError> {
+        let Some(payload) = entry.bytes() else { return Ok(None) };
+        let sealed = Sealed::parse(payload)?;
+        self.next_slot = self.next_slot.max(sealed.slot.0 + 1);
+        match self.vault.key(sealed.slot) {
+            Ok(key) => {
+                let header = Sealed::header(sealed.slot);
+                let plain = entry.seal_context().open(&key, 0, &header, sealed.ciphertext)?;
+                Ok(Some((sealed.slot, plain)))
+            }
+            Err(VaultError::Destroyed(_)) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn replay(&mut self, kind: EntryKind, entry: &EntryView<'_>, batch: &BatchView<'_>) -> Result<(), VisitError> {
+        self.state.sequence = self.state.sequence.max(entry.sequence);
+        match kind {
+            EntryKind::TenantOpened => {}
+            EntryKind::FragmentPut => {
+                if let Some((slot, plain)) = self.opened_content(entry)? {
+                    let fragment = Fragment::decode(&plain)?;
+                    let (prepared, _) = self.config.preparer().prepare(&fragment);
+                    self.state.engine.put(&prepared, entry.place, slot);
+                    self.unsettled = true;
+                }
+            }
+            EntryKind::RecordRetracted => {
+                if let Some(payload) = entry.bytes() {
+                    let retracted: RecordRetracted = decision::decode(payload)?;
+                    self.state.engine.retract(retracted.record, retracted.observed_at, entry.place);
+                    self.unsettled = true;
+                }
+            }
+            EntryKind::Settled => {
+                if let Some(payload) = entry.bytes() {
+                    let settled: Settled = decision::decode(payload)?;
+                    for change in &settled.changes {
+                        self.state.engine.redo(change)?;
+                    }
+                    note_changes(&mut self.state, entry.sequence, batch.start, &settled.changes);
+                    self.unsettled = settled.more;
+                }
+            }
+            EntryKind::ConfigChanged => {
+                if let Some(payload) = entry.bytes() {
+                    let changed: ConfigChanged = decision::decode(payload)?;
+                    self.reconfigure(changed.config)?;
+                    self.relinks |= changed.relinks;
+                    self.unsettled |= changed.relinks;
+                }
+            }
+            EntryKind::NamesLearned => {
+                if let Some(payload) = entry.bytes() {
+                    let learned: NamesLearned = decision::decode(payload)?;
+                    let mut config = TenantConfig::clone(&self.config.config);
+                    config.attribute_names.extend(learned.names);
+                    self.reconfigure(config)?;
+                }
+            }
+            EntryKind::Quarantined => {
+                if let Some((slot, plain)) = self.opened_content(entry)? {
+                    let kept: Quarantined = decision::decode(&plain)?;
+                    let fragment = Fragment::decode(&kept.fragment)?;
+                    let (prepared, _) = self.config.preparer().prepare(&fragment);
+                    let source = fragment.record.source;
+                    let held = Held { place: entry.place, slot, source, fragment: (prepared.record, prepared.facts) };
+                    self.state.hold(entry.sequence, held);
+                }
+            }
+            EntryKind::QuarantineCleared => {
+                if let Some(payload) = entry.bytes() {
+                    let cleared: QuarantineCleared = decision::decode(payload)?;
+                    for entry in cleared.entries {
+                        if let Some(held) = self.state.let_go(entry) {
+                            self.doomed.push(held.slot);
+                        }
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn finish(shared: &Arc<Shared>, id: TenantId, replaying: Replaying) -> Result<Tenant, StartError> {
+    let Replaying { keys, wrapped_keys, vault, config, state, next_slot, doomed, relinks, unsettled } = replaying;
+    vault.recover(SlotId(next_slot)).map_err(|error| StartError::Vault(id, error))?;
+    if !doomed.is_empty() {
+        vault.destroy(&doomed).map_err(|error| StartError::Vault(id, error))?;
+    }
+    let tenant = Tenant::new(id, (keys, wrapped_keys), vault, Arc::new(config), state);
+    if relinks {
+        // The journal says where records ended up; what they link by is prepared under the configuration in force.
+        reconfigure::relink(shared, &tenant, &tenant.config())
+            .map_err(|error| StartError::Replay(format!("a live fragment cannot be read: {error}")))?;
+    }
+    if !unsettled {
+        tenant.state_mut().engine.finish_replay();
+    }
+    Ok(tenant)
+}

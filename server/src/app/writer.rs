@@ -1,0 +1,123 @@
+//! Makes batches durable, then gives the answers: nothing is acknowledged before its data sync returned (law 3).
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender};
+
+use onefold_core::ids::{Sequence, SlotId};
+use onefold_store::journal::{Position, SealedBatch, Writer};
+use tokio::sync::oneshot;
+
+use super::Shared;
+use super::error::WriteError;
+use super::ingest::Answer;
+use super::keeper::{Keep, KeyedWrite};
+use super::tenant::{LiveConfig, Tenant};
+
+/// Batches that may wait for the disk while the lane goes on.
+pub const WRITER_DEPTH_MAX: usize = 4;
+
+/// What happens once a batch is durable.
+#[derive(Default)]
+pub struct Commit {
+    /// The batch; none when nothing had to be written and only the order of answers matters.
+    pub batch: Option<SealedBatch>,
+    /// New ends of the tenants' orders of events.
+    pub published: Vec<(Arc<Tenant>, Sequence)>,
+    /// Keys to destroy.
+    pub destroy: Vec<(Arc<Tenant>, SlotId)>,
+    /// What the keyed store is to be told.
+    pub keyed: Vec<KeyedWrite>,
+    /// Answers to give.
+    pub replies: Vec<Reply>,
+}
+
+/// An answer that waits.
+pub enum Reply {
+    /// To an ingest command.
+    Ingest(oneshot::Sender<Result<Vec<Answer>, WriteError>>, Vec<Answer>),
+    /// To a new tenant.
+    Tenant(oneshot::Sender<Result<Arc<Tenant>, WriteError>>, Arc<Tenant>),
+    /// To a new configuration.
+    Config(oneshot::Sender<Result<Arc<LiveConfig>, WriteError>>, Arc<LiveConfig>),
+    /// To a command that counts.
+    Count(oneshot::Sender<Result<u64, WriteError>>, u64),
+    /// To a command that is done.
+    Done(oneshot::Sender<Result<(), WriteError>>),
+    /// To the lane itself, which waits until everything before is durable.
+    Drained(std::sync::mpsc::Sender<Position>),
+}
+
+impl Reply {
+    fn give(self, end: Position) {
+        // A receiver that is gone has lost interest; what was written stays written.
+        match self {
+            Self::Ingest(to, answers) => drop(to.send(Ok(answers))),
+            Self::Tenant(to, tenant) => drop(to.send(Ok(tenant))),
+            Self::Config(to, config) => drop(to.send(Ok(config))),
+            Self::Count(to, count) => drop(to.send(Ok(count))),
+            Self::Done(to) => drop(to.send(Ok(()))),
+            Self::Drained(to) => drop(to.send(end)),
+        }
+    }
+
+    fn fail(self) {
+        match self {
+            Self::Ingest(to, _) => drop(to.send(Err(WriteError::StoreFailed))),
+            Self::Tenant(to, _) => drop(to.send(Err(WriteError::StoreFailed))),
+            Self::Config(to, _) => drop(to.send(Err(WriteError::StoreFailed))),
+            Self::Count(to, _) => drop(to.send(Err(WriteError::StoreFailed))),
+            Self::Done(to) => drop(to.send(Err(WriteError::StoreFailed))),
+            Self::Drained(_) => {}
+        }
+    }
+}
+
+/// Works until the lane is gone.
+pub fn run(shared: &Arc<Shared>, mut writer: Writer, commits: &Receiver<Commit>, keeper: &SyncSender<Keep>) {
+    while let Ok(first) = commits.recv() {
+        // Everything that waits shares one sync.
+        let mut group = vec![first];
+        while let Ok(more) = commits.try_recv() {
+            group.push(more);
+        }
+        let written = if shared.has_failed() { Err(None) } else { write(&mut writer, &mut group).map_err(Some) };
+        match written {
+            Ok(end) => acknowledge(group, end, keeper),
+            Err(error) => {
+                if let Some(error) = error {
+                    tracing::error!(error = %error, "the journal failed; nothing more is acknowledged until a restart");
+                }
+                shared.fail();
+                group.into_iter().flat_map(|commit| commit.replies).for_each(Reply::fail);
+            }
+        }
+    }
+}
+
+fn write(writer: &mut Writer, group: &mut [Commit]) -> Result<Position, onefold_store::journal::JournalError> {
+    for commit in group {
+        if let Some(batch) = commit.batch.take() {
+            writer.write(batch)?;
+        }
+    }
+    writer.sync()
+}
+
+fn acknowledge(group: Vec<Commit>, end: Position, keeper: &SyncSender<Keep>) {
+    let mut writes = Vec::new();
+    for commit in group {
+        for (tenant, slot) in commit.destroy {
+            if let Err(error) = tenant.vault.destroy(&[slot]) {
+                // The journal says that it is to go; the next start destroys it again.
+                tracing::error!(error = %error, "a key could not be destroyed now and will be at the next start");
+            }
+        }
+        for (tenant, sequence) in commit.published {
+            tenant.publish(sequence);
+        }
+        writes.extend(commit.keyed);
+        commit.replies.into_iter().for_each(|reply| reply.give(end));
+    }
+    // A full channel makes the writer wait: the keyed store may fall behind, but not without bound.
+    let _ = keeper.send(Keep::Writes(writes, end));
+}

@@ -1,0 +1,308 @@
+//! The door: a fragment on the wire becomes a fragment, or every fault is found.
+
+use onefold_core::fault::{FaultReason, FieldFault};
+use onefold_core::fragment::{Attribute, AttributeValue, Fragment, Identifier, ObservedAt, PartyKind, SourceRecord};
+use onefold_core::limits;
+use onefold_proto::v1 as pb;
+use prost_types::Timestamp;
+
+use crate::app::tenant::LiveConfig;
+use crate::grpc::names;
+
+/// A fragment that came through the door.
+#[derive(Debug)]
+pub struct Admitted {
+    /// In canonical order.
+    pub fragment: Fragment,
+    /// Whether the caller left the time of observation to us.
+    pub undated: bool,
+}
+
+/// Well-formed attribute names of this fragment that the tenant does not know yet; they must be learned first.
+pub fn unknown_names(fragment: &pb::Fragment, config: &LiveConfig) -> Vec<String> {
+    let mut names: Vec<String> = fragment
+        .attributes
+        .iter()
+        .map(|attribute| attribute.name.as_str())
+        .filter(|name| is_attribute_name(name) && config.attribute_named(name).is_none())
+        .map(str::to_owned)
+        .collect();
+    names.sort();
+    names.dedup();
+    names
+}
+
+/// Lower case letters, digits and `_`, in one or more parts joined by `.`.
+pub fn is_attribute_name(name: &str) -> bool {
+    name.len() <= limits::NAME_BYTES_MAX
+        && name.split('.').all(|part| {
+            part.bytes().next().is_some_and(|first| first.is_ascii_lowercase() || first == b'_')
+                && part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+        })
+}
+
+/// Reads a fragment.
+///
+/// # Errors
+/// Every fault of it, by the path of the field.
+pub fn admit(wire: pb::Fragment, config: &LiveConfig, now: ObservedAt) -> Result<Admitted, Vec<FieldFault>> {
+    let mut faults = Vec::new();
+    let party = match wire.party_kind() {
+        pb::PartyKind::Unspecified | pb::PartyKind::Person => PartyKind::Person,
+        pb::PartyKind::Organisation => PartyKind::Organisation,
+    };
+    let record = record(wire.record, "record", config, &mut faults);
+    let (observed_at, undated) = match wire.observed_time {
+        Some(time) => (observed(&time, "observed_time", now, &mut faults), false),
+        None => (now, true),
+    };
+    if wire.identifiers.len() > limits::IDENTIFIERS_MAX {
+        faults.push(too_many("identifiers", wire.identifiers.len(), limits::IDENTIFIERS_MAX));
+    }
+    if wire.attributes.len() > limits::ATTRIBUTES_MAX {
+        faults.push(too_many("attributes", wire.attributes.len(), limits::ATTRIBUTES_MAX));
+    }
+    let identifiers = wire
+        .identifiers
+        .into_iter()
+        .take(limits::IDENTIFIERS_MAX)
+        .enumerate()
+        .filter_map(|(at, wire)| identifier(wire, at, config, &mut faults))
+        .collect();
+    let attributes = wire
+        .attributes
+        .into_iter()
+        .take(limits::ATTRIBUTES_MAX)
+        .enumerate()
+        .filter_map(|(at, wire)| attribute(wire, at, config, &mut faults))
+        .collect();
+    let traits = traits(wire.traits_json, &mut faults);
+    match record {
+        Some(record) if faults.is_empty() => {
+            let mut fragment = Fragment { record, observed_at, party, identifiers, attributes, traits };
+            fragment.canonicalise();
+            Ok(Admitted { fragment, undated })
+        }
+        _ => Err(faults),
+    }
+}
+
+/// Reads which record is to be retracted, and when the source removed it.
+///
+/// # Errors
+/// Every fault of it.
+pub fn retraction(
+    wire: pb::Retraction,
+    config: &LiveConfig,
+    now: ObservedAt,
+) -> Result<(SourceRecord, ObservedAt), Vec<FieldFault>> {
+    let mut faults = Vec::new();
+    let record = record(wire.record, "record", config, &mut faults);
+    let at = wire.observed_time.map_or(now, |time| observed(&time, "observed_time", now, &mut faults));
+    match record {
+        Some(record) if faults.is_empty() => Ok((record, at)),
+        _ => Err(faults),
+    }
+}
+
+/// Reads a source record at `path`.
+pub fn record(
+    wire: Option<pb::SourceRecord>,
+    path: &str,
+    config: &LiveConfig,
+    faults: &mut Vec<FieldFault>,
+) -> Option<SourceRecord> {
+    let Some(wire) = wire else {
+        faults.push(FieldFault::new(path, FaultReason::Missing, "name the source record: source and key"));
+        return None;
+    };
+    if wire.key.trim().is_empty() {
+        faults.push(FieldFault::new(
+            format!("{path}.key"),
+            FaultReason::Missing,
+            "give the record's key in its source",
+        ));
+    } else if wire.key.len() > limits::SOURCE_KEY_BYTES_MAX {
+        faults.push(too_long(format!("{path}.key"), wire.key.len(), limits::SOURCE_KEY_BYTES_MAX));
+    }
+    let source = config.source_named(&wire.source);
+    if source.is_none() {
+        faults.push(unknown(format!("{path}.source"), &wire.source, "source", config.source_names(), "PutSource"));
+    }
+    source.map(|source| SourceRecord { source, key: wire.key })
+}
+
+fn identifier(
+    wire: pb::Identifier,
+    at: usize,
+    config: &LiveConfig,
+    faults: &mut Vec<FieldFault>,
+) -> Option<Identifier> {
+    let namespace = config.namespace_named(&wire.namespace);
+    if namespace.is_none() {
+        let path = format!("identifiers[{at}].namespace");
+        faults.push(unknown(path, &wire.namespace, "namespace", config.namespace_names(), "PutNamespace"));
+    }
+    let path = || format!("identifiers[{at}].value");
+    let raw = wire.value.trim();
+    if raw.is_empty() {
+        faults.push(FieldFault::new(path(), FaultReason::Missing, "give a value, or leave the identifier out"));
+        return None;
+    }
+    if raw.len() > limits::IDENTIFIER_BYTES_MAX {
+        faults.push(too_long(path(), raw.len(), limits::IDENTIFIER_BYTES_MAX));
+        return None;
+    }
+    let raw = if raw.len() == wire.value.len() { wire.value } else { raw.to_owned() };
+    namespace.map(|namespace| Identifier { namespace, raw })
+}
+
+fn attribute(wire: pb::Attribute, at: usize, config: &LiveConfig, faults: &mut Vec<FieldFault>) -> Option<Attribute> {
+    let name = config.attribute_named(&wire.name);
+    if name.is_none() {
+        let path = format!("attributes[{at}].name");
+        faults.push(if is_attribute_name(&wire.name) {
+            // Well-formed new names are learned before the door; one that is still unknown found the table full.
+            let most = limits::ATTRIBUTE_NAMES_MAX;
+            FieldFault::new(path, FaultReason::TooLarge, format!("the tenant has {most} attribute names, the most there may be"))
+        } else {
+            let most = limits::NAME_BYTES_MAX;
+            FieldFault::new(
+                path,
+                FaultReason::Malformed,
+                format!("write names in lower case letters, digits and `_`, with `.` between group and field, up to {most} bytes"),
+            )
+        });
+    }
+    let fault = |faults: &mut Vec<FieldFault>, reason, message: &str| {
+        faults.push(FieldFault::new(format!("attributes[{at}].value"), reason, message));
+    };
+    let value = match wire.value {
+        Some(pb::attribute::Value::Text(text)) if text.len() > limits::ATTRIBUTE_BYTES_MAX => {
+            faults.push(too_long(format!("attributes[{at}].text"), text.len(), limits::ATTRIBUTE_BYTES_MAX));
+            return None;
+        }
+        Some(pb::attribute::Value::Text(text)) => AttributeValue::Text(text),
+        Some(pb::attribute::Value::Number(number)) if !number.is_finite() => {
+            fault(faults, FaultReason::Malformed, "give a finite number");
+            return None;
+        }
+        // The two zeros are one fact.
+        Some(pb::attribute::Value::Number(number)) => AttributeValue::Number(if number == 0.0 { 0.0 } else { number }),
+        Some(pb::attribute::Value::Flag(flag)) => AttributeValue::Flag(flag),
+        None => {
+            fault(faults, FaultReason::Missing, "give text, number or flag, or leave the attribute out");
+            return None;
+        }
+    };
+    name.map(|name| Attribute { name, value })
+}
+
+fn traits(json: String, faults: &mut Vec<FieldFault>) -> Option<String> {
+    if json.is_empty() {
+        return None;
+    }
+    if json.len() > limits::TRAITS_BYTES_MAX {
+        faults.push(too_long("traits_json".to_owned(), json.len(), limits::TRAITS_BYTES_MAX));
+        return None;
+    }
+    // `IgnoredAny` checks the syntax without building the value; the first byte tells an object from the rest.
+    let is_object = json.trim_start().starts_with('{') && serde_json::from_str::<serde::de::IgnoredAny>(&json).is_ok();
+    if !is_object {
+        faults.push(FieldFault::new("traits_json", FaultReason::Malformed, "give one JSON object as text"));
+        return None;
+    }
+    Some(json)
+}
+
+fn observed(time: &Timestamp, path: &str, now: ObservedAt, faults: &mut Vec<FieldFault>) -> ObservedAt {
+    // 0001-01-01 to 9999-12-31, the range of google.protobuf.Timestamp.
+    const SECONDS: std::ops::RangeInclusive<i64> = -62_135_596_800..=253_402_300_799;
+    if !SECONDS.contains(&time.seconds) || !(0..1_000_000_000).contains(&time.nanos) {
+        faults.push(FieldFault::new(path, FaultReason::Malformed, "give a time between the years 1 and 9999"));
+        return now;
+    }
+    let micros = time.seconds * 1_000_000 + i64::from(time.nanos) / 1_000;
+    let ahead = limits::OBSERVED_AHEAD_SECONDS_MAX;
+    if micros > now.0.saturating_add(ahead * 1_000_000) {
+        let message =
+            format!("lies more than {ahead} seconds ahead of the server's clock; it would block later updates");
+        faults.push(FieldFault::new(path, FaultReason::InTheFuture, message));
+    }
+    ObservedAt(micros)
+}
+
+/// A time on the wire.
+pub fn timestamp(at: ObservedAt) -> Timestamp {
+    Timestamp { seconds: at.0.div_euclid(1_000_000), nanos: (at.0.rem_euclid(1_000_000) * 1_000) as i32 }
+}
+
+fn too_many(path: &str, count: usize, most: usize) -> FieldFault {
+    FieldFault::new(path, FaultReason::TooLarge, format!("{count} given, at most {most} are allowed"))
+}
+
+fn too_long(path: String, bytes: usize, most: usize) -> FieldFault {
+    FieldFault::new(path, FaultReason::TooLarge, format!("{bytes} bytes given, at most {most} are allowed"))
+}
+
+/// A name that is not known; says the nearest known one. Names of sources and namespaces are configuration, but what
+/// was typed in their place may be anything, so it is never repeated.
+fn unknown<'a>(
+    path: String,
+    typed: &str,
+    what: &str,
+    known: impl Iterator<Item = &'a str>,
+    create: &str,
+) -> FieldFault {
+    let message = match names::nearest(typed, known) {
+        Some(near) => format!("no {what} has this name; the nearest is `{near}`; {create} makes a new one"),
+        None => format!("no {what} has this name; {create} makes a new one"),
+    };
+    FieldFault::new(path, FaultReason::Unknown, message)
+}
+
+/// A fragment on the wire.
+pub fn fragment_out(fragment: &Fragment, config: &LiveConfig) -> pb::Fragment {
+    use onefold_core::fragment::Vocabulary;
+    let names = config.config.as_ref();
+    pb::Fragment {
+        record: Some(record_out(&fragment.record, config)),
+        observed_time: Some(timestamp(fragment.observed_at)),
+        party_kind: party_out(fragment.party) as i32,
+        identifiers: fragment
+            .identifiers
+            .iter()
+            .map(|i| pb::Identifier {
+                namespace: Vocabulary::namespace(names, i.namespace).to_owned(),
+                value: i.raw.clone(),
+            })
+            .collect(),
+        attributes: fragment
+            .attributes
+            .iter()
+            .map(|a| pb::Attribute {
+                name: names.attribute(a.name).to_owned(),
+                value: Some(match &a.value {
+                    AttributeValue::Text(text) => pb::attribute::Value::Text(text.clone()),
+                    AttributeValue::Number(number) => pb::attribute::Value::Number(*number),
+                    AttributeValue::Flag(flag) => pb::attribute::Value::Flag(*flag),
+                }),
+            })
+            .collect(),
+        traits_json: fragment.traits.clone().unwrap_or_default(),
+    }
+}
+
+/// A source record on the wire.
+pub fn record_out(record: &SourceRecord, config: &LiveConfig) -> pb::SourceRecord {
+    use onefold_core::fragment::Vocabulary;
+    pb::SourceRecord { source: config.config.source(record.source).to_owned(), key: record.key.clone() }
+}
+
+/// A kind of party on the wire.
+pub const fn party_out(party: PartyKind) -> pb::PartyKind {
+    match party {
+        PartyKind::Person => pb::PartyKind::Person,
+        PartyKind::Organisation => pb::PartyKind::Organisation,
+    }
+}

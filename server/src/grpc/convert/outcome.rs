@@ -1,0 +1,40 @@
+//! What became of a fragment: to the wire.
+
+use onefold_core::fault::FieldFault;
+use onefold_proto::v1 as pb;
+
+use crate::app::ingest::{Answer, Outcome};
+use crate::app::quarantine;
+use crate::app::tenant::Tenant;
+use crate::grpc::names;
+
+/// An answer of the lane on the wire.
+pub fn result(answer: Answer, tenant: &Tenant) -> pb::IngestResult {
+    let (status, sequence, profile, faults, quarantine_id) = match answer.outcome {
+        Outcome::Accepted { sequence, profile, notes } => {
+            (pb::IngestStatus::Accepted, sequence.0, profile, notes, String::new())
+        }
+        Outcome::Duplicate { sequence, profile } => {
+            (pb::IngestStatus::Duplicate, sequence.0, profile, Vec::new(), String::new())
+        }
+        Outcome::Superseded { sequence, profile } => {
+            (pb::IngestStatus::Superseded, sequence.0, profile, Vec::new(), String::new())
+        }
+        Outcome::Quarantined { sequence, entry, faults } => {
+            (pb::IngestStatus::Quarantined, sequence.0, None, faults, quarantine::handle(entry))
+        }
+        Outcome::Rejected { faults } => (pb::IngestStatus::Rejected, 0, None, faults, String::new()),
+    };
+    pb::IngestResult {
+        status: status as i32,
+        sequence,
+        profile: profile.map(|ordinal| names::of_profile(&tenant.name, tenant.profile_id(ordinal))).unwrap_or_default(),
+        faults: faults.into_iter().map(fault).collect(),
+        quarantine_id,
+    }
+}
+
+/// A fault on the wire.
+pub fn fault(fault: FieldFault) -> pb::Fault {
+    pb::Fault { field: fault.path, reason: fault.reason.as_str().to_owned(), message: fault.message }
+}

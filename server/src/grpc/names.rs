@@ -1,0 +1,69 @@
+//! Resource names: `tenants/{tenant}`, `tenants/{tenant}/profiles/{profile}`. Never personal data.
+
+use onefold_core::ids::ProfileId;
+
+/// The tenant that an empty `parent` means.
+pub const DEFAULT_TENANT: &str = "default";
+
+/// A name of another shape than the field asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BadName(pub &'static str);
+
+/// The tenant of a `parent` or tenant `name`; empty is the default tenant.
+pub fn tenant(parent: &str) -> Result<&str, BadName> {
+    if parent.is_empty() {
+        return Ok(DEFAULT_TENANT);
+    }
+    match parent.strip_prefix("tenants/") {
+        Some(name) if !name.is_empty() && !name.contains('/') => Ok(name),
+        _ => Err(BadName("write it as tenants/{tenant}")),
+    }
+}
+
+/// Tenant and profile id of a profile's name.
+pub fn profile(name: &str) -> Result<(&str, ProfileId), BadName> {
+    const SHAPE: BadName = BadName("write it as tenants/{tenant}/profiles/{profile}");
+    let (parent, id) = name.split_once("/profiles/").ok_or(SHAPE)?;
+    if parent.is_empty() {
+        return Err(SHAPE);
+    }
+    Ok((tenant(parent).map_err(|_| SHAPE)?, ProfileId::parse(id).map_err(|_| SHAPE)?))
+}
+
+/// The name of a tenant.
+pub fn of_tenant(tenant: &str) -> String {
+    format!("tenants/{tenant}")
+}
+
+/// The name of a profile.
+pub fn of_profile(tenant: &str, id: ProfileId) -> String {
+    format!("tenants/{tenant}/profiles/{id}")
+}
+
+/// The known name nearest to a mistyped one, if it is near enough to be worth saying.
+pub fn nearest<'a>(typed: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    known
+        .map(|name| (strsim::osa_distance(typed, name), name))
+        .filter(|(distance, name)| *distance <= 1 + name.len().min(typed.len()) / 3)
+        .min()
+        .map(|(_, name)| name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_have_one_shape() {
+        assert_eq!(tenant(""), Ok("default"));
+        assert_eq!(tenant("tenants/acme"), Ok("acme"));
+        for bad in ["acme", "tenants/", "tenants/a/b", "/tenants/a"] {
+            assert!(tenant(bad).is_err(), "{bad:?}");
+        }
+        let id = ProfileId::seal(onefold_core::ids::ProfileOrdinal(3), &[1; 32]);
+        assert_eq!(profile(&of_profile("acme", id)), Ok(("acme", id)));
+        for bad in ["", "/profiles/", "tenants/acme", "tenants/acme/profiles/p_1"] {
+            assert!(profile(bad).is_err(), "{bad:?}");
+        }
+    }
+}

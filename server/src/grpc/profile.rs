@@ -1,0 +1,518 @@
+//! ProfileService: lookups, explanations, history, and the feed.
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use onefold_core::change::ProfileChange;
+use onefold_core::fault::FaultReason;
+use onefold_core::fragment::{PartyKind, SourceRecord};
+use onefold_core::ids::{ProfileOrdinal, Sequence, TenantId};
+use onefold_matching::resolve::Standing;
+use onefold_proto::v1 as pb;
+use onefold_proto::v1::profile_service_server::ProfileService;
+use tokio::sync::mpsc;
+use tokio_stream::Stream;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status};
+
+use super::convert::fragment::{self as door, timestamp};
+use super::convert::profile::{self as convert, Shown};
+use super::page::{self, Page};
+use super::{names, reading, status};
+use crate::app::error::ReadError;
+use crate::app::feed::Cursor;
+use crate::app::keeper::{self, HistoryEvent};
+use crate::app::read::{self, ProfileKey};
+use crate::app::tenant::{LiveConfig, Tenant};
+use crate::app::{App, explain};
+
+/// Keys of one batch lookup.
+const BATCH_MAX: usize = 1_000;
+/// Events read from the journal at once.
+const WATCH_STEP: usize = 512;
+/// Messages of one watch that may wait for a slow reader; then it is not read further.
+const WATCH_DEPTH_MAX: usize = 256;
+/// A watch without news says so this often.
+const HEARTBEAT_EVERY: Duration = Duration::from_secs(15);
+
+/// Bytes that ready answers may take, roughly.
+const READY_BYTES_MAX: u64 = 256 << 20;
+/// What a ready answer takes at least, and what one value of it takes, roughly.
+const READY_BYTES: usize = 384;
+const VALUE_BYTES: usize = 160;
+
+/// The service.
+#[derive(Clone, Debug)]
+pub struct Profiles {
+    /// The use cases.
+    pub app: Arc<App>,
+    /// Answers that are ready.
+    pub cache: ReadyCache,
+}
+
+/// A profile in the BASIC view as it was last shown; used only while profile and configuration are what they were.
+struct Ready {
+    changed: Option<Sequence>,
+    config_version: u64,
+    profile: pb::Profile,
+}
+
+/// Profiles as last shown.
+#[derive(Clone)]
+pub struct ReadyCache(moka::sync::Cache<(TenantId, ProfileOrdinal), Arc<Ready>>);
+
+impl std::fmt::Debug for ReadyCache {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "ReadyCache({} profiles)", self.0.entry_count())
+    }
+}
+
+impl Default for ReadyCache {
+    fn default() -> Self {
+        let bytes = |ready: &Arc<Ready>| {
+            let texts = ready.profile.values.len() * VALUE_BYTES + ready.profile.identifiers.len() * VALUE_BYTES;
+            u32::try_from(READY_BYTES + texts).unwrap_or(u32::MAX)
+        };
+        let cache = moka::sync::Cache::builder().max_capacity(READY_BYTES_MAX).weigher(move |_, ready| bytes(ready));
+        Self(cache.build())
+    }
+}
+
+fn shown(view: pb::ProfileView, mask: Option<prost_types::FieldMask>) -> Result<Shown, Status> {
+    Shown::read(view, mask).map_err(|message| status::field("read_mask", FaultReason::Unknown, message))
+}
+
+fn failed(tenant: &Tenant, error: ReadError) -> Status {
+    status::ReadErrorIn { tenant: &tenant.name, error }.into()
+}
+
+impl Profiles {
+    /// A live profile on the wire. What is shown is durable: nothing is read that a crash could take back.
+    async fn show(&self, tenant: &Tenant, profile: ProfileOrdinal, shown: &Shown) -> Result<pb::Profile, ReadError> {
+        let changed = tenant.state().changed(profile);
+        if tenant.durable() < changed {
+            let mut durable = tenant.follow();
+            let reached = tokio::time::timeout(reading::REACH_WAIT_MAX, durable.wait_for(|d| *d >= changed)).await;
+            if !matches!(reached, Ok(Ok(_))) {
+                return Err(ReadError::Behind { wanted: changed.0, reached: tenant.durable().0 });
+            }
+        }
+        let config_version = tenant.config().version;
+        let key = (tenant.id, profile);
+        if !shown.full
+            && let Some(known) = self.cache.0.get(&key)
+            && known.config_version == config_version
+            && known.changed == tenant.state().changed_if_live(profile)
+        {
+            let mut found = known.profile.clone();
+            shown.narrow(&mut found);
+            return Ok(found);
+        }
+        let loaded = read::load(&self.app.shared, tenant, profile)?;
+        if shown.full {
+            return convert::profile(&loaded, shown, tenant).ok_or(ReadError::ProfileUnknown);
+        }
+        let mut found = convert::profile(&loaded, &Shown::default(), tenant).ok_or(ReadError::ProfileUnknown)?;
+        let ready =
+            Ready { changed: Some(loaded.changed), config_version: loaded.config.version, profile: found.clone() };
+        self.cache.0.insert(key, Arc::new(ready));
+        shown.narrow(&mut found);
+        Ok(found)
+    }
+
+    async fn find_and_show(&self, tenant: &Tenant, key: &ProfileKey, shown: &Shown) -> Result<pb::Profile, ReadError> {
+        // A profile that ends between the two steps is looked for again.
+        for _ in 0..3 {
+            let profile = read::find(tenant, key)?;
+            match self.show(tenant, profile, shown).await {
+                Err(ReadError::ProfileUnknown) => {}
+                other => return other,
+            }
+        }
+        Err(ReadError::ProfileUnknown)
+    }
+
+    fn live(&self, name: &str) -> Result<(Arc<Tenant>, ProfileOrdinal), Status> {
+        let (tenant, id) = names::profile(name).map_err(|bad| status::field("name", FaultReason::Malformed, bad.0))?;
+        let tenant = reading::named(&self.app, tenant)?;
+        let profile = read::find(&tenant, &ProfileKey::Id(id)).map_err(|error| failed(&tenant, error))?;
+        Ok((tenant, profile))
+    }
+}
+
+fn identifier_key(wire: pb::Identifier, party: Option<PartyKind>, config: &LiveConfig) -> Result<ProfileKey, Status> {
+    match config.namespace_named(&wire.namespace) {
+        Some(namespace) => Ok(ProfileKey::Identifier(namespace, wire.value, party)),
+        None => {
+            let near = names::nearest(&wire.namespace, config.namespace_names());
+            let hint = near.map(|near| format!("; the nearest is `{near}`")).unwrap_or_default();
+            let message = format!("no namespace has this name{hint}; ListNamespaces shows all");
+            Err(status::field("identifier.namespace", FaultReason::Unknown, message))
+        }
+    }
+}
+
+fn record_key(wire: Option<pb::SourceRecord>, path: &str, config: &LiveConfig) -> Result<SourceRecord, Status> {
+    let mut faults = Vec::new();
+    door::record(wire, path, config, &mut faults)
+        .filter(|_| faults.is_empty())
+        .ok_or_else(|| status::ReadErrorIn { tenant: "", error: ReadError::Invalid(faults) }.into())
+}
+
+const fn party(kind: pb::PartyKind) -> Option<PartyKind> {
+    match kind {
+        pb::PartyKind::Unspecified => None,
+        pb::PartyKind::Person => Some(PartyKind::Person),
+        pb::PartyKind::Organisation => Some(PartyKind::Organisation),
+    }
+}
+
+fn batch_reason(error: &ReadError) -> Option<&'static str> {
+    Some(match error {
+        ReadError::ProfileUnknown => "PROFILE_NOT_FOUND",
+        ReadError::ProfileEmptied => "PROFILE_EMPTIED",
+        ReadError::ProfileSplit { .. } => "PROFILE_SPLIT",
+        ReadError::IdentifierShared { .. } => "IDENTIFIER_SHARED",
+        ReadError::Invalid(_) => "IDENTIFIER_INVALID",
+        _ => return None,
+    })
+}
+
+#[tonic::async_trait]
+impl ProfileService for Profiles {
+    type WatchProfilesStream = Pin<Box<dyn Stream<Item = Result<pb::WatchProfilesResponse, Status>> + Send>>;
+
+    async fn get_profile(
+        &self,
+        request: Request<pb::GetProfileRequest>,
+    ) -> Result<Response<pb::GetProfileResponse>, Status> {
+        let request = request.into_inner();
+        let shown = shown(request.view(), request.read_mask)?;
+        let (tenant, id) =
+            names::profile(&request.name).map_err(|bad| status::field("name", FaultReason::Malformed, bad.0))?;
+        let tenant = reading::named(&self.app, tenant)?;
+        reading::reached(&tenant, request.min_sequence).await?;
+        let found = self.find_and_show(&tenant, &ProfileKey::Id(id), &shown).await;
+        let profile = found.map_err(|error| failed(&tenant, error))?;
+        Ok(Response::new(pb::GetProfileResponse { profile: Some(profile) }))
+    }
+
+    async fn lookup_profile(
+        &self,
+        request: Request<pb::LookupProfileRequest>,
+    ) -> Result<Response<pb::LookupProfileResponse>, Status> {
+        let request = request.into_inner();
+        let shown = shown(request.view(), request.read_mask.clone())?;
+        let tenant = reading::tenant(&self.app, &request.parent)?;
+        reading::reached(&tenant, request.min_sequence).await?;
+        let party = party(request.party_kind());
+        let config = tenant.config();
+        let key = match request.key {
+            Some(pb::lookup_profile_request::Key::Identifier(identifier)) => {
+                identifier_key(identifier, party, &config)?
+            }
+            Some(pb::lookup_profile_request::Key::Record(record)) => {
+                ProfileKey::Record(record_key(Some(record), "record", &config)?)
+            }
+            None => return Err(status::field("key", FaultReason::Missing, "give an identifier or a record")),
+        };
+        let found = self.find_and_show(&tenant, &key, &shown).await;
+        let profile = found.map_err(|error| failed(&tenant, error))?;
+        Ok(Response::new(pb::LookupProfileResponse { profile: Some(profile) }))
+    }
+
+    async fn batch_lookup_profiles(
+        &self,
+        request: Request<pb::BatchLookupProfilesRequest>,
+    ) -> Result<Response<pb::BatchLookupProfilesResponse>, Status> {
+        let request = request.into_inner();
+        let shown = shown(request.view(), request.read_mask.clone())?;
+        if request.keys.is_empty() {
+            return Err(status::field("keys", FaultReason::Missing, "give at least one key"));
+        }
+        if request.keys.len() > BATCH_MAX {
+            return Err(status::field("keys", FaultReason::TooLarge, format!("at most {BATCH_MAX} are allowed")));
+        }
+        let tenant = reading::tenant(&self.app, &request.parent)?;
+        reading::reached(&tenant, request.min_sequence).await?;
+        let config = tenant.config();
+        let mut results = Vec::with_capacity(request.keys.len());
+        for key in request.keys {
+            let none = |reason: &str| pb::BatchLookupResult { profile: None, reason: reason.to_owned() };
+            let key = match key.key {
+                Some(pb::profile_key::Key::Name(name)) => match names::profile(&name) {
+                    Ok((of, id)) if of == tenant.name => Ok(ProfileKey::Id(id)),
+                    Ok(_) => Err("PROFILE_NOT_FOUND"),
+                    Err(_) => Err("IDENTIFIER_INVALID"),
+                },
+                Some(pb::profile_key::Key::Identifier(identifier)) => {
+                    identifier_key(identifier, None, &config).map_err(|_| "NAMESPACE_UNKNOWN")
+                }
+                Some(pb::profile_key::Key::Record(record)) => {
+                    record_key(Some(record), "record", &config).map(ProfileKey::Record).map_err(|_| "SOURCE_UNKNOWN")
+                }
+                None => Err("IDENTIFIER_INVALID"),
+            };
+            results.push(match key {
+                Err(reason) => none(reason),
+                Ok(key) => match self.find_and_show(&tenant, &key, &shown).await {
+                    Ok(profile) => pb::BatchLookupResult { profile: Some(profile), reason: String::new() },
+                    Err(error) => match batch_reason(&error) {
+                        Some(reason) => none(reason),
+                        None => return Err(failed(&tenant, error)),
+                    },
+                },
+            });
+        }
+        Ok(Response::new(pb::BatchLookupProfilesResponse { results }))
+    }
+
+    async fn explain_link(
+        &self,
+        request: Request<pb::ExplainLinkRequest>,
+    ) -> Result<Response<pb::ExplainLinkResponse>, Status> {
+        let request = request.into_inner();
+        let tenant = reading::tenant(&self.app, &request.parent)?;
+        let config = tenant.config();
+        let first = record_key(request.first, "first", &config)?;
+        let second = record_key(request.second, "second", &config)?;
+        let app = Arc::clone(&self.app);
+        tokio::task::spawn_blocking(move || {
+            let why = explain::why(&app, &tenant, &first, &second).map_err(|error| failed(&tenant, error))?;
+            Ok(Response::new(convert::why(why, &tenant, &config)))
+        })
+        .await
+        .map_err(|_| Status::internal("the explanation was interrupted"))?
+    }
+
+    async fn explain_profile(
+        &self,
+        request: Request<pb::ExplainProfileRequest>,
+    ) -> Result<Response<pb::ExplainProfileResponse>, Status> {
+        let (tenant, profile) = self.live(&request.into_inner().name)?;
+        let app = Arc::clone(&self.app);
+        tokio::task::spawn_blocking(move || {
+            let how = explain::how(&app, &tenant, profile).map_err(|error| failed(&tenant, error))?;
+            let name = names::of_profile(&tenant.name, tenant.profile_id(profile));
+            Ok(Response::new(convert::how(how, name, &tenant.config())))
+        })
+        .await
+        .map_err(|_| Status::internal("the explanation was interrupted"))?
+    }
+
+    async fn list_profile_history(
+        &self,
+        request: Request<pb::ListProfileHistoryRequest>,
+    ) -> Result<Response<pb::ListProfileHistoryResponse>, Status> {
+        let request = request.into_inner();
+        let (tenant, id) =
+            names::profile(&request.name).map_err(|bad| status::field("name", FaultReason::Malformed, bad.0))?;
+        let tenant = reading::named(&self.app, tenant)?;
+        let query = format!("history/{}", request.name);
+        let page = Page::read(&self.app.page_key, &query, request.page_size, &request.page_token)?;
+        let profile = id.open(&tenant.keys.id).ok_or_else(|| failed(&tenant, ReadError::ProfileUnknown))?;
+        let (standing, ends, opened) = {
+            let state = tenant.state();
+            let opened = state.times.get(profile.0 as usize).map(|times| times.opened);
+            (state.engine.standing(profile), state.engine.live_ends(profile), opened)
+        };
+        let state = match standing {
+            Standing::Live => pb::ProfileState::Live,
+            Standing::MergedInto(_) => pb::ProfileState::Merged,
+            Standing::SplitInto(_) => pb::ProfileState::Split,
+            Standing::Emptied => pb::ProfileState::Emptied,
+            Standing::Unknown => return Err(failed(&tenant, ReadError::ProfileUnknown)),
+        };
+        let name = |profile: ProfileOrdinal| names::of_profile(&tenant.name, tenant.profile_id(profile));
+        let mut events = Vec::new();
+        if let (0, Some(opened)) = (page.from, opened) {
+            events.push(pb::ProfileEvent {
+                sequence: opened.0,
+                kind: pb::ProfileEventKind::Created as i32,
+                profile: name(profile),
+                stays_live: true,
+                ..Default::default()
+            });
+        }
+        let found = keeper::read_history(&self.app.shared, tenant.id, profile, Sequence(page.from), page.size + 1)
+            .map_err(|error| failed(&tenant, error))?;
+        let more = found.len() > page.size;
+        let mut last = page.from;
+        for (sequence, event) in found.into_iter().take(page.size) {
+            last = sequence.0;
+            let (kind, others, stays_live, at) = match event {
+                HistoryEvent::Merged { into, at } => (pb::ProfileEventKind::Merged, vec![name(into)], false, at),
+                HistoryEvent::Absorbed { from, at } => (pb::ProfileEventKind::Absorbed, vec![name(from)], true, at),
+                HistoryEvent::Split { into, stays, at } => {
+                    (pb::ProfileEventKind::Split, into.into_iter().map(name).collect(), stays, at)
+                }
+                HistoryEvent::Emptied { at } => (pb::ProfileEventKind::Emptied, Vec::new(), false, at),
+            };
+            events.push(pb::ProfileEvent {
+                sequence: sequence.0,
+                previous_sequence: 0,
+                kind: kind as i32,
+                profile: name(profile),
+                others,
+                stays_live,
+                commit_time: Some(timestamp(at)),
+            });
+        }
+        let next_page_token = if more { page::seal(&self.app.page_key, &query, last) } else { String::new() };
+        let current = ends.into_iter().map(name).collect();
+        Ok(Response::new(pb::ListProfileHistoryResponse { state: state as i32, current, events, next_page_token }))
+    }
+
+    async fn watch_profiles(
+        &self,
+        request: Request<pb::WatchProfilesRequest>,
+    ) -> Result<Response<Self::WatchProfilesStream>, Status> {
+        let request = request.into_inner();
+        let tenant = reading::tenant(&self.app, &request.parent)?;
+        if request.snapshot && request.cursor != 0 {
+            let message = "a snapshot starts at its own moment; leave the cursor 0";
+            return Err(status::field("cursor", FaultReason::Malformed, message));
+        }
+        let shown = match request.view() {
+            pb::ProfileView::Unspecified => None,
+            view => Some(shown(view, None)?),
+        };
+        let start = if request.snapshot { tenant.durable() } else { Sequence(request.cursor) };
+        let cursor = Cursor::after(&tenant, start).map_err(|error| failed(&tenant, error))?;
+        let (out, messages) = mpsc::channel(WATCH_DEPTH_MAX);
+        let watch = Watch { service: self.clone(), tenant, shown, out, cursor, stop_at_end: request.stop_at_end };
+        tokio::spawn(watch.run(request.snapshot));
+        Ok(Response::new(Box::pin(ReceiverStream::new(messages))))
+    }
+}
+
+type Message = pb::watch_profiles_response::Message;
+
+/// One watch: a task between the journal and a reader.
+struct Watch {
+    service: Profiles,
+    tenant: Arc<Tenant>,
+    shown: Option<Shown>,
+    out: mpsc::Sender<Result<pb::WatchProfilesResponse, Status>>,
+    cursor: Cursor,
+    stop_at_end: bool,
+}
+
+/// The reader is gone, or the server goes down.
+struct Over;
+
+impl Watch {
+    async fn run(mut self, snapshot: bool) {
+        let mut stop = self.service.app.stop.subscribe();
+        let out = self.out.clone();
+        tokio::select! {
+            _ = self.all(snapshot) => {}
+            () = out.closed() => {}
+            _ = stop.wait_for(|stop| *stop) => {
+                let _ = out.try_send(Err(Status::unavailable("the server goes down; resume from the last cursor")));
+            }
+        }
+    }
+
+    async fn all(&mut self, snapshot: bool) -> Result<(), Over> {
+        if snapshot {
+            self.snapshot().await?;
+        }
+        let mut durable = self.tenant.follow();
+        loop {
+            durable.borrow_and_update();
+            let events = self.read().await?;
+            if events.is_empty() {
+                if self.stop_at_end {
+                    return Ok(());
+                }
+                match tokio::time::timeout(HEARTBEAT_EVERY, durable.changed()).await {
+                    Ok(Ok(())) => {}
+                    Ok(Err(_)) => return Err(Over),
+                    Err(_) => self.say(Message::Heartbeat(pb::Heartbeat {}), self.cursor.after, None).await?,
+                }
+                continue;
+            }
+            for event in events {
+                let profile = match &self.shown {
+                    Some(shown) => self.now(tells_about(&event.change), shown).await?,
+                    None => None,
+                };
+                let message = Message::Event(convert::event(&event, &self.tenant));
+                self.say(message, event.sequence, profile).await?;
+            }
+        }
+    }
+
+    async fn read(&mut self) -> Result<VecDeque<crate::app::feed::Event>, Over> {
+        let (app, tenant) = (Arc::clone(&self.service.app), Arc::clone(&self.tenant));
+        let mut cursor = self.cursor;
+        let read = tokio::task::spawn_blocking(move || {
+            let events = cursor.read(&app, &tenant, WATCH_STEP);
+            (events, cursor)
+        })
+        .await;
+        match read {
+            Ok((Ok(events), cursor)) => {
+                self.cursor = cursor;
+                Ok(events.into())
+            }
+            Ok((Err(error), _)) => self.fail(failed(&self.tenant, error)).await,
+            Err(_) => Err(Over),
+        }
+    }
+
+    async fn snapshot(&mut self) -> Result<(), Over> {
+        let mut from = ProfileOrdinal(0);
+        let mut profile_count = 0;
+        loop {
+            let step: Vec<ProfileOrdinal> = self.tenant.state().engine.live_profiles(from).take(WATCH_STEP).collect();
+            let Some(last) = step.last() else { break };
+            from = ProfileOrdinal(last.0 + 1);
+            for profile in step {
+                let shown = match &self.shown {
+                    Some(shown) => self.now(profile, shown).await?,
+                    None => Some(pb::Profile {
+                        name: names::of_profile(&self.tenant.name, self.tenant.profile_id(profile)),
+                        sequence: self.tenant.state().changed(profile).0,
+                        ..Default::default()
+                    }),
+                };
+                // One that ended since is told by the tail.
+                if let Some(shown) = shown {
+                    profile_count += 1;
+                    self.say(Message::Snapshot(shown), Sequence(0), None).await?;
+                }
+            }
+        }
+        self.say(Message::SnapshotEnd(pb::SnapshotEnd { profile_count }), self.cursor.after, None).await
+    }
+
+    async fn now(&self, profile: ProfileOrdinal, shown: &Shown) -> Result<Option<pb::Profile>, Over> {
+        match self.service.show(&self.tenant, profile, shown).await {
+            Ok(profile) => Ok(Some(profile)),
+            Err(ReadError::ProfileUnknown) => Ok(None),
+            Err(error) => self.fail(failed(&self.tenant, error)).await,
+        }
+    }
+
+    async fn say(&self, message: Message, cursor: Sequence, profile: Option<pb::Profile>) -> Result<(), Over> {
+        let response = pb::WatchProfilesResponse { message: Some(message), cursor: cursor.0, profile };
+        self.out.send(Ok(response)).await.map_err(|_| Over)
+    }
+
+    async fn fail<T>(&self, status: Status) -> Result<T, Over> {
+        let _ = self.out.send(Err(status)).await;
+        Err(Over)
+    }
+}
+
+/// The profile that a reader wants to see after a change.
+const fn tells_about(change: &ProfileChange) -> ProfileOrdinal {
+    match change {
+        ProfileChange::Merged { into, .. } => *into,
+        other => other.subject(),
+    }
+}

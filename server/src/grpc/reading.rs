@@ -1,0 +1,52 @@
+//! What every reading service needs: the tenant of a request, and a state that has come far enough.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use onefold_core::fault::FaultReason;
+use onefold_core::ids::Sequence;
+use tonic::Status;
+
+use super::{names, status};
+use crate::app::App;
+use crate::app::error::ReadError;
+use crate::app::tenant::Tenant;
+
+/// How long a read waits for the sequence it asks for.
+pub const REACH_WAIT_MAX: Duration = Duration::from_secs(1);
+
+/// The tenant of a `parent` or tenant `name`.
+///
+/// # Errors
+/// INVALID_ARGUMENT for another shape, NOT_FOUND for an unknown tenant.
+pub fn tenant(app: &App, parent: &str) -> Result<Arc<Tenant>, Status> {
+    let name = names::tenant(parent).map_err(|bad| status::field("parent", FaultReason::Malformed, bad.0))?;
+    named(app, name)
+}
+
+/// The tenant with this name.
+///
+/// # Errors
+/// NOT_FOUND for an unknown tenant.
+pub fn named(app: &App, name: &str) -> Result<Arc<Tenant>, Status> {
+    app.tenant(name).ok_or_else(|| status::ReadErrorIn { tenant: name, error: ReadError::TenantUnknown }.into())
+}
+
+/// Waits until everything up to this sequence is durable and visible (read-your-write), but not for long.
+///
+/// # Errors
+/// UNAVAILABLE when the sequence is not reached in time.
+pub async fn reached(tenant: &Tenant, wanted: u64) -> Result<(), Status> {
+    if tenant.durable() >= Sequence(wanted) {
+        return Ok(());
+    }
+    let mut durable = tenant.follow();
+    let reached = tokio::time::timeout(REACH_WAIT_MAX, durable.wait_for(|durable| durable.0 >= wanted)).await;
+    match reached {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(_)) | Err(_) => {
+            let error = ReadError::Behind { wanted, reached: tenant.durable().0 };
+            Err(status::ReadErrorIn { tenant: &tenant.name, error }.into())
+        }
+    }
+}

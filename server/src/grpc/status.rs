@@ -1,0 +1,121 @@
+//! Errors become gRPC statuses here and nowhere else. `reason` is a promise to clients.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use onefold_core::fault::FieldFault;
+use onefold_core::ids::ProfileId;
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt};
+
+use crate::app::error::{ReadError, WriteError};
+use crate::grpc::names;
+
+const DOMAIN: &str = "onefold.dev";
+
+fn status(
+    code: Code,
+    reason: &str,
+    message: String,
+    metadata: HashMap<String, String>,
+    mut details: ErrorDetails,
+) -> Status {
+    details.set_error_info(reason, DOMAIN, metadata);
+    Status::with_error_details(code, message, details)
+}
+
+fn plain(code: Code, reason: &str, message: String) -> Status {
+    status(code, reason, message, HashMap::new(), ErrorDetails::new())
+}
+
+fn invalid(faults: &[FieldFault], message: String) -> Status {
+    let mut details = ErrorDetails::new();
+    for fault in faults {
+        details.add_bad_request_violation(&fault.path, &fault.message);
+    }
+    // One fault says itself; of several the first stands for the rest in clients that show the message alone.
+    let message = faults.first().map_or(message.clone(), |fault| format!("{message}: {fault}"));
+    status(Code::InvalidArgument, "REQUEST_INVALID", message, HashMap::new(), details)
+}
+
+/// A single faulty field of a request.
+pub fn field(path: &str, reason: onefold_core::fault::FaultReason, message: impl Into<String>) -> Status {
+    ReadErrorIn { tenant: "", error: ReadError::Invalid(vec![FieldFault::new(path, reason, message)]) }.into()
+}
+
+/// A read error and the tenant it happened in, whose name profile names need.
+pub struct ReadErrorIn<'a> {
+    /// The tenant.
+    pub tenant: &'a str,
+    /// The error.
+    pub error: ReadError,
+}
+
+impl From<ReadErrorIn<'_>> for Status {
+    fn from(ReadErrorIn { tenant, error }: ReadErrorIn<'_>) -> Self {
+        let message = error.to_string();
+        let listed = |ids: &[ProfileId]| {
+            let names: Vec<String> = ids.iter().map(|id| names::of_profile(tenant, *id)).collect();
+            names.join(",")
+        };
+        match error {
+            ReadError::Invalid(faults) => invalid(&faults, message),
+            ReadError::TenantUnknown => plain(Code::NotFound, "TENANT_UNKNOWN", message),
+            ReadError::ProfileUnknown => plain(Code::NotFound, "PROFILE_NOT_FOUND", message),
+            ReadError::ProfileEmptied => plain(Code::NotFound, "PROFILE_EMPTIED", message),
+            ReadError::ProfileSplit { into } => {
+                let metadata = HashMap::from([("profiles".to_owned(), listed(&into))]);
+                status(Code::FailedPrecondition, "PROFILE_SPLIT", message, metadata, ErrorDetails::new())
+            }
+            ReadError::IdentifierShared { profiles, more } => {
+                let metadata =
+                    HashMap::from([("profiles".to_owned(), listed(&profiles)), ("more".to_owned(), more.to_string())]);
+                status(Code::FailedPrecondition, "IDENTIFIER_SHARED", message, metadata, ErrorDetails::new())
+            }
+            ReadError::Behind { wanted, reached } => {
+                let metadata = HashMap::from([
+                    ("wanted".to_owned(), wanted.to_string()),
+                    ("reached".to_owned(), reached.to_string()),
+                ]);
+                let mut details = ErrorDetails::new();
+                details.set_retry_info(Some(Duration::from_millis(100)));
+                status(Code::Unavailable, "SEQUENCE_NOT_REACHED", message, metadata, details)
+            }
+            ReadError::PageToken => plain(Code::InvalidArgument, "PAGE_TOKEN_INVALID", message),
+            ReadError::CursorAhead(reached) => {
+                let metadata = HashMap::from([("reached".to_owned(), reached.0.to_string())]);
+                status(Code::OutOfRange, "CURSOR_AHEAD", message, metadata, ErrorDetails::new())
+            }
+            ReadError::Store(source) => {
+                tracing::error!(error = %source, "a read failed in the store");
+                plain(Code::Internal, "STORE_FAILED", message)
+            }
+        }
+    }
+}
+
+/// A write error as a status.
+pub fn write(error: WriteError) -> Status {
+    let message = error.to_string();
+    match error {
+        WriteError::Invalid(faults) => invalid(&faults, message),
+        WriteError::TenantUnknown => plain(Code::NotFound, "TENANT_UNKNOWN", message),
+        WriteError::Exists(_) => plain(Code::AlreadyExists, "ALREADY_EXISTS", message),
+        WriteError::Full { limit, .. } => {
+            let metadata = HashMap::from([("limit".to_owned(), limit.to_string())]);
+            status(Code::ResourceExhausted, "LIMIT_REACHED", message, metadata, ErrorDetails::new())
+        }
+        WriteError::Busy { retry_after } => {
+            let mut details = ErrorDetails::new();
+            details.set_retry_info(Some(retry_after));
+            status(Code::Unavailable, "LANE_FULL", message, HashMap::new(), details)
+        }
+        WriteError::DiskFull => {
+            let mut details = ErrorDetails::new();
+            details.set_retry_info(Some(Duration::from_secs(5)));
+            status(Code::Unavailable, "DISK_FULL", message, HashMap::new(), details)
+        }
+        WriteError::RequestIdReused => plain(Code::InvalidArgument, "REQUEST_ID_REUSED", message),
+        WriteError::StoreFailed => plain(Code::Internal, "STORE_FAILED", message),
+    }
+}

@@ -16,7 +16,7 @@ use super::{Damage, Entry, EntryView, JournalError, Position, VisitError};
 use crate::seal::SealContext;
 
 /// Open files at a time; more are closed and opened again when needed.
-const OPEN_SEGMENTS_MAX: usize = 512;
+const OPEN_SEGMENTS_MAX: usize = 128;
 /// Most entries are shorter, so one read is enough.
 const FIRST_READ: usize = 1024;
 

@@ -14,6 +14,17 @@ use super::*;
 /// What a batch should hold: (tenant, sequence, kind, payload) of each entry.
 type Model = Vec<(u32, u64, u8, Vec<u8>)>;
 
+/// `ONEFOLD_CASES_TIMES=50` makes a night's run of it.
+fn cases(normal: u32) -> ProptestConfig {
+    let times = std::env::var("ONEFOLD_CASES_TIMES").ok().and_then(|times| times.parse().ok()).unwrap_or(1);
+    ProptestConfig::with_cases(normal * times)
+}
+
+/// In memory where there is such a place: these tests sync thousands of times.
+fn scratch() -> TempDir {
+    TempDir::new_in("/dev/shm").or_else(|_| TempDir::new()).unwrap()
+}
+
 fn options(dir: &Path) -> JournalOptions {
     JournalOptions { dir: dir.to_owned(), segment_bytes: 4_096 }
 }
@@ -82,7 +93,7 @@ fn last_segment(dir: &Path) -> std::path::PathBuf {
 }
 
 fn copy(from: &Path) -> TempDir {
-    let to = TempDir::new().unwrap();
+    let to = scratch();
     for entry in std::fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();
         std::fs::copy(entry.path(), to.path().join(entry.file_name())).unwrap();
@@ -96,11 +107,11 @@ fn models() -> impl Strategy<Value = Vec<Model>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
+    #![proptest_config(cases(48))]
 
     #[test]
     fn everything_that_was_synced_is_there_in_order(batches in models(), cuts in vec(any::<bool>(), 12)) {
-        let dir = TempDir::new().unwrap();
+        let dir = scratch();
         let (mut opened, _) = open(dir.path());
         let mut places = Vec::new();
         for (number, batch) in batches.iter().enumerate() {
@@ -137,7 +148,7 @@ proptest! {
 
     #[test]
     fn a_replay_from_any_batch_gives_the_rest(batches in models(), pick in any::<prop::sample::Index>()) {
-        let dir = TempDir::new().unwrap();
+        let dir = scratch();
         let ends = fill(dir.path(), &batches);
         let pick = pick.index(ends.len());
         let (opened, found) = open_from(dir.path(), Some(&ends[pick])).unwrap();
@@ -152,7 +163,7 @@ proptest! {
 
     #[test]
     fn a_rewritten_segment_keeps_places_and_chain(batches in models(), keep in any::<u64>(), again in any::<u64>()) {
-        let dir = TempDir::new().unwrap();
+        let dir = scratch();
         let (mut opened, _) = open(dir.path());
         let mut expected = BTreeMap::new();
         let mut ends = Vec::new();
@@ -204,7 +215,7 @@ proptest! {
 /// The last group commit of a process that died: everything before it stays, whatever became of it.
 #[test]
 fn a_tail_cut_at_any_byte_leaves_the_batches_before() {
-    let home = TempDir::new().unwrap();
+    let home = scratch();
     let batches = some_batches(7);
     let ends = fill(home.path(), &batches);
     let (start, end) = (ends[5].offset, ends[6].offset);
@@ -234,7 +245,7 @@ fn a_tail_cut_at_any_byte_leaves_the_batches_before() {
 /// Sectors of an unsynced batch reach the disk in any order.
 #[test]
 fn a_batch_with_any_sector_missing_is_torn() {
-    let home = TempDir::new().unwrap();
+    let home = scratch();
     let mut batches = some_batches(2);
     batches.push((0..5).map(|entry| (1, 100 + entry, 2, vec![9; 300])).collect());
     let ends = fill(home.path(), &batches);
@@ -261,7 +272,7 @@ fn a_batch_with_any_sector_missing_is_torn() {
 #[test]
 fn an_unsynced_group_may_be_lost_in_any_order() {
     for roll in [false, true] {
-        let dir = TempDir::new().unwrap();
+        let dir = scratch();
         let (mut opened, _) = open(dir.path());
         let first: Model = vec![(1, 1, 2, vec![1; 100])];
         commit(&mut opened, &first);
@@ -286,7 +297,7 @@ fn an_unsynced_group_may_be_lost_in_any_order() {
 /// Every bit of every batch: never a silently shorter journal.
 #[test]
 fn a_flipped_bit_is_named() {
-    let home = TempDir::new().unwrap();
+    let home = scratch();
     let batches = some_batches(4);
     let ends = fill(home.path(), &batches);
     let segment = last_segment(home.path());
@@ -316,7 +327,7 @@ fn a_flipped_bit_is_named() {
 /// Whole sectors gone, in any place but the last group commit.
 #[test]
 fn a_blanked_sector_before_the_last_batch_is_damage() {
-    let home = TempDir::new().unwrap();
+    let home = scratch();
     let batches = some_batches(12);
     let ends = fill(home.path(), &batches);
     let last_start = ends[10].offset;
@@ -331,7 +342,7 @@ fn a_blanked_sector_before_the_last_batch_is_damage() {
 /// After a clean start everything before is known to be durable: no tail is torn any more.
 #[test]
 fn what_an_earlier_start_found_is_never_cut() {
-    let home = TempDir::new().unwrap();
+    let home = scratch();
     let batches = some_batches(5);
     let ends = fill(home.path(), &batches);
     drop(open(home.path()));
@@ -355,7 +366,7 @@ fn what_an_earlier_start_found_is_never_cut() {
 
 #[test]
 fn starts_without_writes_leave_one_empty_segment_and_never_the_same_salt() {
-    let dir = TempDir::new().unwrap();
+    let dir = scratch();
     let mut salts = std::collections::BTreeSet::new();
     let mut ends = Vec::new();
     for _ in 0..4 {
@@ -371,7 +382,7 @@ fn starts_without_writes_leave_one_empty_segment_and_never_the_same_salt() {
 
 #[test]
 fn a_position_taken_before_the_first_write_still_holds_after_a_restart() {
-    let dir = TempDir::new().unwrap();
+    let dir = scratch();
     fill(dir.path(), &some_batches(2));
     let (opened, _) = open(dir.path());
     let (appender, written) = (opened.appender.position(), opened.writer.written());
@@ -393,7 +404,7 @@ fn a_position_taken_before_the_first_write_still_holds_after_a_restart() {
 
 #[test]
 fn batches_that_are_lost_on_the_way_stop_the_writer() {
-    let dir = TempDir::new().unwrap();
+    let dir = scratch();
     let (mut opened, _) = open(dir.path());
     let (lost, _) = sealed(&mut opened, &vec![(1, 1, 1, vec![1])]);
     let (next, _) = sealed(&mut opened, &vec![(1, 2, 1, vec![2])]);
@@ -408,7 +419,7 @@ fn batches_that_are_lost_on_the_way_stop_the_writer() {
 
 #[test]
 fn an_abandoned_batch_leaves_no_trace_and_a_stale_one_is_refused() {
-    let dir = TempDir::new().unwrap();
+    let dir = scratch();
     let (mut opened, _) = open(dir.path());
     opened.appender.ensure_room(1_000).unwrap();
     let mut abandoned = opened.appender.begin().unwrap();
@@ -424,7 +435,7 @@ fn an_abandoned_batch_leaves_no_trace_and_a_stale_one_is_refused() {
 
 #[test]
 fn what_does_not_fit_is_refused_and_the_batch_goes_on() {
-    let dir = TempDir::new().unwrap();
+    let dir = scratch();
     let (mut opened, _) = open(dir.path());
     let most = (4_096 - SEGMENT_HEADER) as usize;
     assert!(matches!(opened.appender.ensure_room(most + 1), Err(JournalError::TooLarge { .. })));
@@ -451,7 +462,7 @@ fn what_does_not_fit_is_refused_and_the_batch_goes_on() {
 
 #[test]
 fn places_that_hold_nothing_are_refused() {
-    let dir = TempDir::new().unwrap();
+    let dir = scratch();
     let (mut opened, _) = open(dir.path());
     let place = commit(&mut opened, &vec![(1, 1, 1, vec![1; 40])])[0];
     for (segment, offset) in
@@ -467,7 +478,7 @@ fn places_that_hold_nothing_are_refused() {
 
 #[test]
 fn a_scan_breaks_off_and_goes_on() {
-    let dir = TempDir::new().unwrap();
+    let dir = scratch();
     let batches = some_batches(60);
     fill(dir.path(), &batches);
     let (opened, _) = open(dir.path());
@@ -491,7 +502,7 @@ fn a_scan_breaks_off_and_goes_on() {
 
 #[test]
 fn readers_see_only_what_is_durable() {
-    let dir = TempDir::new().unwrap();
+    let dir = scratch();
     let (mut opened, _) = open(dir.path());
     let count = |opened: &Opened| {
         let mut seen = 0;
@@ -513,7 +524,7 @@ fn readers_see_only_what_is_durable() {
 
 #[test]
 fn the_doctor_names_every_damaged_place() {
-    let dir = TempDir::new().unwrap();
+    let dir = scratch();
     let batches = some_batches(60);
     let ends = fill(dir.path(), &batches);
     let (opened, _) = open(dir.path());
@@ -539,7 +550,7 @@ fn the_doctor_names_every_damaged_place() {
 
 #[test]
 fn damage_to_a_rewritten_segment_is_named() {
-    let dir = TempDir::new().unwrap();
+    let dir = scratch();
     fill(dir.path(), &some_batches(4));
     let (mut opened, _) = open(dir.path());
     commit(&mut opened, &vec![(1, 1, 1, vec![1])]);
@@ -566,7 +577,7 @@ fn damage_to_a_rewritten_segment_is_named() {
 
 #[test]
 fn a_crash_while_a_segment_is_made_or_rewritten_leaves_no_trace() {
-    let dir = TempDir::new().unwrap();
+    let dir = scratch();
     let batches = some_batches(3);
     fill(dir.path(), &batches);
     for name in ["0000000001.seg.tmp", "0000000002.seg.tmp"] {
@@ -581,7 +592,7 @@ fn a_crash_while_a_segment_is_made_or_rewritten_leaves_no_trace() {
 /// A roll whose first batch never reached the disk: the new segment continues a chain that nothing reached.
 #[test]
 fn a_segment_opened_before_the_crash_and_never_written_is_removed() {
-    let dir = TempDir::new().unwrap();
+    let dir = scratch();
     let (mut opened, _) = open(dir.path());
     let first: Model = vec![(1, 1, 2, vec![1; 100])];
     commit(&mut opened, &first);
@@ -590,7 +601,7 @@ fn a_segment_opened_before_the_crash_and_never_written_is_removed() {
     drop((never_written, opened));
     assert_eq!(super::segment::list(dir.path()).unwrap(), [1, 2]);
     let (mut opened, found) = open(dir.path());
-    assert_eq!(found, [first.clone()]);
+    assert_eq!(found, std::slice::from_ref(&first));
     assert_eq!(opened.report.cut.map(|cut| cut.segment), Some(1));
     commit(&mut opened, &first);
     drop(opened);
@@ -599,7 +610,7 @@ fn a_segment_opened_before_the_crash_and_never_written_is_removed() {
 
 #[test]
 fn a_newer_format_is_refused() {
-    let dir = TempDir::new().unwrap();
+    let dir = scratch();
     drop(open(dir.path()));
     let path = super::segment::path(dir.path(), 1);
     let mut bytes = std::fs::read(&path).unwrap();
@@ -637,3 +648,122 @@ const GOLDEN_SEGMENT: &str = "02cd0f83351b0efdf0d874f22c405859c9cd5681c21a180ce3
 const GOLDEN_CHAIN: &str = "c2508c272a78d4a182558db29b3fde2eaf6ee6d9bbf19b630ec0cbd68d5f6fc8";
 const GOLDEN_BATCH: &str = "527948208c36c94a1153f87ac63599eb1359c4d0caca194da3573ad08fdbc1f9";
 const GOLDEN_CHECK: u8 = 80;
+
+#[derive(Clone, Debug)]
+enum Act {
+    /// Write a batch of this many entries of this size.
+    Write(usize, usize),
+    Sync,
+    Restart,
+}
+
+fn acts() -> impl Strategy<Value = Vec<Act>> {
+    let act = prop_oneof![
+        6 => (0..4usize, 0..900usize).prop_map(|(entries, bytes)| Act::Write(entries, bytes)),
+        4 => Just(Act::Sync),
+        1 => Just(Act::Restart),
+    ];
+    vec(act, 1..25)
+}
+
+proptest! {
+    #![proptest_config(cases(400))]
+
+    /// A power cut: of what was not synced, any sectors may be missing, and the last one may be half there.
+    #[test]
+    fn a_power_cut_takes_nothing_that_was_synced(acts in acts(), luck in vec(any::<bool>(), 64), part in 1..512usize) {
+        let dir = scratch();
+        let (mut opened, _) = open(dir.path());
+        let (mut written, mut synced, mut sequence) = (Vec::new(), 0, 0);
+        let mut unsynced: Vec<(Place, usize)> = Vec::new();
+        for act in &acts {
+            match act {
+                Act::Write(entries, bytes) => {
+                    let entries: Model = (0..*entries).map(|_| {
+                        sequence += 1;
+                        (1, sequence, 1, vec![sequence as u8 | 1; *bytes])
+                    }).collect();
+                    let (batch, _) = sealed(&mut opened, &entries);
+                    unsynced.push((batch.start(), batch.bytes()));
+                    opened.writer.write(batch).unwrap();
+                    written.push(entries);
+                }
+                Act::Sync => {
+                    opened.writer.sync().unwrap();
+                    synced = written.len();
+                    unsynced.clear();
+                }
+                Act::Restart => {
+                    // What a start has read, it has synced.
+                    drop(opened);
+                    opened = open(dir.path()).0;
+                    synced = written.len();
+                    unsynced.clear();
+                }
+            }
+        }
+        drop(opened);
+        let mut luck = luck.into_iter().cycle();
+        for (place, bytes) in &unsynced {
+            let file = OpenOptions::new().write(true).open(super::segment::path(dir.path(), place.segment)).unwrap();
+            let (mut at, end) = (place.offset as usize, place.offset as usize + bytes);
+            while at < end {
+                let next = (at / 512 * 512 + 512).min(end);
+                if luck.next() == Some(true) {
+                    file.write_all_at(&vec![0; next - at], at as u64).unwrap();
+                } else if next == end && luck.next() == Some(true) {
+                    // Torn inside the last sector: a front of it was written.
+                    let from = (at + part).min(end - 1);
+                    file.write_all_at(&vec![0; end - from], from as u64).unwrap();
+                }
+                at = next;
+            }
+        }
+        let image = copy(dir.path());
+        let (opened, found) = open_from(dir.path(), None).map_err(|error| TestCaseError::fail(error.to_string()))?;
+        prop_assert!(found.len() >= synced, "{} of {synced} acknowledged batches are there", found.len());
+        prop_assert_eq!(&found, &written[..found.len()]);
+        drop(opened);
+        // A second crash while the first was being mended: later segments gone, the tail not yet cut.
+        for number in super::segment::list(image.path()).unwrap() {
+            let path = super::segment::path(image.path(), number);
+            if !super::segment::path(dir.path(), number).exists() {
+                std::fs::remove_file(path).unwrap();
+            }
+        }
+        prop_assert_eq!(open(image.path()).1, found);
+    }
+}
+
+/// A device that takes no byte: the first failure is the last word.
+#[test]
+fn a_failed_write_stops_everything_and_is_never_tried_again() {
+    let dir = scratch();
+    let (mut opened, _) = open(dir.path());
+    commit(&mut opened, &vec![(1, 1, 1, vec![1])]);
+    let (mut batch, _) = sealed(&mut opened, &vec![(1, 2, 1, vec![2])]);
+    let full = OpenOptions::new().read(true).write(true).open("/dev/full").unwrap();
+    batch.segment =
+        std::sync::Arc::new(super::segment::Segment { file: full, header: batch.segment.header, index: None });
+    assert!(matches!(opened.writer.write(batch), Err(JournalError::NoSpace)));
+    for _ in 0..2 {
+        assert!(matches!(opened.writer.sync(), Err(JournalError::Poisoned)));
+        assert!(matches!(opened.appender.ensure_room(1), Err(JournalError::Poisoned)));
+    }
+    assert_eq!(opened.reader.durable().offset, open(copy(dir.path()).path()).0.report.end.offset, "reading goes on");
+}
+
+/// A pipe cannot be synced: as good as a disk that fails to.
+#[test]
+fn a_failed_sync_stops_everything_and_is_never_tried_again() {
+    let dir = scratch();
+    let (mut opened, _) = open(dir.path());
+    let (mut batch, _) = sealed(&mut opened, &vec![(1, 1, 1, vec![1])]);
+    let null = OpenOptions::new().read(true).write(true).open("/dev/null").unwrap();
+    batch.segment =
+        std::sync::Arc::new(super::segment::Segment { file: null, header: batch.segment.header, index: None });
+    opened.writer.write(batch).unwrap();
+    assert!(matches!(opened.writer.sync(), Err(JournalError::Io { doing: "sync", segment: 1, .. })));
+    assert!(matches!(opened.writer.sync(), Err(JournalError::Poisoned)));
+    assert_eq!(opened.reader.durable().offset, SEGMENT_HEADER, "nothing counts as durable");
+}

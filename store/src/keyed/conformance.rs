@@ -13,6 +13,11 @@ use crate::keys::RootKey;
 
 const ROOT: RootKey = RootKey::new([6; 32]);
 
+/// In memory where there is such a place: these tests sync often.
+fn scratch() -> TempDir {
+    TempDir::new_in("/dev/shm").or_else(|_| TempDir::new()).unwrap()
+}
+
 fn position(offset: u32) -> Position {
     Position { segment: 1, offset, chain: [offset as u8; 32] }
 }
@@ -84,7 +89,7 @@ fn agrees(store: &dyn KeyedStore, content: &Content) -> Result<(), TestCaseError
                                 ControlFlow::Break(())
                             })
                             .unwrap();
-                        prop_assert_eq!(&first, &[key.clone()], "a scan stops when told");
+                        prop_assert_eq!(&first, std::slice::from_ref(key), "a scan stops when told");
                     }
                 }
             }
@@ -142,7 +147,7 @@ proptest! {
 
     #[test]
     fn sled_conforms_and_comes_back(batches in changes(), in_order in any::<bool>()) {
-        let dir = TempDir::new().unwrap();
+        let dir = scratch();
         let (journal, ends) = journal(&dir);
         let opened = open_disk(&dir, &journal);
         prop_assert_eq!(opened.replaced, None);
@@ -173,7 +178,7 @@ fn with_some_content(dir: &TempDir, journal: &Opened, reached: &Position) {
 
 #[test]
 fn a_store_that_knows_more_than_the_journal_is_thrown_away() {
-    let dir = TempDir::new().unwrap();
+    let dir = scratch();
     let (journal, ends) = journal(&dir);
     let mut other = ends[1];
     other.chain[0] ^= 1;
@@ -195,7 +200,7 @@ fn a_store_that_knows_more_than_the_journal_is_thrown_away() {
 /// Everything on disk spoiled in turn: opening never fails, never panics, and never gives a part for the whole.
 #[test]
 fn a_damaged_store_is_whole_or_thrown_away() {
-    let dir = TempDir::new().unwrap();
+    let dir = scratch();
     let (journal, ends) = journal(&dir);
     with_some_content(&dir, &journal, &ends[1]);
     let files = |dir: &std::path::Path| -> Vec<_> {
@@ -249,7 +254,7 @@ fn a_damaged_store_is_whole_or_thrown_away() {
 
 #[test]
 fn a_value_changed_below_the_store_is_found_on_reading() {
-    let dir = TempDir::new().unwrap();
+    let dir = scratch();
     let (journal, ends) = journal(&dir);
     let opened = open_disk(&dir, &journal);
     let mut batch = KeyedBatch::new();
@@ -266,7 +271,7 @@ fn a_value_changed_below_the_store_is_found_on_reading() {
 
 #[test]
 fn two_handles_in_one_process_are_refused_and_nothing_is_thrown_away() {
-    let dir = TempDir::new().unwrap();
+    let dir = scratch();
     let (journal, ends) = journal(&dir);
     with_some_content(&dir, &journal, &ends[0]);
     let first = open_disk(&dir, &journal);

@@ -6,7 +6,7 @@
 //! counts everything again, unless the store was closed in order; what does not add up is thrown away.
 
 use std::fs::{self, File};
-use std::ops::{Bound, ControlFlow};
+use std::ops::Bound;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -15,7 +15,7 @@ use std::time::Duration;
 use onefold_core::ids::TenantId;
 use zeroize::Zeroizing;
 
-use super::{KEY_PREFIX, KeyedBatch, KeyedError, KeyedStore, Reached, Table, full_key, scan_range};
+use super::{KEY_PREFIX, KeyedBatch, KeyedError, KeyedStore, Reached, ScanVisitor, Table, full_key, scan_range};
 use crate::disk;
 use crate::journal::{JournalReader, Position};
 use crate::keys::{KEY_BYTES, RootKey};
@@ -282,7 +282,7 @@ impl KeyedStore for SledStore {
         table: Table,
         prefix: &[u8],
         after: Option<&[u8]>,
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
+        visit: &mut ScanVisitor<'_>,
     ) -> Result<(), KeyedError> {
         let (prefix, start) = scan_range(tenant, table, prefix, after);
         for entry in self.db.range::<Vec<u8>, _>((start, Bound::Unbounded)) {

@@ -1,12 +1,12 @@
 //! The store in memory: the model that the one on disk is measured against, and a stand-in where nothing needs to last.
 
 use std::collections::BTreeMap;
-use std::ops::{Bound, ControlFlow};
+use std::ops::Bound;
 use std::sync::{PoisonError, RwLock};
 
 use onefold_core::ids::TenantId;
 
-use super::{KEY_PREFIX, KeyedBatch, KeyedError, KeyedStore, Reached, Table, full_key, scan_range};
+use super::{KEY_PREFIX, KeyedBatch, KeyedError, KeyedStore, Reached, ScanVisitor, Table, full_key, scan_range};
 use crate::journal::Position;
 
 /// A [`KeyedStore`] that forgets everything when dropped.
@@ -39,7 +39,7 @@ impl KeyedStore for MemoryStore {
         table: Table,
         prefix: &[u8],
         after: Option<&[u8]>,
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
+        visit: &mut ScanVisitor<'_>,
     ) -> Result<(), KeyedError> {
         let content = self.content.read().unwrap_or_else(PoisonError::into_inner);
         let (prefix, start) = scan_range(tenant, table, prefix, after);

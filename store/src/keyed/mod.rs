@@ -106,6 +106,9 @@ fn full_key(tenant: TenantId, table: Table, key: &[u8]) -> Vec<u8> {
 
 const KEY_PREFIX: usize = 5;
 
+/// Takes an entry's key and value, and says whether to go on.
+pub type ScanVisitor<'a> = dyn FnMut(&[u8], &[u8]) -> ControlFlow<()> + 'a;
+
 /// A store of small values by key, behind the journal. Safe to share; one writer at a time.
 pub trait KeyedStore: Send + Sync + std::fmt::Debug {
     /// The value under a key.
@@ -125,7 +128,7 @@ pub trait KeyedStore: Send + Sync + std::fmt::Debug {
         table: Table,
         prefix: &[u8],
         after: Option<&[u8]>,
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
+        visit: &mut ScanVisitor<'_>,
     ) -> Result<(), KeyedError>;
 
     /// Applies the whole batch and notes that the store has kept up to `reached`; readers see all of it or none.

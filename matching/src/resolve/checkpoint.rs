@@ -36,6 +36,9 @@ pub enum CheckpointError {
     Damaged(&'static str),
 }
 
+/// Takes a section: its name, its bytes.
+pub type SectionSink<'a, E> = dyn FnMut(&str, &[u8]) -> Result<(), E> + 'a;
+
 /// Something of fixed length.
 trait Fixed: Sized {
     const BYTES: usize;
@@ -160,11 +163,7 @@ impl Fixed for Profile {
     }
 }
 
-fn write_column<T: Fixed, E>(
-    name: &str,
-    items: &[T],
-    sink: &mut dyn FnMut(&str, &[u8]) -> Result<(), E>,
-) -> Result<(), E> {
+fn write_column<T: Fixed, E>(name: &str, items: &[T], sink: &mut SectionSink<'_, E>) -> Result<(), E> {
     let mut bytes = Vec::with_capacity(items.len().min(PIECE) * T::BYTES);
     for (number, piece) in items.chunks(PIECE).enumerate() {
         bytes.clear();
@@ -207,7 +206,7 @@ impl Engine {
     ///
     /// # Errors
     /// The first error of `sink`.
-    pub fn write_to<E>(&self, sink: &mut dyn FnMut(&str, &[u8]) -> Result<(), E>) -> Result<(), E> {
+    pub fn write_to<E>(&self, sink: &mut SectionSink<'_, E>) -> Result<(), E> {
         let mut head = Vec::new();
         head.extend_from_slice(MAGIC);
         head.extend_from_slice(&VERSION.to_le_bytes());

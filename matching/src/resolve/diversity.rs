@@ -60,6 +60,9 @@ impl Engine {
             return Behind::Generic(GenericReason::Crowded { records, limit: self.rules.value_records_max });
         }
         let limit = u32::from(rule.diversity_limit);
+        if records <= 1 && limit >= 1 {
+            return Behind::OneParty;
+        }
         let (names, distinct) = match self.counted.get(&value) {
             Some(diversity) => (
                 u32::try_from(diversity.names.len()).unwrap_or(u32::MAX),

@@ -5,8 +5,6 @@
 //! cluster is merged into it, one whose records went several ways is split. A cluster that is nobody's heir takes up an
 //! emptied id that one of its returning records remembers, or opens a new one.
 
-use std::collections::BTreeMap;
-
 use hashbrown::HashSet;
 use onefold_core::change::ProfileChange;
 use onefold_core::ids::{Digest128, ProfileOrdinal};
@@ -21,7 +19,7 @@ use crate::resolve::Engine;
 #[derive(Clone, Debug, Default)]
 pub(super) struct NewCluster {
     /// Ascending.
-    pub(super) records: Vec<u32>,
+    pub(super) records: SmallVec<[u32; 4]>,
     /// Profiles that join with all their members, besides `records`.
     pub(super) joins: SmallVec<[u32; 2]>,
     /// Unique values in it.
@@ -30,14 +28,17 @@ pub(super) struct NewCluster {
     pub(super) contested: bool,
 }
 
-/// What happened, by profile, before it is put into words.
+/// What happened, before it is put into words.
 #[derive(Debug, Default)]
 struct Moves {
-    created: BTreeMap<u32, Vec<u32>>,
-    joined: BTreeMap<u32, Vec<u32>>,
-    touched: BTreeMap<u32, Vec<u32>>,
-    /// From, to.
-    moved: BTreeMap<(u32, u32), Vec<u32>>,
+    /// Profiles from this ordinal on were opened in this settlement.
+    opened_from: u32,
+    /// (Profile, record) where the record was in none.
+    joined: Vec<(u32, Digest128)>,
+    /// (Profile, record) where the record stayed or was retracted.
+    touched: Vec<(u32, Digest128)>,
+    /// (From, to, record).
+    moved: Vec<(u32, u32, Digest128)>,
     emptied: Vec<u32>,
 }
 
@@ -50,14 +51,12 @@ impl Engine {
         dirty_records: &[u32],
         gone: &[(u32, u32)],
     ) -> Vec<ProfileChange> {
-        let mut moves = Moves::default();
-        let targets = self.targets(&clusters, &mut moves);
+        let mut moves = Moves { opened_from: self.profiles.column.count(), ..Moves::default() };
+        let targets = self.targets(&clusters);
         let new_facts: Vec<(u32, u32)> = dirty_records
             .iter()
             .map(|record| (*record, &self.records.warm[*record]))
-            .filter(|(_, warm)| {
-                warm.flags & (flag::LIVE | flag::PLACED | flag::FACTS) == flag::LIVE | flag::PLACED | flag::FACTS
-            })
+            .filter(|(_, warm)| warm.has(flag::LIVE) && warm.placed() && warm.has(flag::FACTS))
             .map(|(record, warm)| (record, warm.profile))
             .collect();
         for (cluster, target) in clusters.into_iter().zip(&targets) {
@@ -66,27 +65,31 @@ impl Engine {
         for (record, profile) in new_facts {
             // A record that moved is named by its move.
             if self.records.warm[record].profile == profile {
-                moves.touched.entry(profile).or_default().push(record);
+                moves.touched.push((profile, self.records.cold[record].digest));
             }
         }
+        moves.joined.sort_unstable();
+        moves.moved.sort_unstable();
         for (profile, record) in gone {
             let ended = &self.profiles.column[*profile];
-            if ended.count == 0 && ended.kind == Kind::Live && !moves.joined.contains_key(profile) {
-                let moved_on = moves.moved.range((*profile, 0)..=(*profile, NONE)).next().is_some();
-                if !moved_on {
-                    moves.emptied.push(*profile);
-                    continue;
-                }
+            let moved_on = || {
+                let first = moves.moved.partition_point(|(from, ..)| from < profile);
+                moves.moved.get(first).is_some_and(|(from, ..)| from == profile)
+            };
+            if ended.count == 0 && !moved_on() {
+                moves.emptied.push(*profile);
+            } else {
+                moves.touched.push((*profile, self.records.cold[*record].digest));
             }
-            moves.touched.entry(*profile).or_default().push(*record);
         }
+        moves.touched.sort_unstable();
         moves.emptied.sort_unstable();
         moves.emptied.dedup();
         self.tell(moves)
     }
 
     /// The profile that each cluster goes on under.
-    fn targets(&mut self, clusters: &[NewCluster], moves: &mut Moves) -> Vec<u32> {
+    fn targets(&mut self, clusters: &[NewCluster]) -> Vec<u32> {
         // (old profile, cluster, oldest record of the part, size of the part)
         let mut parts: Vec<(u32, u32, u32, u32)> = Vec::new();
         let mut targets = vec![NONE; clusters.len()];
@@ -136,11 +139,7 @@ impl Engine {
                     }
                     emptied
                 }
-                None => {
-                    let opened = self.profiles.open();
-                    moves.created.insert(opened, Vec::new());
-                    opened
-                }
+                None => self.profiles.open(),
             };
         }
         targets
@@ -166,34 +165,27 @@ impl Engine {
     fn place(&mut self, cluster: NewCluster, target: u32, moves: &mut Moves) {
         for from in cluster.joins.iter().filter(|from| **from != target) {
             let members: Vec<u32> = self.profiles.members(&self.records.warm, *from).collect();
-            for record in &members {
-                self.profiles.detach(&mut self.records.warm, *record);
-                self.profiles.attach(&mut self.records.warm, *record, target);
+            for record in members {
+                self.profiles.detach(&mut self.records.warm, record);
+                self.profiles.attach(&mut self.records.warm, record, target);
+                moves.moved.push((*from, target, self.records.cold[record].digest));
             }
-            moves.moved.entry((*from, target)).or_default().extend(members);
         }
-        let mut fresh = Vec::new();
         for record in cluster.records {
             let warm = &mut self.records.warm[record];
             warm.flags &= !flag::VISITED;
             let from = warm.profile;
+            let digest = self.records.cold[record].digest;
             if warm.placed() {
                 if from == target {
                     continue;
                 }
                 self.profiles.detach(&mut self.records.warm, record);
-                moves.moved.entry((from, target)).or_default().push(record);
+                moves.moved.push((from, target, digest));
             } else {
-                fresh.push(record);
+                moves.joined.push((target, digest));
             }
             self.profiles.attach(&mut self.records.warm, record, target);
-        }
-        if !fresh.is_empty() {
-            let told = match moves.created.get_mut(&target) {
-                Some(created) => created,
-                None => moves.joined.entry(target).or_default(),
-            };
-            told.extend(fresh);
         }
         let profile = &mut self.profiles.column[target];
         profile.contested = cluster.contested;
@@ -203,29 +195,28 @@ impl Engine {
     /// Ends the profiles that lost everything, and puts what happened into words.
     fn tell(&mut self, moves: Moves) -> Vec<ProfileChange> {
         let mut changes = Vec::new();
-        for (profile, records) in moves.created {
-            changes.push(ProfileChange::Created { profile: ProfileOrdinal(profile), records: self.named(records) });
+        let opened = moves.joined.partition_point(|(profile, _)| *profile < moves.opened_from);
+        let (mut joined, mut founding) = moves.joined.split_at(opened);
+        for profile in moves.opened_from..self.profiles.column.count() {
+            let records = take_of(&mut founding, profile);
+            changes.push(ProfileChange::Created { profile: ProfileOrdinal(profile), records });
         }
-        let mut joined = moves.joined;
-        let mut touched = moves.touched;
-        touched.retain(|_, records| !records.is_empty());
-        let updated: std::collections::BTreeSet<u32> = joined.keys().chain(touched.keys()).copied().collect();
-        for profile in updated {
+        let mut touched = moves.touched.as_slice();
+        while let Some(profile) = joined.first().into_iter().chain(touched.first()).map(|(profile, _)| *profile).min() {
             changes.push(ProfileChange::Updated {
                 profile: ProfileOrdinal(profile),
-                joined: self.named(joined.remove(&profile).unwrap_or_default()),
-                touched: self.named(touched.remove(&profile).unwrap_or_default()),
+                joined: take_of(&mut joined, profile),
+                touched: take_of(&mut touched, profile),
             });
         }
-        let mut parts: BTreeMap<u32, Vec<(u32, Vec<u32>)>> = BTreeMap::new();
-        for ((from, to), records) in moves.moved {
-            parts.entry(from).or_default().push((to, records));
-        }
         let mut merged = Vec::new();
-        for (from, parts) in parts {
+        for of_one in moves.moved.chunk_by(|a, b| a.0 == b.0) {
+            let from = of_one[0].0;
             let stays = self.profiles.column[from].count > 0;
-            let mut into: Vec<(ProfileOrdinal, Vec<Digest128>)> =
-                parts.into_iter().map(|(to, records)| (ProfileOrdinal(to), self.named(records))).collect();
+            let mut into: Vec<(ProfileOrdinal, Vec<Digest128>)> = of_one
+                .chunk_by(|a, b| a.1 == b.1)
+                .map(|part| (ProfileOrdinal(part[0].1), part.iter().map(|(.., record)| *record).collect()))
+                .collect();
             match into.as_mut_slice() {
                 [(to, records)] if !stays => {
                     self.profiles.end(from, Kind::Merged, &[to.0], &mut self.lists);
@@ -248,11 +239,12 @@ impl Engine {
         }
         changes
     }
+}
 
-    /// The records' digests, sorted.
-    fn named(&self, records: Vec<u32>) -> Vec<Digest128> {
-        let mut names: Vec<Digest128> = records.into_iter().map(|record| self.records.cold[record].digest).collect();
-        names.sort_unstable();
-        names
-    }
+/// Takes the records of a profile off the front of a sorted list.
+fn take_of(sorted: &mut &[(u32, Digest128)], profile: u32) -> Vec<Digest128> {
+    let end = sorted.iter().take_while(|(of, _)| *of == profile).count();
+    let (taken, rest) = sorted.split_at(end);
+    *sorted = rest;
+    taken.iter().map(|(_, record)| *record).collect()
 }

@@ -31,7 +31,7 @@ use crate::index::values::{self, Values};
 use crate::prepared::LinkValue;
 
 pub use arrive::Arrival;
-pub use checkpoint::CheckpointError;
+pub use checkpoint::{CheckpointError, SectionSink};
 pub use explain::{EvidenceStep, Explanation, REASONS_MAX, SeparateReason};
 pub use growth::{CUT_LINKS_MAX, CUT_RECORDS_MAX, Cut, Growth, HoldingLink};
 pub use lookup::{GenericReason, RecordView, Standing, Stats, VALUE_PROFILES_MAX, ValueStanding};

@@ -10,6 +10,7 @@ use onefold_core::change::ProfileChange;
 use petgraph::unionfind::UnionFind;
 use smallvec::SmallVec;
 
+use crate::index::NONE;
 use crate::index::records::{Warm, flag};
 use crate::index::values::flag as value_flag;
 use crate::resolve::Engine;
@@ -182,17 +183,19 @@ impl Engine {
         for (a, b) in pairs {
             union.union(a, b);
         }
-        let mut group_of_root: HashMap<u32, usize> = HashMap::new();
+        let mut group_of_root = vec![NONE; nodes.len()];
         let mut groups: Vec<NewCluster> = Vec::new();
         for (node, name) in nodes.iter().enumerate() {
-            let group = *group_of_root.entry(union.find_mut(node as u32)).or_insert_with(|| {
+            let group = &mut group_of_root[union.find_mut(node as u32) as usize];
+            if *group == NONE {
+                *group = groups.len() as u32;
                 groups.push(NewCluster::default());
-                groups.len() - 1
-            });
+            }
+            let group = &mut groups[*group as usize];
             if node < records {
-                groups[group].records.push(*name);
+                group.records.push(*name);
             } else {
-                groups[group].joins.push(*name);
+                group.joins.push(*name);
             }
         }
         // Profiles that only stand behind a value whose holders' names changed have nothing to join.

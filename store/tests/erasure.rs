@@ -1,5 +1,5 @@
 //! Erasing means destroying a key: afterwards nothing in the data directory gives the content back, whoever reads it.
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::unwrap_used, reason = "test code")]
 
 use std::ops::ControlFlow;
 use std::path::Path;

@@ -1,7 +1,7 @@
 //! A disk that is full: everything says so, nothing is lost, and it goes on once there is room.
 //!
 //! Mounts a small tmpfs and is skipped, saying so, where that is not allowed.
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::unwrap_used, reason = "test code")]
 
 use std::path::Path;
 use std::process::Command;

@@ -1,6 +1,6 @@
 //! What an earlier release wrote still opens and reads the same. `ONEFOLD_BLESS=1` writes a new `golden/v1`, which is
 //! only right when a format of a release that nobody uses yet has changed.
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::unwrap_used, reason = "test code")]
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

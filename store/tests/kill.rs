@@ -1,5 +1,5 @@
 //! Killed under load: what was acknowledged is there, whole and in order, and nothing half is.
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::unwrap_used, reason = "test code")]
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};

@@ -35,8 +35,7 @@ impl CompanyName {
             .split(' ')
             .filter(|word| !word.is_empty())
             .map(|word| {
-                let full =
-                    TRADE_WORDS.get(word).copied().filter(|full| spelled + full.len() + 1 <= bound).unwrap_or(word);
+                let full = TRADE_WORDS.get(word).copied().filter(|full| spelled + full.len() < bound).unwrap_or(word);
                 spelled += full.len() + 1;
                 full
             })

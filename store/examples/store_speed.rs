@@ -10,6 +10,7 @@ use std::time::Instant;
 use onefold_core::ids::{Place, Sequence, SlotId, TenantId};
 use onefold_store::checkpoint::Checkpoints;
 use onefold_store::journal::{EntryKind, Journal, JournalOptions, batch_room, entry_room};
+use onefold_store::keyed::{KeyedBatch, KeyedStore, Table};
 use onefold_store::keys::{DataKey, RootKey, WrappingKey};
 use onefold_store::seal::SealContext;
 use onefold_store::vault::Vault;
@@ -30,6 +31,7 @@ fn main() -> Outcome {
     seal();
     vault(&dir.join("vault"))?;
     checkpoint(&dir)?;
+    keyed(&dir)?;
     std::fs::remove_dir_all(&dir)?;
     Ok(())
 }
@@ -168,4 +170,51 @@ fn checkpoint(dir: &std::path::Path) -> Outcome {
     let read = latest.read("content")?;
     println!("read it: {:.2} s, equal: {}", start.elapsed().as_secs_f64(), read == content);
     Ok(())
+}
+
+/// What it would cost to keep the place of each source record in sled.
+fn keyed(dir: &std::path::Path) -> Outcome {
+    let mut opened = Journal::open(JournalOptions::new(dir.join("journal-keyed")), None, |_| Ok(()))?;
+    opened.appender.ensure_room(batch_room(0))?;
+    let empty = opened.appender.seal(opened.appender.begin()?, 0)?;
+    let reached = opened.writer.write(empty)?;
+    opened.writer.sync()?;
+    let root = RootKey::new([1; 32]);
+    let home = dir.join("keyed");
+    let store = onefold_store::keyed::open(&home, &root, &opened.reader)?.store;
+    let (count, per_batch) = (500_000u64, 512);
+    let start = Instant::now();
+    for first in (0..count).step_by(per_batch) {
+        let mut batch = KeyedBatch::new();
+        for number in first..(first + per_batch as u64).min(count) {
+            // A digest as key, a place and a few numbers as value.
+            let mut key = [0; 16];
+            key[..8].copy_from_slice(&number.wrapping_mul(0x9E37_79B9_7F4A_7C15).to_le_bytes());
+            batch.put(TENANT, Table(1), &key, vec![7; 24]);
+        }
+        store.apply(&batch, &reached)?;
+    }
+    println!("sled, puts in batches of {per_batch}: {:.0} a second", count as f64 / start.elapsed().as_secs_f64());
+    let start = Instant::now();
+    store.flush()?;
+    println!("  flush and sync: {:.2} s", start.elapsed().as_secs_f64());
+    let start = Instant::now();
+    let again = std::hint::black_box(store.get(TENANT, Table(1), &[0; 16])?.is_some());
+    println!("  one read: {:.0} us, found: {again}", start.elapsed().as_secs_f64() * 1e6);
+    drop(store);
+    let bytes = tree_bytes(&home)?;
+    println!("  {bytes} bytes of files for {} bytes of keys and values", count * (16 + 24));
+    let start = Instant::now();
+    let reopened = onefold_store::keyed::open(&home, &root, &opened.reader)?;
+    println!("  open and count everything again: {:.2} s, {:?}", start.elapsed().as_secs_f64(), reopened.replaced);
+    Ok(())
+}
+
+fn tree_bytes(dir: &std::path::Path) -> std::io::Result<u64> {
+    let mut bytes = 0;
+    for entry in std::fs::read_dir(dir)? {
+        let entry = entry?;
+        bytes += if entry.file_type()?.is_dir() { tree_bytes(&entry.path())? } else { entry.metadata()?.len() };
+    }
+    Ok(bytes)
 }

@@ -46,7 +46,9 @@ pub(super) fn company(seed: u64, ordinal: u32, out: &mut Vec<Record>) {
     };
     let mut made = 0;
     for (origin, once, again) in [(Origin::Erp, 700, 150), (Origin::Invoice, 550, 350), (Origin::Directory, 450, 50)] {
-        if !dice.permille(once) && !(made == 0 && origin == Origin::Directory) {
+        let listed = dice.permille(once);
+        // Who is in no other source is in the last one.
+        if !listed && (made > 0 || origin != Origin::Directory) {
             continue;
         }
         let copies = 1 + u32::from(dice.permille(again));

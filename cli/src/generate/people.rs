@@ -237,7 +237,9 @@ fn records_of(dice: &mut Dice, seed: u64, home: &Home<'_>, person: &Person, out:
     ];
     let mut made = 0;
     for (origin, once, again) in chances {
-        if !dice.permille(once) && !(made == 0 && origin == Origin::Events) {
+        let known = dice.permille(once);
+        // Who is in no other source is in the last one.
+        if !known && (made > 0 || origin != Origin::Events) {
             continue;
         }
         let mut copies = 1;

@@ -1,9 +1,10 @@
 //! One generated record, before a source's file format.
 
+use std::borrow::Cow;
 use std::fmt;
 
-use jiff::civil::Date;
-use onefold_core::fragment::PartyKind;
+use jiff::civil::{Date, date};
+use onefold_core::fragment::{ObservedAt, PartyKind};
 
 /// The system that a record comes from; each has columns and habits of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -169,5 +170,54 @@ impl Record {
             industry: None,
             account_key: None,
         }
+    }
+}
+
+impl Record {
+    /// What the record claims its party is known by: namespace and value.
+    pub fn identifiers(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let table = [
+            ("email", &self.email),
+            ("phone", &self.phone),
+            ("user_id", &self.user_id),
+            ("anonymous_id", &self.anonymous_id),
+            ("device_id", &self.device_id),
+            ("loyalty_id", &self.loyalty_id),
+            ("tax_id", &self.tax_id),
+            ("registration_id", &self.registration_id),
+            ("domain", &self.website),
+            ("account_key", &self.account_key),
+        ];
+        table.into_iter().filter_map(|(namespace, value)| Some((namespace, value.as_deref()?)))
+    }
+
+    /// The record's other facts: built-in attribute name and value.
+    pub fn attributes(&self) -> impl Iterator<Item = (&'static str, Cow<'_, str>)> {
+        let table = [
+            ("full_name", self.full_name.as_deref()),
+            ("given_name", self.given_name.as_deref()),
+            ("middle_name", self.middle_name.as_deref()),
+            ("family_name", self.family_name.as_deref()),
+            ("name_suffix", self.name_suffix.as_deref()),
+            ("gender", self.gender),
+            ("address.street", self.street.as_deref()),
+            ("address.unit", self.unit.as_deref()),
+            ("address.city", self.city.as_deref()),
+            ("address.region", self.region.as_deref()),
+            ("address.postcode", self.postcode.as_deref()),
+            ("address.country", self.country),
+            ("legal_name", self.legal_name.as_deref()),
+            ("trading_name", self.trading_name.as_deref()),
+            ("industry", self.industry),
+        ];
+        let texts = table.into_iter().filter_map(|(name, value)| Some((name, Cow::Borrowed(value?))));
+        texts.chain(self.birth_date.map(|date| ("birth_date", Cow::Owned(date.to_string()))))
+    }
+
+    /// When the source saw the record so: midnight, UTC.
+    #[must_use]
+    pub fn observed_at(&self) -> ObservedAt {
+        let days = self.observed.since(date(1970, 1, 1)).map_or(0, |span| i64::from(span.get_days()));
+        ObservedAt(days * 86_400_000_000)
     }
 }

@@ -229,7 +229,7 @@ fn event(record: &Record) -> Value {
 }
 
 enum Sink {
-    Separated(csv::Writer<BufWriter<File>>, &'static [Column]),
+    Separated(Box<csv::Writer<BufWriter<File>>>, &'static [Column]),
     Lines(BufWriter<File>, fn(&Record) -> Value),
 }
 
@@ -241,7 +241,7 @@ impl Sink {
             Shape::Separated { delimiter, columns } => {
                 let mut writer = csv::WriterBuilder::new().delimiter(delimiter).from_writer(file);
                 writer.write_record(columns.iter().map(|(name, _)| *name))?;
-                Self::Separated(writer, columns)
+                Self::Separated(Box::new(writer), columns)
             }
         })
     }

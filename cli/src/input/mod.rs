@@ -182,7 +182,7 @@ pub enum ReadError {
 type Bytes = BufReader<Box<dyn Read + Send>>;
 
 enum Rows {
-    Separated(separated::Separated<Bytes>),
+    Separated(Box<separated::Separated<Bytes>>),
     Json(json::JsonLines<Bytes>),
 }
 
@@ -276,7 +276,7 @@ impl Reader {
                 let (rows, more) = separated::Separated::open(bytes, delimiter, &head, &mut columns)
                     .map_err(|fault| fault.at(file.clone()))?;
                 notes.extend(more);
-                (Format::Separated { delimiter }, Rows::Separated(rows))
+                (Format::Separated { delimiter }, Rows::Separated(Box::new(rows)))
             }
         };
         Ok(Self {

@@ -42,6 +42,9 @@ pub(super) struct Separated<R> {
     ends: Vec<usize>,
 }
 
+/// A row's first line and its fields, or why it has none.
+type Row = Result<(u64, Vec<String>), Refusal>;
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Framing {
     Whole,
@@ -143,16 +146,11 @@ impl<R: BufRead> Separated<R> {
             out: vec![0; 1024],
             ends: vec![0; 64],
         };
-        let (line, names) = loop {
-            match this.row().map_err(HeaderFault::Io)? {
-                None => return Err(HeaderFault::Empty),
-                Some(Ok((line, fields))) => break (line, fields),
-                Some(Err(refusal)) => {
-                    return Err(HeaderFault::Shape(
-                        refusal.line,
-                        format!("the header cannot be read: {}", refusal.reason),
-                    ));
-                }
+        let (line, names) = match this.row().map_err(HeaderFault::Io)? {
+            None => return Err(HeaderFault::Empty),
+            Some(Ok(header)) => header,
+            Some(Err(refusal)) => {
+                return Err(HeaderFault::Shape(refusal.line, format!("the header cannot be read: {}", refusal.reason)));
             }
         };
         if looks_like_data(&names) {
@@ -188,7 +186,7 @@ impl<R: BufRead> Separated<R> {
     }
 
     /// The next row's line and fields, or why there are none.
-    fn row(&mut self) -> io::Result<Option<Result<(u64, Vec<String>), Refusal>>> {
+    fn row(&mut self) -> io::Result<Option<Row>> {
         let first = loop {
             match self.pull()? {
                 None => return Ok(None),

@@ -7,6 +7,11 @@ use super::{Action, Encoding, Item, ROW_BYTES_MAX, ReadError, ReadOptions, Reade
 /// Rows as (line, fields as text by column name) and refusals as (line, reason).
 type Seen = (Vec<(u64, Vec<(String, String)>)>, Vec<(u64, String)>);
 
+/// Line, and what it gives.
+type Lines<'a> = Vec<(u64, &'a str)>;
+/// Column and text.
+type Fields<'a> = Vec<(&'a str, &'a str)>;
+
 fn open(name: &str, bytes: &[u8]) -> Result<Reader, ReadError> {
     Reader::from_bytes(Path::new(name), Box::new(std::io::Cursor::new(bytes.to_vec())), &ReadOptions::default())
 }
@@ -36,7 +41,7 @@ fn broken_tables_lose_only_the_broken_rows() {
     let quote = "text follows a closing quote; a quote inside a quoted field is doubled";
     let never = "a quote is opened and never closed";
     #[rustfmt::skip]
-    let table: Vec<(&str, &[u8], Vec<(u64, &str)>, Vec<(u64, &str)>)> = vec![
+    let table: Vec<(&str, &[u8], Lines<'_>, Lines<'_>)> = vec![
         ("plain", b"a,b\n1,2\n3,4\n", vec![(2, "1|2"), (3, "3|4")], vec![]),
         ("no end of line at the end", b"a,b\n1,2", vec![(2, "1|2")], vec![]),
         ("windows", b"a,b\r\n1,2\r\n", vec![(2, "1|2")], vec![]),
@@ -146,7 +151,7 @@ fn lines_over_the_bound_are_refused_and_the_next_is_read() {
 #[test]
 fn json_lines_are_flattened_and_bad_ones_refused() {
     let deep = "{\"a\":".repeat(12) + "1" + &"}".repeat(12);
-    let table: Vec<(&str, Option<Vec<(&str, &str)>>)> = vec![
+    let table: Vec<(&str, Option<Fields<'_>>)> = vec![
         (
             r#"{"a":1,"b":{"c":"x","d":[1,2]},"e":null,"f":" ","g":true}"#,
             Some(vec![("a", "1"), ("b.c", "x"), ("b.d", "1"), ("b.d", "2"), ("g", "true")]),

@@ -103,9 +103,12 @@ pub fn score<C: Hash + Eq + Clone, P: Hash + Eq + Clone>(records: impl Iterator<
 mod tests {
     use super::*;
 
+    /// Name; cluster and profile of each record; pairs right, falsely linked, falsely split; B-cubed precision, recall.
+    type Case<'a> = (&'a str, &'a [(&'a str, u32)], (u64, u64, u64), f64, f64);
+
     #[test]
     fn small_cases_by_hand() {
-        let cases: [(&str, &[(&str, u32)], (u64, u64, u64), f64, f64); 6] = [
+        let cases: [Case<'_>; 6] = [
             ("all right", &[("a", 1), ("a", 1), ("b", 2)], (1, 0, 0), 1.0, 1.0),
             ("one false link", &[("a", 1), ("a", 1), ("b", 1)], (1, 2, 0), (4.0 / 3.0 + 1.0 / 3.0) / 3.0, 1.0),
             ("one split", &[("a", 1), ("a", 2)], (0, 0, 1), 1.0, 0.5),

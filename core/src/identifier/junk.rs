@@ -21,6 +21,8 @@ pub enum JunkKind {
     Reserved,
     /// A mailbox provider's domain, where a company's is asked for.
     FreeMail,
+    /// A platform's domain, under which many companies have a page: `facebook.com`.
+    Platform,
     /// A number that many devices or people are known to share by mistake.
     KnownShared,
 }
@@ -35,6 +37,7 @@ impl JunkKind {
             Self::NoReply => "an address that nobody reads",
             Self::Reserved => "reserved for documentation and tests",
             Self::FreeMail => "a mailbox provider's domain",
+            Self::Platform => "a platform's domain",
             Self::KnownShared => "a value known to be shared by mistake",
         }
     }
@@ -55,13 +58,16 @@ pub fn junk(normaliser: Normaliser, value: &Canonical) -> Option<JunkKind> {
 
 /// Words that stand for nothing, lower case, letters and digits only; sorted.
 const PLACEHOLDERS: &[&str] = &[
+    "android",
     "anon",
     "anonymous",
     "anonymoususer",
     "blank",
+    "browser",
     "declined",
     "default",
     "deleted",
+    "desktop",
     "donotuse",
     "dummy",
     "empty",
@@ -71,10 +77,12 @@ const PLACEHOLDERS: &[&str] = &[
     "guest",
     "guestuser",
     "invalid",
+    "ios",
     "keine",
     "keineangabe",
     "leer",
     "missing",
+    "mobile",
     "na",
     "nan",
     "nil",
@@ -82,7 +90,10 @@ const PLACEHOLDERS: &[&str] = &[
     "noaplica",
     "noapplicable",
     "nodata",
+    "nodevice",
+    "nodeviceid",
     "noinfo",
+    "noname",
     "none",
     "nonegiven",
     "noneprovided",
@@ -120,6 +131,8 @@ const PLACEHOLDERS: &[&str] = &[
     "unlisted",
     "unspecified",
     "void",
+    "web",
+    "webuser",
     "withheld",
     "xxx",
     "xxxx",
@@ -172,6 +185,13 @@ fn filler(text: &str) -> (Option<char>, usize) {
     (Some(first), count)
 }
 
+/// `4000000000`: what is typed to fill a field of digits without thinking of nine of them.
+fn is_round(digits: &str) -> bool {
+    digits.len() >= 8
+        && digits.bytes().all(|byte| byte.is_ascii_digit())
+        && digits[1..].bytes().all(|byte| byte == b'0')
+}
+
 fn is_sequence(digits: &str, at_least: usize) -> bool {
     digits.len() >= at_least && SEQUENCES.iter().any(|sequence| sequence.contains(digits))
 }
@@ -186,7 +206,7 @@ fn junk_number(text: &str) -> Option<JunkKind> {
         (Some(_), 5..) => return Some(JunkKind::Pattern),
         _ => {}
     }
-    if is_sequence(text, 7) {
+    if is_sequence(text, 7) || is_round(text) {
         return Some(JunkKind::Pattern);
     }
     KNOWN_SHARED.binary_search(&text).is_ok().then_some(JunkKind::KnownShared)
@@ -230,14 +250,21 @@ const NO_REPLY: &[&str] = &[
 const NO_MAIL: &[&str] = &[
     "abc",
     "asdf",
+    "customer",
     "customernoemail",
     "declinedemail",
+    "donotemail",
+    "dontemail",
+    "email",
+    "myemail",
     "na",
+    "no",
     "noemail",
     "noemailaddress",
     "noemailgiven",
     "noemailprovided",
     "nomail",
+    "nomailaddress",
     "noone",
     "notavailable",
     "qwerty",
@@ -245,8 +272,8 @@ const NO_MAIL: &[&str] = &[
     "xx",
     "xxx",
     "xxxx",
-    "yourname",
     "youremail",
+    "yourname",
 ];
 
 /// Second-level names that people type when they have no address.
@@ -328,6 +355,65 @@ fn is_reserved_host(host: &str) -> bool {
     .any(|name| under(name))
 }
 
+/// Where companies have pages among many others; sorted. Their own staff lose a supporting key, and no more.
+const PLATFORMS: &[&str] = &[
+    "about.me",
+    "airbnb.com",
+    "alibaba.com",
+    "amazon.co.uk",
+    "amazon.com",
+    "amazon.de",
+    "apple.com",
+    "bing.com",
+    "bit.ly",
+    "booking.com",
+    "canva.com",
+    "crunchbase.com",
+    "discord.gg",
+    "ebay.com",
+    "etsy.com",
+    "facebook.com",
+    "fb.com",
+    "fb.me",
+    "flickr.com",
+    "github.com",
+    "glassdoor.com",
+    "goo.gl",
+    "google.com",
+    "indeed.com",
+    "instagram.com",
+    "issuu.com",
+    "linkedin.com",
+    "linktr.ee",
+    "meetup.com",
+    "notion.so",
+    "pinterest.com",
+    "reddit.com",
+    "snapchat.com",
+    "soundcloud.com",
+    "t.co",
+    "t.me",
+    "telegram.me",
+    "threads.net",
+    "tiktok.com",
+    "tripadvisor.com",
+    "tumblr.com",
+    "twitch.tv",
+    "twitter.com",
+    "vimeo.com",
+    "vk.com",
+    "wa.me",
+    "whatsapp.com",
+    "wikipedia.org",
+    "wordpress.com",
+    "x.com",
+    "xing.com",
+    "yell.com",
+    "yelp.com",
+    "youtu.be",
+    "youtube.com",
+];
+
 fn junk_domain(text: &str) -> Option<JunkKind> {
     if is_reserved_host(text) {
         Some(JunkKind::Reserved)
@@ -335,6 +421,8 @@ fn junk_domain(text: &str) -> Option<JunkKind> {
         Some(JunkKind::Placeholder)
     } else if domain::is_free_mail(text) {
         Some(JunkKind::FreeMail)
+    } else if PLATFORMS.binary_search(&text).is_ok() {
+        Some(JunkKind::Platform)
     } else {
         None
     }
@@ -351,7 +439,12 @@ fn junk_phone(text: &str) -> Option<JunkKind> {
     };
     let uniform = |text: &str| text.bytes().all(|byte| Some(byte) == text.bytes().next());
     let last_seven = &digits[digits.len().saturating_sub(7)..];
-    if uniform(national) || uniform(digits) || uniform(last_seven) || is_sequence(national, 7) || is_sequence(digits, 7)
+    if uniform(national)
+        || uniform(digits)
+        || uniform(last_seven)
+        || is_sequence(national, 7)
+        || is_round(national)
+        || is_sequence(digits, 7)
     {
         return Some(JunkKind::Pattern);
     }
@@ -404,6 +497,7 @@ mod tests {
     fn tables_are_sorted_so_that_a_binary_search_finds_all() {
         assert!(PLACEHOLDERS.is_sorted());
         assert!(KNOWN_SHARED.is_sorted());
+        assert!(PLATFORMS.is_sorted());
         assert!(PLACEHOLDERS.iter().all(|word| is_placeholder(word)));
     }
 }

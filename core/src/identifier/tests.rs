@@ -182,7 +182,7 @@ fn plain_values() {
 
 #[test]
 fn junk_is_known_and_honest_values_are_not() {
-    use JunkKind::{FreeMail, KnownShared, NoReply, Pattern, Placeholder, Reserved};
+    use JunkKind::{FreeMail, KnownShared, NoReply, Pattern, Placeholder, Platform, Reserved};
     use Normaliser::{Alphanumeric, Domain, Email, Folded, Phone, Verbatim};
     let table = [
         (Verbatim, "null", Some(Placeholder)),
@@ -241,7 +241,13 @@ fn junk_is_known_and_honest_values_are_not() {
         (Domain, "example.com", Some(Reserved)),
         (Domain, "acme.invalid", Some(Reserved)),
         (Domain, "gmail.com", Some(FreeMail)),
+        (Domain, "https://www.facebook.com/acme", Some(Platform)),
         (Domain, "acme.com", None),
+        (Folded, "web", Some(Placeholder)),
+        (Alphanumeric, "4000000000", Some(Pattern)),
+        (Alphanumeric, "4100507376", None),
+        (Email, "no@email.com", Some(Placeholder)),
+        (Email, "donotemail@store.com", Some(Placeholder)),
     ];
     for (normaliser, raw, want) in table {
         let value = canonicalise(normaliser, raw, Some("US")).unwrap();

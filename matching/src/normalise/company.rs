@@ -4,11 +4,13 @@
 //! still be two companies. Abbreviations typed with dots become words (`S.p.A.` is `spa`), `&` and `+` become `and`,
 //! common trade words are spelled out.
 
+use std::borrow::Cow;
 use std::sync::LazyLock;
 
 use hashbrown::HashMap;
+use onefold_core::identifier::region::country_code;
 
-use super::text::{fold_into, romanise};
+use super::text::{fold, fold_into, romanise};
 
 /// A company's name in comparable form.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -22,13 +24,16 @@ pub struct CompanyName {
     pub acronym: Option<String>,
     /// ASCII spelling of a core in another script: a weaker key.
     pub romanised: Option<String>,
+    /// What somebody noted beside the name, folded: `do not use`, `old`, `hq`, a branch's town behind a legal form.
+    pub remark: String,
 }
 
 impl CompanyName {
     /// Reads a name as written; `None` when no letter or digit is in it.
     #[must_use]
     pub fn parse(raw: &str) -> Option<Self> {
-        let folded = fold_words(raw);
+        let (bare, remark) = cut_remarks(raw);
+        let folded = fold_words(&bare);
         let bound = 3 * raw.len() + 64;
         let mut spelled = 0;
         let mut words: Vec<&str> = folded
@@ -60,9 +65,78 @@ impl CompanyName {
             acronym.extend(word.chars().next());
         }
         let romanised = romanise(&core);
-        Some(Self { core, forms, acronym: (acronym.chars().count() >= 2).then_some(acronym), romanised })
+        Some(Self { core, forms, acronym: (acronym.chars().count() >= 2).then_some(acronym), romanised, remark })
     }
 }
+
+/// Takes off what is noted beside a name: between asterisks, in brackets when it is a known remark or a country, behind a
+/// dash when it is a known remark or the name before it ends in a legal form. A name that is all remark stays.
+fn cut_remarks(raw: &str) -> (Cow<'_, str>, String) {
+    // Nearly all names hold none of the marks.
+    if !raw.contains(['*', '(', '[', '-', '–']) {
+        return (Cow::Borrowed(raw), String::new());
+    }
+    let mut bare = raw.to_owned();
+    let mut remark = String::new();
+    for (open, close) in [('*', '*'), ('(', ')'), ('[', ']')] {
+        let mut from = 0;
+        while let Some(start) = bare.get(from..).and_then(|rest| rest.find(open)).map(|at| from + at) {
+            let Some(end) = bare[start + 1..].find(close).map(|at| start + 1 + at) else { break };
+            let inside = fold(&bare[start + 1..end]);
+            if open == '*' || REMARKS.contains(&inside.as_str()) || country_code(&bare[start + 1..end]).is_some() {
+                fold_into(&inside, &mut remark);
+                bare.replace_range(start..=end, " ");
+            }
+            from = start + 1;
+            // Replacing shifts what follows; the next mark is looked for behind this one, on a character's boundary.
+            while !bare.is_char_boundary(from.min(bare.len())) {
+                from += 1;
+            }
+        }
+    }
+    if let Some(dash) = bare.rfind(" - ").or_else(|| bare.rfind(" – ")) {
+        let behind = fold(&bare[dash..]);
+        let before = as_looked_up(&bare[..dash]);
+        let mut words: Vec<&str> = before.split(' ').collect();
+        let count = words.len();
+        strip_form(&mut words, &mut Vec::new());
+        let behind_form = words.len() < count;
+        if REMARKS.contains(&behind.as_str()) || behind_form {
+            fold_into(&behind, &mut remark);
+            bare.truncate(dash);
+        }
+    }
+    if fold(&bare).is_empty() { (Cow::Borrowed(raw), String::new()) } else { (Cow::Owned(bare), remark) }
+}
+
+/// What operators of other systems note in the name field, folded.
+const REMARKS: &[&str] = &[
+    "archive",
+    "archived",
+    "branch",
+    "closed",
+    "deleted",
+    "do not call",
+    "do not contact",
+    "do not use",
+    "dup",
+    "duplicate",
+    "dupe",
+    "formerly",
+    "head office",
+    "headquarters",
+    "hq",
+    "inactive",
+    "main",
+    "main office",
+    "merged",
+    "new",
+    "obsolete",
+    "old",
+    "out of business",
+    "prospect",
+    "test",
+];
 
 /// Folded words, `&` and `+` as `and`, runs of single letters joined: `A. B. C. Co` is `abc co`.
 fn fold_words(raw: &str) -> String {

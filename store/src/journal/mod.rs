@@ -26,7 +26,7 @@
 //! [`JournalError::Short`].
 //!
 //! # Rewriting
-//! [`Journal::rewrite`] drops the payloads of entries and keeps heads and digests, so the chain still verifies. Places
+//! [`JournalReader::rewrite`] drops the payloads of entries and keeps heads and digests, so the chain still verifies. Places
 //! stay what they were: the rewritten file carries an index from old offsets to new ones.
 
 mod append;

@@ -222,6 +222,25 @@ fn deletes_take_a_record_back() {
     );
 }
 
+#[test]
+fn a_record_that_contradicts_itself_is_refused_and_the_rest_links() {
+    let lines = concat!(
+        r#"{"record_id":"1","user_id":["a","b"],"email":"x@y.de"}"#,
+        "\n",
+        r#"{"record_id":"2","user_id":"a"}"#,
+        "\n",
+        r#"{"record_id":"3","user_id":["b","b"]}"#,
+        "\n",
+    );
+    let folder = folder(&[("t.ndjson", lines.as_bytes())]);
+    let (code, out, err) = said(&onefold(&["resolve", "t.ndjson", "--out", "o.csv"], folder.path()));
+    assert_eq!(code, Some(0), "{err}");
+    assert!(out.contains("line 1: holds two different values of user_id"), "{out}");
+    let rows = profiles(&folder.path().join("o.csv"));
+    assert_eq!(rows.iter().map(|(record, _)| record.as_str()).collect::<Vec<_>>(), ["1", "2", "3"]);
+    assert_eq!(rows.iter().map(|(_, profile)| profile).collect::<BTreeSet<_>>().len(), 3);
+}
+
 /// Where the labelled sets and the scorer lie beside the workspace.
 fn shared(part: &str) -> Option<PathBuf> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared").join(part);

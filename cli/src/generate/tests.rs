@@ -1,6 +1,11 @@
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use proptest::prelude::*;
 
 use super::write;
+use crate::input::{Item, ReadOptions, Reader};
+
 use super::{EventKind, Origin, Population, Record, Sizes};
 
 const SIZES: Sizes = Sizes { people: 3_000, companies: 400 };
@@ -72,6 +77,43 @@ fn records_of_a_party_do_not_lie_together() {
     let records = records();
     let neighbours = records.windows(2).filter(|pair| pair[0].cluster == pair[1].cluster).count();
     assert!(neighbours * 50 < records.len(), "{neighbours} of {}", records.len());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    /// What the generator writes, the readers read: the same records, field by field.
+    #[test]
+    fn generated_tables_come_back(seed in any::<u64>(), people in 1..40u32, companies in 0..10u32) {
+        let sizes = Sizes { people, companies };
+        let mut bytes = Vec::new();
+        write::combined(Population::new(seed, sizes), &mut bytes).unwrap();
+        let file = Box::new(std::io::Cursor::new(bytes));
+        let mut reader = Reader::from_bytes(Path::new("t.csv"), file, &ReadOptions::default())
+            .map_err(|error| error.to_string())
+            .unwrap();
+        let columns = reader.columns().names().to_vec();
+        let mut records = Population::new(seed, sizes);
+        while let Some(item) = reader.next_item().unwrap() {
+            let (Item::Record(raw), Some(record)) = (item, records.next()) else {
+                return Err(TestCaseError::fail("a row was refused, or there are more than were written"));
+            };
+            let read: BTreeMap<&str, &str> =
+                raw.fields.iter().map(|(at, text)| (columns[*at as usize].as_str(), text.as_str())).collect();
+            prop_assert_eq!(read.get("record_id"), Some(&record.record_id.as_str()));
+            let cluster = record.cluster.to_string();
+            prop_assert_eq!(read.get("cluster_id"), Some(&cluster.as_str()));
+            for (name, column) in [("domain", "website"), ("email", "email"), ("phone", "phone"), ("tax_id", "tax_id")] {
+                let written = record.identifiers().find(|(other, _)| *other == name).map(|(_, value)| value.trim());
+                prop_assert_eq!(read.get(column).copied(), written, "{}", name);
+            }
+            for (name, value) in record.attributes() {
+                let column = name.strip_prefix("address.").unwrap_or(name);
+                prop_assert_eq!(read.get(column).copied(), Some(value.trim()), "{}", name);
+            }
+        }
+        prop_assert!(records.next().is_none());
+    }
 }
 
 #[test]

@@ -153,7 +153,7 @@ pub(super) fn namespace(linked: &Linked, id: NamespaceId) -> String {
 }
 
 pub(super) fn masked(linked: &Linked, value: LinkValue) -> String {
-    linked.masked.get(&value).map_or_else(|| "***".to_owned(), ToString::to_string)
+    linked.values.get(&value).map_or_else(|| "***".to_owned(), |seen| seen.masked.to_string())
 }
 
 /// The true clusters with the most missed pairs, worst first.

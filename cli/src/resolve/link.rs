@@ -1,12 +1,15 @@
 //! Stage two: rows to fragments, fragments to the engine, and which profile each row ended in.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use hashbrown::HashMap;
 use onefold_core::config::TenantConfig;
-use onefold_core::fragment::Fragment;
+use onefold_core::contract::check_limits;
+use onefold_core::fragment::{Fragment, ObservedAt};
 use onefold_core::identifier::BlockReason;
 use onefold_core::ids::{Digest128, NamespaceId, Place, ProfileOrdinal, SlotId};
+use onefold_core::namespace::NamespaceClass;
 use onefold_matching::prepare::{Note, NoteReason, Preparer};
 use onefold_matching::prepared::{LinkValue, Prepared};
 use onefold_matching::resolve::{Arrival, Engine, LinkRules};
@@ -19,6 +22,8 @@ use crate::output::mask;
 
 /// Rows between two words to the progress bar.
 const BEAT_ROWS: u64 = 4_096;
+/// Files may be from any time: there is no clock here to hold them to.
+const ANY_TIME: ObservedAt = ObservedAt(i64::MAX / 2);
 /// Refused rows that are kept to be shown; all are counted.
 pub const REFUSALS_SHOWN_MAX: usize = 1_000;
 
@@ -97,8 +102,17 @@ pub struct Linked {
     pub times_unreadable: u64,
     /// Identifiers that link nobody, by namespace and reason.
     pub unlinked: BTreeMap<(NamespaceId, String), Unlinked>,
-    /// Each linking value, masked, for people.
-    pub masked: HashMap<LinkValue, Box<str>>,
+    /// Each linking value, for people.
+    pub values: HashMap<LinkValue, SeenValue>,
+}
+
+/// A linking value, as people may see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SeenValue {
+    /// Most of it hidden.
+    pub masked: Box<str>,
+    /// Rows that hold it.
+    pub rows: u32,
 }
 
 struct Run {
@@ -118,7 +132,7 @@ struct Run {
     values_cut: u64,
     times_unreadable: u64,
     unlinked: BTreeMap<(NamespaceId, String), Unlinked>,
-    masked: HashMap<LinkValue, Box<str>>,
+    values: HashMap<LinkValue, SeenValue>,
 }
 
 /// Reads, prepares and links all rows.
@@ -142,7 +156,7 @@ pub fn link(inputs: Vec<Input>, config: TenantConfig, told: &mut dyn FnMut(Progr
         values_cut: 0,
         times_unreadable: 0,
         unlinked: BTreeMap::new(),
-        masked: HashMap::new(),
+        values: HashMap::new(),
     };
     let several = inputs.len() > 1;
     let mut bytes_before = 0;
@@ -153,6 +167,17 @@ pub fn link(inputs: Vec<Input>, config: TenantConfig, told: &mut dyn FnMut(Progr
     told(Progress::Settling);
     run.engine.settle();
     Ok(run.finish())
+}
+
+/// The unique namespace of which a record claims two values.
+fn contradiction<'a>(prepared: &Prepared, config: &'a TenantConfig) -> Option<&'a str> {
+    prepared
+        .links
+        .windows(2)
+        .filter(|pair| pair[0].namespace == pair[1].namespace)
+        .filter_map(|pair| config.namespace(pair[0].namespace))
+        .find(|namespace| namespace.class == NamespaceClass::Unique)
+        .map(|namespace| namespace.name.as_str())
 }
 
 fn compile(config: &TenantConfig) -> Result<Preparer, ResolveError> {
@@ -183,7 +208,7 @@ impl Run {
                 }
             };
             match shaped {
-                Err(refusal) => self.refuse(file, refusal),
+                Err(refusal) => self.refuse(file, refusal, None),
                 Ok((line, keyed, mut shaped)) => {
                     // Line numbers of several files would meet in the output.
                     if several && numbered && !keyed {
@@ -202,7 +227,7 @@ impl Run {
         Ok(reader.bytes_taken())
     }
 
-    fn refuse(&mut self, file: u16, refusal: Refusal) {
+    fn refuse(&mut self, file: u16, refusal: Refusal, truth: Option<u32>) {
         let record_id = refusal.key.clone().unwrap_or_else(|| refusal.line.to_string()).into_boxed_str();
         self.rows.push(ResolvedRow {
             record_id,
@@ -210,7 +235,7 @@ impl Run {
             line: refusal.line,
             record: None,
             profile: ProfileOrdinal(0),
-            truth: None,
+            truth,
             repeated: false,
         });
         self.refused_count += 1;
@@ -234,6 +259,13 @@ impl Run {
         let truth = shaped.truth.map(|truth| self.truth(truth));
         let record;
         let mut repeated = false;
+        let refusal = |reason| Refusal { line, reason, key: Some(shaped.record_id.clone()) };
+        let faults = check_limits(&shaped.fragment, &self.config, ANY_TIME);
+        if !faults.is_empty() {
+            let reasons: Vec<String> = faults.iter().map(ToString::to_string).collect();
+            self.refuse(file, refusal(reasons.join("; ")), truth);
+            return Ok(());
+        }
         match shaped.action {
             Action::Retract => {
                 record = self.preparer.record_digest(shaped.fragment.record.source, &shaped.fragment.record.key);
@@ -243,6 +275,11 @@ impl Run {
             Action::Put => {
                 let (prepared, notes) = self.preparer.prepare(&shaped.fragment);
                 record = prepared.record;
+                if let Some(namespace) = contradiction(&prepared, &self.config) {
+                    let reason = format!("holds two different values of {namespace}, of which a party has one");
+                    self.refuse(file, refusal(reason), truth);
+                    return Ok(());
+                }
                 self.note(&shaped.fragment, &notes);
                 self.remember(&shaped.fragment, &prepared, &notes);
                 match self.engine.put(&prepared, place, SlotId(row)) {
@@ -305,7 +342,8 @@ impl Run {
         let identifiers: Vec<_> =
             fragment.identifiers.iter().enumerate().filter(|(place, _)| !noted(*place)).map(|(_, one)| one).collect();
         for link in &prepared.links {
-            if self.masked.contains_key(link) {
+            if let Some(seen) = self.values.get_mut(link) {
+                seen.rows += 1;
                 continue;
             }
             let same: Vec<_> = identifiers.iter().filter(|one| one.namespace == link.namespace).collect();
@@ -316,7 +354,7 @@ impl Run {
                 }),
             };
             if let Some(one) = found {
-                self.masked.insert(*link, mask(&one.raw).into_boxed_str());
+                self.values.insert(*link, SeenValue { masked: mask(&one.raw).into_boxed_str(), rows: 1 });
             }
         }
     }
@@ -343,7 +381,7 @@ impl Run {
             values_cut: self.values_cut,
             times_unreadable: self.times_unreadable,
             unlinked: self.unlinked,
-            masked: self.masked,
+            values: self.values,
         }
     }
 }

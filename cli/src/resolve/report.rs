@@ -227,7 +227,8 @@ fn linked_profiles(linked: &Linked) -> u64 {
 }
 
 fn truth(linked: &Linked) -> TruthReport {
-    let scored = linked.rows.iter().filter(|row| row.record.is_some() && !row.repeated);
+    // A refused row of a known truth is a profile of its own, and scored as one.
+    let scored = linked.rows.iter().filter(|row| !row.repeated && (row.record.is_some() || row.truth.is_some()));
     TruthReport {
         score: score(scored.map(|row| (row.truth, row.profile))),
         worst_false_links: false_links(linked),
@@ -237,9 +238,14 @@ fn truth(linked: &Linked) -> TruthReport {
 
 fn generic(linked: &Linked) -> Vec<GenericValue> {
     let mut generic: Vec<GenericValue> = linked
-        .masked
-        .keys()
-        .filter_map(|value| match linked.engine.value(*value) {
+        .values
+        .iter()
+        // A value is generic for many reasons, and never for fewer rows than its limit.
+        .filter(|(value, seen)| {
+            let limit = linked.config.namespace(value.namespace).map_or(0, |namespace| namespace.diversity_limit);
+            seen.rows > u32::from(limit)
+        })
+        .filter_map(|(value, _)| match linked.engine.value(*value) {
             ValueStanding::Generic(reason) => Some(GenericValue {
                 namespace: namespace(linked, value.namespace),
                 value: masked(linked, *value),

@@ -14,6 +14,17 @@ use onefold_matching::resolve::{Arrival, Engine, LinkRules, NamespaceRule, Stand
 use oracle::Ground;
 use proptest::collection::{btree_set, vec};
 use proptest::prelude::*;
+use proptest::test_runner::FileFailurePersistence;
+
+/// How many histories to try: this many, times `ONEFOLD_CASES_TIMES` for a long night.
+fn cases(usual: u32) -> ProptestConfig {
+    let times = std::env::var("ONEFOLD_CASES_TIMES").ok().and_then(|times| times.parse().ok()).unwrap_or(1);
+    ProptestConfig {
+        cases: usual * times,
+        failure_persistence: Some(Box::new(FileFailurePersistence::WithSource("regressions"))),
+        ..ProptestConfig::default()
+    }
+}
 
 #[derive(Clone, Debug)]
 enum Verb {
@@ -125,6 +136,7 @@ enum Entry {
 
 /// An engine, and everything that a bystander can know about it.
 struct House {
+    rules: LinkRules,
     engine: Engine,
     ground: Ground,
     journal: Vec<Entry>,
@@ -136,8 +148,13 @@ const NOWHERE: Place = Place { segment: 1, offset: 2 };
 
 impl House {
     fn new() -> Self {
+        Self::under(rules())
+    }
+
+    fn under(rules: LinkRules) -> Self {
         Self {
-            engine: Engine::new(rules()),
+            engine: Engine::new(rules.clone()),
+            rules,
             ground: Ground::default(),
             journal: Vec::new(),
             replica: Replica::default(),
@@ -149,8 +166,9 @@ impl House {
         self.saw(prepared.record);
         self.ground.put(prepared);
         self.journal.push(Entry::Put(prepared.clone()));
-        assert_eq!(self.engine.judge(prepared), self.engine.clone().put(prepared, NOWHERE, SlotId(1)));
-        self.engine.put(prepared, NOWHERE, SlotId(1))
+        let judged = self.engine.judge(prepared);
+        assert_eq!(self.engine.put(prepared, NOWHERE, SlotId(1)), judged);
+        judged
     }
 
     fn retract(&mut self, record: Digest128, at: i64) {
@@ -207,7 +225,7 @@ impl House {
 
         let clusters = self.replica.clusters();
         laws::partition_is_total(&live.keys().copied().collect(), &clusters)?;
-        let unique = |value: &&LinkValue| rules().rule(value.namespace).class == Unique;
+        let unique = |value: &&LinkValue| self.rules.rule(value.namespace).class == Unique;
         let uniques = live
             .iter()
             .map(|(record, fragment)| {
@@ -215,7 +233,7 @@ impl House {
             })
             .collect();
         laws::exclusive_means_exclusive(&clusters, &uniques, &[])?;
-        let wanted: Vec<BTreeSet<Digest128>> = self.ground.clusters(&rules()).into_iter().collect();
+        let wanted: Vec<BTreeSet<Digest128>> = self.ground.clusters(&self.rules).into_iter().collect();
         laws::order_does_not_matter(&wanted, &clusters)?;
         self.agrees_with_the_feed();
         assert!(self.engine.settle().is_empty(), "nothing is left to settle");
@@ -249,13 +267,13 @@ impl House {
 
     fn reload(&mut self) {
         let sections = written(&self.engine);
-        let engine = Engine::read_from(rules(), &mut |name| sections.get(name).cloned()).unwrap();
+        let engine = Engine::read_from(self.rules.clone(), &mut |name| sections.get(name).cloned()).unwrap();
         same_state(&self.engine, &engine);
         self.engine = engine;
     }
 
     fn replay(&mut self) {
-        let mut engine = Engine::new(rules());
+        let mut engine = Engine::new(self.rules.clone());
         for entry in &self.journal {
             match entry {
                 Entry::Put(prepared) => {
@@ -302,7 +320,7 @@ fn same_state(one: &Engine, other: &Engine) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 3_000, ..ProptestConfig::default() })]
+    #![proptest_config(cases(2_000))]
 
     /// LAWS 1, 2, 4, 5: at every settlement of any history, restarts included.
     #[test]
@@ -313,6 +331,11 @@ proptest! {
         }
     }
 
+}
+
+proptest! {
+    #![proptest_config(cases(250))]
+
     /// The same in a town where contested links chain many small clusters: what is resolved alone must come out as if all
     /// of it had been resolved.
     #[test]
@@ -322,6 +345,11 @@ proptest! {
             prop_assert!(false, "{broken}");
         }
     }
+
+}
+
+proptest! {
+    #![proptest_config(cases(1_000))]
 
     /// LAW 2: the same arrivals in any order and any batches end in the same graph.
     #[test]
@@ -376,7 +404,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 3_000, ..ProptestConfig::default() })]
+    #![proptest_config(cases(2_000))]
 
     /// A checkpoint with wrong bytes is refused or harmless, and never a panic, then or later.
     #[test]
@@ -414,5 +442,103 @@ proptest! {
             engine.settle();
             same_state(&engine, &engine);
         }
+    }
+}
+
+/// Many records around one hot mail, so that diversity is counted rather than scanned, and crosses its limits both ways.
+fn hot_verb() -> impl Strategy<Value = Verb> {
+    let hot = prop_oneof![
+        6 => Just(BTreeSet::from([(2, 0)])),
+        2 => (0..3u8).prop_map(|user| BTreeSet::from([(2, 0), (0, user)])),
+        1 => (0..3u8).prop_map(|user| BTreeSet::from([(2, 0), (0, user), (3, user)])),
+        1 => Just(BTreeSet::from([(2, 0), (0, 1), (0, 2)])),
+        1 => values(),
+    ];
+    let name = prop_oneof![40 => Just(Some(7)), 3 => Just(None), 1 => (0..3u64).prop_map(Some)];
+    prop_oneof![
+        30 => (0..60u8, 0..6i64, hot, name)
+            .prop_map(|(record, at, values, name)| Verb::Put { record, at, values, name }),
+        2 => (0..60u8, 0..7i64).prop_map(|(record, at)| Verb::Retract { record, at }),
+        4 => Just(Verb::Settle),
+        1 => Just(Verb::Reload),
+        1 => Just(Verb::Replay),
+    ]
+}
+
+proptest! {
+    #![proptest_config(cases(150))]
+
+    /// A hot value keeps the laws, whether it is scanned, counted, or crowded.
+    #[test]
+    fn a_hot_value_keeps_the_laws(
+        verbs in vec(hot_verb(), 60..250), crowded in prop_oneof![Just(40u32), Just(50), Just(1_000)]
+    ) {
+        let mut rules = rules();
+        rules.value_records_max = crowded;
+        rules.cluster_records_max = 1_000;
+        let mut house = House::under(rules);
+        if let Err(broken) = house.run(&verbs) {
+            prop_assert!(false, "{broken}");
+        }
+    }
+
+    /// Other rules over the same fragments: the same clusters as if they had always been in force, and ids by law 4.
+    #[test]
+    fn new_rules_reach_old_fragments(
+        verbs in vec(verb(14), 1..60), more in vec(verb(14), 0..20), limit in 0..5u16, swap in any::<bool>(), large in 2..9u32
+    ) {
+        let mut house = House::new();
+        house.run(&verbs).unwrap();
+        house.rules.namespaces[2].diversity_limit = limit;
+        house.rules.cluster_records_max = large;
+        if swap {
+            house.rules.namespaces.swap(1, 3);
+            house.rules.namespaces.swap(2, 5);
+        }
+        house.engine.set_rules(house.rules.clone());
+        if let Err(broken) = house.settle().and_then(|()| house.run(&more)) {
+            prop_assert!(false, "{broken}");
+        }
+    }
+}
+
+#[test]
+fn a_fragment_prepared_again_links_by_its_new_values() {
+    let mut house = House::new();
+    let value = |value| BTreeSet::from([(2, value)]);
+    house.put(&prepared(1, 0, &value(1), None));
+    house.put(&prepared(2, 0, &value(2), None));
+    house.settle().unwrap();
+    assert_eq!(house.engine.stats().profiles, 2);
+    let other = Prepared { links: prepared(1, 0, &value(1), None).links, ..prepared(2, 0, &value(2), None) };
+    assert!(house.engine.prepare_again(&other));
+    assert!(!house.engine.prepare_again(&prepared(2, 1, &value(1), None)), "other facts are another fragment");
+    let changes = house.engine.settle();
+    assert!(matches!(changes.as_slice(), [ProfileChange::Merged { .. }]), "{changes:?}");
+}
+
+#[test]
+fn the_last_word_does_not_depend_on_order() {
+    let table = [
+        ("never seen", vec![], Some(3), Arrival::Fresh),
+        ("older", vec![Some(4)], Some(3), Arrival::Superseded),
+        ("newer", vec![Some(2)], Some(3), Arrival::Newer),
+        ("the same", vec![Some(3)], Some(3), Arrival::Duplicate),
+        ("after a retraction at that time", vec![None], Some(3), Arrival::Superseded),
+        ("a retraction at that time", vec![Some(3)], None, Arrival::Newer),
+        ("a second retraction at that time", vec![None], None, Arrival::Duplicate),
+        ("a retraction of what came later", vec![Some(4)], None, Arrival::Superseded),
+        ("a retraction of the unseen", vec![], None, Arrival::Fresh),
+    ];
+    for (case, before, offered, wanted) in table {
+        let mut engine = Engine::new(rules());
+        let mut offer = |at: Option<i64>| match at {
+            Some(at) => engine.put(&prepared(1, at, &BTreeSet::new(), None), NOWHERE, SlotId(1)),
+            None => engine.retract(record_digest(1), ObservedAt(3), NOWHERE),
+        };
+        for at in before {
+            offer(at);
+        }
+        assert_eq!(offer(offered), wanted, "{case}");
     }
 }

@@ -35,7 +35,10 @@ pub fn guess(columns: &[String], sample: &[&RawRecord], source: &str, truth: Opt
     let looks = looks(columns.len(), sample);
     let meanings: Vec<Option<Meaning>> = columns.iter().map(|column| meaning(column)).collect();
     let with = |wanted: fn(&Meaning) -> bool| meanings.iter().flatten().any(wanted);
-    let birth_parts = with(|m| *m == Meaning::Day) && with(|m| *m == Meaning::Month) && with(|m| *m == Meaning::Year);
+    let birth_parts = with(|m| *m == Meaning::Day)
+        && with(|m| *m == Meaning::Month)
+        && with(|m| *m == Meaning::Year)
+        && !with(|m| *m == Meaning::Attribute("birth_date"));
     let party = party(&meanings, &looks, birth_parts);
     let record_id = record_id(columns, &meanings, &looks);
     let observed = best(columns, &meanings, |meaning| match meaning {
@@ -119,34 +122,25 @@ fn party(meanings: &[Option<Meaning>], looks: &[Look<'_>], birth_parts: bool) ->
     if known().any(|meaning| *meaning == Meaning::RecordType) {
         return PartyRule::ByRow;
     }
-    let of_person = |meaning: &&Meaning| match meaning {
-        Meaning::Attribute(name) => {
-            matches!(
-                *name,
-                "full_name" | "given_name" | "family_name" | "middle_name" | "birth_date" | "gender" | "occupation"
-            )
-        }
-        Meaning::Identifier(namespace) => {
-            matches!(
-                *namespace,
-                "user_id" | "anonymous_id" | "loyalty_id" | "passport_id" | "driver_licence_id" | "device_id"
-            )
-        }
-        Meaning::BirthDay | Meaning::BirthMonth | Meaning::BirthYear => true,
-        _ => false,
+    // What only a person or only an organisation has says much; what a contact list tells of employers says little.
+    let of_person = |meaning: &Meaning| match meaning {
+        Meaning::Attribute("full_name" | "given_name" | "family_name" | "middle_name" | "birth_date" | "gender") => 3,
+        Meaning::Identifier("passport_id" | "driver_licence_id") => 3,
+        Meaning::BirthDay | Meaning::BirthMonth | Meaning::BirthYear => 3,
+        Meaning::Attribute("occupation" | "job_title") => 1,
+        Meaning::Identifier("user_id" | "anonymous_id" | "loyalty_id" | "device_id") => 1,
+        _ => 0,
     };
-    let of_organisation = |meaning: &&Meaning| match meaning {
-        Meaning::Attribute(name) => matches!(*name, "legal_name" | "trading_name" | "industry"),
-        Meaning::Identifier(namespace) => matches!(*namespace, "registration_id" | "domain"),
-        _ => false,
+    let of_organisation = |meaning: &Meaning| match meaning {
+        Meaning::Attribute("legal_name" | "trading_name") | Meaning::Identifier("registration_id") => 3,
+        Meaning::Company => 2,
+        Meaning::Attribute("industry") | Meaning::Identifier("domain") => 1,
+        _ => 0,
     };
-    let persons = known().filter(of_person).count() + usize::from(birth_parts);
-    let organisations = known().filter(of_organisation).count();
+    let persons: u32 = known().map(of_person).sum::<u32>() + if birth_parts { 3 } else { 0 };
+    let organisations: u32 = known().map(of_organisation).sum();
     if persons != organisations {
         return if persons > organisations { PartyRule::Person } else { PartyRule::Organisation };
-    }
-    if known().any(|meaning| *meaning == Meaning::Company) {
-        return PartyRule::Organisation;
     }
     // Only `name` is left to tell: companies give themselves away by legal forms, and people by having an address to
     // write to.

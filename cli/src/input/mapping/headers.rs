@@ -1,5 +1,7 @@
 //! What headers mean, by their words.
 
+use onefold_matching::normalise::text::fold;
+
 use super::Role;
 
 /// A header's meaning before the rest of the file is known.
@@ -20,7 +22,7 @@ pub(super) enum Meaning {
     BirthDay,
     BirthMonth,
     BirthYear,
-    /// Birth parts only when all three are there: `day`, `month`, `year` alone may be anything.
+    /// Birth parts only when all three are there and no whole date is: `day`, `month`, `year` alone may be anything.
     Day,
     Month,
     Year,
@@ -275,12 +277,12 @@ const TABLE: &[(Meaning, &[&str])] = &[
             "fechanacimiento",
         ],
     ),
-    (BirthDay, &["bd", "birthd", "dobday", "dayofbirth"]),
-    (BirthMonth, &["bm", "birthm", "dobmonth", "birthmonth", "monthofbirth"]),
-    (BirthYear, &["by", "birthy", "dobyear", "birthyear", "yearofbirth", "yob"]),
-    (Day, &["day"]),
-    (Month, &["month"]),
-    (Year, &["year"]),
+    (BirthDay, &["birthd", "dobday", "dayofbirth"]),
+    (BirthMonth, &["birthm", "dobmonth", "birthmonth", "monthofbirth"]),
+    (BirthYear, &["birthy", "dobyear", "birthyear", "yearofbirth", "yob"]),
+    (Day, &["day", "bd"]),
+    (Month, &["month", "bm"]),
+    (Year, &["year", "by"]),
     (Attribute("gender"), &["gender", "sex"]),
     (
         Attribute("address.street"),
@@ -430,7 +432,8 @@ fn words(header: &str) -> Vec<String> {
         }
     }
     words.retain(|word| !word.is_empty());
-    words
+    // `Straße` and `Prénom` are found without their marks.
+    words.into_iter().map(|word| if word.is_ascii() { word } else { fold(&word).replace(' ', "") }).collect()
 }
 
 /// Attributes whose columns belong together in one text: house number and street, two given names.

@@ -9,6 +9,7 @@ mod time;
 use std::fmt;
 
 use onefold_core::namespace::{Namespace, NamespaceClass, Normaliser, built_in};
+use onefold_matching::normalise::text::fold;
 
 pub use file::{MappingFault, MappingFile};
 pub use guess::guess;
@@ -98,7 +99,8 @@ fn is_name(text: &str) -> bool {
 pub fn as_name(text: &str) -> String {
     let mut name = String::new();
     let mut before = ' ';
-    for letter in text.chars() {
+    let folded = if text.is_ascii() { text.to_owned() } else { fold(text) };
+    for letter in folded.chars() {
         // `firstName` reads as two words.
         if letter.is_ascii_uppercase() && before.is_ascii_lowercase() {
             name.push('_');

@@ -131,7 +131,10 @@ fn headers_of_other_systems_are_understood() {
         ("Kundennummer", "identifier:crm_id"),
         ("billing_address.zip", "attribute:address.postcode"),
         ("billing zip", "attribute:address.postcode"),
-        ("Straße", "attribute:stra_e"),
+        ("Straße", "attribute:address.street"),
+        ("Prénom", "attribute:given_name"),
+        ("Größe", "attribute:grosse"),
+        ("by", "attribute:by"),
         ("company_name", "attribute:legal_name"),
         ("product_name", "attribute:product_name"),
         ("national_id_country", "attribute:national_id_country"),
@@ -154,6 +157,27 @@ fn values_speak_where_headers_do_not() {
     assert_eq!(got["kontakt"], "identifier:email");
     assert_eq!(got["x"], "identifier:phone");
     assert_eq!(got["n"], "attribute:n", "bare digits may be anything");
+}
+
+#[test]
+fn files_of_persons_and_of_organisations_are_told_apart() {
+    let table = [
+        ("first_name,last_name,email,company,website,industry", PartyRule::Person),
+        ("name,email,phone", PartyRule::Person),
+        ("name,phone,city", PartyRule::Organisation),
+        ("company,email,phone", PartyRule::Organisation),
+        ("company_name,website,reg_no,contact_email", PartyRule::Organisation),
+        ("name,registration_number,industry", PartyRule::Organisation),
+        ("full_name,company", PartyRule::Person),
+        ("email,device_id", PartyRule::Person),
+        ("name,entity_type,email", PartyRule::ByRow),
+    ];
+    for (headers, party) in table {
+        let columns: Vec<String> = headers.split(',').map(str::to_owned).collect();
+        assert_eq!(guess(&columns, &[], "file", None).party, party, "{headers}");
+    }
+    let mapping = mapping_of("t.csv", "name,email\nAcme GmbH,a@b.de\nBolt Ltd,b@b.de\nAda King,c@d.de\n");
+    assert_eq!(mapping.party, PartyRule::Organisation, "legal forms among the names");
 }
 
 #[test]
@@ -247,9 +271,14 @@ fn faults_of_a_mapping_name_the_nearest_known_word() {
 
 #[test]
 fn any_text_becomes_a_name() {
-    for (text, want) in
-        [("First Name", "first_name"), ("firstName", "first_name"), ("a.b", "a.b"), ("é", "column"), ("X--Y", "x_y")]
-    {
+    for (text, want) in [
+        ("First Name", "first_name"),
+        ("firstName", "first_name"),
+        ("a.b", "a.b"),
+        ("é", "e"),
+        ("!", "column"),
+        ("X--Y", "x_y"),
+    ] {
         assert_eq!(as_name(text), want);
     }
 }

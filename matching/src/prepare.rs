@@ -16,7 +16,7 @@ use onefold_core::namespace::Normaliser;
 use smallvec::SmallVec;
 
 use crate::normalise::company::CompanyName;
-use crate::normalise::name::{PersonName, full_forms};
+use crate::normalise::name::{PersonName, full_forms, is_known_given};
 use crate::normalise::text::{fold, romanise, skeleton};
 use crate::prepared::{LinkValue, Prepared};
 
@@ -197,7 +197,8 @@ impl Preparer {
 /// A person is the first letter of the given name (of the full name behind a nickname: Bob is Robert) and the
 /// [`skeleton`] of the family name without particles; with a family name of several words, of its first. `Jon Smith`,
 /// `SMITH, JON`, `J. Smith` and `Jonathan Smyth` count as one; so do namesakes of one initial, which is the lesser harm.
-/// With one part only, that part. An organisation is its name without legal form, spaces and `and`.
+/// Fields filled the wrong way round show when only the family name is known as a given name, and are turned. With one
+/// part only, that part. An organisation is its name without legal form, spaces and `and`.
 #[must_use]
 pub fn name_skeleton(fragment: &Fragment) -> Option<String> {
     match fragment.party {
@@ -221,16 +222,24 @@ pub fn name_skeleton(fragment: &Fragment) -> Option<String> {
 }
 
 fn person_skeleton(name: &PersonName) -> Option<String> {
-    let given = full_forms(&name.given).first().copied().unwrap_or(&name.given);
+    let turned = name.given.len() > 1 && !is_known_given(&name.given) && is_known_given(&name.family);
+    if turned {
+        return parts_skeleton(&name.family, &name.given, "");
+    }
+    parts_skeleton(&name.given, name.family_core(), &name.nickname)
+}
+
+fn parts_skeleton(given: &str, family: &str, nickname: &str) -> Option<String> {
+    let given = full_forms(given).first().copied().unwrap_or(given);
     let ascii_given = romanise(given);
     let given = ascii_given.as_deref().unwrap_or(given);
-    let ascii_family = romanise(name.family_core());
-    let family = ascii_family.as_deref().unwrap_or(name.family_core()).split(' ').next().unwrap_or_default();
+    let ascii_family = romanise(family);
+    let family = ascii_family.as_deref().unwrap_or(family).split(' ').next().unwrap_or_default();
     let mut key = String::with_capacity(16);
     if family.is_empty() {
         // A lone given name is all there is to tell people apart by.
         key.push_str("g:");
-        key.push_str(if given.is_empty() { &name.nickname } else { given });
+        key.push_str(if given.is_empty() { nickname } else { given });
         return (key.len() > 2).then_some(key);
     }
     key.extend(given.chars().next());

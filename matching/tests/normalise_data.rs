@@ -220,11 +220,12 @@ fn assignees_and_dates_of_other_sets_read() {
     }
 }
 
-const NAME_KEY: f64 = 0.0;
-const CROWDED_PER_MILLE: usize = 1_000;
-const DATES: f64 = 0.0;
-const STREETS: f64 = 0.0;
-const COMPANIES: f64 = 0.0;
-const PHONES: f64 = 0.0;
-const DOMAINS: f64 = 0.0;
-const ASSIGNEES: f64 = 0.0;
+// Shares of pairs within one party whose forms agree; what is missing are typing errors, moves, married and trading names.
+const NAME_KEY: f64 = 0.79;
+const CROWDED_PER_MILLE: usize = 2;
+const DATES: f64 = 0.735;
+const STREETS: f64 = 0.72;
+const COMPANIES: f64 = 0.745;
+const PHONES: f64 = 0.825;
+const DOMAINS: f64 = 0.875;
+const ASSIGNEES: f64 = 0.21;

@@ -32,8 +32,25 @@ impl CompanyName {
     /// Reads a name as written; `None` when no letter or digit is in it.
     #[must_use]
     pub fn parse(raw: &str) -> Option<Self> {
+        let mut name = Self::read(raw)?;
+        // In scripts without spaces, one form taken off can uncover another that stands against the name.
+        for _ in 0..FORM_WORDS_MAX {
+            if name.core.is_ascii() {
+                break;
+            }
+            let Some(mut again) = Self::read(&name.core).filter(|again| again.core != name.core) else { break };
+            again.forms.append(&mut name.forms);
+            again.remark = name.remark;
+            name = again;
+        }
+        Some(name)
+    }
+
+    fn read(raw: &str) -> Option<Self> {
         let (bare, remark) = cut_remarks(raw);
-        let folded = fold_words(&bare);
+        let mut forms = Vec::new();
+        let bare = cut_glued_forms(&bare, &mut forms);
+        let folded = fold_words(bare);
         let bound = 3 * raw.len() + 64;
         let mut spelled = 0;
         let mut words: Vec<&str> = folded
@@ -48,7 +65,6 @@ impl CompanyName {
         if words.is_empty() {
             return None;
         }
-        let mut forms = Vec::new();
         loop {
             let before = (words.len(), forms.len());
             strip_form(&mut words, &mut forms);
@@ -196,17 +212,25 @@ fn strip_form(words: &mut Vec<&str>, forms: &mut Vec<&'static str>) {
             return;
         }
     }
-    // Scripts without spaces write the form against the name.
-    for glued in GLUED_FORMS {
-        let last = words.len() - 1;
-        if let Some(rest) = words[last].strip_suffix(glued).filter(|rest| !rest.is_empty()) {
-            words[last] = spelled_out(rest);
-            forms.push(glued);
-        } else if let Some(rest) = words[0].strip_prefix(glued).filter(|rest| !rest.is_empty()) {
-            words[0] = spelled_out(rest);
-            forms.push(glued);
-        }
+}
+
+/// Takes off forms that scripts without spaces write against the name.
+fn cut_glued_forms<'a>(raw: &'a str, forms: &mut Vec<&'static str>) -> &'a str {
+    if raw.is_ascii() {
+        return raw;
     }
+    let bare = |text: &'a str| {
+        text.trim_matches(|c: char| c.is_whitespace() || c.is_ascii_punctuation() || "・（）「」–—".contains(c))
+    };
+    let mut rest = bare(raw);
+    while let Some((shorter, form)) = GLUED_FORMS.iter().find_map(|form| {
+        let cut = bare(rest.strip_suffix(form).or_else(|| rest.strip_prefix(form))?);
+        (!fold(cut).is_empty()).then_some((cut, *form))
+    }) {
+        forms.push(form);
+        rest = shorter;
+    }
+    rest
 }
 
 fn spelled_out(word: &str) -> &str {

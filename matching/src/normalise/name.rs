@@ -91,6 +91,9 @@ impl PersonName {
             self.given = folded;
             return;
         }
+        if PLACEHOLDERS.contains(&folded.as_str()) {
+            return;
+        }
         let mut words = folded.split(' ').filter(|word| !word.is_empty()).peekable();
         while let Some(first) = words.next() {
             if TITLES.contains(&first) && words.peek().is_some() {
@@ -195,7 +198,13 @@ impl PersonName {
         }
     }
 
-    fn unless_empty(self) -> Option<Self> {
+    fn unless_empty(mut self) -> Option<Self> {
+        // `Unknown Unknown` is nobody's name; one such word beside a real one may be (there are people named Null).
+        let is_placeholder = |part: &str| part.is_empty() || PLACEHOLDERS.contains(&part);
+        if is_placeholder(&self.given) && is_placeholder(&self.family) {
+            self.given.clear();
+            self.family.clear();
+        }
         let empty =
             self.given.is_empty() && self.family.is_empty() && self.middle.is_empty() && self.nickname.is_empty();
         (!empty).then_some(self)
@@ -330,6 +339,34 @@ fn starts_with_particle(family: &str) -> bool {
     family.split_whitespace().next().is_some_and(|first| PARTICLES.contains(&fold(first).as_str()))
 }
 
+/// What forms and systems put where no name was given, folded.
+const PLACEHOLDERS: &[&str] = &[
+    "anonymous",
+    "customer",
+    "do not use",
+    "fnu",
+    "guest",
+    "lnu",
+    "n a",
+    "na",
+    "name",
+    "nfn",
+    "nln",
+    "nmn",
+    "no name",
+    "none",
+    "not available",
+    "not given",
+    "not provided",
+    "null",
+    "test",
+    "tester",
+    "unk",
+    "unknown",
+    "user",
+    "xxx",
+];
+
 /// Words that open a family name and belong to it.
 const PARTICLES: &[&str] = &[
     "af", "al", "am", "auf", "aus", "av", "ben", "bin", "binte", "bint", "da", "das", "de", "degli", "dei", "del",
@@ -443,7 +480,9 @@ pub fn may_be_same_given(left: &str, right: &str) -> bool {
     left == right || full_forms(left).iter().any(|root| full_forms(right).contains(root))
 }
 
-fn is_known_given(word: &str) -> bool {
+/// Whether a folded word is a given name of the data file. Many family names are given names too.
+#[must_use]
+pub fn is_known_given(word: &str) -> bool {
     NICKNAMES.contains_key(word)
 }
 

@@ -4,10 +4,13 @@
 //! Chinese name must not meet a Latin one as equal.
 
 use any_ascii::any_ascii_char;
+use icu_normalizer::properties::CanonicalCombiningClassMapBorrowed;
 use icu_normalizer::{ComposingNormalizerBorrowed, DecomposingNormalizerBorrowed};
 
 const NFC: ComposingNormalizerBorrowed<'static> = ComposingNormalizerBorrowed::new_nfc();
 const NFD: DecomposingNormalizerBorrowed<'static> = DecomposingNormalizerBorrowed::new_nfd();
+
+const CLASSES: CanonicalCombiningClassMapBorrowed<'static> = CanonicalCombiningClassMapBorrowed::new();
 
 /// Lower case without accents: letters and digits of any script, words parted by one space.
 #[must_use]
@@ -125,15 +128,11 @@ fn script(c: char) -> Script {
     }
 }
 
-/// Combining marks of the scripts whose letters carry optional ones, and the vowel signs that must stay.
+/// Marks that belong to the letter before them: whatever combines by its class, and the few signs of class 0 that are no
+/// letters either (variation selectors, Thai, Lao and Khmer signs, enclosing marks).
 fn is_mark(c: char) -> bool {
-    matches!(u32::from(c),
-        0x300..=0x36f | 0x483..=0x489 | 0x591..=0x5bd | 0x5bf..=0x5c7 | 0x610..=0x61a | 0x64b..=0x65f | 0x670 | 0x6d6..=0x6ed
-        | 0x711 | 0x730..=0x74a | 0x7a6..=0x7b0 | 0x900..=0x903 | 0x93a..=0x94f | 0x951..=0x957 | 0x962..=0x963
-        | 0x981..=0x983 | 0x9bc..=0x9cd | 0xa01..=0xa51 | 0xa81..=0xacd | 0xb01..=0xb57 | 0xb82 | 0xbbe..=0xbcd
-        | 0xc00..=0xc56 | 0xc81..=0xcd6 | 0xd00..=0xd57 | 0xe31 | 0xe34..=0xe3a | 0xe47..=0xe4e | 0xeb1 | 0xeb4..=0xebc
-        | 0xec8..=0xece | 0x102b..=0x103e | 0x17b4..=0x17d3 | 0x1ab0..=0x1aff | 0x1dc0..=0x1dff | 0x20d0..=0x20ff
-        | 0x3099..=0x309a | 0xfe00..=0xfe0f | 0xfe20..=0xfe2f)
+    matches!(u32::from(c), 0xe47..=0xe4e | 0xec8..=0xece | 0x17c6..=0x17d3 | 0x20d0..=0x20ff | 0xfe00..=0xfe0f)
+        || CLASSES.get_u8(c) != 0
 }
 
 /// Which marks people leave out: accents of Latin and Greek, the dots of `ё`, Hebrew and Arabic vowel points.
@@ -281,6 +280,7 @@ mod tests {
             ("張 偉", "張 偉"),
             ("김철수", "김철수"),
             ("مُحَمَّد", "محمد"),
+            ("सुनील ਲ਼ ਸਿੰਘ สมชาย", "सुनील ਲ਼ ਸਿੰਘ สมชาย"),
             ("...", ""),
         ] {
             assert_eq!(fold(raw), want, "{raw:?}");

@@ -129,6 +129,12 @@ fn typing_habits_of_one_name_count_once() {
     }
     assert_eq!(person(&[(FULL_NAME, "Bob Reed")]), person(&[(FULL_NAME, "Reed, Robert")]));
     assert_eq!(person(&[(FULL_NAME, "Hans Müller")]), person(&[(FULL_NAME, "HANS MUELLER")]));
+    assert_eq!(
+        person(&[(GIVEN_NAME, "Shook"), (FAMILY_NAME, "David")]),
+        person(&[(FULL_NAME, "David Shook")]),
+        "turned fields"
+    );
+    assert_eq!(person(&[(FULL_NAME, "Unknown Unknown")]), None);
     assert_eq!(person(&[(FULL_NAME, "  ")]), None);
     assert_eq!(person(&[]), None);
     assert_ne!(person(&[(FULL_NAME, "张伟")]), person(&[(FULL_NAME, "王杰")]));

@@ -38,6 +38,11 @@ impl StreetLine {
     pub(super) fn parse(parts: &[&str], unit: &str, country: Option<&str>) -> Self {
         let mut line = Self::default();
         let mut street: Vec<Piece> = Vec::new();
+        if let [only] = parts
+            && NO_ADDRESS.contains(&fold(only).as_str())
+        {
+            return line;
+        }
         for part in parts {
             let mut pieces = pieces(part);
             line.take_box(&mut pieces);
@@ -47,6 +52,11 @@ impl StreetLine {
             }
             // A number beside a street: `12, High Street`. Anything else behind the first is a building or district.
             let numbers_only = pieces.iter().all(|piece| matches!(piece, Piece::Number(_)));
+            if numbers_only && street.len() > 1 && matches!(street[0], Piece::Number(_)) {
+                // The house has its number already: `500 6th St, 303`.
+                pieces.iter().for_each(|piece| push(&mut line.unit, piece.text()));
+                continue;
+            }
             if street.is_empty() || numbers_only || street.iter().all(|piece| matches!(piece, Piece::Number(_))) {
                 street.extend(pieces);
             } else if !has_street_word(&street) && has_street_word(&pieces) {
@@ -267,7 +277,7 @@ const GLUED_KINDS: &[&str] = &["strasse", "gasse", "platz", "weg", "allee", "rin
 
 const DIRECTIONS: &[(&str, &[&str])] = &[
     ("n", &["n", "north", "nth"]),
-    ("s", &["s", "south", "sth"]),
+    ("s", &["s", "south", "sth", "so"]),
     ("e", &["e", "east"]),
     ("w", &["w", "west"]),
     ("ne", &["ne", "northeast"]),
@@ -325,6 +335,35 @@ const UNIT_MARKS: &[&str] = &[
     "bus",
     "lgh",
     "door",
+];
+
+/// What forms and systems put where no address was given, folded.
+const NO_ADDRESS: &[&str] = &[
+    "address unknown",
+    "general delivery",
+    "homeless",
+    "in store pickup",
+    "n a",
+    "na",
+    "no address",
+    "no fixed abode",
+    "no fixed address",
+    "none",
+    "null",
+    "not available",
+    "not provided",
+    "pick up",
+    "pickup",
+    "return to sender",
+    "same",
+    "same as above",
+    "same as billing",
+    "same as shipping",
+    "store pickup",
+    "tbd",
+    "test",
+    "unknown",
+    "xxx",
 ];
 
 const BOX_MARKS: &[&str] = &[

@@ -44,6 +44,8 @@ fn street_lines() {
         ("P.O. Box 1234", "", "US", "// box 1234"),
         ("PO Box 1234, 12 Main St", "", "US", "12/main street/ box 1234"),
         ("Postfach 10 12", "", "DE", "12// box 10"),
+        ("500 6Th St, 303", "", "US", "500/6th street/303"),
+        ("In Store Pickup", "", "", ""),
         ("Rose Cottage", "", "GB", "/rose cottage/"),
         ("", "", "", ""),
     ] {

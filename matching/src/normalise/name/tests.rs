@@ -37,6 +37,10 @@ fn whole_names() {
         ("山田 太郎", "太郎//山田"),
         ("Dr. Müller", "//muller"),
         ("Mr", "//mr"),
+        ("Ms N/A N/A", ""),
+        ("Unknown Unknown", ""),
+        ("unknown", ""),
+        ("Christopher Null", "christopher//null"),
         (" , ", ""),
         ("", ""),
     ] {
@@ -58,6 +62,7 @@ fn names_in_parts() {
         ("Jon Smith", "", "", "", "jon//smith"),
         ("", "", "Smith, Jon", "", "jon//smith"),
         ("", "", "", "", ""),
+        ("N/A", "", "unknown", "", ""),
     ] {
         assert_eq!(line(PersonName::from_parts(given, middle, family, suffix)), want, "{given:?} {family:?}");
     }

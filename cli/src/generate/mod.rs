@@ -9,6 +9,7 @@
 
 mod companies;
 mod dice;
+mod fragment;
 mod people;
 mod population;
 mod record;
@@ -18,6 +19,7 @@ mod words;
 pub mod write;
 
 pub use dice::{Dice, split_mix};
+pub use fragment::{fragment, prepared, tenant};
 pub use population::{Population, Sizes};
 pub use record::{ClusterId, EventKind, Origin, Record};
 

@@ -1,12 +1,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::sync::Arc;
 
 use proptest::prelude::*;
 
 use super::write;
 use crate::input::{Item, ReadOptions, Reader};
 
-use super::{EventKind, Origin, Population, Record, Sizes};
+use super::{EventKind, Origin, Population, Record, Sizes, fragment, prepared, tenant};
 
 const SIZES: Sizes = Sizes { people: 3_000, companies: 400 };
 
@@ -70,6 +71,30 @@ fn what_is_hard_about_real_data_is_in_it() {
     let empty = records.iter().filter(|record| record.email.is_none() && record.phone.is_none()).count();
     assert!(empty > 100, "missing fields");
     assert!(records.iter().any(|record| record.event == Some(EventKind::Alias)));
+}
+
+#[test]
+fn every_fact_of_a_record_is_in_its_fragment_and_links_where_it_should() {
+    let config = Arc::new(tenant());
+    let sizes = Sizes { people: 600, companies: 80 };
+    let all: Vec<_> = prepared(Population::new(7, sizes), Arc::clone(&config), [1; 32]).unwrap().collect();
+    let records: Vec<Record> = Population::new(7, sizes).collect();
+    assert_eq!(all.len(), records.len());
+    for (prepared, record) in all.iter().zip(&records) {
+        let fragment = fragment(record, &config).unwrap();
+        assert_eq!(fragment.identifiers.len(), record.identifiers().count());
+        assert_eq!(fragment.attributes.len(), record.attributes().count());
+        assert_eq!((prepared.observed_at, prepared.party), (fragment.observed_at, fragment.party));
+        assert_eq!(config.sources[usize::from(fragment.record.source.0)].name, record.origin.name());
+        assert!(prepared.links.len() <= fragment.identifiers.len());
+        let days = fragment.observed_at.0 / 86_400_000_000;
+        assert!((17_532..17_532 + 2_800).contains(&days), "from 2018 on: {days}");
+    }
+    let keys: BTreeSet<_> = all.iter().map(|prepared| prepared.record).collect();
+    assert_eq!(keys.len(), all.len(), "no record twice");
+    let links: usize = all.iter().map(|prepared| prepared.links.len()).sum();
+    let mean = links as f64 / all.len() as f64;
+    assert!((1.2..4.0).contains(&mean), "{mean} linking identifiers a fragment");
 }
 
 #[test]

@@ -1,0 +1,151 @@
+//! Load: streams of fragments as fast as answers come, lookups in a closed loop.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use hdrhistogram::Histogram;
+use onefold_proto::v1 as pb;
+use onefold_proto::v1::admin_service_client::AdminServiceClient;
+use onefold_proto::v1::ingest_service_client::IngestServiceClient;
+use onefold_proto::v1::profile_service_client::ProfileServiceClient;
+use tokio_stream::StreamExt;
+use tonic::transport::Channel;
+
+/// Anything that went wrong; benches only show it.
+pub type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// A stopwatch.
+#[expect(clippy::disallowed_methods, reason = "benches measure")]
+#[must_use]
+pub fn now() -> Instant {
+    Instant::now()
+}
+
+async fn connect(address: SocketAddr) -> Result<Channel, Failure> {
+    let endpoint = Channel::from_shared(format!("http://{address}"))?
+        .initial_stream_window_size(Some(1 << 20))
+        .initial_connection_window_size(Some(4 << 20))
+        .tcp_nodelay(true);
+    Ok(endpoint.connect().await?)
+}
+
+/// Creates the workload's sources.
+///
+/// # Errors
+/// When the server refuses one.
+pub async fn sources(address: SocketAddr) -> Result<(), Failure> {
+    let mut admin = AdminServiceClient::new(connect(address).await?);
+    for (rank, name) in super::SOURCES.iter().enumerate() {
+        let source = pb::Source { name: (*name).to_owned(), trust: 900 - 100 * rank as u32, ..Default::default() };
+        admin.put_source(pb::PutSourceRequest { parent: String::new(), source: Some(source) }).await?;
+    }
+    Ok(())
+}
+
+/// Streams all fragments over so many connections, waiting for every answer; gives the time it took and how many were
+/// accepted.
+///
+/// # Errors
+/// When a stream fails.
+pub async fn ingest(
+    address: SocketAddr,
+    fragments: Arc<Vec<pb::Fragment>>,
+    connections: usize,
+) -> Result<(Duration, u64), Failure> {
+    let channels = {
+        let mut channels = Vec::new();
+        for _ in 0..connections {
+            channels.push(connect(address).await?);
+        }
+        channels
+    };
+    let start = now();
+    let mut tasks = Vec::new();
+    for (lane, channel) in channels.into_iter().enumerate() {
+        let fragments = Arc::clone(&fragments);
+        tasks.push(tokio::spawn(async move {
+            let mut client = IngestServiceClient::new(channel);
+            let count = fragments.len();
+            let mine = (lane..count).step_by(connections);
+            let outbound = tokio_stream::iter(mine.map(move |at| pb::StreamFragmentsRequest {
+                parent: String::new(),
+                client_sequence: at as u64,
+                action: Some(pb::stream_fragments_request::Action::Put(fragments[at].clone())),
+            }));
+            let mut answers = client.stream_fragments(outbound).await?.into_inner();
+            let mut accepted = 0;
+            while let Some(answer) = answers.next().await {
+                let result = answer?.result.unwrap_or_default();
+                accepted += u64::from(result.status() == pb::IngestStatus::Accepted);
+            }
+            Ok::<u64, Failure>(accepted)
+        }));
+    }
+    let mut accepted = 0;
+    for task in tasks {
+        accepted += task.await??;
+    }
+    Ok((start.elapsed(), accepted))
+}
+
+/// Looks keys up one after the other on so many connections with so many callers each, in a closed loop; gives the time
+/// and the latencies in nanoseconds.
+///
+/// # Errors
+/// When a call fails otherwise than by finding nobody.
+pub async fn lookups(
+    address: SocketAddr,
+    keys: Arc<Vec<pb::Identifier>>,
+    connections: usize,
+    callers: usize,
+    calls: usize,
+) -> Result<(Duration, Histogram<u64>, u64), Failure> {
+    let mut channels = Vec::new();
+    for _ in 0..connections {
+        channels.push(connect(address).await?);
+    }
+    let start = now();
+    let mut tasks = Vec::new();
+    for caller in 0..connections * callers {
+        let (channel, keys) = (channels[caller % connections].clone(), Arc::clone(&keys));
+        let mine = calls / (connections * callers);
+        tasks.push(tokio::spawn(async move {
+            let mut client = ProfileServiceClient::new(channel);
+            let mut latencies = Histogram::<u64>::new(3)?;
+            let mut found = 0;
+            for call in 0..mine {
+                let identifier = keys[(caller * 7_919 + call * 104_729) % keys.len()].clone();
+                let request = pb::LookupProfileRequest {
+                    key: Some(pb::lookup_profile_request::Key::Identifier(identifier)),
+                    ..Default::default()
+                };
+                let sent = now();
+                match client.lookup_profile(request).await {
+                    Ok(_) => found += 1,
+                    Err(status) if status.code() == tonic::Code::NotFound => {}
+                    Err(status) if status.code() == tonic::Code::FailedPrecondition => {}
+                    Err(status) => return Err(Failure::from(status)),
+                }
+                latencies.record(sent.elapsed().as_nanos() as u64)?;
+            }
+            Ok::<_, Failure>((latencies, found))
+        }));
+    }
+    let mut latencies = Histogram::<u64>::new(3)?;
+    let mut found = 0;
+    for task in tasks {
+        let (mine, mine_found) = task.await??;
+        latencies.add(mine)?;
+        found += mine_found;
+    }
+    Ok((start.elapsed(), latencies, found))
+}
+
+/// The value behind `--name` on the command line, or a default.
+#[must_use]
+pub fn argument(name: &str, default: usize) -> usize {
+    let arguments: Vec<String> = std::env::args().collect();
+    let at = arguments.iter().position(|argument| argument == name);
+    at.and_then(|at| arguments.get(at + 1)).and_then(|text| text.parse().ok()).unwrap_or(default)
+}

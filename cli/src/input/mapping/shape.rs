@@ -13,6 +13,8 @@ use crate::input::{Action, Columns, RawRecord, Refusal};
 pub struct Shaped {
     /// The input's own record id, or its line number.
     pub record_id: String,
+    /// Whether the row has a key of its own; without one its line number stands in.
+    pub keyed: bool,
     /// The true cluster, where the row tells it.
     pub truth: Option<String>,
     /// Whether the facts are stated or taken back.
@@ -77,7 +79,9 @@ impl Shaper {
         let by_role = |role: &Role| {
             raw.fields.iter().find(|(column, _)| self.roles.get(*column as usize) == Some(role)).map(|(_, text)| text)
         };
-        let record_id = by_role(&Role::RecordId).or(raw.key.as_ref()).cloned().unwrap_or_else(|| line.to_string());
+        let key = by_role(&Role::RecordId).or(raw.key.as_ref()).cloned();
+        let keyed = key.is_some();
+        let record_id = key.unwrap_or_else(|| line.to_string());
         refused.key = Some(record_id.clone());
         if record_id.len() > limits::SOURCE_KEY_BYTES_MAX {
             refused.reason = format!("its record id is longer than {} bytes", limits::SOURCE_KEY_BYTES_MAX);
@@ -145,7 +149,7 @@ impl Shaper {
             return Err(refused);
         }
         fragment.canonicalise();
-        Ok(Shaped { record_id, truth, action: raw.action, fragment, values_cut, time_unreadable })
+        Ok(Shaped { record_id, keyed, truth, action: raw.action, fragment, values_cut, time_unreadable })
     }
 }
 

@@ -1,13 +1,20 @@
 //! One file per command; each gives a [`Failure`] with an exit code: 1 for what went wrong, 2 for what was asked wrongly.
 
+pub mod digest;
 pub mod generate;
+pub mod import;
+pub mod lookup;
 pub mod resolve;
+pub mod serve;
 
-use std::io::IsTerminal;
+mod card;
+
+use std::io::{self, IsTerminal, Write};
 
 use onefold_cli::output::Paint;
 
 /// Why a command failed.
+#[derive(Debug)]
 pub struct Failure {
     /// The exit code.
     pub code: u8,
@@ -20,10 +27,43 @@ impl Failure {
     pub fn new(message: impl Into<String>) -> Self {
         Self { code: 1, message: message.into() }
     }
+
+    /// It was asked wrongly.
+    pub fn usage(message: impl Into<String>) -> Self {
+        Self { code: 2, message: message.into() }
+    }
 }
 
 /// Colour on a terminal, unless the user wants none.
 fn paint(stream: &impl IsTerminal) -> Paint {
     let unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     if stream.is_terminal() && !unwanted { Paint::Colour } else { Paint::Plain }
+}
+
+/// Writes to standard output. A reader that has seen enough is no failure.
+fn say(text: &str) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Failure::new(format!("standard output cannot be written: {error}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Writes a message as JSON.
+fn say_json(value: &serde_json::Value) -> Result<(), Failure> {
+    let text = serde_json::to_string_pretty(value).map_err(|error| Failure::new(error.to_string()))?;
+    say(&(text + "\n"))
+}
+
+/// The last line of what people read: the same by hand.
+fn by_hand(call: &str, paint: Paint) -> String {
+    format!("\n{}\n", paint.faint(&format!("the call behind this: {call}")))
+}
+
+/// Runs what talks to a server.
+fn online<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    runtime.map_err(|error| Failure::new(format!("threads cannot be started: {error}")))?.block_on(work)
 }

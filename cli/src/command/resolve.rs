@@ -103,7 +103,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     Ok(())
 }
 
-fn delimiter_of(letter: char) -> Result<u8, Failure> {
+pub fn delimiter_of(letter: char) -> Result<u8, Failure> {
     let usable = letter.is_ascii() && !letter.is_ascii_alphanumeric() && !"\"\r\n".contains(letter);
     u8::try_from(letter).ok().filter(|_| usable).ok_or_else(|| Failure {
         code: 2,

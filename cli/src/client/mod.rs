@@ -1,0 +1,160 @@
+//! A caller with good manners: it says clearly what is wrong, waits when it is asked to, and never asks twice for what
+//! must not happen twice.
+
+mod patience;
+mod trouble;
+pub mod wire;
+
+use std::time::Duration;
+
+use clap::Args;
+use onefold_proto::v1::admin_service_client::AdminServiceClient;
+use onefold_proto::v1::ingest_service_client::IngestServiceClient;
+use onefold_proto::v1::profile_service_client::ProfileServiceClient;
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Response, Status};
+
+pub use patience::Patience;
+pub use trouble::failure;
+
+use crate::command::Failure;
+
+/// Largest answer that is taken; the server sends none larger.
+const ANSWER_BYTES_MAX: usize = 16 << 20;
+/// How long a connection may take.
+const CONNECT_WITHIN: Duration = Duration::from_secs(5);
+/// How long a call that changes or reads little is tried again.
+const RETRY_FOR: Duration = Duration::from_secs(10);
+/// Bytes in flight on one stream. A connection takes more than a stream may hold, so that a stream that is not read does
+/// not stop the calls beside it.
+const STREAM_WINDOW_BYTES: u32 = 1 << 20;
+/// Bytes in flight on one connection.
+const CONNECTION_WINDOW_BYTES: u32 = 8 << 20;
+
+/// Which server, which tenant, and for whom the answer is.
+#[derive(Args, Clone)]
+pub struct Target {
+    /// The server's address.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7700", env = "ONEFOLD_ADDR")]
+    pub to: String,
+    /// The tenant.
+    #[arg(long, value_name = "NAME", default_value = "default", env = "ONEFOLD_TENANT")]
+    pub tenant: String,
+    /// Prints JSON: the messages of onefold.v1 with the field names of proto JSON (lowerCamelCase), 64-bit numbers as text.
+    #[arg(long)]
+    pub json: bool,
+}
+
+impl Target {
+    /// `tenants/{tenant}`.
+    pub fn parent(&self) -> String {
+        format!("tenants/{}", self.tenant.strip_prefix("tenants/").unwrap_or(&self.tenant))
+    }
+
+    /// A profile's full name from its id or its full name.
+    pub fn profile(&self, text: &str) -> Result<String, Failure> {
+        let (parent, id) = text.split_once("/profiles/").map_or((self.parent(), text), |(p, id)| (p.to_owned(), id));
+        match onefold_core::ids::ProfileId::parse(id) {
+            Ok(id) => Ok(format!("{parent}/profiles/{id}")),
+            Err(fault) => Err(Failure::usage(format!(
+                "`{text}` is no profile id: {fault}\nhint: `onefold lookup NAMESPACE VALUE` shows the id of whom you look for"
+            ))),
+        }
+    }
+}
+
+/// A connection to one server.
+#[derive(Clone)]
+pub struct Client {
+    /// As the user wrote it, without a scheme.
+    pub address: String,
+    channel: Channel,
+}
+
+impl Client {
+    /// Connects.
+    ///
+    /// # Errors
+    /// A [`Failure`] that says what to do when nobody is there.
+    pub async fn connect(target: &Target) -> Result<Self, Failure> {
+        let address = target.to.trim_end_matches('/');
+        if address.starts_with("https://") {
+            return Err(Failure::usage("this version speaks without TLS: give the address as HOST:PORT"));
+        }
+        let address = address.strip_prefix("http://").unwrap_or(address).to_owned();
+        let bad = |_| Failure::usage(format!("`{address}` is no address: write HOST:PORT, e.g. 127.0.0.1:7700"));
+        let with_port = address.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+        let endpoint = Endpoint::from_shared(format!("http://{address}")).map_err(bad)?;
+        if !with_port {
+            return Err(Failure::usage(format!("`{address}` names no port: write HOST:PORT, e.g. {address}:7700")));
+        }
+        let endpoint = endpoint
+            .connect_timeout(CONNECT_WITHIN)
+            .tcp_nodelay(true)
+            .initial_stream_window_size(STREAM_WINDOW_BYTES)
+            .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+            .http2_keep_alive_interval(Duration::from_secs(30))
+            .keep_alive_timeout(Duration::from_secs(10));
+        match endpoint.connect().await {
+            Ok(channel) => Ok(Self { address, channel }),
+            Err(error) => Err(Failure::new(format!(
+                "no server answers at {address}: {}\nhint: `onefold serve` starts one; `--to HOST:PORT` names another",
+                trouble::root_cause(&error)
+            ))),
+        }
+    }
+
+    /// Fragments in.
+    pub fn ingest(&self) -> IngestServiceClient<Channel> {
+        IngestServiceClient::new(self.channel.clone()).max_decoding_message_size(ANSWER_BYTES_MAX)
+    }
+
+    /// Profiles out.
+    pub fn profiles(&self) -> ProfileServiceClient<Channel> {
+        ProfileServiceClient::new(self.channel.clone()).max_decoding_message_size(ANSWER_BYTES_MAX)
+    }
+
+    /// Administration.
+    pub fn admin(&self) -> AdminServiceClient<Channel> {
+        AdminServiceClient::new(self.channel.clone()).max_decoding_message_size(ANSWER_BYTES_MAX)
+    }
+
+    /// Calls, and calls again after a wait while the server says that waiting helps. For calls that do no harm twice.
+    ///
+    /// # Errors
+    /// What the server said last.
+    pub async fn ask<R, F, Fut>(&self, call: F) -> Result<R, Status>
+    where
+        F: FnMut() -> Fut,
+        Fut: Future<Output = Result<Response<R>, Status>>,
+    {
+        self.ask_for(RETRY_FOR, call).await
+    }
+
+    /// [`Client::ask`] with a patience of the caller's.
+    ///
+    /// # Errors
+    /// What the server said last.
+    pub async fn ask_for<R, F, Fut>(&self, patience: Duration, mut call: F) -> Result<R, Status>
+    where
+        F: FnMut() -> Fut,
+        Fut: Future<Output = Result<Response<R>, Status>>,
+    {
+        let mut patience = Patience::new(patience);
+        loop {
+            let status = match call().await {
+                Ok(response) => return Ok(response.into_inner()),
+                Err(status) => status,
+            };
+            match patience.wait_after(&status) {
+                Some(wait) => tokio::time::sleep(wait).await,
+                None => return Err(status),
+            }
+        }
+    }
+
+    /// A status as a failure of the command.
+    pub fn failed(&self, status: &Status) -> Failure {
+        failure(status, &self.address)
+    }
+}

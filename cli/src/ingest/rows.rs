@@ -1,0 +1,275 @@
+//! From the rows of files to fragments on the wire. Values of the same file always make the same fragments: nothing here
+//! depends on what the server knows.
+
+use std::collections::HashSet;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::UNIX_EPOCH;
+
+use onefold_cli::input::mapping::{Ground, Role, Shaped, Shaper};
+use onefold_cli::input::{Action, Item, Refusal};
+use onefold_cli::resolve::Input;
+use onefold_core::config::TenantConfig;
+use onefold_core::fragment::{AttributeValue, Fragment, ObservedAt, PartyKind};
+use onefold_proto::v1 as pb;
+use prost_types::Timestamp;
+use tokio::sync::mpsc;
+
+use super::{At, Row, Sending};
+use crate::command::Failure;
+
+/// What is seen of the reader from outside, and what it found in the end.
+#[derive(Debug, Default)]
+pub struct Reading {
+    /// Bytes of all files taken.
+    pub bytes: AtomicU64,
+    /// Values of free attributes that were cut to the bound on their length.
+    pub values_cut: AtomicU64,
+    /// Rows whose time could not be read.
+    pub times_unreadable: AtomicU64,
+}
+
+/// How rows become fragments, beyond the mapping.
+#[derive(Clone, Debug, Default)]
+pub struct RowOptions {
+    /// The source of every row.
+    pub source: Option<String>,
+}
+
+/// The receiver is gone: the stream has failed, and says why itself.
+struct Gone;
+
+/// Reads all files and hands their rows on; runs on a thread of its own.
+pub fn read(
+    inputs: Vec<Input>,
+    mut config: TenantConfig,
+    options: &RowOptions,
+    rows: &mpsc::Sender<Row>,
+    reading: &Arc<Reading>,
+) {
+    let mut known_sources = HashSet::new();
+    let mut names = Names::default();
+    let mut bytes_before = 0;
+    for (file, input) in inputs.into_iter().enumerate() {
+        let file = u16::try_from(file).unwrap_or(u16::MAX);
+        let mut one = One { file, options, rows, reading, known_sources: &mut known_sources, names: &mut names };
+        match one.read(input, &mut config, bytes_before) {
+            Ok(Ok(bytes)) => bytes_before += bytes,
+            Ok(Err(failure)) => {
+                let _ = rows.blocking_send(Row::Failed(failure));
+                return;
+            }
+            Err(Gone) => return,
+        }
+    }
+}
+
+/// One file on its way.
+struct One<'a> {
+    file: u16,
+    options: &'a RowOptions,
+    rows: &'a mpsc::Sender<Row>,
+    reading: &'a Reading,
+    known_sources: &'a mut HashSet<u16>,
+    names: &'a mut Names,
+}
+
+impl One<'_> {
+    fn hand_on(&self, row: Row) -> Result<(), Gone> {
+        self.rows.blocking_send(row).map_err(|_| Gone)
+    }
+
+    fn refuse(&self, refusal: Refusal) -> Result<(), Gone> {
+        let at = At { file: self.file, line: refusal.line };
+        self.hand_on(Row::Refused { at, reason: refusal.reason })
+    }
+
+    fn read(
+        &mut self,
+        input: Input,
+        config: &mut TenantConfig,
+        bytes_before: u64,
+    ) -> Result<Result<u64, Failure>, Gone> {
+        let Input { mut reader, mapping, name } = input;
+        let file_time = modified(reader.file());
+        let mut shaper = match Shaper::new(mapping, config) {
+            Ok(shaper) => shaper,
+            Err(fault) => return Ok(Err(Failure::usage(fault.to_string()))),
+        };
+        let (mut any, mut steps) = (false, 0u64);
+        loop {
+            let item = match reader.next_item() {
+                Ok(Some(item)) => item,
+                Ok(None) => break,
+                Err(error) => return Ok(Err(Failure::new(error.to_string()))),
+            };
+            any = true;
+            steps += 1;
+            if steps.is_multiple_of(256) {
+                self.reading.bytes.store(bytes_before + reader.bytes_taken(), Ordering::Relaxed);
+            }
+            let mut raw = match item {
+                Item::Record(raw) => raw,
+                Item::Refused(refusal) => {
+                    self.refuse(refusal)?;
+                    continue;
+                }
+            };
+            if self.options.source.is_some() {
+                raw.source = None;
+            }
+            let line = raw.line;
+            let mut shaped = match shaper.shape(raw, reader.columns(), config) {
+                Ok(shaped) => shaped,
+                Err(refusal) => {
+                    self.refuse(refusal)?;
+                    continue;
+                }
+            };
+            // A row without a key of its own is known by its place; the file's name keeps files of one source apart.
+            if !shaped.keyed {
+                shaped.fragment.record.key = format!("{name}:{line}");
+            }
+            self.reading.values_cut.fetch_add(u64::from(shaped.values_cut), Ordering::Relaxed);
+            self.reading.times_unreadable.fetch_add(u64::from(shaped.time_unreadable), Ordering::Relaxed);
+            if self.known_sources.insert(shaped.fragment.record.source.0) {
+                self.hand_on(Row::Source(source_name(&shaped.fragment, config)))?;
+            }
+            let at = At { file: self.file, line };
+            let action = action(shaped, file_time, config, self.names);
+            self.hand_on(Row::Send(Box::new(Sending { at, action })))?;
+        }
+        if !any {
+            self.refuse(Refusal::new(1, "no row below the header"))?;
+        }
+        Ok(Ok(reader.bytes_taken()))
+    }
+}
+
+/// When the file was last changed: the time of rows that tell none, so that an unchanged file is a repetition and a
+/// corrected one is newer.
+fn modified(file: &Path) -> Option<ObservedAt> {
+    let since = std::fs::metadata(file).ok()?.modified().ok()?.duration_since(UNIX_EPOCH).ok()?;
+    i64::try_from(since.as_micros()).ok().map(ObservedAt)
+}
+
+/// Gives every row of these files one source.
+pub fn one_source(inputs: &mut [Input], source: &str) {
+    for input in inputs {
+        source.clone_into(&mut input.mapping.source);
+        for column in &mut input.mapping.columns {
+            if column.role == Role::Source {
+                (column.role, column.ground) = (Role::Ignore, Ground::Given);
+            }
+        }
+    }
+}
+
+fn source_name(fragment: &Fragment, config: &TenantConfig) -> String {
+    config.sources.get(usize::from(fragment.record.source.0)).map(|source| source.name.clone()).unwrap_or_default()
+}
+
+fn action(
+    shaped: Shaped,
+    file_time: Option<ObservedAt>,
+    config: &TenantConfig,
+    names: &mut Names,
+) -> pb::stream_fragments_request::Action {
+    let fragment = shaped.fragment;
+    // The shaper's word for "no time".
+    let observed = if fragment.observed_at == ObservedAt(0) { file_time } else { Some(fragment.observed_at) };
+    let observed_time = observed.map(timestamp);
+    let record = Some(pb::SourceRecord { source: source_name(&fragment, config), key: fragment.record.key });
+    match shaped.action {
+        Action::Retract => pb::stream_fragments_request::Action::Retract(pb::Retraction { record, observed_time }),
+        Action::Put => pb::stream_fragments_request::Action::Put(pb::Fragment {
+            record,
+            observed_time,
+            party_kind: match fragment.party {
+                PartyKind::Person => pb::PartyKind::Person,
+                PartyKind::Organisation => pb::PartyKind::Organisation,
+            } as i32,
+            identifiers: fragment
+                .identifiers
+                .into_iter()
+                .map(|identifier| pb::Identifier {
+                    namespace: config
+                        .namespaces
+                        .get(usize::from(identifier.namespace.0))
+                        .map(|namespace| namespace.name.clone())
+                        .unwrap_or_default(),
+                    value: identifier.raw,
+                })
+                .collect(),
+            attributes: fragment
+                .attributes
+                .into_iter()
+                .map(|attribute| pb::Attribute {
+                    name: names.of(usize::from(attribute.name.0), config).to_owned(),
+                    value: Some(match attribute.value {
+                        AttributeValue::Text(text) => pb::attribute::Value::Text(text),
+                        AttributeValue::Number(number) => pb::attribute::Value::Number(number),
+                        AttributeValue::Flag(flag) => pb::attribute::Value::Flag(flag),
+                    }),
+                })
+                .collect(),
+            traits_json: fragment.traits.unwrap_or_default(),
+        }),
+    }
+}
+
+/// A time on the wire.
+pub fn timestamp(at: ObservedAt) -> Timestamp {
+    Timestamp { seconds: at.0.div_euclid(1_000_000), nanos: (at.0.rem_euclid(1_000_000) * 1_000) as i32 }
+}
+
+/// Attribute names as the wire wants them, by ordinal: a file's header may be wilder.
+#[derive(Debug, Default)]
+struct Names(Vec<String>);
+
+impl Names {
+    fn of(&mut self, attribute: usize, config: &TenantConfig) -> &str {
+        while self.0.len() < config.attribute_names.len() {
+            self.0.push(on_the_wire(&config.attribute_names[self.0.len()]));
+        }
+        self.0.get(attribute).map_or("", String::as_str)
+    }
+}
+
+/// Lower case letters, digits and `_`, parts joined by `.`, no part that begins with a digit.
+fn on_the_wire(name: &str) -> String {
+    let parts: Vec<String> = name
+        .split('.')
+        .filter(|part| !part.is_empty())
+        .map(|part| {
+            let part: String =
+                part.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' }).collect();
+            if part.starts_with(|c: char| c.is_ascii_digit()) { format!("_{part}") } else { part }
+        })
+        .collect();
+    let mut name = parts.join(".");
+    name.truncate(onefold_core::limits::NAME_BYTES_MAX);
+    let name = name.trim_end_matches('.').to_owned();
+    if name.is_empty() { "column".to_owned() } else { name }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headers_become_names_that_the_wire_takes() {
+        let table = [
+            ("address.street", "address.street"),
+            ("2nd_phone", "_2nd_phone"),
+            ("a-b..c.", "a_b.c"),
+            ("...", "column"),
+            ("x.9", "x._9"),
+        ];
+        for (name, want) in table {
+            assert_eq!(on_the_wire(name), want, "{name}");
+        }
+        assert_eq!(on_the_wire(&"9".repeat(80)).len(), 64);
+    }
+}

@@ -27,6 +27,8 @@ pub const ROW_BYTES_MAX: usize = 1024 * 1024;
 pub const COLUMNS_MAX: usize = 2_000;
 /// Rows that are looked at before the meaning of the columns is guessed.
 pub const SAMPLE_ROWS: usize = 1_000;
+/// Bytes of values in those rows at most.
+const SAMPLE_BYTES: usize = 16 * 1024 * 1024;
 
 /// Text that is looked at to tell the format and the delimiter.
 const HEAD_BYTES: usize = 64 * 1024;
@@ -339,8 +341,12 @@ impl Reader {
     /// # Errors
     /// [`ReadError::Read`].
     pub fn sample(&mut self) -> Result<Vec<&RawRecord>, ReadError> {
-        while self.waiting.len() < SAMPLE_ROWS {
+        let mut bytes = 0;
+        while self.waiting.len() < SAMPLE_ROWS && bytes < SAMPLE_BYTES {
             let Some(item) = self.read()? else { break };
+            if let Item::Record(record) = &item {
+                bytes += record.fields.iter().map(|(_, text)| text.len()).sum::<usize>();
+            }
             self.waiting.push_back(item);
         }
         Ok(self

@@ -52,25 +52,28 @@ enum Framing {
     Broken,
 }
 
-/// Whether the bytes are a whole row, one with an open quote, or one with text behind a closing quote.
-fn framing(bytes: &[u8], delimiter: u8) -> Framing {
-    let mut at = 0;
+/// Whether the bytes are a whole row, one with an open quote, or one with text behind a closing quote. A row that was
+/// open is looked at again from `seen` on, where the quote was still open, so that long rows cost no more than short.
+fn framing(bytes: &[u8], delimiter: u8, seen: usize) -> Framing {
+    let mut at = seen;
+    let mut quoted = seen > 0;
     loop {
-        // At the start of a field.
-        if bytes.get(at) == Some(&b'"') {
+        if !quoted && bytes.get(at) == Some(&b'"') {
+            quoted = true;
             at += 1;
-            loop {
-                let Some(quote) = bytes[at..].iter().position(|byte| *byte == b'"') else { return Framing::Open };
-                at += quote + 1;
-                match bytes.get(at) {
-                    Some(b'"') => at += 1,
-                    None => return Framing::Whole,
-                    Some(byte) if *byte == delimiter => break,
-                    Some(b'\n' | b'\r') => return Framing::Broken,
-                    Some(_) => return Framing::Broken,
+        }
+        if quoted {
+            let Some(quote) = bytes[at..].iter().position(|byte| *byte == b'"') else { return Framing::Open };
+            at += quote + 1;
+            match bytes.get(at) {
+                Some(b'"') => at += 1,
+                None => return Framing::Whole,
+                Some(byte) if *byte == delimiter => {
+                    quoted = false;
+                    at += 1;
                 }
+                Some(_) => return Framing::Broken,
             }
-            at += 1;
         } else {
             match bytes[at..].iter().position(|byte| *byte == delimiter) {
                 Some(next) => at += next + 1,
@@ -87,17 +90,19 @@ pub(super) fn guess_delimiter(head: &[u8]) -> u8 {
     for delimiter in DELIMITERS {
         let mut widths = Vec::new();
         let mut row: Vec<u8> = Vec::new();
+        let mut seen = 0;
         for line in head.split(|byte| *byte == end) {
-            row.extend_from_slice(line);
-            match framing(row.strip_suffix(b"\r").unwrap_or(&row), delimiter) {
-                Framing::Open => row.push(b'\n'),
-                Framing::Whole | Framing::Broken => {
-                    if !row.trim_ascii().is_empty() {
-                        widths.push(width_of(&row, delimiter));
-                    }
-                    row.clear();
-                }
+            row.extend_from_slice(line.strip_suffix(b"\r").unwrap_or(line));
+            if framing(&row, delimiter, seen) == Framing::Open {
+                seen = row.len();
+                row.push(b'\n');
+                continue;
             }
+            if !row.trim_ascii().is_empty() {
+                widths.push(width_of(&row, delimiter));
+            }
+            row.clear();
+            seen = 0;
             if widths.len() == GUESS_ROWS {
                 break;
             }
@@ -200,8 +205,9 @@ impl<R: BufRead> Separated<R> {
         }
         let mut row = first.bytes;
         let mut more: Vec<Line> = Vec::new();
+        let mut seen = 0;
         let fault = loop {
-            match framing(&row, self.delimiter) {
+            match framing(&row, self.delimiter, seen) {
                 Framing::Whole => break None,
                 Framing::Broken => {
                     break Some("text follows a closing quote; a quote inside a quoted field is doubled");
@@ -215,6 +221,7 @@ impl<R: BufRead> Separated<R> {
                     break Some("a quote is opened and not closed within 1 MiB");
                 }
                 Some(line) => {
+                    seen = row.len();
                     row.push(b'\n');
                     row.extend_from_slice(&line.bytes);
                     more.push(line);

@@ -148,6 +148,17 @@ fn lines_over_the_bound_are_refused_and_the_next_is_read() {
     assert_eq!(refused.len(), 1);
 }
 
+/// An export with one stray quote took time by the square of its lines: the open row was read anew at every line.
+#[test]
+fn a_stray_quote_costs_no_more_than_its_row() {
+    let rows = 90_000;
+    let text = format!("a,b\n\"1,2\n{}", "3,4\n".repeat(rows));
+    let (read_rows, refused) = read("t.csv", text.as_bytes());
+    assert_eq!((read_rows.len(), refused.len()), (rows, 1));
+    let (read_rows, refused) = read("t.csv", format!("a,b\n\"{}\",2\n", "x\n".repeat(rows)).as_bytes());
+    assert_eq!((read_rows.len(), refused.len()), (1, 0), "a long row of many lines is a row");
+}
+
 #[test]
 fn json_lines_are_flattened_and_bad_ones_refused() {
     let deep = "{\"a\":".repeat(12) + "1" + &"}".repeat(12);

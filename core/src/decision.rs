@@ -31,6 +31,8 @@ pub enum EntryKind {
     Quarantined = 7,
     /// [`QuarantineCleared`].
     QuarantineCleared = 8,
+    /// [`RequestAnswered`].
+    RequestAnswered = 9,
 }
 
 impl EntryKind {
@@ -46,6 +48,7 @@ impl EntryKind {
             6 => Self::Settled,
             7 => Self::Quarantined,
             8 => Self::QuarantineCleared,
+            9 => Self::RequestAnswered,
             _ => return None,
         })
     }
@@ -116,6 +119,17 @@ pub struct Quarantined {
 pub struct QuarantineCleared {
     /// The sequences of their entries.
     pub entries: Vec<Sequence>,
+}
+
+/// A call with a request id was answered: the same call again gets the same answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RequestAnswered {
+    /// The caller's UUID.
+    pub request_id: [u8; 16],
+    /// Keyed digest of the call's content.
+    pub content: Digest128,
+    /// The answer, in the server's own encoding; no personal data.
+    pub answer: Vec<u8>,
 }
 
 /// A payload this release cannot read.

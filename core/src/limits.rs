@@ -38,3 +38,5 @@ pub const BLOCKED_PATTERNS_MAX: usize = 64;
 pub const PATTERN_BYTES_MAX: usize = 1_024;
 /// Bytes of one compiled regular expression, or of one namespace's set of them.
 pub const PATTERN_PROGRAM_BYTES_MAX: usize = 1 << 20;
+/// Answers that one tenant's request ids are remembered with; the oldest go first.
+pub const REQUEST_IDS_MAX: usize = 65_536;

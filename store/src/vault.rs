@@ -282,6 +282,22 @@ impl Vault {
         Ok((slot, key))
     }
 
+    /// Makes sure that so many slots can be taken without asking the disk for space.
+    ///
+    /// # Errors
+    /// As [`Vault::take`]; nothing has changed and the call may be repeated when there is space.
+    pub fn reserve(&self, count: usize) -> Result<(), VaultError> {
+        let mut fresh = self.fresh();
+        if !fresh.recovered {
+            return Err(VaultError::NotRecovered);
+        }
+        while fresh.ready.len() < count {
+            let opened = self.opened.read().unwrap_or_else(PoisonError::into_inner);
+            refill(&opened, &mut fresh)?;
+        }
+        Ok(())
+    }
+
     /// The first slot that was never taken.
     #[must_use]
     pub fn next(&self) -> SlotId {
@@ -419,8 +435,9 @@ fn refill(opened: &OpenVault, fresh: &mut Fresh) -> Result<(), VaultError> {
     let io = failed("make keys");
     let chunk = (fresh.slots / 4).clamp(CHUNK_MIN, CHUNK_MAX);
     let mut ready = VecDeque::new();
-    let end = fresh.slots.min(fresh.next.saturating_add(chunk));
-    for slot in fresh.next..end {
+    let first = fresh.next.saturating_add(fresh.ready.len() as u32);
+    let end = fresh.slots.min(first.saturating_add(chunk));
+    for slot in first..end {
         match opened.masks.decode(slot, &opened.read(SlotId(slot))?) {
             Ok((_, key)) => ready.push_back(key),
             // A crash while the chunk was made, or a slot destroyed by itself. Nothing was ever sealed under the slots
@@ -430,7 +447,6 @@ fn refill(opened: &OpenVault, fresh: &mut Fresh) -> Result<(), VaultError> {
         }
     }
     if ready.is_empty() {
-        let first = fresh.next;
         let last = first.checked_add(chunk).ok_or(VaultError::NoSpace)?;
         let mut bytes = Vec::with_capacity(chunk as usize * SLOT);
         let mut secrets = vec![0; chunk as usize * KEY_BYTES];
@@ -447,7 +463,7 @@ fn refill(opened: &OpenVault, fresh: &mut Fresh) -> Result<(), VaultError> {
         write().map_err(&io)?;
         fresh.slots = fresh.slots.max(last);
     }
-    fresh.ready = ready;
+    fresh.ready.append(&mut ready);
     Ok(())
 }
 

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use onefold_core::config::TenantConfig;
+use onefold_core::decision::RequestAnswered;
 use onefold_core::ids::{Place, Sequence, TenantId};
 use onefold_matching::resolve::{Engine, LinkRules};
 use onefold_store::checkpoint::{Checkpoint, CheckpointError};
@@ -10,7 +11,6 @@ use onefold_store::datadir::DataDir;
 use onefold_store::journal::{JournalError, Position, VisitError};
 use onefold_store::keys::RootKey;
 use serde::{Deserialize, Serialize};
-use tokio::sync::oneshot;
 
 use super::keeper::Keep;
 use super::lane::Lane;
@@ -30,6 +30,7 @@ struct TenantSection {
     last_change: Sequence,
     next_slot: u32,
     quarantine: Vec<(Sequence, Held)>,
+    requests: Vec<RequestAnswered>,
     feed: Vec<(Sequence, Place)>,
 }
 
@@ -50,17 +51,13 @@ pub enum WriteCheckpointError {
 
 impl Lane {
     /// Writes a checkpoint of everything durable. The lane waits for it; readers do not.
-    pub(super) fn checkpoint(&mut self, reply: Option<oneshot::Sender<Result<(), String>>>) {
-        let written = self.write_checkpoint();
-        self.since_checkpoint = 0;
-        if let Err(error) = &written {
+    pub(super) fn checkpoint(&mut self) {
+        if let Err(error) = self.write_checkpoint() {
             // The one before stands, and the journal has everything: only the next start is slower.
             tracing::warn!(error = %error, "a checkpoint was not written");
         }
+        self.since_checkpoint = 0;
         let _ = self.keeper.send(Keep::Flush);
-        if let Some(reply) = reply {
-            let _ = reply.send(written.map_err(|error| error.to_string()));
-        }
     }
 
     fn write_checkpoint(&mut self) -> Result<(), WriteCheckpointError> {
@@ -76,6 +73,7 @@ impl Lane {
                 last_change: state.last_change,
                 next_slot: tenant.vault.next().0,
                 quarantine: state.quarantine.iter().map(|(entry, held)| (*entry, *held)).collect(),
+                requests: state.requests.iter().collect(),
                 feed: state.feed.clone(),
             };
             writer.section(section(tenant.id, "tenant"))?;
@@ -148,6 +146,9 @@ fn restore_tenant(
     state.last_change = whole.last_change;
     state.times = times;
     state.feed = whole.feed;
+    for answered in whole.requests {
+        state.requests.remember(answered);
+    }
     for (entry, held) in whole.quarantine {
         state.hold(entry, held);
     }

@@ -1,19 +1,25 @@
 //! Fragments on their way into the lane, and what became of them.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use onefold_core::contract::check;
 use onefold_core::fault::{FaultReason, FieldFault};
 use onefold_core::fragment::{Fragment, ObservedAt};
 use onefold_core::ids::{Digest128, ProfileOrdinal, Sequence};
 use onefold_matching::prepared::Prepared;
+use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc::error::SendTimeoutError;
 use tokio::sync::oneshot;
 
 use super::App;
 use super::error::WriteError;
 use super::explain;
 use super::lane::Command;
-use super::tenant::{LiveConfig, Tenant};
+use super::tenant::{LiveConfig, RequestKey, Tenant};
+
+/// How long a call waits for room in front of the lane.
+const LANE_WAIT_MAX: Duration = Duration::from_secs(1);
 
 /// A fragment that came through the door, in the forms that the lane needs.
 #[derive(Clone, Debug)]
@@ -131,7 +137,7 @@ impl Answer {
 }
 
 /// What became of one item; everything but `Rejected` is durable.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Outcome {
     /// Taken.
     Accepted {
@@ -185,17 +191,44 @@ impl App {
             let _ = reply.send(Ok(Vec::new()));
             return answers;
         }
-        let command = Command::Ingest { tenant: Arc::clone(tenant), items, reply };
+        let command = Command::Ingest { tenant: Arc::clone(tenant), items, request: None, reply };
         // A closed lane drops the command and with it the reply: the receiver sees that as a failed store.
         let _ = self.lane.send(command).await;
         answers
     }
 
-    /// [`App::submit`] and the answers.
+    /// Hands items to the lane and waits for their answers, but for room in front of it only a moment. A call that its
+    /// caller named gets its first answer again.
     ///
     /// # Errors
     /// [`WriteError`] when nothing was written.
-    pub async fn ingest(&self, tenant: &Arc<Tenant>, items: Vec<Item>) -> Result<Vec<Answer>, WriteError> {
-        self.submit(tenant, items).await.await.unwrap_or(Err(WriteError::StoreFailed))
+    pub async fn ingest(
+        &self,
+        tenant: &Arc<Tenant>,
+        items: Vec<Item>,
+        request: Option<RequestKey>,
+    ) -> Result<Vec<Answer>, WriteError> {
+        if items.is_empty() {
+            return Ok(Vec::new());
+        }
+        let tenant = Arc::clone(tenant);
+        self.ask(|reply| Command::Ingest { tenant, items, request, reply }).await
+    }
+
+    /// Hands a command to the lane and waits for its answer.
+    ///
+    /// # Errors
+    /// [`WriteError::Busy`] when the lane has no room, [`WriteError::StoreFailed`] when it is gone, and what the lane
+    /// says.
+    pub async fn ask<T>(
+        &self,
+        make: impl FnOnce(oneshot::Sender<Result<T, WriteError>>) -> Command,
+    ) -> Result<T, WriteError> {
+        let (reply, answer) = oneshot::channel();
+        match self.lane.send_timeout(make(reply), LANE_WAIT_MAX).await {
+            Ok(()) => answer.await.unwrap_or(Err(WriteError::StoreFailed)),
+            Err(SendTimeoutError::Timeout(_)) => Err(WriteError::Busy { retry_after: LANE_WAIT_MAX }),
+            Err(SendTimeoutError::Closed(_)) => Err(WriteError::StoreFailed),
+        }
     }
 }

@@ -9,19 +9,23 @@ use std::sync::mpsc::SyncSender;
 
 use onefold_core::change::ProfileChange;
 use onefold_core::config::TenantConfig;
-use onefold_core::decision::{self, EntryKind, QuarantineCleared, Quarantined, RecordRetracted, Sealed, Settled};
+use onefold_core::decision::{
+    self, EntryKind, QuarantineCleared, Quarantined, RecordRetracted, RequestAnswered, Sealed, Settled,
+};
 use onefold_core::fragment::{Fragment, ObservedAt};
 use onefold_core::ids::{Digest128, Place, ProfileOrdinal, Sequence, SlotId};
 use onefold_core::limits;
 use onefold_matching::prepared::Prepared;
 use onefold_matching::resolve::RecordView;
 use onefold_store::journal::{Appender, BatchBuilder, JournalError, batch_room, entry_room};
+use onefold_store::seal::TAG_BYTES;
+use onefold_store::vault::VaultError;
 use tokio::sync::{mpsc, oneshot};
 
 use super::error::WriteError;
 use super::ingest::{Answer, Arriving, Item, Outcome};
 use super::keeper::{self, Keep};
-use super::tenant::{Held, LiveConfig, ProfileTimes, State, Tenant};
+use super::tenant::{Held, LiveConfig, ProfileTimes, RequestKey, State, Tenant};
 use super::writer::{Commit, Reply};
 use super::{Shared, reconfigure};
 
@@ -51,6 +55,8 @@ pub enum Command {
         tenant: Arc<Tenant>,
         /// What, in order.
         items: Vec<Item>,
+        /// The call's name, where its caller gave it one.
+        request: Option<RequestKey>,
         /// One answer each.
         reply: oneshot::Sender<Result<Vec<Answer>, WriteError>>,
     },
@@ -87,11 +93,6 @@ pub enum Command {
         entries: Vec<Sequence>,
         /// How many were there.
         reply: oneshot::Sender<Result<u64, WriteError>>,
-    },
-    /// Write a checkpoint now.
-    Checkpoint {
-        /// Done, or why not.
-        reply: oneshot::Sender<Result<(), String>>,
     },
     /// Write a last checkpoint and end.
     Stop,
@@ -146,6 +147,9 @@ impl Version {
 /// What the group knows of records that it has decided about and not yet applied.
 type Overlay = HashMap<Digest128, (Version, Option<SlotId>)>;
 
+/// An ingest command taken apart.
+type Run = (Arc<Tenant>, Vec<Item>, oneshot::Sender<Result<Vec<Answer>, WriteError>>);
+
 /// Whether the lane works on.
 enum Flow {
     GoesOn,
@@ -174,7 +178,7 @@ impl Lane {
                 Ok(Flow::GoesOn) => {}
                 Ok(Flow::Ends) => {
                     if self.since_checkpoint > 0 {
-                        self.checkpoint(None);
+                        self.checkpoint();
                     }
                     break;
                 }
@@ -185,7 +189,7 @@ impl Lane {
                 }
             }
             if self.since_checkpoint >= self.checkpoint_due() {
-                self.checkpoint(None);
+                self.checkpoint();
             }
         }
         // What is still queued gets its reply dropped, which callers see as a failed store.
@@ -210,17 +214,19 @@ impl Lane {
 
     fn group(&mut self, first: Command) -> Result<Flow, JournalError> {
         match first {
-            Command::Ingest { tenant, items, reply } => {
+            Command::Ingest { tenant, items, request: Some(request), reply } => {
+                self.ingest_named(tenant, items, request, reply)
+            }
+            Command::Ingest { tenant, items, request: None, reply } => {
                 let mut runs = vec![(tenant, items, reply)];
-                let size = |items: &[Item]| items.iter().map(|item| entry_room(item.bytes() + 32)).sum::<usize>();
                 let mut items = runs[0].1.len();
-                let mut bytes = size(&runs[0].1);
+                let mut bytes = room_of(&runs[0].1);
                 let mut after = None;
                 while items < GROUP_ITEMS_MAX && bytes < GROUP_BYTES_MAX {
                     match self.commands.try_recv() {
-                        Ok(Command::Ingest { tenant, items: more, reply }) => {
+                        Ok(Command::Ingest { tenant, items: more, request: None, reply }) => {
                             items += more.len();
-                            bytes += size(&more);
+                            bytes += room_of(&more);
                             runs.push((tenant, more, reply));
                         }
                         Ok(other) => {
@@ -230,7 +236,7 @@ impl Lane {
                         Err(_) => break,
                     }
                 }
-                self.ingest(runs, items, bytes)?;
+                self.ingest(runs, items, bytes, None)?;
                 match after {
                     Some(other) => return self.group(other),
                     None => Ok(()),
@@ -240,10 +246,6 @@ impl Lane {
             Command::Reconfigure { tenant, change, reply } => reconfigure::change(self, &tenant, change, reply),
             Command::LearnNames { tenant, names, reply } => reconfigure::learn_names(self, &tenant, names, reply),
             Command::Discard { tenant, entries, reply } => self.discard(&tenant, &entries, reply),
-            Command::Checkpoint { reply } => {
-                self.checkpoint(Some(reply));
-                Ok(())
-            }
             Command::Stop => return Ok(Flow::Ends),
         }?;
         Ok(Flow::GoesOn)
@@ -281,14 +283,16 @@ impl Lane {
         self.writer.send(commit).map_err(|_| JournalError::Poisoned)
     }
 
-    #[expect(clippy::type_complexity, reason = "a run is a command taken apart")]
     fn ingest(
         &mut self,
-        runs: Vec<(Arc<Tenant>, Vec<Item>, oneshot::Sender<Result<Vec<Answer>, WriteError>>)>,
+        runs: Vec<Run>,
         items: usize,
         bytes: usize,
+        request: Option<RequestKey>,
     ) -> Result<(), JournalError> {
-        let Some(mut group) = self.begin(bytes + items * SETTLED_BYTES_PER_ITEM + SETTLED_ROOM)? else {
+        let room = bytes + items * SETTLED_BYTES_PER_ITEM + SETTLED_ROOM;
+        let group = if self.keys_are_ready(&runs, items)? { self.begin(room)? } else { None };
+        let Some(mut group) = group else {
             for (_, _, reply) in runs {
                 let _ = reply.send(Err(WriteError::DiskFull));
             }
@@ -314,15 +318,68 @@ impl Lane {
         for tenant in &tenants {
             group = self.settle(tenant, group)?;
         }
+        let mut named = None;
         for (tenant, drafted, replies) in drafts {
             let state = tenant.state();
             let mut drafted = drafted.into_iter();
             for (count, reply) in replies {
-                let answers = drafted.by_ref().take(count).map(|draft| draft.finish(&state)).collect();
+                let answers: Vec<Answer> = drafted.by_ref().take(count).map(|draft| draft.finish(&state)).collect();
+                if let (Some(request), Some(answer)) = (request, answers.first()) {
+                    named = Some((Arc::clone(&tenant), request, answer.outcome.clone()));
+                }
                 group.commit.replies.push(Reply::Ingest(reply, answers));
             }
         }
+        if let Some((tenant, request, outcome)) = named {
+            remember(&tenant, request, &outcome, &mut group)?;
+        }
         self.commit(group)
+    }
+
+    /// A call that its caller named: again the first answer, if it was made before.
+    fn ingest_named(
+        &mut self,
+        tenant: Arc<Tenant>,
+        items: Vec<Item>,
+        request: RequestKey,
+        reply: oneshot::Sender<Result<Vec<Answer>, WriteError>>,
+    ) -> Result<(), JournalError> {
+        let known = tenant.state().requests.get(&request.id).cloned();
+        match known {
+            Some((content, _)) if content != request.content => {
+                let _ = reply.send(Err(WriteError::RequestIdReused));
+                Ok(())
+            }
+            Some((_, answer)) => {
+                let outcome: Outcome = decision::decode(&answer).map_err(|_| JournalError::Poisoned)?;
+                // Behind what is on its way: the first answer may not be durable yet.
+                let mut commit = Commit::default();
+                commit.replies.push(Reply::Ingest(reply, vec![Answer { outcome }]));
+                self.writer.send(commit).map_err(|_| JournalError::Poisoned)
+            }
+            None => {
+                let (count, bytes) = (items.len(), room_of(&items));
+                self.ingest(vec![(tenant, items, reply)], count, bytes, Some(request))
+            }
+        }
+    }
+
+    /// Makes sure that every item can have a key of its own, before anything is decided. False when the disk is full.
+    fn keys_are_ready(&self, runs: &[Run], items: usize) -> Result<bool, JournalError> {
+        for (tenant, ..) in runs {
+            match tenant.vault.reserve(items) {
+                Ok(()) => {}
+                Err(VaultError::NoSpace) => {
+                    tracing::warn!("the disk has no room for keys; writes are refused");
+                    return Ok(false);
+                }
+                Err(error) => {
+                    tracing::error!(error = %error, "the vault failed");
+                    return Err(JournalError::Poisoned);
+                }
+            }
+        }
+        Ok(true)
     }
 
     /// Decides items against the state as it is plus what the group has decided, then applies all of it at once.
@@ -442,6 +499,33 @@ impl Lane {
         drop(state);
         group.commit.replies.push(Reply::Count(reply, known.len() as u64));
         self.commit(group)
+    }
+}
+
+/// Bytes of a batch that these items may take, settling not counted.
+fn room_of(items: &[Item]) -> usize {
+    items.iter().map(|item| entry_room(item.bytes() + Sealed::HEADER_BYTES + TAG_BYTES)).sum()
+}
+
+/// Notes the answer to a named call in the batch that holds its effect.
+fn remember(tenant: &Tenant, request: RequestKey, outcome: &Outcome, group: &mut Group) -> Result<(), JournalError> {
+    let answer = decision::encode(outcome);
+    let answered = RequestAnswered { request_id: request.id, content: request.content, answer };
+    let mut state = tenant.state_mut();
+    let sequence = state.sequence.next();
+    let payload = decision::encode(&answered);
+    let pushed = group.builder.push(tenant.id, sequence, kind(EntryKind::RequestAnswered), |_, out| {
+        out.extend_from_slice(&payload);
+    });
+    match pushed {
+        Ok(_) => {
+            state.sequence = sequence;
+            state.requests.remember(answered);
+            Ok(())
+        }
+        // A settlement that filled the batch: the call itself is still harmless to repeat.
+        Err(JournalError::TooLarge { .. }) => Ok(()),
+        Err(error) => Err(error),
     }
 }
 
@@ -660,9 +744,11 @@ impl Deciding<'_> {
 
     fn key(&self, slot: Option<SlotId>) -> Result<(SlotId, onefold_store::keys::DataKey), JournalError> {
         let vault = &self.tenant.vault;
-        let found = match slot {
-            Some(slot) => vault.key(slot).map(|key| (slot, key)),
-            None => vault.take(),
+        let found = match slot.map(|slot| (slot, vault.key(slot))) {
+            Some((slot, Ok(key))) => Ok((slot, key)),
+            // What was sealed under it is gone; what comes now starts anew.
+            Some((_, Err(VaultError::Destroyed(_)))) | None => vault.take(),
+            Some((_, Err(error))) => Err(error),
         };
         found.map_err(|error| {
             tracing::error!(error = %error, "the vault failed");

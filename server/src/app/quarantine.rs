@@ -5,7 +5,6 @@ use std::sync::Arc;
 use onefold_core::decision::{self, EntryKind, Quarantined, Sealed};
 use onefold_core::fragment::Fragment;
 use onefold_core::ids::{Sequence, SourceId};
-use tokio::sync::oneshot;
 
 use super::error::{ReadError, WriteError};
 use super::ingest::{Answer, Arriving, Item};
@@ -110,7 +109,7 @@ pub async fn replay(app: &Arc<App>, tenant: &Arc<Tenant>, entries: &[Sequence]) 
         tracing::error!(error = ?error.to_string(), "a quarantined fragment cannot be read");
         WriteError::StoreFailed
     })?;
-    app.ingest(tenant, items).await
+    app.ingest(tenant, items, None).await
 }
 
 /// Destroys entries. Answers with how many there were.
@@ -118,9 +117,8 @@ pub async fn replay(app: &Arc<App>, tenant: &Arc<Tenant>, entries: &[Sequence]) 
 /// # Errors
 /// [`WriteError`] when nothing was destroyed.
 pub async fn discard(app: &App, tenant: &Arc<Tenant>, entries: Vec<Sequence>) -> Result<u64, WriteError> {
-    let (reply, done) = oneshot::channel();
-    let _ = app.lane.send(Command::Discard { tenant: Arc::clone(tenant), entries, reply }).await;
-    done.await.unwrap_or(Err(WriteError::StoreFailed))
+    let tenant = Arc::clone(tenant);
+    app.ask(|reply| Command::Discard { tenant, entries, reply }).await
 }
 
 #[cfg(test)]

@@ -224,15 +224,6 @@ impl Lane {
 }
 
 impl App {
-    async fn ask<T>(
-        &self,
-        make: impl FnOnce(oneshot::Sender<Result<T, WriteError>>) -> Command,
-    ) -> Result<T, WriteError> {
-        let (reply, answer) = oneshot::channel();
-        let _ = self.lane.send(make(reply)).await;
-        answer.await.unwrap_or(Err(WriteError::StoreFailed))
-    }
-
     /// Opens a tenant.
     ///
     /// # Errors

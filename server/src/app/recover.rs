@@ -453,6 +453,11 @@ impl Replaying {
                     self.state.hold(entry.sequence, held);
                 }
             }
+            EntryKind::RequestAnswered => {
+                if let Some(payload) = entry.bytes() {
+                    self.state.requests.remember(decision::decode(payload)?);
+                }
+            }
             EntryKind::QuarantineCleared => {
                 if let Some(payload) = entry.bytes() {
                     let cleared: QuarantineCleared = decision::decode(payload)?;

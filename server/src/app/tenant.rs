@@ -1,14 +1,16 @@
 //! One tenant while the server runs: its keys, its configuration, its resolution state.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use onefold_core::config::TenantConfig;
 use onefold_core::contract::CompiledContract;
+use onefold_core::decision::RequestAnswered;
 use onefold_core::fault::{FaultReason, FieldFault};
 use onefold_core::ids::{
     AttributeId, Digest128, NamespaceId, Place, ProfileId, ProfileOrdinal, Sequence, SlotId, SourceId, TenantId,
 };
+use onefold_core::limits;
 use onefold_matching::prepare::Preparer;
 use onefold_matching::resolve::{Engine, LinkRules, Standing};
 use onefold_store::keys::TenantKeys;
@@ -108,6 +110,50 @@ pub struct Held {
     pub fragment: (Digest128, Digest128),
 }
 
+/// A call that its caller named.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RequestKey {
+    /// The caller's UUID.
+    pub id: [u8; 16],
+    /// Keyed digest of the call's content.
+    pub content: Digest128,
+}
+
+/// The last answers to named calls; the oldest go first.
+#[derive(Debug, Default)]
+pub struct RequestWindow {
+    answers: HashMap<[u8; 16], (Digest128, Vec<u8>)>,
+    order: VecDeque<[u8; 16]>,
+}
+
+impl RequestWindow {
+    /// The content and answer of the call with this id.
+    pub fn get(&self, id: &[u8; 16]) -> Option<&(Digest128, Vec<u8>)> {
+        self.answers.get(id)
+    }
+
+    /// Remembers an answer.
+    pub fn remember(&mut self, answered: RequestAnswered) {
+        let RequestAnswered { request_id, content, answer } = answered;
+        if self.answers.insert(request_id, (content, answer)).is_none() {
+            self.order.push_back(request_id);
+        }
+        if self.order.len() > limits::REQUEST_IDS_MAX
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.answers.remove(&oldest);
+        }
+    }
+
+    /// All of them, oldest first.
+    pub fn iter(&self) -> impl Iterator<Item = RequestAnswered> + '_ {
+        self.order.iter().filter_map(|id| {
+            let (content, answer) = self.answers.get(id)?;
+            Some(RequestAnswered { request_id: *id, content: *content, answer: answer.clone() })
+        })
+    }
+}
+
 /// When a profile was opened and last changed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ProfileTimes {
@@ -132,6 +178,8 @@ pub struct State {
     pub quarantine: BTreeMap<Sequence, Held>,
     /// The same, by fragment.
     pub quarantined: HashMap<(Digest128, Digest128), Sequence>,
+    /// The last answers to named calls.
+    pub requests: RequestWindow,
     /// Sparse index of the feed: first sequence of a settlement, and where its batch begins.
     pub feed: Vec<(Sequence, Place)>,
 }
@@ -146,6 +194,7 @@ impl State {
             times: Vec::new(),
             quarantine: BTreeMap::new(),
             quarantined: HashMap::new(),
+            requests: RequestWindow::default(),
             feed: Vec::new(),
         }
     }

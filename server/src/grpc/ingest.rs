@@ -8,8 +8,10 @@ use std::task::{Context, Poll};
 use std::vec;
 
 use onefold_core::fault::{FaultReason, FieldFault};
+use onefold_core::ids::Digest128;
 use onefold_proto::v1 as pb;
 use onefold_proto::v1::ingest_service_server::IngestService;
+use prost::Message;
 use tokio::sync::{mpsc, oneshot};
 use tokio_stream::Stream;
 use tonic::{Request, Response, Status, Streaming};
@@ -20,7 +22,7 @@ use crate::app::App;
 use crate::app::error::WriteError;
 use crate::app::ingest::{Answer, Item, Outcome};
 use crate::app::quarantine;
-use crate::app::tenant::Tenant;
+use crate::app::tenant::{RequestKey, Tenant};
 
 /// Messages that one stream hands to the lane at once.
 const STREAM_BATCH_MAX: usize = 512;
@@ -38,13 +40,15 @@ impl Ingest {
     async fn one(
         &self,
         parent: &str,
+        request_id: &str,
         action: pb::stream_fragments_request::Action,
     ) -> Result<pb::IngestResult, Status> {
         let tenant = self.tenant(parent)?;
+        let request = request_key(request_id, &action, &tenant)?;
         let admitted = self.admit(&tenant, action).await.map_err(status::write)?;
         let answer = match admitted {
             Ok(item) => {
-                let answers = self.app.ingest(&tenant, vec![item]).await.map_err(status::write)?;
+                let answers = self.app.ingest(&tenant, vec![item], request).await.map_err(status::write)?;
                 answers.into_iter().next().ok_or_else(|| Status::internal("the lane gave no answer"))?
             }
             Err(faults) => Answer::rejected(faults),
@@ -111,7 +115,7 @@ impl IngestService for Ingest {
         let fragment =
             request.fragment.ok_or_else(|| status::field("fragment", FaultReason::Missing, "give the fragment"))?;
         let action = pb::stream_fragments_request::Action::Put(fragment);
-        let result = self.one(&request.parent, action).await?;
+        let result = self.one(&request.parent, &request.request_id, action).await?;
         Ok(Response::new(pb::PutFragmentResponse { result: Some(result) }))
     }
 
@@ -124,7 +128,7 @@ impl IngestService for Ingest {
             .retraction
             .ok_or_else(|| status::field("retraction", FaultReason::Missing, "say which record to retract"))?;
         let action = pb::stream_fragments_request::Action::Retract(retraction);
-        let result = self.one(&request.parent, action).await?;
+        let result = self.one(&request.parent, &request.request_id, action).await?;
         Ok(Response::new(pb::RetractRecordResponse { result: Some(result) }))
     }
 
@@ -245,6 +249,29 @@ impl Ingest {
         let answers = self.app.submit(&tenant, items).await;
         Ok(Pending { tenant, messages, answers })
     }
+}
+
+/// The name that a caller gave to a call, with the digest of what it asks for.
+fn request_key(
+    request_id: &str,
+    action: &pb::stream_fragments_request::Action,
+    tenant: &Tenant,
+) -> Result<Option<RequestKey>, Status> {
+    if request_id.is_empty() {
+        return Ok(None);
+    }
+    let digits: Vec<u8> = request_id.bytes().filter(|byte| *byte != b'-').collect();
+    let bad = || {
+        status::field("request_id", FaultReason::Malformed, "give a UUID, e.g. 7f1c2d34-0a1b-4c5d-8e9f-001122334455")
+    };
+    let text = std::str::from_utf8(&digits).map_err(|_| bad())?;
+    if text.len() != 32 || request_id.len() > 36 {
+        return Err(bad());
+    }
+    let id = u128::from_str_radix(text, 16).map_err(|_| bad())?.to_be_bytes();
+    let message = pb::StreamFragmentsRequest { action: Some(action.clone()), ..Default::default() };
+    let content = Digest128::of(&blake3::keyed_hash(&tenant.keys.index, &message.encode_to_vec()));
+    Ok(Some(RequestKey { id, content }))
 }
 
 /// Waits for one message, then takes along what is there already.

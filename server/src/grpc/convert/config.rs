@@ -100,7 +100,8 @@ pub fn tenant(wire: Option<pb::Tenant>) -> Result<TenantSettings, Vec<FieldFault
         }
     };
     let region = wire.default_region;
-    if !region.is_empty() && !(region.len() == 2 && region.bytes().all(|b| b.is_ascii_uppercase())) {
+    let is_code = region.len() == 2 && region.bytes().all(|b| b.is_ascii_uppercase());
+    if !is_code && !region.is_empty() {
         let message = "give an ISO 3166 code of two capitals, e.g. US, or leave it empty";
         faults.push(FieldFault::new("tenant.default_region", FaultReason::Malformed, message));
     }

@@ -238,3 +238,133 @@ pub fn ids_are_a_contract(before: &Replica, after: &Replica, age: &dyn Fn(Digest
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(number: u8) -> Digest128 {
+        Digest128([number; 16])
+    }
+
+    fn cluster(numbers: &[u8]) -> BTreeSet<Digest128> {
+        numbers.iter().map(|number| record(*number)).collect()
+    }
+
+    fn profile(number: u32) -> ProfileOrdinal {
+        ProfileOrdinal(number)
+    }
+
+    fn replica(answers: &[(u32, Answer)]) -> Replica {
+        Replica { answers: answers.iter().map(|(number, answer)| (profile(*number), answer.clone())).collect() }
+    }
+
+    fn live(numbers: &[u8]) -> Answer {
+        Answer::Live(cluster(numbers))
+    }
+
+    #[test]
+    fn a_partition_that_is_not_total_is_found() {
+        let all = cluster(&[1, 2, 3]);
+        let table: [(&str, &[&[u8]], bool); 5] = [
+            ("total", &[&[1, 2], &[3]], true),
+            ("missing", &[&[1, 2]], false),
+            ("twice", &[&[1, 2], &[2, 3]], false),
+            ("not live", &[&[1, 2], &[3, 4]], false),
+            ("empty", &[&[1, 2, 3], &[]], false),
+        ];
+        for (case, clusters, holds) in table {
+            let clusters: Vec<_> = clusters.iter().map(|numbers| cluster(numbers)).collect();
+            assert_eq!(partition_is_total(&all, &clusters).is_ok(), holds, "{case}");
+        }
+        assert!(order_does_not_matter(&[cluster(&[1]), cluster(&[2])], &[cluster(&[2]), cluster(&[1])]).is_ok());
+        assert!(order_does_not_matter(&[cluster(&[1]), cluster(&[2])], &[cluster(&[1, 2])]).is_err());
+    }
+
+    #[test]
+    fn what_must_be_apart_and_is_not_is_found() {
+        let (tax, user) = (NamespaceId(1), NamespaceId(0));
+        let uniques = BTreeMap::from([
+            (record(1), vec![(user, record(101))]),
+            (record(2), vec![(user, record(101)), (tax, record(102))]),
+            (record(3), vec![(user, record(103))]),
+            (record(4), vec![(user, record(101)), (user, record(103))]),
+        ]);
+        let apart = [(record(5), record(6))];
+        let table: [(&str, &[u8], bool); 5] = [
+            ("one value", &[1, 2, 5], true),
+            ("two values", &[1, 3], false),
+            ("alone with two", &[4], true),
+            ("with two, in company", &[4, 5], false),
+            ("a judgement", &[5, 6], false),
+        ];
+        for (case, numbers, holds) in table {
+            assert_eq!(exclusive_means_exclusive(&[cluster(numbers)], &uniques, &apart).is_ok(), holds, "{case}");
+        }
+    }
+
+    #[test]
+    fn ids_that_break_their_promise_are_found() {
+        let before = replica(&[(0, live(&[1, 2, 3])), (1, live(&[4])), (2, Answer::Emptied)]);
+        let rest = |zero: Answer, one: Answer, more: &[(u32, Answer)]| {
+            let mut answers = vec![(0, zero), (1, one), (2, Answer::Emptied)];
+            answers.extend_from_slice(more);
+            replica(&answers)
+        };
+        let merged = |into| Answer::MergedInto(profile(into));
+        let table = [
+            ("nothing happened", before.clone(), true),
+            ("the older survives a merge", rest(live(&[1, 2, 3, 4]), merged(0), &[]), true),
+            ("the younger survives a merge", rest(merged(1), live(&[1, 2, 3, 4]), &[]), false),
+            ("the larger part keeps the id", rest(live(&[1, 3]), live(&[4]), &[(3, live(&[2]))]), true),
+            ("the smaller part keeps the id", rest(live(&[2]), live(&[4]), &[(3, live(&[1, 3]))]), false),
+            ("a merge that tells of another", rest(live(&[1, 2, 3]), merged(0), &[(3, live(&[4]))]), false),
+            ("an id forgotten", replica(&[(0, live(&[1, 2, 3, 4])), (2, Answer::Emptied)]), false),
+            ("emptied with records left", rest(Answer::Emptied, live(&[1, 2, 3, 4]), &[]), false),
+        ];
+        for (case, after, holds) in table {
+            let age = |record: Digest128| u64::from(record.0[0]);
+            assert_eq!(ids_are_a_contract(&before, &after, &age).is_ok(), holds, "{case}");
+        }
+    }
+
+    #[test]
+    fn a_replica_refuses_changes_that_contradict_what_was_told() {
+        let before = replica(&[(0, live(&[1, 2])), (1, live(&[3])), (2, Answer::Emptied)]);
+        let records = |numbers: &[u8]| numbers.iter().map(|number| record(*number)).collect::<Vec<_>>();
+        let table = [
+            ("opened twice", ProfileChange::Created { profile: profile(1), records: vec![] }, false),
+            ("revived", ProfileChange::Updated { profile: profile(2), joined: records(&[9]), touched: vec![] }, true),
+            (
+                "revived by nothing",
+                ProfileChange::Updated { profile: profile(2), joined: vec![], touched: vec![] },
+                false,
+            ),
+            (
+                "touched elsewhere",
+                ProfileChange::Updated { profile: profile(0), joined: vec![], touched: records(&[3]) },
+                false,
+            ),
+            ("merged", ProfileChange::Merged { from: profile(1), into: profile(0), records: records(&[3]) }, true),
+            (
+                "merged in part",
+                ProfileChange::Merged { from: profile(0), into: profile(1), records: records(&[1]) },
+                false,
+            ),
+            (
+                "split",
+                ProfileChange::Split { from: profile(0), stays: true, into: vec![(profile(1), records(&[2]))] },
+                true,
+            ),
+            (
+                "split to the end",
+                ProfileChange::Split { from: profile(0), stays: false, into: vec![(profile(1), records(&[2]))] },
+                false,
+            ),
+            ("emptied with live records", ProfileChange::Emptied { profile: profile(0) }, false),
+        ];
+        for (case, change, holds) in table {
+            assert_eq!(before.clone().apply(&change, &|_| true).is_ok(), holds, "{case}");
+        }
+    }
+}

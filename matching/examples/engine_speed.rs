@@ -79,6 +79,7 @@ fn main() {
         let end = fragments.min(next + BATCH as u64);
         let batch: Vec<Prepared> = (next..end).map(|number| prepared(number, people, recycled)).collect();
         let start = clock();
+        std::hint::black_box(engine.look_ahead(&batch));
         for (offset, prepared) in batch.iter().enumerate() {
             let number = next as u32 + offset as u32;
             engine.put(prepared, Place { segment: 1, offset: number }, SlotId(number));

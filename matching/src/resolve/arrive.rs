@@ -76,6 +76,27 @@ impl Engine {
         arrival
     }
 
+    /// Looks at everything that putting these fragments will touch, and changes nothing. The looks do not wait for one
+    /// another, so a batch that is looked at first is put and settled faster once the engine outgrows the processor's
+    /// caches. Answers with a number that says nothing, so that the looks are not optimised away.
+    #[must_use = "a number nobody uses lets the looks be optimised away: pass it to `std::hint::black_box`"]
+    pub fn look_ahead<'a>(&self, batch: impl IntoIterator<Item = &'a Prepared>) -> u32 {
+        let mut seen = 0;
+        for prepared in batch {
+            if let Some(record) = self.records.find(prepared.record) {
+                seen ^= self.records.warm[record].profile;
+            }
+            for value in &prepared.links {
+                if let Some(value) = self.values.find(*value)
+                    && let Some(holder) = self.holders(value).last()
+                {
+                    seen ^= self.records.warm[*holder].profile;
+                }
+            }
+        }
+        seen
+    }
+
     /// Prepares a live record's fragment anew, under another configuration: its links and its name, whatever its time.
     /// Answers whether the record is live with these facts; otherwise nothing changes.
     pub fn prepare_again(&mut self, prepared: &Prepared) -> bool {

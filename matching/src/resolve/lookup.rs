@@ -109,7 +109,7 @@ pub struct Stats {
     pub profiles: u32,
     /// Profiles ever opened.
     pub profiles_opened: u32,
-    /// Values that a live record holds.
+    /// Values that a live record holds, or held until arrivals that are not settled yet.
     pub values: u32,
     /// Those that link nobody because too many parties stand behind them.
     pub generic_values: u32,
@@ -262,7 +262,7 @@ impl Engine {
             live_records: self.records.live,
             profiles: self.profiles.live,
             profiles_opened: self.profiles.column.count(),
-            values: self.values.column.iter().filter(|value| value.holders.len > 0).count() as u32,
+            values: u32::try_from(self.values.table.len()).unwrap_or(u32::MAX),
             generic_values: self.values.generic,
             parked_links: self.values.parked,
             largest_cluster: largest.map(|profile| profile.count).max().unwrap_or(0),

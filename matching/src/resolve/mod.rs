@@ -40,8 +40,8 @@ pub use rules::{LinkRules, NamespaceRule, VALUE_RECORDS_MAX};
 
 use diversity::Diversity;
 
-/// The resolution engine of one tenant: one writer, no I/O, no clock.
-#[derive(Clone, Debug)]
+/// The resolution engine of one tenant: one writer, no I/O, no clock. `Debug` prints figures only.
+#[derive(Clone)]
 pub struct Engine {
     rules: LinkRules,
     records: Records,
@@ -54,6 +54,15 @@ pub struct Engine {
     dirty_values: Vec<u32>,
     /// Changes were replayed: what follows from the clusters is out of date until the replay is finished.
     replaying: bool,
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engine")
+            .field("records", &self.records.warm.len())
+            .field("profiles", &self.profiles.live)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Engine {

@@ -128,6 +128,24 @@ mod tests {
     }
 
     #[test]
+    fn no_two_parts_and_no_two_places_share_a_key_stream() {
+        let key = DataKey::new([5; 32]);
+        let seal = |context: SealContext, part| {
+            let mut out = Vec::new();
+            context.seal(&key, part, b"", &[0; 64], &mut out);
+            out.truncate(64);
+            out
+        };
+        let place = |offset| SealContext { place: Place { segment: 3, offset }, ..context() };
+        let other_salt = SealContext { salt: [8; 16], ..context() };
+        let streams =
+            [seal(place(1), 0), seal(place(1), 1), seal(place(2), 0), seal(place(256), 0), seal(other_salt, 0)];
+        for (number, stream) in streams.iter().enumerate() {
+            assert!(!streams[..number].contains(stream), "{number}");
+        }
+    }
+
+    #[test]
     fn a_sealed_part_opens_at_its_own_place_only() {
         let key = DataKey::new([5; 32]);
         let mut sealed = Vec::new();

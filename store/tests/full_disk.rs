@@ -95,6 +95,19 @@ fn the_journal_fills_up_cleanly_and_goes_on() {
     assert_eq!(opened.reader.verify().unwrap().damages, []);
     assert!(matches!(commit(&mut opened, acknowledged + 1), Err(JournalError::NoSpace)));
     std::fs::remove_file(reserve).unwrap();
+    // The segment that had to wait says, like any other, that what came before it is durable.
+    let end = opened.report.end;
+    opened.appender.ensure_room(100).unwrap();
+    drop(opened);
+    let last = disk.path().join(format!("journal/{:010}.seg", end.segment));
+    let whole = std::fs::read(&last).unwrap();
+    assert_eq!(whole.len(), end.offset as usize);
+    std::fs::write(&last, &whole[..whole.len() - 1]).unwrap();
+    let options = JournalOptions { dir: disk.path().join("journal"), segment_bytes: 100_000 };
+    let cut = Journal::open(options, None, |_| Ok(()));
+    assert!(matches!(cut, Err(JournalError::Damaged(damage)) if damage.segment == end.segment));
+    std::fs::write(&last, &whole).unwrap();
+    let (mut opened, _) = open(disk.path());
     commit(&mut opened, acknowledged + 1).unwrap();
     drop(opened);
     assert_eq!(open(disk.path()).1, acknowledged + 1);

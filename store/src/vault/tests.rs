@@ -186,6 +186,24 @@ fn half_made_slots_are_made_anew_and_used_ones_are_never_touched() {
     }
 }
 
+/// One spoiled slot among those that wait: no slot is handed out with another one's key.
+#[test]
+fn a_spoiled_slot_that_waits_is_made_anew() {
+    let dir = TempDir::new().unwrap();
+    let vault = open(&dir, 1, 0);
+    let (used, taken) = vault.take().unwrap();
+    drop(vault);
+    let mut bytes = fs::read(file(&dir)).unwrap();
+    bytes[5 * SLOT] ^= 1;
+    fs::write(file(&dir), &bytes).unwrap();
+    let vault = open(&dir, 1, 1);
+    for _ in 0..20 {
+        let (slot, key) = vault.take().unwrap();
+        assert_eq!(vault.key(slot).unwrap(), key, "{slot:?}");
+    }
+    assert_eq!(vault.key(used).unwrap(), taken);
+}
+
 #[test]
 fn an_interrupted_rotation_opens_under_one_of_the_two_keys() {
     let dir = TempDir::new().unwrap();

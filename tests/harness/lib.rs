@@ -1,32 +1,60 @@
-//! A real server on loopback in a temporary directory, and words to talk to it.
+//! Real servers on loopback, in this process or one that can be killed, and words to talk to them; seeded traffic, and
+//! what must be true of a server whatever befell it.
+
+pub mod child;
+pub mod clients;
+pub mod dice;
+pub mod disk;
+pub mod recording;
+pub mod replica;
+pub mod traffic;
 
 use std::net::SocketAddr;
+use std::ops::{Deref, DerefMut};
 use std::path::Path;
+use std::sync::Arc;
 
 use onefold_proto::v1 as pb;
-use onefold_proto::v1::admin_service_client::AdminServiceClient;
-use onefold_proto::v1::ingest_service_client::IngestServiceClient;
-use onefold_proto::v1::profile_service_client::ProfileServiceClient;
+use onefold_server::clock::Clock;
 use onefold_server::{Config, Server};
-use tonic::transport::Channel;
 
-/// A server and clients of its services.
+pub use clients::Clients;
+
+/// Bytes of a segment in tests: small, so that they cross segments.
+pub const SEGMENT_BYTES: u32 = 16 << 20;
+
+/// A server in this process and clients of its services.
 pub struct House {
     server: Server,
-    /// Fragments in.
-    pub ingest: IngestServiceClient<Channel>,
-    /// Profiles out.
-    pub profiles: ProfileServiceClient<Channel>,
-    /// Administration.
-    pub admin: AdminServiceClient<Channel>,
+    clients: Clients,
+}
+
+impl Deref for House {
+    type Target = Clients;
+
+    fn deref(&self) -> &Clients {
+        &self.clients
+    }
+}
+
+impl DerefMut for House {
+    fn deref_mut(&mut self) -> &mut Clients {
+        &mut self.clients
+    }
 }
 
 impl House {
     /// Starts a server on this directory, with segments so small that tests cross them.
     pub async fn open(data: &Path) -> Self {
+        Self::open_with(Self::config(data)).await
+    }
+
+    /// How [`House::open`] starts a server.
+    #[must_use]
+    pub fn config(data: &Path) -> Config {
         let mut config = Config::new(data, SocketAddr::from(([127, 0, 0, 1], 0)));
-        config.segment_bytes = 16 << 20;
-        Self::open_with(config).await
+        config.segment_bytes = SEGMENT_BYTES;
+        config
     }
 
     /// Starts a server.
@@ -34,18 +62,20 @@ impl House {
     /// # Panics
     /// When it does not start: the test has nothing to stand on.
     pub async fn open_with(config: Config) -> Self {
-        let server = Server::start(config).await.expect("the server starts");
-        let channel = Channel::from_shared(format!("http://{}", server.address()))
-            .expect("an address makes a URI")
-            .connect()
-            .await
-            .expect("the server listens");
-        Self {
-            server,
-            ingest: IngestServiceClient::new(channel.clone()),
-            profiles: ProfileServiceClient::new(channel.clone()),
-            admin: AdminServiceClient::new(channel),
-        }
+        Self::of(Server::start(config).await.expect("the server starts")).await
+    }
+
+    /// Starts a server that reads this clock.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub async fn open_at(config: Config, clock: Arc<dyn Clock>) -> Self {
+        Self::of(Server::start_with_clock(config, clock).await.expect("the server starts")).await
+    }
+
+    async fn of(server: Server) -> Self {
+        let clients = Clients::connect(server.address()).await.expect("the server listens");
+        Self { server, clients }
     }
 
     /// The server.
@@ -59,76 +89,6 @@ impl House {
     /// When it ends otherwise.
     pub async fn close(self) {
         self.server.stop().await.expect("the server ends in order");
-    }
-
-    /// Creates sources of these names, without contracts.
-    ///
-    /// # Panics
-    /// When one is refused.
-    pub async fn sources(&mut self, names: &[&str]) {
-        for name in names {
-            let source = pb::Source { name: (*name).to_owned(), trust: 500, ..Default::default() };
-            let request = pb::PutSourceRequest { parent: String::new(), source: Some(source) };
-            self.admin.put_source(request).await.expect("a source");
-        }
-    }
-
-    /// Puts one fragment.
-    ///
-    /// # Panics
-    /// When the call fails; a refused fragment is a result.
-    pub async fn put(&mut self, fragment: pb::Fragment) -> pb::IngestResult {
-        let request = pb::PutFragmentRequest { fragment: Some(fragment), ..Default::default() };
-        self.ingest.put_fragment(request).await.expect("a put").into_inner().result.expect("a result")
-    }
-
-    /// Retracts one record.
-    ///
-    /// # Panics
-    /// When the call fails.
-    pub async fn retract(&mut self, source: &str, key: &str, at: i64) -> pb::IngestResult {
-        let retraction = pb::Retraction { record: Some(record(source, key)), observed_time: Some(seconds(at)) };
-        let request = pb::RetractRecordRequest { retraction: Some(retraction), ..Default::default() };
-        self.ingest.retract_record(request).await.expect("a retraction").into_inner().result.expect("a result")
-    }
-
-    /// Looks an identifier up.
-    ///
-    /// # Errors
-    /// What the server says.
-    pub async fn lookup(&mut self, namespace: &str, value: &str) -> Result<pb::Profile, tonic::Status> {
-        let identifier = pb::Identifier { namespace: namespace.to_owned(), value: value.to_owned() };
-        let key = pb::lookup_profile_request::Key::Identifier(identifier);
-        let request = pb::LookupProfileRequest { key: Some(key), ..Default::default() };
-        Ok(self.profiles.lookup_profile(request).await?.into_inner().profile.expect("a profile"))
-    }
-
-    /// The profile behind a name, in full.
-    ///
-    /// # Errors
-    /// What the server says.
-    pub async fn get(&mut self, name: &str) -> Result<pb::Profile, tonic::Status> {
-        let view = pb::ProfileView::Full as i32;
-        let request = pb::GetProfileRequest { name: name.to_owned(), view, ..Default::default() };
-        Ok(self.profiles.get_profile(request).await?.into_inner().profile.expect("a profile"))
-    }
-
-    /// Graph digest and golden digest.
-    ///
-    /// # Panics
-    /// When the call fails.
-    pub async fn digest(&mut self) -> (String, String) {
-        let request = pb::GetDigestRequest { include_golden_values: true, ..Default::default() };
-        let digest = self.admin.get_digest(request).await.expect("a digest").into_inner();
-        (digest.graph_digest, digest.golden_digest)
-    }
-
-    /// Counts.
-    ///
-    /// # Panics
-    /// When the call fails.
-    pub async fn statistics(&mut self) -> pb::GetStatisticsResponse {
-        self.admin.get_statistics(pb::GetStatisticsRequest::default()).await.expect("statistics").into_inner()
     }
 }
 
@@ -144,6 +104,18 @@ pub const fn seconds(at: i64) -> prost_types::Timestamp {
     prost_types::Timestamp { seconds: at, nanos: 0 }
 }
 
+/// A claim to an identifier.
+#[must_use]
+pub fn identifier(namespace: &str, value: &str) -> pb::Identifier {
+    pb::Identifier { namespace: namespace.to_owned(), value: value.to_owned() }
+}
+
+/// A text attribute.
+#[must_use]
+pub fn text(name: &str, text: &str) -> pb::Attribute {
+    pb::Attribute { name: name.to_owned(), value: Some(pb::attribute::Value::Text(text.to_owned())) }
+}
+
 /// A person's fragment.
 #[must_use]
 pub fn person(source: &str, key: &str, at: i64, identifiers: &[(&str, &str)], texts: &[(&str, &str)]) -> pb::Fragment {
@@ -151,17 +123,8 @@ pub fn person(source: &str, key: &str, at: i64, identifiers: &[(&str, &str)], te
         record: Some(record(source, key)),
         observed_time: Some(seconds(at)),
         party_kind: pb::PartyKind::Person as i32,
-        identifiers: identifiers
-            .iter()
-            .map(|(n, v)| pb::Identifier { namespace: (*n).to_owned(), value: (*v).to_owned() })
-            .collect(),
-        attributes: texts
-            .iter()
-            .map(|(name, text)| pb::Attribute {
-                name: (*name).to_owned(),
-                value: Some(pb::attribute::Value::Text((*text).to_owned())),
-            })
-            .collect(),
+        identifiers: identifiers.iter().map(|(namespace, value)| identifier(namespace, value)).collect(),
+        attributes: texts.iter().map(|(name, value)| text(name, value)).collect(),
         traits_json: String::new(),
     }
 }

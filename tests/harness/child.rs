@@ -1,0 +1,144 @@
+//! A server as a process of its own.
+
+use std::ffi::OsString;
+use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{self, Command, ExitStatus, Stdio};
+use std::thread;
+
+use tokio::sync::oneshot;
+
+use crate::Clients;
+
+/// How to start one.
+#[derive(Clone, Debug)]
+pub struct Launch {
+    /// The program: `env!("CARGO_BIN_EXE_onefold-test-server")`.
+    pub program: PathBuf,
+    /// The data directory.
+    pub data: PathBuf,
+    /// Bytes of one journal segment.
+    pub segment_bytes: u32,
+    /// Journal entries between two checkpoints.
+    pub checkpoint_every: u64,
+    /// More for its environment.
+    pub environment: Vec<(OsString, OsString)>,
+}
+
+impl Launch {
+    /// A server of this program on this directory.
+    #[must_use]
+    pub fn new(program: impl Into<PathBuf>, data: &Path) -> Self {
+        Self {
+            program: program.into(),
+            data: data.to_owned(),
+            segment_bytes: crate::SEGMENT_BYTES,
+            checkpoint_every: 1_000_000,
+            environment: Vec::new(),
+        }
+    }
+
+    /// Starts the process and does not wait for it.
+    ///
+    /// # Panics
+    /// When there is no such program.
+    #[must_use]
+    pub fn spawn(&self) -> Child {
+        let mut process = Command::new(&self.program)
+            .env("ONEFOLD_TEST_DATA", &self.data)
+            .env("ONEFOLD_TEST_SEGMENT_BYTES", self.segment_bytes.to_string())
+            .env("ONEFOLD_TEST_CHECKPOINT_EVERY", self.checkpoint_every.to_string())
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the server program starts");
+        let out = process.stdout.take().expect("its output is piped");
+        let mut errors = process.stderr.take().expect("its errors are piped");
+        let (found, address) = oneshot::channel();
+        thread::spawn(move || {
+            let line = BufReader::new(out).lines().map_while(Result::ok).next();
+            let address = line.and_then(|line| line.strip_prefix("address ")?.parse().ok());
+            // Nobody waits any more when the test has ended.
+            let _ = found.send(address);
+        });
+        let said = thread::spawn(move || {
+            let mut said = String::new();
+            let _ = errors.read_to_string(&mut said);
+            said
+        });
+        Child { process, address: Some(address), said: Some(said) }
+    }
+
+    /// Starts a server and connects to it.
+    ///
+    /// # Panics
+    /// When it does not start; with what it said.
+    pub async fn start(&self) -> (Child, Clients) {
+        let mut child = self.spawn();
+        match child.connect().await {
+            Some(clients) => (child, clients),
+            None => panic!("the server does not start: {}", child.end().1),
+        }
+    }
+}
+
+/// A server process. Killed when dropped.
+#[derive(Debug)]
+pub struct Child {
+    process: process::Child,
+    address: Option<oneshot::Receiver<Option<SocketAddr>>>,
+    said: Option<thread::JoinHandle<String>>,
+}
+
+impl Child {
+    /// Waits until it serves and connects; `None` when it ended before.
+    pub async fn connect(&mut self) -> Option<Clients> {
+        let address = self.address.take()?.await.ok()??;
+        Clients::connect(address).await.ok()
+    }
+
+    /// Its process id.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// Kills it (SIGKILL), and waits until it is gone.
+    ///
+    /// # Panics
+    /// When it cannot be waited for.
+    pub fn kill(&mut self) {
+        // It may have ended by itself.
+        let _ = self.process.kill();
+        self.process.wait().expect("a child can be waited for");
+    }
+
+    /// Tells it to end in order, and waits.
+    ///
+    /// # Panics
+    /// When it ends otherwise; with what it said.
+    pub fn stop(mut self) {
+        drop(self.process.stdin.take());
+        let (status, said) = self.end();
+        assert!(status.success(), "the server ended with {status}: {said}");
+    }
+
+    /// Waits until it has ended; how, and what it said.
+    ///
+    /// # Panics
+    /// When it cannot be waited for.
+    pub fn end(&mut self) -> (ExitStatus, String) {
+        let status = self.process.wait().expect("a child can be waited for");
+        (status, self.said.take().and_then(|said| said.join().ok()).unwrap_or_default())
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}

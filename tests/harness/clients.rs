@@ -1,0 +1,201 @@
+//! Words to talk to a server with.
+
+use std::net::SocketAddr;
+
+use onefold_proto::v1 as pb;
+use onefold_proto::v1::admin_service_client::AdminServiceClient;
+use onefold_proto::v1::ingest_service_client::IngestServiceClient;
+use onefold_proto::v1::profile_service_client::ProfileServiceClient;
+use tokio_stream::StreamExt;
+use tonic::Status;
+use tonic::transport::Channel;
+
+use crate::traffic::Message;
+
+/// Clients of all services of one server.
+#[derive(Clone, Debug)]
+pub struct Clients {
+    /// Fragments in.
+    pub ingest: IngestServiceClient<Channel>,
+    /// Profiles out.
+    pub profiles: ProfileServiceClient<Channel>,
+    /// Administration.
+    pub admin: AdminServiceClient<Channel>,
+}
+
+impl Clients {
+    /// Connects.
+    ///
+    /// # Errors
+    /// When nobody listens.
+    pub async fn connect(address: SocketAddr) -> Result<Self, tonic::transport::Error> {
+        let channel = Channel::from_shared(format!("http://{address}"))
+            .expect("an address makes a URI")
+            .http2_adaptive_window(true)
+            .connect()
+            .await?;
+        Ok(Self {
+            ingest: IngestServiceClient::new(channel.clone()),
+            profiles: ProfileServiceClient::new(channel.clone()).max_decoding_message_size(16 << 20),
+            admin: AdminServiceClient::new(channel),
+        })
+    }
+
+    /// Creates sources of these names, without contracts.
+    ///
+    /// # Panics
+    /// When one is refused.
+    pub async fn sources(&mut self, names: &[&str]) {
+        for name in names {
+            let source = pb::Source { name: (*name).to_owned(), trust: 500, ..Default::default() };
+            let request = pb::PutSourceRequest { parent: String::new(), source: Some(source) };
+            self.admin.put_source(request).await.expect("a source");
+        }
+    }
+
+    /// Puts one fragment.
+    ///
+    /// # Panics
+    /// When the call fails; a refused fragment is a result.
+    pub async fn put(&mut self, fragment: pb::Fragment) -> pb::IngestResult {
+        self.try_put(fragment).await.expect("a put")
+    }
+
+    /// Puts one fragment.
+    ///
+    /// # Errors
+    /// What the server says.
+    pub async fn try_put(&mut self, fragment: pb::Fragment) -> Result<pb::IngestResult, Status> {
+        let request = pb::PutFragmentRequest { fragment: Some(fragment), ..Default::default() };
+        Ok(self.ingest.put_fragment(request).await?.into_inner().result.expect("a result"))
+    }
+
+    /// Retracts one record.
+    ///
+    /// # Panics
+    /// When the call fails.
+    pub async fn retract(&mut self, source: &str, key: &str, at: i64) -> pb::IngestResult {
+        let record = Some(crate::record(source, key));
+        let retraction = pb::Retraction { record, observed_time: Some(crate::seconds(at)) };
+        let request = pb::RetractRecordRequest { retraction: Some(retraction), ..Default::default() };
+        self.ingest.retract_record(request).await.expect("a retraction").into_inner().result.expect("a result")
+    }
+
+    /// Sends messages over one stream, all at once, and waits for all answers.
+    ///
+    /// # Errors
+    /// What ends the stream early.
+    pub async fn stream(&mut self, parent: &str, messages: &[Message]) -> Result<Vec<pb::IngestResult>, Status> {
+        let requests: Vec<_> = (0..).zip(messages).map(|(at, message)| message.request(parent, at)).collect();
+        let mut answers = self.ingest.stream_fragments(tokio_stream::iter(requests)).await?.into_inner();
+        let mut results = Vec::with_capacity(messages.len());
+        while let Some(answer) = answers.next().await {
+            let answer = answer?;
+            assert_eq!(answer.client_sequence, results.len() as u64, "answers come in the order of the requests");
+            results.push(answer.result.expect("a result"));
+        }
+        assert_eq!(results.len(), messages.len(), "one answer each");
+        Ok(results)
+    }
+
+    /// Looks an identifier up.
+    ///
+    /// # Errors
+    /// What the server says.
+    pub async fn lookup(&mut self, namespace: &str, value: &str) -> Result<pb::Profile, Status> {
+        let identifier = pb::Identifier { namespace: namespace.to_owned(), value: value.to_owned() };
+        let key = pb::lookup_profile_request::Key::Identifier(identifier);
+        let request = pb::LookupProfileRequest { key: Some(key), ..Default::default() };
+        Ok(self.profiles.lookup_profile(request).await?.into_inner().profile.expect("a profile"))
+    }
+
+    /// The profile behind a name, in full.
+    ///
+    /// # Errors
+    /// What the server says.
+    pub async fn get(&mut self, name: &str) -> Result<pb::Profile, Status> {
+        let view = pb::ProfileView::Full as i32;
+        let request = pb::GetProfileRequest { name: name.to_owned(), view, ..Default::default() };
+        Ok(self.profiles.get_profile(request).await?.into_inner().profile.expect("a profile"))
+    }
+
+    /// Graph digest and golden digest.
+    ///
+    /// # Panics
+    /// When the call fails.
+    pub async fn digest(&mut self) -> (String, String) {
+        let request = pb::GetDigestRequest { include_golden_values: true, ..Default::default() };
+        let digest = self.admin.get_digest(request).await.expect("a digest").into_inner();
+        (digest.graph_digest, digest.golden_digest)
+    }
+
+    /// Counts.
+    ///
+    /// # Panics
+    /// When the call fails.
+    pub async fn statistics(&mut self) -> pb::GetStatisticsResponse {
+        self.admin.get_statistics(pb::GetStatisticsRequest::default()).await.expect("statistics").into_inner()
+    }
+
+    /// All live profiles of a tenant, in full, by name.
+    ///
+    /// # Errors
+    /// What ends the snapshot early.
+    pub async fn snapshot(&mut self, parent: &str) -> Result<Vec<pb::Profile>, Status> {
+        let request = pb::WatchProfilesRequest {
+            parent: parent.to_owned(),
+            snapshot: true,
+            view: pb::ProfileView::Full as i32,
+            stop_at_end: true,
+            ..Default::default()
+        };
+        let mut messages = self.profiles.watch_profiles(request).await?.into_inner();
+        let mut profiles = Vec::new();
+        while let Some(message) = messages.next().await {
+            match message?.message {
+                Some(pb::watch_profiles_response::Message::Snapshot(profile)) => profiles.push(profile),
+                Some(pb::watch_profiles_response::Message::SnapshotEnd(end)) => {
+                    assert_eq!(end.profile_count, profiles.len() as u64);
+                }
+                _ => {}
+            }
+        }
+        profiles.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(profiles)
+    }
+
+    /// The feed after a cursor, up to its end.
+    ///
+    /// # Errors
+    /// What ends the feed early.
+    pub async fn events(&mut self, parent: &str, cursor: u64) -> Result<Vec<pb::ProfileEvent>, Status> {
+        let parent = parent.to_owned();
+        let request = pb::WatchProfilesRequest { parent, cursor, stop_at_end: true, ..Default::default() };
+        let mut messages = self.profiles.watch_profiles(request).await?.into_inner();
+        let mut events = Vec::new();
+        while let Some(message) = messages.next().await {
+            if let Some(pb::watch_profiles_response::Message::Event(event)) = message?.message {
+                events.push(event);
+            }
+        }
+        Ok(events)
+    }
+
+    /// Profiles of these names in full, `None` where there is none, with the reason.
+    ///
+    /// # Errors
+    /// What the server says of the whole batch.
+    pub async fn batch(&mut self, names: &[String]) -> Result<Vec<pb::BatchLookupResult>, Status> {
+        let mut results = Vec::with_capacity(names.len());
+        for some in names.chunks(500) {
+            let by_name = |name: &String| pb::ProfileKey { key: Some(pb::profile_key::Key::Name(name.clone())) };
+            let request = pb::BatchLookupProfilesRequest {
+                keys: some.iter().map(by_name).collect(),
+                view: pb::ProfileView::Full as i32,
+                ..Default::default()
+            };
+            results.extend(self.profiles.batch_lookup_profiles(request).await?.into_inner().results);
+        }
+        Ok(results)
+    }
+}

@@ -1,0 +1,39 @@
+//! A server as a process of its own, so that tests can kill it. Prints its address once it serves; ends in order when
+//! its input ends, which it also does when the test dies.
+
+use std::io::{Read, Write};
+use std::net::SocketAddr;
+use std::process::ExitCode;
+
+use onefold_server::{Config, Server};
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let number = |variable: &str| std::env::var(variable).ok().and_then(|text| text.parse::<u64>().ok());
+    let Some(data) = std::env::var_os("ONEFOLD_TEST_DATA") else {
+        eprintln!("ONEFOLD_TEST_DATA names the data directory");
+        return ExitCode::from(2);
+    };
+    let mut config = Config::new(data, SocketAddr::from(([127, 0, 0, 1], 0)));
+    config.segment_bytes = number("ONEFOLD_TEST_SEGMENT_BYTES").map_or(onefold_tests::SEGMENT_BYTES, |n| n as u32);
+    config.checkpoint_every = number("ONEFOLD_TEST_CHECKPOINT_EVERY").unwrap_or(config.checkpoint_every);
+    let server = match Server::start(config).await {
+        Ok(server) => server,
+        Err(error) => {
+            eprintln!("{error}");
+            return ExitCode::from(3);
+        }
+    };
+    let mut out = std::io::stdout();
+    if writeln!(out, "address {}", server.address()).and_then(|()| out.flush()).is_err() {
+        return ExitCode::from(2);
+    }
+    let told_to_end = tokio::task::spawn_blocking(|| std::io::stdin().read_to_end(&mut Vec::new()));
+    match server.run_until(async { drop(told_to_end.await) }).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::from(4)
+        }
+    }
+}

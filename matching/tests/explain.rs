@@ -43,8 +43,11 @@ fn record(number: u32) -> Digest128 {
     digest(&format!("r{number}"))
 }
 
-/// An engine with these records: their values, and a name where it matters.
-fn engine(records: &[(&[(u16, u32)], Option<u64>)]) -> Engine {
+/// A record's values, and a name where it matters.
+type Row<'a> = (&'a [(u16, u32)], Option<u64>);
+
+/// An engine with these records.
+fn engine(records: &[Row<'_>]) -> Engine {
     let mut engine = Engine::new(rules());
     for (number, (values, name)) in (0..).zip(records) {
         let mut links: Vec<LinkValue> = values.iter().map(|(namespace, number)| value(*namespace, *number)).collect();
@@ -134,7 +137,7 @@ fn every_refusal_has_its_reason() {
 
 #[test]
 fn a_crowded_value_turns_generic_and_back() {
-    let mut records: Vec<(&[(u16, u32)], Option<u64>)> = vec![(&[(EMAIL, 1), (PHONE, 1)], None); 6];
+    let mut records: Vec<Row<'_>> = vec![(&[(EMAIL, 1), (PHONE, 1)], None); 6];
     let full = engine(&records);
     assert_eq!(full.stats().profiles, 1);
     let mail: &[(u16, u32)] = &[(EMAIL, 1)];

@@ -267,7 +267,8 @@ impl House {
 
     fn reload(&mut self) {
         let sections = written(&self.engine);
-        let engine = Engine::read_from(self.rules.clone(), &mut |name| sections.get(name).cloned()).unwrap();
+        let engine = Engine::read_from(self.rules.clone(), &mut |name| sections.get(name).cloned())
+            .expect("the engine reads what it wrote");
         same_state(&self.engine, &engine);
         self.engine = engine;
     }
@@ -282,7 +283,7 @@ impl House {
                 Entry::Retract(record, at) => {
                     engine.retract(*record, ObservedAt(*at), NOWHERE);
                 }
-                Entry::Change(change) => engine.redo(change).unwrap(),
+                Entry::Change(change) => engine.redo(change).expect("the changes fit the arrivals"),
             }
         }
         engine.finish_replay();
@@ -540,5 +541,29 @@ fn the_last_word_does_not_depend_on_order() {
             offer(at);
         }
         assert_eq!(offer(offered), wanted, "{case}");
+    }
+}
+
+#[test]
+fn a_change_that_does_not_fit_is_refused() {
+    let records = |numbers: &[u8]| numbers.iter().map(|number| record_digest(*number)).collect::<Vec<_>>();
+    let (zero, one, nine) = (ProfileOrdinal(0), ProfileOrdinal(1), ProfileOrdinal(9));
+    let table = [
+        ("out of turn", ProfileChange::Created { profile: nine, records: vec![] }),
+        ("opened twice", ProfileChange::Created { profile: zero, records: vec![] }),
+        ("a record nobody sent", ProfileChange::Created { profile: ProfileOrdinal(2), records: records(&[77]) }),
+        ("a record that is placed", ProfileChange::Updated { profile: zero, joined: records(&[2]), touched: vec![] }),
+        ("a profile nobody opened", ProfileChange::Emptied { profile: nine }),
+        ("into the younger", ProfileChange::Merged { from: zero, into: one, records: records(&[1]) }),
+        ("not all of it", ProfileChange::Merged { from: one, into: zero, records: vec![] }),
+        ("not a member", ProfileChange::Split { from: zero, stays: true, into: vec![(one, records(&[2]))] }),
+        ("leaves some", ProfileChange::Split { from: zero, stays: false, into: vec![] }),
+    ];
+    for (case, change) in table {
+        let mut house = House::new();
+        house.put(&prepared(1, 0, &BTreeSet::new(), None));
+        house.put(&prepared(2, 0, &BTreeSet::new(), None));
+        house.settle().unwrap();
+        assert!(house.engine.redo(&change).is_err(), "{case}");
     }
 }

@@ -5,9 +5,9 @@
 //! of the profiles. The clusters are a pure function of the live fragments and the rules ([`partition`]), so neither
 //! order nor batching shows in them; the profiles' ids follow from their history by law 4.
 //!
-//! The children do the work: [`arrive`] judges and indexes, [`diversity`] tells generic values, [`settle`] finds what must
-//! be resolved, [`region`] how much of it afresh, [`partition`] clusters it, [`identity`] hands on the ids, [`redo`] replays them at a restart,
-//! [`lookup`], [`explain`] and [`growth`] answer questions, [`checkpoint`] keeps it all across restarts.
+//! The children do the work: `arrive` judges and indexes, `diversity` tells generic values, `settle` finds what must
+//! be resolved, `region` how much of it afresh, `partition` clusters it, `identity` hands on the ids, `redo` replays them at a restart,
+//! `lookup`, `explain` and `growth` answer questions, `checkpoint` keeps it all across restarts.
 
 mod arrive;
 mod checkpoint;

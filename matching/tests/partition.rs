@@ -1,0 +1,116 @@
+//! LAWS 2 and 5 of the pure function itself, with what the engine does not feed it yet: judgements and pairs kept apart.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use onefold_core::ids::{Digest128, NamespaceId};
+use onefold_core::laws;
+use onefold_matching::resolve::partition::{Component, Link, Node, ParkReason, Rank, Tier, partition};
+use proptest::collection::{btree_set, vec};
+use proptest::prelude::*;
+
+fn facts(node: usize) -> Digest128 {
+    Digest128::of(&blake3::hash(&node.to_le_bytes()))
+}
+
+fn component() -> impl Strategy<Value = Component> {
+    let nodes = vec((vec((0..2u16, 0..3u32), 0..3), 0..3u32), 10);
+    let tier = prop_oneof![Just(Tier::Judgement), Just(Tier::Unique), Just(Tier::Identifying), Just(Tier::Probable)];
+    let links = vec((tier, 0..2u16, btree_set(0..10u32, 1..4)), 0..14);
+    (nodes, links, btree_set((0..10u32, 0..10u32), 0..3), 2..12u32).prop_map(|(nodes, links, apart, records_max)| {
+        let nodes = nodes.into_iter().enumerate().map(|(node, (uniques, weight))| Node {
+            facts: facts(node),
+            weight: 1 + weight / 2,
+            uniques: uniques.into_iter().map(|(namespace, value)| (NamespaceId(namespace), value)).collect(),
+        });
+        let links = links.into_iter().map(|(tier, weakness, members)| Link {
+            rank: Rank { tier, weakness, members: members.len() as u32 },
+            members: members.into_iter().collect(),
+        });
+        Component {
+            nodes: nodes.collect(),
+            links: links.collect(),
+            apart: apart.into_iter().filter(|(a, b)| a != b).collect(),
+            records_max,
+        }
+    })
+}
+
+fn by_facts(component: &Component) -> Vec<BTreeSet<Digest128>> {
+    let clusters = partition(component).clusters;
+    let facts = |node: &u32| component.nodes[*node as usize].facts;
+    clusters.iter().map(|nodes| nodes.iter().map(facts).collect()).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 3_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn clusters_keep_what_must_be_apart_and_every_parked_link_has_a_reason(component in component()) {
+        let clusters = by_facts(&component);
+        let uniques: BTreeMap<Digest128, Vec<(NamespaceId, Digest128)>> = component
+            .nodes
+            .iter()
+            .map(|node| (node.facts, node.uniques.iter().map(|(n, v)| (*n, facts(*v as usize))).collect()))
+            .collect();
+        let apart: Vec<_> = component.apart.iter().map(|(a, b)| (facts(*a as usize), facts(*b as usize))).collect();
+        laws::exclusive_means_exclusive(&clusters, &uniques, &apart).unwrap();
+        laws::partition_is_total(&component.nodes.iter().map(|node| node.facts).collect(), &clusters).unwrap();
+        let outcome = partition(&component);
+        for nodes in outcome.clusters.iter().filter(|nodes| nodes.len() > 1) {
+            let weight: u32 = nodes.iter().map(|node| component.nodes[*node as usize].weight).sum();
+            prop_assert!(weight <= component.records_max);
+        }
+        let parked: BTreeSet<u32> = outcome.parked.iter().map(|(link, _)| *link).collect();
+        for (index, link) in (0..).zip(&component.links) {
+            let contradicts = |node: &&u32| {
+                let held = &component.nodes[**node as usize].uniques;
+                held.iter().any(|a| held.iter().any(|b| a.0 == b.0 && a.1 != b.1))
+            };
+            let joins = link.members.iter().filter(|member| !contradicts(member));
+            let reached: BTreeSet<u32> = joins.map(|member| outcome.cluster_of[*member as usize]).collect();
+            prop_assert_eq!(parked.contains(&index), reached.len() > 1, "parked, or all its members are together");
+        }
+    }
+
+    #[test]
+    fn the_order_in_which_it_is_told_does_not_show(
+        (component, order, links) in component().prop_flat_map(|component| {
+            let links = Just(component.links.clone()).prop_shuffle();
+            (Just(component), Just((0..10u32).collect::<Vec<_>>()).prop_shuffle(), links)
+        })
+    ) {
+        let mut told = Component { links, ..component.clone() };
+        for (old, new) in (0..).zip(&order) {
+            told.nodes[*new as usize] = component.nodes[old as usize].clone();
+        }
+        let renamed = |node: &u32| order[*node as usize];
+        for link in &mut told.links {
+            link.members = link.members.iter().map(renamed).collect();
+        }
+        told.apart = component.apart.iter().map(|(a, b)| (renamed(b), renamed(a))).collect();
+        laws::order_does_not_matter(&by_facts(&component), &by_facts(&told)).unwrap();
+    }
+}
+
+#[test]
+fn each_bar_has_its_reason() {
+    let node = |index: usize, unique: Option<u32>| Node {
+        facts: facts(index),
+        weight: 1,
+        uniques: unique.map(|value| (NamespaceId(7), value)).into_iter().collect(),
+    };
+    let link =
+        Link { rank: Rank { tier: Tier::Identifying, weakness: 0, members: 2 }, members: [0, 1].into_iter().collect() };
+    let table = [
+        ("nothing bars it", [None, Some(1)], vec![], 2, None),
+        ("two values", [Some(1), Some(2)], vec![], 2, Some(ParkReason::Exclusive(NamespaceId(7)))),
+        ("a judgement", [None, None], vec![(1, 0)], 2, Some(ParkReason::Apart)),
+        ("too large", [None, None], vec![], 1, Some(ParkReason::TooLarge)),
+    ];
+    for (case, [one, other], apart, records_max, wanted) in table {
+        let nodes = vec![node(0, one), node(1, other)];
+        let outcome = partition(&Component { nodes, links: vec![link.clone()], apart, records_max });
+        assert_eq!(outcome.parked.first().map(|(_, reason)| *reason), wanted, "{case}");
+        assert_eq!(outcome.clusters.len(), if wanted.is_some() { 2 } else { 1 }, "{case}");
+    }
+}

@@ -4,6 +4,7 @@
 //! else reads.
 
 pub mod checkpoint;
+mod decide;
 pub mod error;
 pub mod explain;
 pub mod feed;

@@ -1,0 +1,306 @@
+//! Deciding: what becomes of each item, against the state as it is and what the group has decided already.
+//!
+//! Nothing is changed while deciding: entries go into the batch, effects into a list, which is applied at once at the end.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use onefold_core::decision::{self, EntryKind, QuarantineCleared, Quarantined, RecordRetracted, Sealed};
+use onefold_core::fault::{FaultReason, FieldFault};
+use onefold_core::fragment::{Fragment, ObservedAt};
+use onefold_core::ids::{Digest128, Place, Sequence, SlotId};
+use onefold_core::limits;
+use onefold_matching::prepared::Prepared;
+use onefold_matching::resolve::RecordView;
+use onefold_store::journal::JournalError;
+use onefold_store::keys::DataKey;
+use onefold_store::vault::VaultError;
+
+use super::ingest::{Answer, Arriving, Item, Outcome};
+use super::lane::{Group, kind};
+use super::tenant::{Held, LiveConfig, State, Tenant};
+
+/// The last word on a record, in the order in which one beats another: observed later, a retraction before a fragment,
+/// the greater digest of facts. The engine judges by the same order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Version {
+    observed_at: ObservedAt,
+    retracted: bool,
+    facts: Digest128,
+}
+
+impl Version {
+    const fn of_put(prepared: &Prepared) -> Self {
+        Self { observed_at: prepared.observed_at, retracted: false, facts: prepared.facts }
+    }
+
+    const fn of_retraction(at: ObservedAt) -> Self {
+        Self { observed_at: at, retracted: true, facts: Digest128([0; 16]) }
+    }
+
+    const fn held(view: &RecordView) -> Self {
+        if view.live {
+            Self { observed_at: view.observed_at, retracted: false, facts: view.facts }
+        } else {
+            Self::of_retraction(view.observed_at)
+        }
+    }
+}
+
+/// What the group knows of records that it has decided about and not yet applied.
+type Overlay = HashMap<Digest128, (Version, Option<SlotId>)>;
+
+/// A decided effect on the engine, to be applied under the write lock.
+enum Effect {
+    Put(Prepared, Place, SlotId),
+    Retract(Digest128, ObservedAt, Place),
+    Hold(Sequence, Held),
+    LetGo(Sequence),
+}
+
+/// An answer that still lacks the profile.
+pub(super) struct Drafted {
+    outcome: Outcome,
+    record: Option<Digest128>,
+}
+
+/// Decides items against the state as it is plus what the group has decided, then applies all of it at once.
+pub(super) fn decide(tenant: &Arc<Tenant>, items: Vec<Item>, group: &mut Group) -> Result<Vec<Drafted>, JournalError> {
+    let config = tenant.config();
+    let mut drafts = Vec::with_capacity(items.len());
+    let mut effects = Vec::with_capacity(items.len());
+    let mut overlay = Overlay::new();
+    let sequence = {
+        let state = tenant.state();
+        let mut deciding = Deciding {
+            tenant,
+            config: &config,
+            state: &state,
+            sequence: state.sequence,
+            overlay: &mut overlay,
+            held: HashMap::new(),
+            effects: &mut effects,
+            group,
+        };
+        for item in items {
+            drafts.push(deciding.item(item)?);
+        }
+        deciding.sequence
+    };
+    let mut state = tenant.state_mut();
+    for effect in effects {
+        match effect {
+            Effect::Put(prepared, place, slot) => {
+                let arrival = state.engine.put(&prepared, place, slot);
+                debug_assert!(arrival.applies(), "the lane and the engine judge by one order");
+            }
+            Effect::Retract(record, at, place) => {
+                state.engine.retract(record, at, place);
+            }
+            Effect::Hold(entry, held) => state.hold(entry, held),
+            Effect::LetGo(entry) => {
+                state.let_go(entry);
+            }
+        }
+    }
+    state.sequence = sequence;
+    drop(state);
+    Ok(drafts)
+}
+
+struct Deciding<'a> {
+    tenant: &'a Arc<Tenant>,
+    config: &'a LiveConfig,
+    state: &'a State,
+    sequence: Sequence,
+    overlay: &'a mut Overlay,
+    held: HashMap<(Digest128, Digest128), Sequence>,
+    effects: &'a mut Vec<Effect>,
+    group: &'a mut Group,
+}
+
+impl Deciding<'_> {
+    fn item(&mut self, item: Item) -> Result<Drafted, JournalError> {
+        match item {
+            Item::Put(arriving) => self.put(*arriving),
+            Item::Quarantine { arriving, faults, received_at } => self.quarantine(&arriving, faults, received_at),
+            Item::Replay { arriving, entry } => {
+                let drafted = self.put(*arriving)?;
+                self.clear(entry)?;
+                Ok(drafted)
+            }
+            Item::StillHeld { entry, faults } => {
+                Ok(Drafted { outcome: Outcome::Quarantined { sequence: self.sequence, entry, faults }, record: None })
+            }
+            Item::Retract { record, at } => self.retract(record, at),
+        }
+    }
+
+    /// The version of a record that is live, or decided on in this group, and the slot of its key.
+    fn known(&self, record: Digest128) -> Option<(Version, Option<SlotId>)> {
+        self.overlay.get(&record).copied().or_else(|| {
+            let view = self.state.engine.record(record)?;
+            Some((Version::held(&view), view.slot))
+        })
+    }
+
+    fn put(&mut self, mut arriving: Arriving) -> Result<Drafted, JournalError> {
+        if arriving.config_version != self.config.version {
+            // The configuration changed between the door and here: what decides is the one in force.
+            if let Ok(fragment) = Fragment::decode(&arriving.encoded) {
+                arriving.prepared = self.config.preparer().prepare(&fragment).0;
+            }
+        }
+        let record = arriving.prepared.record;
+        let known = self.known(record);
+        if arriving.undated
+            && let Some((version, _)) = known
+            && !version.retracted
+            && self.same_but_for_the_time(&arriving, version)
+        {
+            let outcome = Outcome::Duplicate { sequence: self.sequence, profile: None };
+            return Ok(Drafted { outcome, record: Some(record) });
+        }
+        let version = Version::of_put(&arriving.prepared);
+        if let Some((live, _)) = known
+            && version <= live
+        {
+            let (sequence, profile) = (self.sequence, None);
+            let outcome = if version == live {
+                Outcome::Duplicate { sequence, profile }
+            } else {
+                Outcome::Superseded { sequence, profile }
+            };
+            return Ok(Drafted { outcome, record: Some(record) });
+        }
+        let (slot, key) = self.key(known.and_then(|(_, slot)| slot))?;
+        let sequence = self.sequence.next();
+        let place =
+            self.group.builder.push(self.tenant.id, sequence, kind(EntryKind::FragmentPut), |context, out| {
+                let header = Sealed::header(slot);
+                out.extend_from_slice(&header);
+                context.seal(&key, 0, &header, &arriving.encoded, out);
+            })?;
+        self.sequence = sequence;
+        self.overlay.insert(record, (version, Some(slot)));
+        self.effects.push(Effect::Put(arriving.prepared, place, slot));
+        let outcome = Outcome::Accepted { sequence, profile: None, notes: arriving.notes };
+        Ok(Drafted { outcome, record: Some(record) })
+    }
+
+    /// Without a time of its own a fragment is a duplicate when it says what is live already.
+    fn same_but_for_the_time(&self, arriving: &Arriving, live: Version) -> bool {
+        Fragment::decode(&arriving.encoded).is_ok_and(|mut fragment| {
+            fragment.observed_at = live.observed_at;
+            fragment.fact_digest(self.config.config.as_ref()) == live.facts
+        })
+    }
+
+    fn retract(&mut self, record: Digest128, at: ObservedAt) -> Result<Drafted, JournalError> {
+        let known = self.known(record);
+        let version = Version::of_retraction(at);
+        if let Some((live, _)) = known
+            && version <= live
+        {
+            let (sequence, profile) = (self.sequence, None);
+            let outcome = if live.retracted && live.observed_at == at {
+                Outcome::Duplicate { sequence, profile }
+            } else {
+                Outcome::Superseded { sequence, profile }
+            };
+            return Ok(Drafted { outcome, record: Some(record) });
+        }
+        let sequence = self.sequence.next();
+        let payload = decision::encode(&RecordRetracted { record, observed_at: at });
+        let place = self.group.builder.push(self.tenant.id, sequence, kind(EntryKind::RecordRetracted), |_, out| {
+            out.extend_from_slice(&payload);
+        })?;
+        self.sequence = sequence;
+        self.overlay.insert(record, (version, known.and_then(|(_, slot)| slot)));
+        self.effects.push(Effect::Retract(record, at, place));
+        Ok(Drafted { outcome: Outcome::Accepted { sequence, profile: None, notes: Vec::new() }, record: None })
+    }
+
+    fn quarantine(
+        &mut self,
+        arriving: &Arriving,
+        faults: Vec<FieldFault>,
+        received_at: ObservedAt,
+    ) -> Result<Drafted, JournalError> {
+        let fragment = (arriving.prepared.record, arriving.prepared.facts);
+        let known = self.held.get(&fragment).or_else(|| self.state.quarantined.get(&fragment)).copied();
+        if let Some(entry) = known {
+            let outcome = Outcome::Quarantined { sequence: self.sequence, entry, faults };
+            return Ok(Drafted { outcome, record: None });
+        }
+        if self.state.quarantine.len() + self.held.len() >= limits::QUARANTINE_MAX {
+            let most = limits::QUARANTINE_MAX;
+            let mut faults = faults;
+            faults.push(FieldFault::new(
+                "",
+                FaultReason::TooLarge,
+                format!("the quarantine holds {most} fragments, the most there may be; replay or discard some"),
+            ));
+            return Ok(Drafted { outcome: Outcome::Rejected { faults }, record: None });
+        }
+        let (slot, key) = self.key(None)?;
+        let sequence = self.sequence.next();
+        let content = decision::encode(&Quarantined {
+            fragment: arriving.encoded.clone(),
+            undated: arriving.undated,
+            faults: faults.clone(),
+            received_at,
+        });
+        let place =
+            self.group.builder.push(self.tenant.id, sequence, kind(EntryKind::Quarantined), |context, out| {
+                let header = Sealed::header(slot);
+                out.extend_from_slice(&header);
+                context.seal(&key, 0, &header, &content, out);
+            })?;
+        self.sequence = sequence;
+        self.held.insert(fragment, sequence);
+        let source = arriving.prepared.source;
+        self.effects.push(Effect::Hold(sequence, Held { place, slot, source, fragment }));
+        Ok(Drafted { outcome: Outcome::Quarantined { sequence, entry: sequence, faults }, record: None })
+    }
+
+    fn clear(&mut self, entry: Sequence) -> Result<(), JournalError> {
+        let Some(held) = self.state.quarantine.get(&entry) else { return Ok(()) };
+        let sequence = self.sequence.next();
+        let payload = decision::encode(&QuarantineCleared { entries: vec![entry] });
+        self.group.builder.push(self.tenant.id, sequence, kind(EntryKind::QuarantineCleared), |_, out| {
+            out.extend_from_slice(&payload);
+        })?;
+        self.sequence = sequence;
+        self.group.commit.destroy.push((Arc::clone(self.tenant), held.slot));
+        self.effects.push(Effect::LetGo(entry));
+        Ok(())
+    }
+
+    fn key(&self, slot: Option<SlotId>) -> Result<(SlotId, DataKey), JournalError> {
+        let vault = &self.tenant.vault;
+        let found = match slot.map(|slot| (slot, vault.key(slot))) {
+            Some((slot, Ok(key))) => Ok((slot, key)),
+            // What was sealed under it is gone; what comes now starts anew.
+            Some((_, Err(VaultError::Destroyed(_)))) | None => vault.take(),
+            Some((_, Err(error))) => Err(error),
+        };
+        found.map_err(|error| {
+            tracing::error!(error = %error, "the vault failed");
+            JournalError::Poisoned
+        })
+    }
+}
+
+impl Drafted {
+    pub(super) fn finish(self, state: &State) -> Answer {
+        let found = self.record.and_then(|record| state.engine.profile_of(record));
+        let outcome = match self.outcome {
+            Outcome::Accepted { sequence, notes, .. } => Outcome::Accepted { sequence, profile: found, notes },
+            Outcome::Duplicate { sequence, .. } => Outcome::Duplicate { sequence, profile: found },
+            Outcome::Superseded { sequence, .. } => Outcome::Superseded { sequence, profile: found },
+            other => other,
+        };
+        Answer { outcome }
+    }
+}

@@ -14,6 +14,11 @@ use super::{EntryKind, JournalError, JournalOptions, JournalReader, Position};
 use crate::disk;
 use crate::seal::SealContext;
 
+/// A young journal opens segments of this size.
+const SEGMENT_BYTES_MIN: u64 = 4 << 20;
+/// An older one opens segments of this part of itself, up to [`JournalOptions::segment_bytes`].
+const SEGMENT_SHARE: u64 = 16;
+
 /// The most room that an entry with a payload of this many bytes takes.
 #[must_use]
 pub const fn entry_room(payload_bytes: usize) -> usize {
@@ -36,8 +41,12 @@ pub struct Appender {
     segment: Option<Arc<Segment>>,
     /// The number of the segment that is (or would be) open.
     number: u32,
+    /// Bytes that were reserved for it.
+    capacity: u32,
     offset: u32,
     chain: [u8; 32],
+    /// Bytes of all segments before.
+    closed_bytes: u64,
 }
 
 impl Appender {
@@ -48,8 +57,10 @@ impl Appender {
         reader: JournalReader,
         number: u32,
         chain: [u8; 32],
+        closed_bytes: u64,
     ) -> Self {
-        Self { options, shared, reader, segment: None, number, offset: SEGMENT_HEADER, chain }
+        let (segment, capacity, offset) = (None, 0, SEGMENT_HEADER);
+        Self { options, shared, reader, segment, number, capacity, offset, chain, closed_bytes }
     }
 
     /// Makes sure that a batch of up to `bytes` (see [`batch_room`]) can be built and written without asking the file
@@ -66,22 +77,37 @@ impl Appender {
         }
         match self.segment {
             Some(_) if bytes <= self.room() as usize => Ok(()),
+            // Nothing was sealed into it, so one with more room takes its place: the writer knows no gap in the numbers.
+            Some(_) if self.offset == SEGMENT_HEADER => self.open_segment(self.number, bytes),
             Some(_) => {
                 let next = self.number.checked_add(1).ok_or(JournalError::NoSpace)?;
-                self.open_segment(next, self.shared.durable())
+                let closing = u64::from(self.offset);
+                self.closed_bytes += closing;
+                let opened = self.open_segment(next, bytes);
+                if opened.is_err() {
+                    self.closed_bytes -= closing;
+                }
+                opened
             }
-            None => self.open_segment(self.number, (self.number, SEGMENT_HEADER)),
+            None => self.open_segment(self.number, bytes),
         }
     }
 
-    pub(super) fn open_segment(&mut self, number: u32, durable: (u32, u32)) -> Result<(), JournalError> {
+    /// Opens a segment with room for `bytes`, and more as the journal grows: what is reserved and not used yet stays a
+    /// small part of the whole.
+    pub(super) fn open_segment(&mut self, number: u32, bytes: usize) -> Result<(), JournalError> {
+        let grown = (self.closed_bytes / SEGMENT_SHARE).max(SEGMENT_BYTES_MIN);
+        let capacity = grown.max(bytes as u64 + u64::from(SEGMENT_HEADER)).min(u64::from(self.options.segment_bytes));
+        let capacity = u32::try_from(capacity).unwrap_or(self.options.segment_bytes);
         let mut salt = [0; 16];
         disk::random(&mut salt).map_err(JournalError::io("salt", number))?;
+        let durable = self.shared.durable();
         let header = SegmentHeader { segment: number, salt, chain: self.chain, durable, index: None };
-        let segment = Arc::new(Segment::create(&self.options.dir, header, self.options.segment_bytes)?);
+        let segment = Arc::new(Segment::create(&self.options.dir, header, capacity)?);
         self.reader.add(Arc::clone(&segment));
         self.segment = Some(segment);
         self.number = number;
+        self.capacity = capacity;
         self.offset = SEGMENT_HEADER;
         Ok(())
     }
@@ -89,7 +115,7 @@ impl Appender {
     /// Bytes left in the open segment; 0 when there is none.
     #[must_use]
     pub fn room(&self) -> u32 {
-        if self.segment.is_some() { self.options.segment_bytes - self.offset } else { 0 }
+        if self.segment.is_some() { self.capacity - self.offset } else { 0 }
     }
 
     /// Begins a batch in the open segment. A batch that is dropped instead of sealed leaves no trace.
@@ -101,7 +127,7 @@ impl Appender {
         match &self.segment {
             Some(segment) if self.room() >= BATCH_OVERHEAD => Ok(BatchBuilder {
                 start: self.offset,
-                end_max: self.options.segment_bytes - BATCH_TRAILER,
+                end_max: self.capacity - BATCH_TRAILER,
                 bytes: vec![0; BATCH_HEADER as usize],
                 payload: Vec::new(),
                 entries: 0,
@@ -120,7 +146,8 @@ impl Appender {
     pub fn seal(&mut self, batch: BatchBuilder, time_micros: i64) -> Result<SealedBatch, JournalError> {
         self.shared.check()?;
         let BatchBuilder { segment, start, mut bytes, entries, hasher, .. } = batch;
-        if segment.number() != self.number || start != self.offset {
+        let current = self.segment.as_ref().is_some_and(|current| Arc::ptr_eq(current, &segment));
+        if !current || start != self.offset {
             return Err(JournalError::OutOfOrder);
         }
         let too_large = |_| JournalError::OutOfOrder;

@@ -90,12 +90,13 @@ impl Position {
 pub struct JournalOptions {
     /// Where the segments are.
     pub dir: PathBuf,
-    /// Bytes of a segment, reserved when it is opened; at most 4 GiB - 1. An entry, and a batch, must fit into one.
+    /// The most bytes of a segment, up to 4 GiB - 1. A batch must fit into one. A segment's bytes are reserved when it is
+    /// opened; a young journal opens smaller ones, so that little is reserved for nothing.
     pub segment_bytes: u32,
 }
 
 impl JournalOptions {
-    /// Segments of 64 MiB in this directory.
+    /// Segments of up to 64 MiB in this directory.
     #[must_use]
     pub fn new(dir: impl Into<PathBuf>) -> Self {
         Self { dir: dir.into(), segment_bytes: 64 << 20 }

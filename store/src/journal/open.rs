@@ -105,16 +105,25 @@ impl Journal {
         let cut = found.and_then(|found| found.cut);
 
         let number = if end.offset == SEGMENT_HEADER { end.segment } else { end.segment + 1 };
+        let closed_bytes = bytes_before(&options, number)?;
         let shared = Arc::new(Shared::new((end.segment, end.offset)));
         let reader = JournalReader::new(options.dir.clone(), Arc::clone(&shared));
-        let mut appender = Appender::new(options, Arc::clone(&shared), reader.clone(), number, end.chain);
-        match appender.open_segment(number, (number, SEGMENT_HEADER)) {
+        let mut appender = Appender::new(options, Arc::clone(&shared), reader.clone(), number, end.chain, closed_bytes);
+        match appender.open_segment(number, 0) {
             Ok(()) | Err(JournalError::NoSpace) => {}
             Err(error) => return Err(error),
         }
         let writer = Writer::new(shared, end);
         Ok(Opened { appender, writer, reader, report: OpenReport { end, batches, entries, cut } })
     }
+}
+
+/// Bytes of the files of all segments before this one.
+fn bytes_before(options: &JournalOptions, number: u32) -> Result<u64, JournalError> {
+    (1..number)
+        .map(|before| fs::metadata(segment::path(&options.dir, before)).map(|file| file.len()))
+        .sum::<std::io::Result<u64>>()
+        .map_err(JournalError::io("open", 0))
 }
 
 const fn short(from: &Position) -> JournalError {

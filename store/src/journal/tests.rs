@@ -155,6 +155,10 @@ proptest! {
         let (opened, found) = open_from(dir.path(), Some(&ends[pick])).unwrap();
         prop_assert_eq!(&found, &batches[pick + 1..]);
         prop_assert!(ends.iter().all(|end| opened.reader.holds(end).unwrap()));
+        let beyond = Position { segment: 99, ..ends[pick] };
+        let short = matches!(open_from(dir.path(), Some(&beyond)), Err(JournalError::Short { segment: 99, .. }));
+        prop_assert!(short, "a segment that was never there");
+        let (opened, _) = open(dir.path());
         let stranger = Position { chain: [0; 32], ..ends[pick] };
         prop_assert!(!opened.reader.holds(&stranger).unwrap());
         drop(opened);
@@ -396,4 +400,34 @@ fn a_position_is_held_once_it_is_durable() {
     assert!(!opened.reader.holds(&end).unwrap(), "written, not synced");
     opened.writer.sync().unwrap();
     assert!(opened.reader.holds(&end).unwrap());
+}
+
+/// What is reserved and not used is bounded by a part of the journal, not by the largest segment.
+#[test]
+fn segments_grow_with_the_journal() {
+    let dir = scratch();
+    let options = JournalOptions { dir: dir.path().to_owned(), segment_bytes: 6 << 20 };
+    let mut opened = Journal::open(options.clone(), None, |_| Ok(())).unwrap();
+    let size = |number: u32| std::fs::metadata(super::segment::path(dir.path(), number)).unwrap().len();
+    assert_eq!(size(1), 4 << 20);
+    // One batch that is larger than a young segment, and no larger than the largest.
+    let large = (5 << 20) - 200;
+    commit(&mut opened, &vec![(1, 1, 1, vec![1; large])]);
+    assert_eq!(opened.appender.position().segment, 1, "an empty segment makes room for a larger one");
+    assert!(size(1) >= large as u64 && size(1) <= 6 << 20);
+    // The same right after a start.
+    drop(opened);
+    let mut opened = Journal::open(options.clone(), None, |_| Ok(())).unwrap();
+    let stale = opened.appender.begin().unwrap();
+    let mut next = 2;
+    while next < 25 {
+        commit(&mut opened, &vec![(1, next, 1, vec![1; large])]);
+        next += 1;
+    }
+    assert!(matches!(opened.appender.seal(stale, 0), Err(JournalError::OutOfOrder)));
+    let last = opened.appender.position().segment;
+    drop(opened);
+    let opened = Journal::open(options, None, |_| Ok(())).unwrap();
+    assert_eq!(opened.report.batches, 24);
+    assert_eq!(size(last + 1), 6 << 20, "a sixteenth of the journal, or the most that is allowed");
 }

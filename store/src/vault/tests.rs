@@ -205,6 +205,19 @@ fn a_spoiled_slot_that_waits_is_made_anew() {
 }
 
 #[test]
+fn a_slot_destroyed_before_it_was_taken_is_never_taken() {
+    let dir = TempDir::new().unwrap();
+    let vault = open(&dir, 1, 0);
+    vault.take().unwrap();
+    vault.destroy(&[SlotId(3)]).unwrap();
+    for _ in 0..10 {
+        let (slot, key) = vault.take().unwrap();
+        assert!(slot.0 > 3, "{slot:?}");
+        assert_eq!(vault.key(slot).unwrap(), key);
+    }
+}
+
+#[test]
 fn an_interrupted_rotation_opens_under_one_of_the_two_keys() {
     let dir = TempDir::new().unwrap();
     let vault = open(&dir, 1, 0);

@@ -1,2 +1,131 @@
-//! Repository chores.
-fn main() {}
+//! `cargo xtask check` says what review would say: format, clippy, walls, documentation, tests, and where the tools are
+//! there, the protos' lint and the licences.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+/// What a step needs beside cargo.
+enum Needs {
+    Nothing,
+    Program(&'static str),
+}
+
+fn main() -> ExitCode {
+    match std::env::args().nth(1).as_deref() {
+        Some("check") => check(),
+        Some("walls") => report("walls", &walls(Path::new("server/src"))),
+        _ => {
+            eprintln!("usage: cargo xtask check | walls");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn check() -> ExitCode {
+    let steps: [(&str, &[&str], Needs); 6] = [
+        ("format", &["cargo", "fmt", "--all", "--check"], Needs::Nothing),
+        ("clippy", &["cargo", "clippy", "--workspace", "--all-targets", "--", "-D", "warnings"], Needs::Nothing),
+        ("docs", &["cargo", "doc", "--workspace", "--no-deps"], Needs::Nothing),
+        ("tests", &["cargo", "test", "--workspace"], Needs::Nothing),
+        ("licences and advisories", &["cargo", "deny", "--offline", "check", "licenses", "bans"], Needs::Program("cargo-deny")),
+        ("protos", &["buf", "lint", "proto"], Needs::Program("buf")),
+    ];
+    if report("walls", &walls(Path::new("server/src"))) != ExitCode::SUCCESS {
+        return ExitCode::FAILURE;
+    }
+    for (name, command, needs) in steps {
+        if let Needs::Program(program) = needs
+            && !is_there(program)
+        {
+            println!("{name}: skipped, {program} is not installed");
+            continue;
+        }
+        println!("{name}: {}", command.join(" "));
+        // Warnings of documentation are errors; the flag reaches rustdoc only.
+        let ended = Command::new(command[0]).args(&command[1..]).env("RUSTDOCFLAGS", "-D warnings").status();
+        if !ended.is_ok_and(|status| status.success()) {
+            eprintln!("{name}: failed");
+            return ExitCode::FAILURE;
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+fn is_there(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
+}
+
+fn report(name: &str, faults: &[String]) -> ExitCode {
+    for fault in faults {
+        eprintln!("{name}: {fault}");
+    }
+    if faults.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// The walls inside `server`, which cargo cannot guard: `app` has never heard of the wire, and what sees the wire never
+/// sees the store.
+fn walls(server: &Path) -> Vec<String> {
+    let rules: [(&str, &[&str]); 2] = [
+        ("app", &["onefold_proto", "tonic::", "prost", "pb::"]),
+        ("grpc", &["onefold_store", "sled"]),
+    ];
+    let mut faults = Vec::new();
+    for (room, forbidden) in rules {
+        let files = rust_files(&server.join(room));
+        if files.is_empty() {
+            faults.push(format!("there is nothing in {}", server.join(room).display()));
+        }
+        for file in files {
+            let text = fs::read_to_string(&file).unwrap_or_default();
+            for (number, line) in (1..).zip(text.lines()) {
+                let code = line.split("//").next().unwrap_or_default();
+                for word in forbidden {
+                    if code.contains(word) {
+                        faults.push(format!("{}:{number}: {room} must not know of {word}", file.display()));
+                    }
+                }
+            }
+        }
+    }
+    faults
+}
+
+fn rust_files(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            found.extend(rust_files(&path));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+    found.sort();
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_walls_inside_the_server_stand() {
+        let server = Path::new(env!("CARGO_MANIFEST_DIR")).join("../server/src");
+        assert_eq!(walls(&server), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_hole_in_a_wall_is_found() {
+        let room = std::env::temp_dir().join(format!("onefold-walls-{}", std::process::id()));
+        fs::create_dir_all(room.join("app")).unwrap();
+        fs::create_dir_all(room.join("grpc")).unwrap();
+        fs::write(room.join("app/a.rs"), "// tonic:: in a comment is fine\nuse tonic::Status;\n").unwrap();
+        fs::write(room.join("grpc/b.rs"), "fn fine() {}\n").unwrap();
+        let faults = walls(&room);
+        fs::remove_dir_all(&room).unwrap();
+        assert_eq!(faults.len(), 1);
+        assert!(faults[0].contains("a.rs:2"), "{}", faults[0]);
+    }
+}

@@ -19,14 +19,34 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Starts on an empty directory, streams generated customers, shows one of them, and why.
+    Demo(command::demo::Arguments),
     /// Runs the service on a data directory.
     Serve(command::serve::Arguments),
     /// Streams the rows of files to a server.
     Import(command::import::Arguments),
     /// Shows the profile behind an identifier, a source record or an id.
     Lookup(command::lookup::Arguments),
+    /// Why two records are one profile, or why not; or how a profile hangs together.
+    Explain(command::explain::Arguments),
+    /// What happened to a profile id.
+    History(command::history::Arguments),
+    /// Follows the change feed.
+    Watch(command::watch::Arguments),
+    /// Counts of a tenant.
+    Stats(command::stats::Arguments),
     /// A digest of the graph, to compare two installations or two runs.
     Digest(command::digest::Arguments),
+    /// Fragments that broke their contract: list, replay, discard.
+    Quarantine(command::quarantine::Arguments),
+    /// Tenants: create, list.
+    Tenant(command::tenant::Arguments),
+    /// Sources and their contracts: put, list.
+    Source(command::source::Arguments),
+    /// Kinds of identifier and their laws: put, list.
+    Namespace(command::namespace::Arguments),
+    /// The wire contract, for other languages.
+    Proto(command::proto::Arguments),
     /// Files in, clusters out: no server, no configuration.
     Resolve(command::resolve::Arguments),
     /// Writes a seeded population with truth: people and companies as several systems would hold them.
@@ -35,9 +55,19 @@ enum Command {
 
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
+        Command::Demo(arguments) => command::demo::run(&arguments),
         Command::Serve(arguments) => command::serve::run(&arguments),
         Command::Import(arguments) => command::import::run(&arguments),
         Command::Lookup(arguments) => command::lookup::run(&arguments),
+        Command::Explain(arguments) => command::explain::run(&arguments),
+        Command::History(arguments) => command::history::run(&arguments),
+        Command::Watch(arguments) => command::watch::run(&arguments),
+        Command::Stats(arguments) => command::stats::run(&arguments),
+        Command::Quarantine(arguments) => command::quarantine::run(&arguments),
+        Command::Tenant(arguments) => command::tenant::run(&arguments),
+        Command::Source(arguments) => command::source::run(&arguments),
+        Command::Namespace(arguments) => command::namespace::run(&arguments),
+        Command::Proto(arguments) => command::proto::run(&arguments),
         Command::Digest(arguments) => command::digest::run(&arguments),
         Command::Resolve(arguments) => command::resolve::run(&arguments),
         Command::Generate(arguments) => command::generate::run(&arguments),

@@ -7,4 +7,12 @@ pub mod v1 {
 
     /// The encoded descriptor set, for server reflection.
     pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/onefold_descriptor.bin"));
+
+    /// The files of the contract by their import path, for clients in other languages.
+    pub const PROTO_FILES: &[(&str, &str)] = &[
+        ("onefold/v1/fragment.proto", include_str!("../proto/onefold/v1/fragment.proto")),
+        ("onefold/v1/ingest.proto", include_str!("../proto/onefold/v1/ingest.proto")),
+        ("onefold/v1/profile.proto", include_str!("../proto/onefold/v1/profile.proto")),
+        ("onefold/v1/admin.proto", include_str!("../proto/onefold/v1/admin.proto")),
+    ];
 }

@@ -8,6 +8,7 @@ pub mod wire;
 use std::time::Duration;
 
 use clap::Args;
+use onefold_proto::v1 as pb;
 use onefold_proto::v1::admin_service_client::AdminServiceClient;
 use onefold_proto::v1::ingest_service_client::IngestServiceClient;
 use onefold_proto::v1::profile_service_client::ProfileServiceClient;
@@ -25,6 +26,8 @@ const ANSWER_BYTES_MAX: usize = 16 << 20;
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 /// How long a call that changes or reads little is tried again.
 const RETRY_FOR: Duration = Duration::from_secs(10);
+/// Entries of one page of a list.
+pub const PAGE_SIZE: i32 = 1_000;
 /// Bytes in flight on one stream. A connection takes more than a stream may hold, so that a stream that is not read does
 /// not stop the calls beside it.
 const STREAM_WINDOW_BYTES: u32 = 1 << 20;
@@ -122,8 +125,8 @@ impl Client {
     /// Calls, and calls again after a wait while the server says that waiting helps. For calls that do no harm twice.
     ///
     /// # Errors
-    /// What the server said last.
-    pub async fn ask<R, F, Fut>(&self, call: F) -> Result<R, Status>
+    /// What the server said last, in words.
+    pub async fn ask<R, F, Fut>(&self, call: F) -> Result<R, Failure>
     where
         F: FnMut() -> Fut,
         Fut: Future<Output = Result<Response<R>, Status>>,
@@ -134,8 +137,8 @@ impl Client {
     /// [`Client::ask`] with a patience of the caller's.
     ///
     /// # Errors
-    /// What the server said last.
-    pub async fn ask_for<R, F, Fut>(&self, patience: Duration, mut call: F) -> Result<R, Status>
+    /// What the server said last, in words.
+    pub async fn ask_for<R, F, Fut>(&self, patience: Duration, mut call: F) -> Result<R, Failure>
     where
         F: FnMut() -> Fut,
         Fut: Future<Output = Result<Response<R>, Status>>,
@@ -148,7 +151,7 @@ impl Client {
             };
             match patience.wait_after(&status) {
                 Some(wait) => tokio::time::sleep(wait).await,
-                None => return Err(status),
+                None => return Err(self.failed(&status)),
             }
         }
     }
@@ -156,5 +159,84 @@ impl Client {
     /// A status as a failure of the command.
     pub fn failed(&self, status: &Status) -> Failure {
         failure(status, &self.address)
+    }
+    /// All sources of a tenant.
+    ///
+    /// # Errors
+    /// What the server says.
+    pub async fn all_sources(&self, parent: &str) -> Result<Vec<pb::Source>, Failure> {
+        let mut all = Vec::new();
+        let mut page_token = String::new();
+        loop {
+            let request = pb::ListSourcesRequest { parent: parent.to_owned(), page_size: PAGE_SIZE, page_token };
+            let page = self.ask(|| async { self.admin().list_sources(request.clone()).await }).await?;
+            all.extend(page.sources);
+            page_token = page.next_page_token;
+            if page_token.is_empty() {
+                return Ok(all);
+            }
+        }
+    }
+
+    /// All namespaces of a tenant.
+    ///
+    /// # Errors
+    /// What the server says.
+    pub async fn all_namespaces(&self, parent: &str) -> Result<Vec<pb::Namespace>, Failure> {
+        let mut all = Vec::new();
+        let mut page_token = String::new();
+        loop {
+            let request = pb::ListNamespacesRequest { parent: parent.to_owned(), page_size: PAGE_SIZE, page_token };
+            let page = self.ask(|| async { self.admin().list_namespaces(request.clone()).await }).await?;
+            all.extend(page.namespaces);
+            page_token = page.next_page_token;
+            if page_token.is_empty() {
+                return Ok(all);
+            }
+        }
+    }
+
+    /// All tenants.
+    ///
+    /// # Errors
+    /// What the server says.
+    pub async fn all_tenants(&self) -> Result<Vec<pb::Tenant>, Failure> {
+        let mut all = Vec::new();
+        let mut page_token = String::new();
+        loop {
+            let request = pb::ListTenantsRequest { page_size: PAGE_SIZE, page_token };
+            let page = self.ask(|| async { self.admin().list_tenants(request.clone()).await }).await?;
+            all.extend(page.tenants);
+            page_token = page.next_page_token;
+            if page_token.is_empty() {
+                return Ok(all);
+            }
+        }
+    }
+
+    /// What waits in a tenant's quarantine, newest first: at most `most`, of one source unless its name is empty.
+    ///
+    /// # Errors
+    /// What the server says.
+    pub async fn quarantined(
+        &self,
+        request: &pb::ListQuarantineRequest,
+        most: usize,
+    ) -> Result<pb::ListQuarantineResponse, Failure> {
+        let mut all = pb::ListQuarantineResponse::default();
+        loop {
+            let left = PAGE_SIZE.min(i32::try_from(most - all.quarantined.len()).unwrap_or(PAGE_SIZE));
+            let request = pb::ListQuarantineRequest {
+                page_size: left,
+                page_token: std::mem::take(&mut all.next_page_token),
+                ..request.clone()
+            };
+            let page = self.ask(|| async { self.ingest().list_quarantine(request.clone()).await }).await?;
+            all.quarantined.extend(page.quarantined);
+            (all.next_page_token, all.total_size) = (page.next_page_token, page.total_size);
+            if all.next_page_token.is_empty() || all.quarantined.len() >= most {
+                return Ok(all);
+            }
+        }
     }
 }

@@ -23,11 +23,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         let client = Client::connect(target).await?;
         let request =
             pb::GetDigestRequest { parent: target.parent(), include_golden_values: arguments.golden, min_sequence: 0 };
-        let asked = client.ask(|| {
-            let (client, request) = (&client, request.clone());
-            async move { client.admin().get_digest(request).await }
-        });
-        let digest = asked.await.map_err(|status| client.failed(&status))?;
+        let digest = client.ask(|| async { client.admin().get_digest(request.clone()).await }).await?;
         if target.json {
             return say_json(&wire::json("GetDigestResponse", &digest));
         }

@@ -214,18 +214,8 @@ async fn namespaces(client: &Client, target: &Target, inputs: &[Input], create: 
     if wanted.is_empty() {
         return Ok(Vec::new());
     }
-    let mut known = HashSet::new();
-    let mut page_token = String::new();
-    loop {
-        let request = pb::ListNamespacesRequest { parent: target.parent(), page_size: 1_000, page_token };
-        let page = client.ask(|| async { client.admin().list_namespaces(request.clone()).await }).await;
-        let page = page.map_err(|status| client.failed(&status))?;
-        known.extend(page.namespaces.into_iter().map(|namespace| namespace.name));
-        page_token = page.next_page_token;
-        if page_token.is_empty() {
-            break;
-        }
-    }
+    let there = client.all_namespaces(&target.parent()).await?;
+    let mut known: HashSet<String> = there.into_iter().map(|namespace| namespace.name).collect();
     let mut made = Vec::new();
     for namespace in wanted {
         if !known.insert(namespace.name.clone()) {
@@ -240,8 +230,7 @@ async fn namespaces(client: &Client, target: &Target, inputs: &[Input], create: 
             )));
         }
         let request = pb::PutNamespaceRequest { parent: target.parent(), namespace: Some(on_the_wire(namespace)) };
-        let put = client.ask(|| async { client.admin().put_namespace(request.clone()).await }).await;
-        put.map_err(|status| client.failed(&status))?;
+        client.ask(|| async { client.admin().put_namespace(request.clone()).await }).await?;
         made.push(namespace.name.clone());
     }
     Ok(made)

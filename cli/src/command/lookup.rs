@@ -80,21 +80,20 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let question = question(arguments)?;
     online(async {
         let client = Client::connect(&arguments.target).await?;
-        let client = &client;
         let (found, call) = match &question {
             Question::Get(request) => {
-                let asked = client.ask(|| async { client.profiles().get_profile(request.clone()).await }).await;
+                let asked = client.ask(|| async { client.profiles().get_profile(request.clone()).await }).await?;
                 let call = wire::grpcurl(&client.address, "ProfileService/GetProfile", "GetProfileRequest", request);
-                (asked.map(|response| response.profile), call)
+                (asked.profile, call)
             }
             Question::Lookup(request) => {
-                let asked = client.ask(|| async { client.profiles().lookup_profile(request.clone()).await }).await;
+                let asked = client.ask(|| async { client.profiles().lookup_profile(request.clone()).await }).await?;
                 let call =
                     wire::grpcurl(&client.address, "ProfileService/LookupProfile", "LookupProfileRequest", request);
-                (asked.map(|response| response.profile), call)
+                (asked.profile, call)
             }
         };
-        let profile = found.map_err(|status| client.failed(&status))?.unwrap_or_default();
+        let profile = found.unwrap_or_default();
         if arguments.target.json {
             return say_json(&wire::json("Profile", &profile));
         }

@@ -1,15 +1,26 @@
 //! One file per command; each gives a [`Failure`] with an exit code: 1 for what went wrong, 2 for what was asked wrongly.
 
+pub mod demo;
 pub mod digest;
+pub mod explain;
 pub mod generate;
+pub mod history;
 pub mod import;
 pub mod lookup;
+pub mod namespace;
+pub mod proto;
+pub mod quarantine;
 pub mod resolve;
 pub mod serve;
+pub mod source;
+pub mod stats;
+pub mod tenant;
+pub mod watch;
 
 mod card;
 
 use std::io::{self, IsTerminal, Write};
+use std::path::Path;
 
 use onefold_cli::output::Paint;
 
@@ -60,6 +71,12 @@ fn say_json(value: &serde_json::Value) -> Result<(), Failure> {
 /// The last line of what people read: the same by hand.
 fn by_hand(call: &str, paint: Paint) -> String {
     format!("\n{}\n", paint.faint(&format!("the call behind this: {call}")))
+}
+
+/// Reads a small file that the user named.
+fn read_text(file: &Path) -> Result<String, Failure> {
+    std::fs::read_to_string(file)
+        .map_err(|error| Failure::usage(format!("{}: cannot be read: {error}", file.display())))
 }
 
 /// Runs what talks to a server.

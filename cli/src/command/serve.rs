@@ -116,22 +116,38 @@ pub fn start_failure(error: &ServeError, data: &Path) -> Failure {
 }
 
 /// What is served, what was found, and what to try.
-pub fn banner(server: &Server, data: &Path, paint: Paint) -> String {
+fn banner(server: &Server, data: &Path, paint: Paint) -> String {
     let address = server.address();
-    let heading = paint.heading(&format!("onefold {} serves on {address}", env!("CARGO_PKG_VERSION")));
+    let (program, to) = (program(), to_option(address));
+    let tries = ["import customers.csv", "stats", "watch --snapshot"];
+    let tries: Vec<String> = tries.iter().map(|command| format!("  {program} {command}{to}\n")).collect();
     format!(
-        "{heading}\n  data       {}\n  recovered  {}\n  health     grpcurl -plaintext {address} grpc.health.v1.Health/Check\n  services   grpcurl -plaintext {address} list   (reflection is on)\n\ntry\n{}",
-        data.display(),
-        recovered(server.recovered()),
-        try_lines(address, &["import customers.csv", "stats", "watch --snapshot"]),
+        "{}  health     grpcurl -plaintext {address} grpc.health.v1.Health/Check\n  services   grpcurl -plaintext {address} list   (reflection is on)\n\ntry\n{}",
+        banner_line(server, data, paint),
+        tries.concat(),
     )
 }
 
-/// Commands against this server, one a line.
-pub fn try_lines(address: SocketAddr, commands: &[&str]) -> String {
-    let to =
-        if address == SocketAddr::from(([127, 0, 0, 1], 7700)) { String::new() } else { format!(" --to {address}") };
-    commands.iter().map(|command| format!("  onefold {command}{to}\n")).collect()
+/// What is served, and what was found.
+pub fn banner_line(server: &Server, data: &Path, paint: Paint) -> String {
+    let heading = format!("onefold {} serves on {}", env!("CARGO_PKG_VERSION"), server.address());
+    format!(
+        "{}\n  data       {}\n  recovered  {}\n",
+        paint.heading(&heading),
+        data.display(),
+        recovered(server.recovered())
+    )
+}
+
+/// How the user called this program, to be called so again.
+pub fn program() -> String {
+    std::env::args().next().filter(|name| name.contains('/')).unwrap_or_else(|| "onefold".to_owned())
+}
+
+/// The option that names this server, where it is not the usual one.
+pub fn to_option(address: SocketAddr) -> String {
+    let usual = SocketAddr::from(([127, 0, 0, 1], 7700));
+    if address == usual { String::new() } else { format!(" --to {address}") }
 }
 
 fn recovered(found: &Recovered) -> String {

@@ -60,8 +60,8 @@ impl Upload<'_> {
     /// # Errors
     /// A [`Failure`] when the reader or the server cannot go on.
     pub async fn run(&self, rows: &mut mpsc::Receiver<Row>, tally: &mut Tally) -> Result<(), Failure> {
-        let mut state =
-            State { window: VecDeque::new(), sent: 0, next: 1, ended: false, sources: self.sources().await? };
+        let sources = self.client.all_sources(&self.parent).await?.into_iter().map(|source| source.name).collect();
+        let mut state = State { window: VecDeque::new(), sent: 0, next: 1, ended: false, sources };
         let mut patience = Patience::new(self.retry_for);
         loop {
             let answered = tally.rows;
@@ -165,25 +165,6 @@ impl Upload<'_> {
         Ok(())
     }
 
-    /// The sources that are there.
-    async fn sources(&self) -> Result<HashSet<String>, Failure> {
-        let mut names = HashSet::new();
-        let mut page_token = String::new();
-        loop {
-            let request = pb::ListSourcesRequest { parent: self.parent.clone(), page_size: 1_000, page_token };
-            let page = self.client.ask(|| {
-                let request = request.clone();
-                async move { self.client.admin().list_sources(request).await }
-            });
-            let page = page.await.map_err(|status| self.client.failed(&status))?;
-            names.extend(page.sources.into_iter().map(|source| source.name));
-            page_token = page.next_page_token;
-            if page_token.is_empty() {
-                return Ok(names);
-            }
-        }
-    }
-
     async fn need(&self, name: String, state: &mut State) -> Result<(), Failure> {
         if state.sources.contains(&name) {
             return Ok(());
@@ -199,11 +180,9 @@ impl Upload<'_> {
         let source =
             pb::Source { name: name.clone(), display_name: name.clone(), trust: TRUST_DEFAULT, contract: None };
         let request = pb::PutSourceRequest { parent: self.parent.clone(), source: Some(source) };
-        let put = self.client.ask_for(self.retry_for, || {
-            let request = request.clone();
-            async move { self.client.admin().put_source(request).await }
-        });
-        put.await.map_err(|status| self.client.failed(&status))?;
+        let put =
+            self.client.ask_for(self.retry_for, || async { self.client.admin().put_source(request.clone()).await });
+        put.await?;
         state.sources.insert(name);
         Ok(())
     }

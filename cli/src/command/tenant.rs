@@ -1,0 +1,89 @@
+//! `onefold tenant`.
+
+use clap::{Args, Subcommand};
+use onefold_cli::output::{Side, Table};
+use onefold_proto::v1 as pb;
+
+use super::{Failure, by_hand, online, paint, say, say_json};
+use crate::client::{Client, Target, wire};
+
+/// Tenants: isolated customers of one installation. `default` is there from the start.
+#[derive(Args)]
+pub struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Opens a tenant with the built-in namespaces.
+    Create(Create),
+    /// Shows all tenants.
+    List(List),
+}
+
+#[derive(Args)]
+struct Create {
+    /// Lower case letters, digits and `-`.
+    name: String,
+    /// For people.
+    #[arg(long, value_name = "TEXT")]
+    display_name: Option<String>,
+    /// Country whose telephone numbers come without a country code (ISO 3166, e.g. US); otherwise such numbers are kept
+    /// as digits.
+    #[arg(long, value_name = "CODE")]
+    region: Option<String>,
+    #[command(flatten)]
+    target: Target,
+}
+
+#[derive(Args)]
+struct List {
+    #[command(flatten)]
+    target: Target,
+}
+
+pub fn run(arguments: &Arguments) -> Result<(), Failure> {
+    match &arguments.verb {
+        Verb::Create(create) => online(make(create)),
+        Verb::List(list) => online(show(list)),
+    }
+}
+
+async fn make(create: &Create) -> Result<(), Failure> {
+    let client = Client::connect(&create.target).await?;
+    let tenant = pb::Tenant {
+        name: format!("tenants/{}", create.name.strip_prefix("tenants/").unwrap_or(&create.name)),
+        display_name: create.display_name.clone().unwrap_or_default(),
+        default_region: create.region.as_deref().unwrap_or_default().to_ascii_uppercase(),
+        ..Default::default()
+    };
+    let request = pb::CreateTenantRequest { tenant: Some(tenant) };
+    // Asked once: a second answer to a lost first one would be "exists already".
+    let made = client.admin().create_tenant(request.clone()).await.map_err(|status| client.failed(&status))?;
+    let tenant = made.into_inner().tenant.unwrap_or_default();
+    if create.target.json {
+        return say_json(&wire::json("Tenant", &tenant));
+    }
+    let paint = paint(&std::io::stdout());
+    let call = wire::grpcurl(&client.address, "AdminService/CreateTenant", "CreateTenantRequest", &request);
+    let name = tenant.name.strip_prefix("tenants/").unwrap_or(&tenant.name);
+    say(&format!("opened {}\nnext: onefold import FILE --tenant {name}\n{}", tenant.name, by_hand(&call, paint)))
+}
+
+async fn show(list: &List) -> Result<(), Failure> {
+    let client = Client::connect(&list.target).await?;
+    let tenants = client.all_tenants().await?;
+    if list.target.json {
+        let response = pb::ListTenantsResponse { tenants, next_page_token: String::new() };
+        return say_json(&wire::json("ListTenantsResponse", &response));
+    }
+    let paint = paint(&std::io::stdout());
+    let mut table = Table::new(&[("tenant", Side::Left), ("region", Side::Left), ("", Side::Left)]);
+    for tenant in tenants {
+        table.row([tenant.name, tenant.default_region, tenant.display_name]);
+    }
+    let request = pb::ListTenantsRequest::default();
+    let call = wire::grpcurl(&client.address, "AdminService/ListTenants", "ListTenantsRequest", &request);
+    say(&(table.render(paint) + &by_hand(&call, paint)))
+}

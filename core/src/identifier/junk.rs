@@ -151,9 +151,6 @@ const KNOWN_SHARED: &[&str] = &[
     "ffffffffffff",
 ];
 
-/// Filler digits that people type along the keyboard.
-const SEQUENCES: [&str; 2] = ["01234567890123456789", "98765432109876543210"];
-
 fn is_placeholder(text: &str) -> bool {
     // Placeholders are short; longer texts need no copy.
     if text.len() > 24 {
@@ -192,8 +189,14 @@ fn is_round(digits: &str) -> bool {
         && digits[1..].bytes().all(|byte| byte == b'0')
 }
 
+/// Digits that go up or down by one each, along the keyboard: 0 follows 9 and 9 follows 0.
 fn is_sequence(digits: &str, at_least: usize) -> bool {
-    digits.len() >= at_least && SEQUENCES.iter().any(|sequence| sequence.contains(digits))
+    let steps = |by: u8| {
+        digits.bytes().zip(digits.bytes().skip(1)).all(|(digit, next)| {
+            digit.is_ascii_digit() && next.is_ascii_digit() && (next - b'0') == (digit - b'0' + by) % 10
+        })
+    };
+    digits.len() >= at_least && (steps(1) || steps(9))
 }
 
 /// Registration, card and tax numbers: long by nature, so that filler shows early.

@@ -294,9 +294,7 @@ pub fn check_limits(fragment: &Fragment, config: &TenantConfig, now: ObservedAt)
     if fragment.traits.as_ref().is_some_and(|traits| traits.len() > limits::TRAITS_BYTES_MAX) {
         too_large("traits".to_owned(), limits::TRAITS_BYTES_MAX, "bytes");
     }
-    if encoded_bytes_at_most(fragment) > limits::FRAGMENT_BYTES_MAX
-        && fragment.encode().len() > limits::FRAGMENT_BYTES_MAX
-    {
+    if is_too_large(fragment) {
         too_large("fragment".to_owned(), limits::FRAGMENT_BYTES_MAX, "bytes in all");
     }
     if fragment.record.key.is_empty() {
@@ -315,6 +313,13 @@ pub fn check_limits(fragment: &Fragment, config: &TenantConfig, now: ObservedAt)
         faults.push(FieldFault::new("observed_time", FaultReason::InTheFuture, message));
     }
     faults
+}
+
+/// Whether the whole fragment is over [`limits::FRAGMENT_BYTES_MAX`]. Cheap for all that are far below it.
+#[must_use]
+pub fn is_too_large(fragment: &Fragment) -> bool {
+    encoded_bytes_at_most(fragment) > limits::FRAGMENT_BYTES_MAX
+        && fragment.encode().len() > limits::FRAGMENT_BYTES_MAX
 }
 
 /// An upper bound of the encoded length without encoding: texts, and at most 15 bytes around each.

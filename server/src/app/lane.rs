@@ -167,14 +167,19 @@ impl Lane {
             Command::Ingest { tenant, items, request: Some(request), reply } => {
                 self.ingest_named(tenant, items, request, reply)
             }
+            Command::Ingest { tenant, items, request: None, reply } if room_of(&items) > self.group_bytes_max() => {
+                self.ingest_in_pieces(&tenant, items, reply)
+            }
             Command::Ingest { tenant, items, request: None, reply } => {
                 let mut runs = vec![(tenant, items, reply)];
                 let mut items = runs[0].1.len();
                 let mut bytes = room_of(&runs[0].1);
                 let mut after = None;
-                while items < GROUP_ITEMS_MAX && bytes < GROUP_BYTES_MAX {
+                while items < GROUP_ITEMS_MAX && bytes < self.group_bytes_max() {
                     match self.commands.try_recv() {
-                        Ok(Command::Ingest { tenant, items: more, request: None, reply }) => {
+                        Ok(Command::Ingest { tenant, items: more, request: None, reply })
+                            if room_of(&more) <= self.group_bytes_max() =>
+                        {
                             items += more.len();
                             bytes += room_of(&more);
                             runs.push((tenant, more, reply));
@@ -199,6 +204,11 @@ impl Lane {
             Command::Stop => return Ok(Flow::Ends),
         }?;
         Ok(Flow::GoesOn)
+    }
+
+    /// Bytes of items from which on a batch takes no more. Twice as many fit into a segment, beside what is said of them.
+    fn group_bytes_max(&self) -> usize {
+        GROUP_BYTES_MAX.min(self.segment_bytes.saturating_sub(SETTLED_ROOM) / 4)
     }
 
     /// Bytes of a segment: more than any batch.
@@ -241,7 +251,11 @@ impl Lane {
         request: Option<RequestKey>,
     ) -> Result<(), JournalError> {
         let room = bytes + items * SETTLED_BYTES_PER_ITEM + SETTLED_ROOM;
-        let group = if self.keys_are_ready(&runs, items)? { self.begin(room)? } else { None };
+        let mut ready = true;
+        for (tenant, ..) in &runs {
+            ready = ready && keys_are_ready(tenant, items)?;
+        }
+        let group = if ready { self.begin(room)? } else { None };
         let Some(mut group) = group else {
             for (_, _, reply) in runs {
                 let _ = reply.send(Err(WriteError::DiskFull));
@@ -314,22 +328,44 @@ impl Lane {
         }
     }
 
-    /// Makes sure that every item can have a key of its own, before anything is decided. False when the disk is full.
-    fn keys_are_ready(&self, runs: &[Run], items: usize) -> Result<bool, JournalError> {
-        for (tenant, ..) in runs {
-            match tenant.vault.reserve(items) {
-                Ok(()) => {}
-                Err(VaultError::NoSpace) => {
-                    tracing::warn!("the disk has no room for keys; writes are refused");
-                    return Ok(false);
-                }
-                Err(error) => {
-                    tracing::error!(error = %error, "the vault failed");
-                    return Err(JournalError::Poisoned);
-                }
+    /// Items that no batch can hold together: batch after batch, answered behind the last.
+    fn ingest_in_pieces(
+        &mut self,
+        tenant: &Arc<Tenant>,
+        items: Vec<Item>,
+        reply: oneshot::Sender<Result<Vec<Answer>, WriteError>>,
+    ) -> Result<(), JournalError> {
+        let mut drafted = Vec::with_capacity(items.len());
+        let mut begun: Option<Group> = None;
+        let mut items = items.into_iter().peekable();
+        while let Some(first) = items.next() {
+            let mut bytes = room_of(std::slice::from_ref(&first));
+            let mut piece = vec![first];
+            let most = self.group_bytes_max();
+            while let Some(item) = items.next_if(|item| bytes + room_of(std::slice::from_ref(item)) <= most) {
+                bytes += room_of(std::slice::from_ref(&item));
+                piece.push(item);
             }
+            if let Some(before) = begun.take() {
+                self.commit(before)?;
+            }
+            let room = bytes + piece.len() * SETTLED_BYTES_PER_ITEM + SETTLED_ROOM;
+            let group = if keys_are_ready(tenant, piece.len())? { self.begin(room)? } else { None };
+            let Some(mut group) = group else {
+                // What came before stays; to the caller it is unacknowledged, and harmless to send again.
+                let _ = reply.send(Err(WriteError::DiskFull));
+                return Ok(());
+            };
+            drafted.extend(decide(tenant, piece, &mut group)?);
+            begun = Some(self.settle(tenant, group)?);
         }
-        Ok(true)
+        let Some(mut group) = begun else { return Ok(()) };
+        {
+            let state = tenant.state();
+            let answers = drafted.into_iter().map(|draft| draft.finish(&state)).collect();
+            group.commit.replies.push(Reply::Ingest(reply, answers));
+        }
+        self.commit(group)
     }
 
     /// Resolves what the group changed and says so in the journal. What does not fit goes into the next batch.
@@ -405,6 +441,21 @@ impl Lane {
         drop(state);
         group.commit.replies.push(Reply::Count(reply, known.len() as u64));
         self.commit(group)
+    }
+}
+
+/// Makes sure that every item can have a key of its own, before anything is decided. False when the disk is full.
+fn keys_are_ready(tenant: &Tenant, items: usize) -> Result<bool, JournalError> {
+    match tenant.vault.reserve(items) {
+        Ok(()) => Ok(true),
+        Err(VaultError::NoSpace) => {
+            tracing::warn!("the disk has no room for keys; writes are refused");
+            Ok(false)
+        }
+        Err(error) => {
+            tracing::error!(error = %error, "the vault failed");
+            Err(JournalError::Poisoned)
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! The door: a fragment on the wire becomes a fragment, or every fault is found.
 
+use onefold_core::contract::is_too_large;
 use onefold_core::fault::{FaultReason, FieldFault};
 use onefold_core::fragment::{Attribute, AttributeValue, Fragment, Identifier, ObservedAt, PartyKind, SourceRecord};
 use onefold_core::limits;
@@ -81,6 +82,11 @@ pub fn admit(wire: pb::Fragment, config: &LiveConfig, now: ObservedAt) -> Result
         Some(record) if faults.is_empty() => {
             let mut fragment = Fragment { record, observed_at, party, identifiers, attributes, traits };
             fragment.canonicalise();
+            if is_too_large(&fragment) {
+                let most = limits::FRAGMENT_BYTES_MAX;
+                let message = format!("the whole fragment takes more than {most} bytes, the most that are allowed");
+                return Err(vec![FieldFault::new("", FaultReason::TooLarge, message)]);
+            }
             Ok(Admitted { fragment, undated })
         }
         _ => Err(faults),

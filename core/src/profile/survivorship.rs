@@ -18,42 +18,62 @@ struct Candidate<'a> {
     /// Place of its member, newest first.
     rank: usize,
     member: Member<'a>,
-    values: Vec<(AttributeId, &'a AttributeValue, Key)>,
+    values: Vec<(AttributeId, &'a AttributeValue, Key<'a>)>,
 }
 
-impl Candidate<'_> {
+impl<'a> Candidate<'a> {
     /// Its values as a set.
-    fn signature(&self) -> Vec<(AttributeId, &Key)> {
-        let mut signature: Vec<_> = self.values.iter().map(|(name, _, key)| (*name, key)).collect();
+    fn signature(&self) -> Vec<(AttributeId, Key<'a>)> {
+        let mut signature: Vec<_> = self.values.iter().map(|(name, _, key)| (*name, *key)).collect();
         signature.sort_unstable();
         signature.dedup();
         signature
     }
 }
 
-/// A value in the form in which two sources agree.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
-enum Key {
-    Text(String),
-    Number(u64),
-    Flag(bool),
+/// A value as two sources agree on it: case and spacing of a text do not count. Compared as it is read, since nearly all
+/// values that meet are equal to the byte and none needs a copy.
+#[derive(Clone, Copy)]
+struct Key<'a>(&'a AttributeValue);
+
+impl Ord for Key<'_> {
+    fn cmp(&self, other: &Self) -> Ordering {
+        use AttributeValue::{Flag, Number, Text};
+        match (self.0, other.0) {
+            (Text(left), Text(right)) if left == right => Ordering::Equal,
+            (Text(left), Text(right)) => folded(left).cmp(folded(right)),
+            (Number(left), Number(right)) => left.to_bits().cmp(&right.to_bits()),
+            (Flag(left), Flag(right)) => left.cmp(right),
+            (left, right) => kind(left).cmp(&kind(right)),
+        }
+    }
 }
 
-fn key_of(value: &AttributeValue) -> Key {
-    match value {
-        AttributeValue::Text(text) => {
-            let mut key = String::with_capacity(text.len());
-            for word in text.split_whitespace() {
-                if !key.is_empty() {
-                    key.push(' ');
-                }
-                key.extend(word.chars().flat_map(char::to_lowercase));
-            }
-            Key::Text(key)
-        }
-        AttributeValue::Number(number) => Key::Number(number.to_bits()),
-        AttributeValue::Flag(flag) => Key::Flag(*flag),
+impl PartialOrd for Key<'_> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
     }
+}
+
+impl PartialEq for Key<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl Eq for Key<'_> {}
+
+const fn kind(value: &AttributeValue) -> u8 {
+    match value {
+        AttributeValue::Text(_) => 0,
+        AttributeValue::Number(_) => 1,
+        AttributeValue::Flag(_) => 2,
+    }
+}
+
+/// The letters of a text in lower case, a space in front of each word.
+fn folded(text: &str) -> impl Iterator<Item = char> + '_ {
+    text.split_whitespace().flat_map(|word| std::iter::once(' ').chain(word.chars().flat_map(char::to_lowercase)))
 }
 
 fn is_blank(value: &AttributeValue) -> bool {
@@ -72,7 +92,7 @@ pub(super) fn pick_all<'a>(
             let name = config.attribute(attribute.name);
             let (unit, rule, grouped) = unit_of(name, config);
             let (_, _, candidates) = units.entry(unit).or_insert_with(|| (rule, grouped, Vec::new()));
-            let value = (attribute.name, &attribute.value, key_of(&attribute.value));
+            let value = (attribute.name, &attribute.value, Key(&attribute.value));
             match candidates.last_mut() {
                 Some(last) if last.rank == rank => last.values.push(value),
                 _ => candidates.push(Candidate { rank, member: *member, values: vec![value] }),
@@ -125,7 +145,7 @@ struct Entry<'a> {
     place: usize,
     member: Member<'a>,
     value: &'a AttributeValue,
-    key: Key,
+    key: Key<'a>,
 }
 
 /// Distinct values in the order of the rule; each stands for all entries that agree with it. Never empty.
@@ -178,7 +198,7 @@ fn pick_group<'a>(
     let order = group_order(rule, candidates);
     let winners = if rule == Survivorship::AllValues { order.len() } else { 1 };
     let shown = if detail == Detail::Golden { winners } else { order.len() };
-    let mut support: BTreeMap<(AttributeId, &Key), u32> = BTreeMap::new();
+    let mut support: BTreeMap<(AttributeId, Key<'a>), u32> = BTreeMap::new();
     for candidate in candidates {
         candidate.signature().into_iter().for_each(|value| *support.entry(value).or_default() += 1);
     }
@@ -187,7 +207,7 @@ fn pick_group<'a>(
         let candidate = &candidates[at];
         for (name, value, key) in &candidate.values {
             // Taken out once shown: what a fragment before this one gave is told there, with its support.
-            let Some(support) = support.remove(&(*name, key)) else { continue };
+            let Some(support) = support.remove(&(*name, *key)) else { continue };
             let value = GoldenValue { value, provenance: candidate.member.provenance(), support };
             let empty = || GoldenAttribute { name: *name, rule, values: Vec::new(), losers: Vec::new() };
             let attribute = attributes.entry(*name).or_insert_with(empty);
@@ -211,7 +231,7 @@ fn group_order(rule: Survivorship, candidates: &[Candidate<'_>]) -> Vec<usize> {
             .collect(),
         Survivorship::MostFrequent => {
             let signatures: Vec<_> = candidates.iter().map(Candidate::signature).collect();
-            let mut counts: BTreeMap<&[(AttributeId, &Key)], usize> = BTreeMap::new();
+            let mut counts: BTreeMap<&[(AttributeId, Key<'_>)], usize> = BTreeMap::new();
             signatures.iter().for_each(|signature| *counts.entry(signature).or_default() += 1);
             signatures.iter().map(|signature| counts[signature.as_slice()]).collect()
         }

@@ -233,19 +233,12 @@ impl Engine {
 
     fn add_holder(&mut self, value: u32, record: u32) {
         self.touch_value(value, 0);
-        let listed_max = self.listed_max();
         let held = &mut self.values.column[value];
         if held.has(value_flag::UNLISTED) {
             held.holders.len += 1;
             return;
         }
         self.lists.push(&mut held.holders, record);
-        if held.holders.len > listed_max {
-            let len = held.holders.len;
-            self.lists.clear(&mut held.holders);
-            held.holders.len = len;
-            held.flags |= value_flag::UNLISTED;
-        }
     }
 
     fn drop_holder(&mut self, value: u32, record: u32) {
@@ -257,12 +250,6 @@ impl Engine {
         } else {
             self.lists.remove(&mut held.holders, record);
         }
-    }
-
-    /// Holders beyond which a value's list is dropped. Far above the bound at which it is generic, so that coming back
-    /// under that bound, which asks for a pass over all records, is paid for by many retractions.
-    fn listed_max(&self) -> u32 {
-        self.rules.value_records_max.saturating_mul(4)
     }
 }
 

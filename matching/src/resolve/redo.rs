@@ -125,6 +125,7 @@ impl Engine {
             let behind = self.behind(value);
             self.set_value_flag(value, value_flag::GENERIC, matches!(behind, Behind::Generic(_)));
             self.set_value_flag(value, value_flag::DISPUTED, matches!(behind, Behind::Disputed(_)));
+            self.unlist_if_far_too_crowded(value);
             let parked = self.linking(value) && self.holders_are_apart(value);
             self.set_value_flag(value, value_flag::PARKED, parked);
             if parked {

@@ -67,8 +67,24 @@ impl Engine {
         if linked != links || (links && held.has(value_flag::SHRANK | value_flag::PARKED)) {
             reopened.extend(self.holders(value).iter().filter(|holder| self.records.warm[**holder].links()));
         }
+        self.unlist_if_far_too_crowded(value);
         // Whether it is parked still, its holders' component will tell; with no holder left, nobody would.
         self.set_value_flag(value, value_flag::PARKED, false);
+    }
+
+    /// Drops the list of a value's holders far above the bound at which it is generic, so that coming back under that
+    /// bound, which asks for a pass over all records, is paid for by many retractions. Only here, after the holders that
+    /// it had linked until now were told.
+    pub(super) fn unlist_if_far_too_crowded(&mut self, value: u32) {
+        let listed_max = self.rules.value_records_max.saturating_mul(4);
+        let links = self.linking(value);
+        let held = &mut self.values.column[value];
+        if held.holders.len > listed_max && !links && !held.has(value_flag::UNLISTED) {
+            let len = held.holders.len;
+            self.lists.clear(&mut held.holders);
+            held.holders.len = len;
+            held.flags |= value_flag::UNLISTED;
+        }
     }
 
     /// Sets a flag that is counted.

@@ -8,6 +8,7 @@ pub mod telemetry;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::sync::{oneshot, watch};
@@ -16,6 +17,9 @@ use tokio::task::JoinHandle;
 pub use app::recover::{Recovered, StartError};
 use clock::{Clock, SystemClock};
 pub use config::Config;
+
+/// How long calls in flight may take to end when the server goes down.
+const DRAIN_MAX: Duration = Duration::from_secs(10);
 
 /// A server that runs.
 #[derive(Debug)]
@@ -98,7 +102,14 @@ impl Server {
         if let Some(stop) = self.stop.take() {
             let _ = stop.send(());
         }
-        let served = (&mut self.serving).await;
+        let served = match tokio::time::timeout(DRAIN_MAX, &mut self.serving).await {
+            Ok(served) => served,
+            Err(_) => {
+                tracing::warn!("calls in flight did not end in time and are cut off");
+                self.serving.abort();
+                Ok(Ok(()))
+            }
+        };
         let threads = std::mem::take(&mut self.threads);
         let _ = tokio::task::spawn_blocking(move || threads.join()).await;
         if failed {

@@ -180,4 +180,9 @@ pub fn run(shared: &Arc<Shared>, keep: &Receiver<Keep>) {
             failed = true;
         }
     }
+    // What is not noted would be applied again at the next start, which is harmless and takes a while.
+    let ended = waiting.map_or(Ok(()), |position| apply(&shared.keyed, Vec::new(), &position));
+    if !failed && let Err(error) = ended.and_then(|()| shared.keyed.flush()) {
+        tracing::error!(error = %error, "sled could not be flushed at the end");
+    }
 }

@@ -138,7 +138,9 @@ impl AdminService for Admin {
         request: Request<pb::GetStatisticsRequest>,
     ) -> Result<Response<pb::GetStatisticsResponse>, Status> {
         let tenant = self.tenant(&request.into_inner().parent)?;
-        let counted = crate::app::statistics::of(&tenant);
+        let counted = tokio::task::spawn_blocking(move || crate::app::statistics::of(&tenant))
+            .await
+            .map_err(|_| Status::internal("the count was interrupted"))?;
         let stats = counted.engine;
         Ok(Response::new(pb::GetStatisticsResponse {
             sequence: counted.sequence.0,

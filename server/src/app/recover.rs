@@ -122,6 +122,17 @@ impl Threads {
     }
 }
 
+/// A thread that panics leaves the state half changed: nothing more may be acknowledged from it.
+struct FailOnPanic(Arc<Shared>);
+
+impl Drop for FailOnPanic {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.0.fail();
+        }
+    }
+}
+
 /// An app and its threads.
 pub struct Opened {
     /// The use cases.
@@ -227,7 +238,12 @@ pub fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<Opened, StartError
         segment_bytes: config.segment_bytes as usize,
     };
     let spawn = |name: &str, run: Box<dyn FnOnce() + Send>| {
-        thread::Builder::new().name(name.to_owned()).spawn(run).map_err(StartError::Thread)
+        let guard = FailOnPanic(Arc::clone(&shared));
+        let guarded = move || {
+            let _guard = guard;
+            run();
+        };
+        thread::Builder::new().name(name.to_owned()).spawn(guarded).map_err(StartError::Thread)
     };
     let (for_writer, for_keeper) = (Arc::clone(&shared), Arc::clone(&shared));
     let journal_writer = opened.writer;

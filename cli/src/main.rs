@@ -11,7 +11,7 @@ use clap::{Parser, Subcommand};
 
 /// Turns scattered profile fragments into people and companies.
 #[derive(Parser)]
-#[command(name = "onefold", version, about, max_term_width = 110)]
+#[command(name = "onefold", version, max_term_width = 110)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,

@@ -85,12 +85,15 @@ impl Client {
             return Err(Failure::usage("this version speaks without TLS: give the address as HOST:PORT"));
         }
         let address = address.strip_prefix("http://").unwrap_or(address).to_owned();
-        let bad = |_| Failure::usage(format!("`{address}` is no address: write HOST:PORT, e.g. 127.0.0.1:7700"));
-        let with_port = address.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
-        let endpoint = Endpoint::from_shared(format!("http://{address}")).map_err(bad)?;
-        if !with_port {
-            return Err(Failure::usage(format!("`{address}` names no port: write HOST:PORT, e.g. {address}:7700")));
+        let bad = || Failure::usage(format!("`{address}` is no address: write HOST:PORT, e.g. 127.0.0.1:7700"));
+        match address.rsplit_once(':') {
+            Some((_, port)) if port.parse::<u16>().is_ok() => {}
+            Some(_) => return Err(bad()),
+            None => {
+                return Err(Failure::usage(format!("`{address}` names no port: write HOST:PORT, e.g. {address}:7700")));
+            }
         }
+        let endpoint = Endpoint::from_shared(format!("http://{address}")).map_err(|_| bad())?;
         let endpoint = endpoint
             .connect_timeout(CONNECT_WITHIN)
             .tcp_nodelay(true)

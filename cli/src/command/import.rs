@@ -164,19 +164,19 @@ async fn import(arguments: &Arguments, inputs: Vec<Input>, paint: Paint) -> Resu
     let took = watch.elapsed();
     // The reader stops when nobody takes its rows.
     let _ = reader.await;
-    let seconds_unreadable = reading.times_unreadable.load(Ordering::Relaxed);
+    let times_unreadable = reading.times_unreadable.load(Ordering::Relaxed);
     let cut = reading.values_cut.load(Ordering::Relaxed);
     if target.json {
         let mut told = tally.json(&files, took);
-        told["timesUnreadable"] = seconds_unreadable.into();
+        told["timesUnreadable"] = times_unreadable.into();
         told["valuesCut"] = cut.into();
         say_json(&told)?;
-    } else {
+    } else if tally.rows > 0 || outcome.is_ok() {
         let mut text = tally.render(&files, took, paint);
-        if seconds_unreadable > 0 {
+        if times_unreadable > 0 {
             text.push_str(&format!(
                 "  {} rows with a time that cannot be read: the file's time counts\n",
-                count(seconds_unreadable)
+                count(times_unreadable)
             ));
         }
         if cut > 0 {

@@ -95,10 +95,11 @@ async fn change(put: &Put) -> Result<(), Failure> {
     let paint = paint(&std::io::stdout());
     let call = wire::grpcurl(&client.address, "AdminService/PutSource", "PutSourceRequest", &request);
     let word = if fresh { "made" } else { "changed" };
-    let replay = if fresh {
-        String::new()
+    let asks_otherwise = !fresh && (put.contract.is_some() || put.no_contract);
+    let replay = if asks_otherwise {
+        format!("\nwhat waits in quarantine can try again: onefold quarantine replay --source {}", source.name)
     } else {
-        format!("; what waits in quarantine: onefold quarantine replay --source {}", source.name)
+        String::new()
     };
     say(&format!("{word} the source {}, trust {}{replay}\n{}", source.name, source.trust, by_hand(&call, paint)))
 }

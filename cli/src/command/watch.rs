@@ -66,7 +66,8 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
             outcome = follow(&client, &request, &mut feed, Duration::from_secs(arguments.retry_seconds)) => outcome,
             () = signals.next() => Ok(()),
         };
-        if !target.json {
+        // With JSON every message brings its cursor.
+        if !target.json && feed.cursor > arguments.cursor {
             let call = wire::grpcurl(&client.address, "ProfileService/WatchProfiles", "WatchProfilesRequest", &request);
             say(&format!("  to go on from here: --cursor {}\n{}", feed.cursor, by_hand(&call, paint)))?;
         }

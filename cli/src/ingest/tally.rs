@@ -129,8 +129,9 @@ impl Tally {
             times => format!("; the connection broke {times} times"),
         };
         text.push_str(&format!(
-            "  {} rows in {seconds:.2} s, {} rows/s{again}; last sequence {}\n",
+            "  {} {} in {seconds:.2} s, {} rows/s{again}; last sequence {}\n",
             count(self.rows),
+            if self.rows == 1 { "row" } else { "rows" },
             count(rate),
             count(self.last_sequence)
         ));

@@ -1,0 +1,413 @@
+//! The commands that talk to a server, as their users meet them: the real binary on both ends.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
+
+use onefold_cli::generate::{Population, Sizes, write};
+use serde_json::Value;
+
+/// `onefold serve` as a child process.
+struct Served {
+    child: Child,
+    address: String,
+}
+
+impl Served {
+    /// Starts on this directory and waits until it listens. Port 0 takes a free one.
+    fn start(data: &Path, listen: &str) -> Self {
+        let mut child = onefold()
+            .args(["serve", "--listen", listen, "--log", "warn", "--data"])
+            .arg(data)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap());
+        let mut banner = String::new();
+        lines.read_line(&mut banner).unwrap();
+        let address = banner.trim().rsplit(' ').next().unwrap().to_owned();
+        assert!(banner.contains("serves on 127.0.0.1:"), "{banner:?}");
+        // The pipe stays open and read, so that the server can say its last words.
+        std::thread::spawn(move || lines.read_to_end(&mut Vec::new()));
+        Self { child, address }
+    }
+
+    fn run(&self, arguments: &[&str]) -> Said {
+        said(onefold().args(arguments).env("ONEFOLD_ADDR", &self.address).output().unwrap())
+    }
+
+    fn json(&self, arguments: &[&str]) -> Value {
+        let said = self.run(&[arguments, &["--json"]].concat());
+        serde_json::from_str(&said.out).unwrap_or_else(|error| panic!("{error}: {} {}", said.out, said.err))
+    }
+
+    /// As a power cut does it: no word, no flush.
+    fn kill(mut self) -> String {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        std::mem::take(&mut self.address)
+    }
+
+    /// Asks for an orderly end.
+    fn terminate(mut self) -> Option<i32> {
+        Command::new("kill").arg(self.child.id().to_string()).status().unwrap();
+        self.child.wait().unwrap().code()
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn onefold() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_onefold"));
+    command.stdin(Stdio::null()).env_remove("ONEFOLD_ADDR").env_remove("ONEFOLD_TENANT").env_remove("ONEFOLD_LOG");
+    command
+}
+
+struct Said {
+    code: Option<i32>,
+    out: String,
+    err: String,
+}
+
+fn said(output: Output) -> Said {
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    Said { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
+}
+
+/// Files of several systems for so many people.
+fn population(folder: &Path, people: u32) -> Vec<String> {
+    write::directory(Population::new(11, Sizes { people, companies: people / 20 }), folder, |_| {}).unwrap();
+    let files = ["crm.csv", "webshop.csv", "support.ndjson", "pos.tsv", "newsletter.csv", "events.ndjson", "erp.csv"];
+    files.iter().map(|file| folder.join(file).display().to_string()).collect()
+}
+
+fn number(value: &Value, field: &str) -> u64 {
+    value[field].as_u64().unwrap_or_else(|| panic!("{field} in {value}"))
+}
+
+#[test]
+fn a_second_import_is_all_duplicates_and_changes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let files = population(folder.path(), 300);
+    let served = Served::start(&folder.path().join("data"), "127.0.0.1:0");
+    let import: Vec<&str> = std::iter::once("import").chain(files.iter().map(String::as_str)).collect();
+
+    let first = served.json(&import);
+    let rows = number(&first, "rows");
+    assert!(rows > 700, "{first}");
+    assert_eq!((number(&first, "accepted"), number(&first, "rejected")), (rows, 0), "{first}");
+    let digest = served.json(&["digest", "--golden"]);
+
+    let second = served.json(&import);
+    assert_eq!((number(&second, "duplicates"), number(&second, "accepted")), (rows, 0), "{second}");
+    let again = served.json(&["digest", "--golden"]);
+    for field in ["graphDigest", "goldenDigest", "liveRecordCount", "sequence"] {
+        assert_eq!(digest[field], again[field], "{field}");
+    }
+    assert_eq!(digest["liveRecordCount"], rows.to_string(), "64-bit numbers are text in proto JSON");
+
+    // A corrected file is newer than what it corrects.
+    let list = folder.path().join("list.csv");
+    let list_text = list.display().to_string();
+    std::fs::write(&list, "id,email,first_name\n7,ada@lovelace-mail.org,Ada\n").unwrap();
+    assert_eq!(number(&served.json(&["import", &list_text]), "accepted"), 1);
+    std::fs::write(&list, "id,email,first_name\n7,ada@lovelace-mail.org,Augusta\n").unwrap();
+    assert_eq!(number(&served.json(&["import", &list_text]), "accepted"), 1);
+    let card = served.run(&["lookup", "email", "ADA@lovelace-mail.org", "--full"]);
+    assert!(
+        card.out.contains("Augusta") && card.out.contains("list:7") && card.out.contains("1 record"),
+        "{}",
+        card.out
+    );
+    assert!(card.out.contains("grpcurl -plaintext -d '{"), "{}", card.out);
+    assert_eq!(served.terminate(), Some(0), "an orderly end is no failure");
+}
+
+#[test]
+fn a_kill_in_the_middle_of_an_import_loses_and_doubles_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let files = population(folder.path(), 4_000);
+    let arguments: Vec<&str> =
+        ["import", "--json", "--retry-seconds", "120"].into_iter().chain(files.iter().map(String::as_str)).collect();
+
+    let unbroken = Served::start(&folder.path().join("unbroken"), "127.0.0.1:0");
+    let whole: Value = serde_json::from_str(&unbroken.run(&arguments).out).unwrap();
+    let rows = number(&whole, "rows");
+    let want = unbroken.json(&["digest", "--golden"]);
+    drop(unbroken);
+
+    let data = folder.path().join("broken");
+    let first = Served::start(&data, "127.0.0.1:0");
+    let import = onefold()
+        .args(&arguments)
+        .env("ONEFOLD_ADDR", &first.address)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // Somewhere in the middle: some rows are in, and not all.
+    let landed = |served: &Served| served.json(&["stats"])["liveRecordCount"].as_str().unwrap().parse::<u64>().unwrap();
+    while landed(&first) < rows / 10 {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let address = first.kill();
+    let second = Served::start(&data, &address);
+    let outcome = said(import.wait_with_output().unwrap());
+    assert_eq!(outcome.code, Some(0), "{}", outcome.err);
+    let told: Value = serde_json::from_str(&outcome.out).unwrap();
+    assert_eq!(number(&told, "rows"), rows, "each row has one answer: {told}");
+    assert!(number(&told, "reconnects") >= 1, "the kill came too late to test anything: {told}");
+    assert_eq!(number(&told, "accepted") + number(&told, "duplicatesResent"), rows, "{told}");
+
+    let got = second.json(&["digest", "--golden"]);
+    for field in ["graphDigest", "goldenDigest", "liveRecordCount", "profileCount"] {
+        assert_eq!(got[field], want[field], "{field}");
+    }
+}
+
+#[test]
+fn what_breaks_its_contract_waits_and_comes_in_after_the_fix() {
+    let folder = tempfile::tempdir().unwrap();
+    let served = Served::start(&folder.path().join("data"), "127.0.0.1:0");
+    let contract = folder.path().join("contract.json");
+    std::fs::write(
+        &contract,
+        r#"{"requireAnyNamespace": ["email"], "attributes": [{"name": "given_name", "required": true}]}"#,
+    )
+    .unwrap();
+    let put = served.run(&["source", "put", "leads", "--trust", "300", "--contract", contract.to_str().unwrap()]);
+    assert_eq!(put.code, Some(0), "{}", put.err);
+    let leads = folder.path().join("leads.csv");
+    std::fs::write(&leads, "id,email,first_name\n1,a@acme-corp.com,Ada\n2,,Bob\n3,c@acme-corp.com,\nbroken\n").unwrap();
+
+    let import = served.run(&["import", leads.to_str().unwrap()]);
+    assert_eq!(import.code, Some(1), "a rejected row shows in the exit code");
+    for part in
+        ["line 3: identifiers: at least one", "line 4: attributes[given_name]: is required", "line 5: has 1 field"]
+    {
+        assert!(import.out.contains(part), "{part}: {}", import.out);
+    }
+    let list = served.json(&["quarantine", "list"]);
+    assert_eq!(list["totalSize"], "2");
+    let held: Vec<&str> =
+        list["quarantined"].as_array().unwrap().iter().map(|one| one["record"]["key"].as_str().unwrap()).collect();
+    assert_eq!(held, ["3", "2"], "newest first");
+
+    let still = served.json(&["quarantine", "replay"]);
+    assert_eq!((&still["releasedCount"], &still["keptCount"]), (&"0".into(), &"2".into()), "nothing was mended yet");
+    // Mended in part: a name is no longer asked for. What is not named of the source stays as it was.
+    std::fs::write(&contract, r#"{"requireAnyNamespace": ["email"]}"#).unwrap();
+    served.run(&["source", "put", "leads", "--contract", contract.to_str().unwrap()]);
+    let sources = served.json(&["source", "list"]);
+    assert_eq!(sources["sources"][0]["trust"], 300);
+    let part = served.json(&["quarantine", "replay"]);
+    assert_eq!((&part["releasedCount"], &part["keptCount"]), (&"1".into(), &"1".into()));
+    let id = served.json(&["quarantine", "list"])["quarantined"][0]["quarantineId"].as_str().unwrap().to_owned();
+    let gone = served.run(&["quarantine", "discard", &id, "q_ffff"]);
+    assert!(gone.out.contains("1 discarded; 1 were not there"), "{} {}", gone.out, gone.err);
+    assert_eq!(served.json(&["stats"])["liveRecordCount"], "2");
+}
+
+#[test]
+fn links_and_refusals_are_explained_and_ids_live_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let served = Served::start(&folder.path().join("data"), "127.0.0.1:0");
+    let import = |name: &str, text: &str| {
+        let file = folder.path().join(name);
+        std::fs::write(&file, text).unwrap();
+        let said = served.run(&["import", file.to_str().unwrap()]);
+        assert_eq!(said.code, Some(0), "{} {}", said.out, said.err);
+    };
+    import("crm.csv", "id,email,first_name,user_id\n1,ada@acme-corp.com,Ada,\n2,,Bob,u1\n3,,Rob,u2\n");
+    import("pos.csv", "id,phone,loyalty_id\n9,+1 212 736 5000,L77\n");
+    let before = served.json(&["lookup", "record", "pos", "9"])["name"].as_str().unwrap().to_owned();
+    let kept = served.json(&["lookup", "record", "crm", "1"])["name"].as_str().unwrap().to_owned();
+    assert_ne!(before, kept);
+    import("web.csv", "id,email,phone\n5,Ada@ACME-corp.com,(212) 736-5000\n");
+
+    let why = served.run(&["explain", "crm:1", "pos:9"]);
+    let chain =
+        ["crm:1\n    │  email ada@acme-corp.com", "\n  web:5\n    │  phone +12127365000", "weakest", "\n  pos:9\n"];
+    for part in chain {
+        assert!(why.out.contains(part), "{part:?} in {} {}", why.out, why.err);
+    }
+    let apart = served.run(&["explain", "crm:2", "crm:3"]);
+    assert!(apart.out.contains("are not one profile") && apart.out.contains("NO_SHARED_VALUE"), "{}", apart.out);
+
+    let id = before.rsplit('/').next().unwrap();
+    let short = kept.rsplit('/').next().unwrap();
+    let history = served.run(&["history", id]);
+    assert!(history.out.contains(&format!("{id} lives on in {short}")), "{}", history.out);
+    assert!(history.out.contains(&format!("merged into {short}")), "{}", history.out);
+    let redirected = served.run(&["lookup", "id", id]);
+    assert!(redirected.out.starts_with(&format!("{id} lives on in {short}")), "{}", redirected.out);
+    let how = served.run(&["explain", short]);
+    assert!(how.out.contains("held together by 2 shared values") && how.out.contains("fall apart"), "{}", how.out);
+
+    let feed = served.run(&["watch", "--stop-at-end", "--json"]);
+    let messages: Vec<Value> = feed.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let merged = messages.iter().find(|one| one["event"]["kind"] == "PROFILE_EVENT_KIND_MERGED").unwrap();
+    assert_eq!((&merged["event"]["profile"], &merged["event"]["others"][0]), (&before.into(), &kept.into()));
+    // Each names the one before it: no gap, and a later cursor gives the rest.
+    for pair in messages.windows(2) {
+        assert_eq!(pair[1]["event"]["previousSequence"], pair[0]["event"]["sequence"]);
+    }
+    let cursor = messages[1]["cursor"].as_str().unwrap();
+    let rest = served.run(&["watch", "--stop-at-end", "--json", "--cursor", cursor]);
+    assert_eq!(rest.out.lines().count(), messages.len() - 2);
+    let snapshot = served.run(&["watch", "--snapshot", "--stop-at-end"]);
+    assert!(snapshot.out.contains("3 profiles; what follows happened since"), "{}", snapshot.out);
+}
+
+#[test]
+fn what_goes_wrong_is_said_on_one_screen() {
+    let folder = tempfile::tempdir().unwrap();
+    let served = Served::start(&folder.path().join("data"), "127.0.0.1:0");
+    let file = folder.path().join("x.csv");
+    std::fs::write(&file, "id,email\n1,someone@acme-corp.com\n").unwrap();
+    let file = file.to_str().unwrap();
+    served.run(&["import", file]);
+    let table: &[(&[&str], i32, &[&str])] = &[
+        (&["stats", "--to", "127.0.0.1:1"], 1, &["no server answers at 127.0.0.1:1", "refused", "onefold serve"]),
+        (&["stats", "--to", "localhost"], 2, &["names no port", "localhost:7700"]),
+        (&["stats", "--to", "https://localhost:1"], 2, &["without TLS"]),
+        (&["stats", "--tenant", "nobody"], 1, &["TENANT_UNKNOWN", "onefold tenant list"]),
+        (&["lookup", "emial", "a@b.de"], 1, &["identifier.namespace", "the nearest is `email`"]),
+        (&["lookup", "email", "other@acme-corp.com"], 1, &["PROFILE_NOT_FOUND"]),
+        (&["lookup", "record", "y", "1"], 1, &["record.source", "the nearest is `x`"]),
+        (&["lookup", "record", "1"], 2, &["lookup record SOURCE 1"]),
+        (&["lookup", "id", "p_1"], 2, &["`p_1` is no profile id"]),
+        (&["explain", "x:1", "x"], 2, &["`x` is no record: write SOURCE:KEY"]),
+        (&["explain", "x:1"], 2, &["one record alone"]),
+        (&["import", "none.csv"], 1, &["none.csv: cannot be opened"]),
+        (
+            &["import", file, "--source", "z", "--create-sources=false"],
+            1,
+            &["no source `z`", "did you mean `x`", "source put"],
+        ),
+        (&["import", file, "--source", "No Good"], 1, &["source.name"]),
+        (&["source", "put", "s", "--contract", "none.json"], 2, &["none.json: cannot be read"]),
+        (&["source", "put", "s", "--contract", file], 2, &["is no DataContract as JSON", "requireAnyNamespace"]),
+        (&["watch", "--cursor", "999999", "--stop-at-end"], 1, &["CURSOR_AHEAD"]),
+        (&["tenant", "create", "default"], 1, &["ALREADY_EXISTS"]),
+        (&["serve", "--listen", "0.0.0.0:0", "--data", "nowhere"], 1, &["--allow-insecure-remote"]),
+    ];
+    for (arguments, code, parts) in table {
+        let said = served.run(arguments);
+        assert_eq!(said.code, Some(*code), "{arguments:?}: {} {}", said.out, said.err);
+        for part in *parts {
+            assert!(said.err.contains(part), "{arguments:?} should say {part:?}: {}", said.err);
+        }
+        assert!(said.err.lines().count() <= 8, "{arguments:?} says too much: {}", said.err);
+    }
+    let data = folder.path().join("data");
+    let taken = served.run(&["serve", "--listen", "127.0.0.1:0", "--data", data.to_str().unwrap()]);
+    assert!(taken.code == Some(1) && taken.err.contains("in use by another process"), "{}", taken.err);
+    let port = served.run(&["serve", "--listen", &served.address, "--data", "elsewhere"]);
+    assert!(port.code == Some(1) && port.err.contains("another server listens there"), "{}", port.err);
+}
+
+#[test]
+fn rows_without_a_key_are_known_by_their_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let served = Served::start(&folder.path().join("data"), "127.0.0.1:0");
+    let [one, two] = ["one.csv", "two.csv"].map(|name| folder.path().join(name).display().to_string());
+    std::fs::write(&one, "email,2nd_note\na@acme-corp.com,x\nb@acme-corp.com,y\n").unwrap();
+    std::fs::write(&two, "email,source\nc@acme-corp.com,list\n").unwrap();
+    let both = served.run(&["import", &one, &two, "--source", "list"]);
+    assert!(both.out.contains("a row's key is its place, as in one.csv:2"), "{}", both.out);
+    // Alone, in another order, from another command: the same records.
+    let alone = served.json(&["import", &two, "--source", "list"]);
+    assert_eq!(number(&alone, "duplicates"), 1);
+    let card = served.json(&["lookup", "record", "list", "one.csv:3", "--full"]);
+    assert_eq!(card["identifiers"][0]["value"], "b@acme-corp.com");
+    assert_eq!(card["values"][0]["name"], "_2nd_note", "a header becomes a name that the wire takes");
+}
+
+#[test]
+fn tenants_and_namespaces_are_kept_and_changed() {
+    let folder = tempfile::tempdir().unwrap();
+    let served = Served::start(&folder.path().join("data"), "127.0.0.1:0");
+    assert_eq!(served.run(&["tenant", "create", "acme", "--region", "de"]).code, Some(0));
+    let tenants = served.json(&["tenant", "list"]);
+    assert_eq!(tenants["tenants"][0]["name"], "tenants/acme");
+    assert_eq!(tenants["tenants"][0]["defaultRegion"], "DE");
+
+    let made = served.json(&[
+        "namespace",
+        "put",
+        "membership",
+        "--class",
+        "identifying",
+        "--normaliser",
+        "folded",
+        "--tenant",
+        "acme",
+    ]);
+    assert_eq!(made["class"], "NAMESPACE_CLASS_IDENTIFYING");
+    let file = folder.path().join("m.csv");
+    std::fs::write(&file, "id,membership,first_name\n1,M-1,Ada\n2,m-1 ,Ada\n").unwrap();
+    let mapping = folder.path().join("m.toml");
+    std::fs::write(&mapping, "[columns]\nmembership = \"identifier:membership\"\n[namespaces.membership]\n").unwrap();
+    let (file, mapping) = (file.to_str().unwrap(), mapping.to_str().unwrap());
+    assert_eq!(number(&served.json(&["import", file, "--mapping", mapping, "--tenant", "acme"]), "accepted"), 2);
+    let count = || served.json(&["stats", "--tenant", "acme"])["profileCount"].as_str().unwrap().to_owned();
+    assert_eq!(count(), "1", "folded values are one value");
+    assert_eq!(served.json(&["stats"])["liveRecordCount"], "0", "the other tenant sees nothing");
+
+    // A change of one law keeps the others, and what hung on it comes apart.
+    let blocked = served.json(&["namespace", "put", "membership", "--block", "m-1", "--tenant", "acme"]);
+    assert_eq!((&blocked["normaliser"], &blocked["blockedValues"][0]), (&"NORMALISER_FOLDED".into(), &"m-1".into()));
+    assert_eq!(count(), "2");
+    served.run(&["namespace", "put", "membership", "--unblock", "m-1", "--tenant", "acme"]);
+    assert_eq!(count(), "1");
+}
+
+#[test]
+fn the_demo_shows_one_person_and_why_in_little_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("demo");
+    let mut child = onefold()
+        .args(["demo", "--once", "--people", "600", "--listen", "127.0.0.1:0", "--data"])
+        .arg(&data)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // Far over what it needs, also for a debug build on a busy machine.
+    for _ in 0..1_200 {
+        if child.try_wait().unwrap().is_some() {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert!(child.try_wait().unwrap().is_some(), "the demo takes longer than a minute");
+    let said = said(child.wait_with_output().unwrap());
+    assert_eq!(said.code, Some(0), "{} {}", said.out, said.err);
+    for part in ["one of them, unified", "are one profile", "weakest", "lookup ", "explain ", "watch --snapshot"] {
+        assert!(said.out.contains(part), "{part}: {}", said.out);
+    }
+    // What it showed is there for a server that is started on the same directory.
+    let served = Served::start(&data, "127.0.0.1:0");
+    let name = said.out.lines().find_map(|line| line.strip_prefix("p_")).unwrap();
+    let id = format!("p_{}", name.split(' ').next().unwrap());
+    assert_eq!(served.run(&["lookup", "id", &id]).code, Some(0));
+}
+
+#[test]
+fn the_wire_contract_is_exported_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("proto");
+    let said = said(onefold().args(["proto", "export", "--out"]).arg(&out).output().unwrap());
+    assert_eq!(said.code, Some(0), "{}", said.err);
+    let whole = std::fs::read_dir(out.join("onefold/v1")).unwrap().count();
+    let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("../proto/proto/onefold/v1");
+    assert_eq!(whole, std::fs::read_dir(own).unwrap().count(), "a file of the contract is missing");
+}

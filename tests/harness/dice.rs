@@ -56,6 +56,11 @@ impl Dice {
         &all[self.index(all.len())]
     }
 
+    /// One of these words.
+    pub const fn word<'a>(&mut self, words: &[&'a str]) -> &'a str {
+        words[self.index(words.len())]
+    }
+
     /// Any order.
     pub fn shuffle<T>(&mut self, all: &mut [T]) {
         for last in (1..all.len()).rev() {

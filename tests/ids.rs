@@ -1,0 +1,152 @@
+//! LAW 4 as a consumer of the feed sees it: what every id that was ever given out stands for, and whether it may.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use onefold_proto::v1 as pb;
+use onefold_tests::{Clients, reason};
+
+use crate::oracle::Record;
+
+/// What an id stands for, as the feed told it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    Live,
+    Merged(String),
+    Split(BTreeSet<String>),
+    Emptied,
+}
+
+/// The live profiles and their records.
+pub type Clusters = BTreeMap<String, BTreeSet<Record>>;
+
+#[derive(Clone, Debug, Default)]
+pub struct Ids {
+    pub answers: BTreeMap<String, Answer>,
+    /// The place of each in the order of opening.
+    age: BTreeMap<String, usize>,
+    cursor: u64,
+}
+
+impl Ids {
+    /// Follows the feed to its end.
+    pub async fn follow(&mut self, clients: &mut Clients) {
+        for event in clients.events("", self.cursor).await.unwrap() {
+            assert_eq!(event.previous_sequence, self.cursor, "the feed has a gap");
+            self.cursor = event.sequence;
+            let before = self.answers.get(&event.profile).cloned();
+            let may_change = matches!(before, None | Some(Answer::Live | Answer::Emptied));
+            assert!(may_change, "{} had ended and is told again", event.profile);
+            let now = match event.kind() {
+                pb::ProfileEventKind::Created => {
+                    assert_eq!(before, None, "{} is opened twice", event.profile);
+                    self.age.insert(event.profile.clone(), self.age.len());
+                    Answer::Live
+                }
+                pb::ProfileEventKind::Updated => Answer::Live,
+                pb::ProfileEventKind::Merged => Answer::Merged(event.others[0].clone()),
+                pb::ProfileEventKind::Split if event.stays_live => Answer::Live,
+                pb::ProfileEventKind::Split => Answer::Split(event.others.into_iter().collect()),
+                pb::ProfileEventKind::Emptied => Answer::Emptied,
+                other => panic!("the feed never says {other:?}"),
+            };
+            self.answers.insert(event.profile, now);
+        }
+    }
+
+    /// The live profiles that an id leads to.
+    fn ends(&self, id: &str) -> BTreeSet<String> {
+        match &self.answers[id] {
+            Answer::Live => BTreeSet::from([id.to_owned()]),
+            Answer::Merged(into) => self.ends(into),
+            Answer::Split(into) => into.iter().flat_map(|part| self.ends(part)).collect(),
+            Answer::Emptied => BTreeSet::new(),
+        }
+    }
+
+    fn splits(&self, id: &str) -> bool {
+        match &self.answers[id] {
+            Answer::Merged(into) => self.splits(into),
+            answer => matches!(answer, Answer::Split(_)),
+        }
+    }
+
+    /// Every id ever given out answers as the feed told.
+    pub async fn check_answers(&self, clients: &mut Clients) {
+        for id in self.answers.keys() {
+            let (ends, split) = (self.ends(id), self.splits(id));
+            match clients.get(id).await {
+                Ok(profile) => {
+                    assert!(!split, "{id} was split and answers with {}", profile.name);
+                    assert_eq!(ends, BTreeSet::from([profile.name]), "{id}");
+                }
+                Err(status) if split => {
+                    use tonic_types::StatusExt;
+                    assert_eq!(reason(&status), "PROFILE_SPLIT", "{id}");
+                    let told = status.get_details_error_info().unwrap().metadata["profiles"].clone();
+                    let told: BTreeSet<String> = told.split(',').filter(|t| !t.is_empty()).map(str::to_owned).collect();
+                    assert_eq!(told, ends, "{id}");
+                }
+                Err(status) => {
+                    assert_eq!((reason(&status).as_str(), ends.len()), ("PROFILE_EMPTIED", 0), "{id}");
+                }
+            }
+            let request = pb::ListProfileHistoryRequest { name: id.clone(), page_size: 1_000, ..Default::default() };
+            let history = clients.profiles.list_profile_history(request).await.unwrap().into_inner();
+            let wanted = match &self.answers[id] {
+                Answer::Live => pb::ProfileState::Live,
+                Answer::Merged(_) => pb::ProfileState::Merged,
+                Answer::Split(_) => pb::ProfileState::Split,
+                Answer::Emptied => pb::ProfileState::Emptied,
+            };
+            assert_eq!(history.state(), wanted, "{id}");
+            assert_eq!(history.current.into_iter().collect::<BTreeSet<_>>(), ends, "{id}");
+        }
+    }
+
+    /// From one settlement to the next: a merge keeps the oldest id, a split leaves the id with the largest part, among
+    /// equals with the part that holds the oldest record, and an id that ends says where its records went. `age` says
+    /// when a record was first heard of, where that is certain.
+    pub fn check_handed_on(&self, before: &Clusters, after: &Clusters, age: &dyn Fn(&Record) -> Option<usize>) {
+        let holder: BTreeMap<&Record, &String> =
+            after.iter().flat_map(|(id, records)| records.iter().map(move |record| (record, id))).collect();
+        let mut claims: BTreeMap<&String, BTreeSet<usize>> = BTreeMap::new();
+        for (id, records) in before {
+            let mut parts: BTreeMap<&String, Vec<&Record>> = BTreeMap::new();
+            for record in records {
+                if let Some(now_in) = holder.get(record) {
+                    parts.entry(now_in).or_default().push(record);
+                }
+            }
+            match &self.answers[id] {
+                Answer::Live => {}
+                Answer::Merged(into) => assert!(parts.keys().copied().eq([into]), "{id} was merged elsewhere"),
+                Answer::Split(into) => {
+                    assert!(parts.len() > 1 && parts.keys().copied().eq(into), "{id} was split otherwise: {parts:?}");
+                }
+                Answer::Emptied => assert!(parts.is_empty(), "{id} was emptied and its records live on"),
+            }
+            let largest = parts.values().map(Vec::len).max().unwrap_or(0);
+            let mut heirs: Vec<_> = parts.iter().filter(|(_, part)| part.len() == largest).collect();
+            if heirs.len() > 1 {
+                let ages = |part: &[&Record]| part.iter().map(|record| age(record)).collect::<Option<Vec<_>>>();
+                // Not certain which one it must be: then nothing is claimed.
+                let Some(mut aged) = heirs
+                    .iter()
+                    .map(|(heir, part)| Some((ages(part)?.into_iter().min(), *heir)))
+                    .collect::<Option<Vec<_>>>()
+                else {
+                    continue;
+                };
+                aged.sort();
+                let oldest = *aged[0].1;
+                heirs.retain(|(heir, _)| **heir == oldest);
+            }
+            if let Some((heir, _)) = heirs.first() {
+                claims.entry(heir).or_default().insert(self.age[id]);
+            }
+        }
+        for (heir, claims) in claims {
+            assert_eq!(claims.first(), Some(&self.age[heir]), "{heir} should go on under an older id");
+        }
+    }
+}

@@ -4,24 +4,25 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::{Digest128, ProfileOrdinal};
 
-/// One change of one profile. Records are named by their keyed digest.
+/// One change of one profile. Records are named by their keyed digest, or in the journal by their ordinal in the order
+/// of first arrival, which is a fraction of the size and says nothing about the record.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum ProfileChange {
+pub enum ProfileChange<R = Digest128> {
     /// A new profile with these records.
     Created {
         /// The new profile.
         profile: ProfileOrdinal,
         /// Its records, sorted.
-        records: Vec<Digest128>,
+        records: Vec<R>,
     },
     /// Facts, or the set of records, changed: a record joined, left, was superseded or retracted.
     Updated {
         /// Which profile.
         profile: ProfileOrdinal,
         /// Records that now belong to it and did not before, sorted.
-        joined: Vec<Digest128>,
+        joined: Vec<R>,
         /// Records whose facts changed in place or were retracted, sorted.
-        touched: Vec<Digest128>,
+        touched: Vec<R>,
     },
     /// `from` lives on in `into`, for ever. Its records moved along.
     Merged {
@@ -30,7 +31,7 @@ pub enum ProfileChange {
         /// The older id, which stays.
         into: ProfileOrdinal,
         /// The records that moved, sorted.
-        records: Vec<Digest128>,
+        records: Vec<R>,
     },
     /// Records of `from` left for other profiles. `from` itself stays live when it kept the largest part; otherwise it
     /// answers with the list.
@@ -40,7 +41,7 @@ pub enum ProfileChange {
         /// Whether `from` is still live.
         stays: bool,
         /// Each other part: the profile that now holds it, and the records that moved, sorted.
-        into: Vec<(ProfileOrdinal, Vec<Digest128>)>,
+        into: Vec<(ProfileOrdinal, Vec<R>)>,
     },
     /// Every record of the profile was retracted. The id stays known and revives if a record comes back alone.
     Emptied {
@@ -49,7 +50,29 @@ pub enum ProfileChange {
     },
 }
 
-impl ProfileChange {
+impl<R> ProfileChange<R> {
+    /// The same change with records named otherwise.
+    ///
+    /// # Errors
+    /// The first record that `name` cannot name.
+    pub fn rename<S, E>(&self, mut name: impl FnMut(&R) -> Result<S, E>) -> Result<ProfileChange<S>, E> {
+        let mut all = |records: &[R]| records.iter().map(&mut name).collect::<Result<Vec<S>, E>>();
+        Ok(match self {
+            Self::Created { profile, records } => ProfileChange::Created { profile: *profile, records: all(records)? },
+            Self::Updated { profile, joined, touched } => {
+                ProfileChange::Updated { profile: *profile, joined: all(joined)?, touched: all(touched)? }
+            }
+            Self::Merged { from, into, records } => {
+                ProfileChange::Merged { from: *from, into: *into, records: all(records)? }
+            }
+            Self::Split { from, stays, into } => {
+                let into = into.iter().map(|(part, records)| Ok((*part, all(records)?))).collect::<Result<_, E>>()?;
+                ProfileChange::Split { from: *from, stays: *stays, into }
+            }
+            Self::Emptied { profile } => ProfileChange::Emptied { profile: *profile },
+        })
+    }
+
     /// The profile that the change is told about.
     #[must_use]
     pub const fn subject(&self) -> ProfileOrdinal {

@@ -95,8 +95,8 @@ pub struct Settled {
     pub previous: Sequence,
     /// When it was committed, microseconds since 1970.
     pub committed_at: ObservedAt,
-    /// In canonical order.
-    pub changes: Vec<ProfileChange>,
+    /// In canonical order. Records are named by their ordinals: the journal's own order of first arrival.
+    pub changes: Vec<ProfileChange<u32>>,
     /// Another entry follows with the rest of the same settlement. A journal that ends here is settled again at start.
     pub more: bool,
 }

@@ -32,6 +32,8 @@ const MAGIC: &[u8; 8] = b"1FVAULT\0";
 const VERSION: u16 = 1;
 const LIVE: u8 = 1;
 const DESTROYED: u8 = 2;
+/// Bytes of a slot's generation.
+const GENERATION_BYTES: usize = 4;
 const FILE_NAME: &str = "slots";
 /// Slots made at a time: a quarter of what there is, between these bounds.
 const CHUNK_MIN: u32 = 1_024;
@@ -451,8 +453,12 @@ fn refill(opened: &OpenVault, fresh: &mut Fresh) -> Result<(), VaultError> {
         let mut bytes = Vec::with_capacity(chunk as usize * SLOT);
         let mut secrets = vec![0; chunk as usize * KEY_BYTES];
         disk::random(&mut secrets).map_err(&io)?;
-        for (slot, secret) in (first..last).zip(secrets.as_chunks::<KEY_BYTES>().0) {
-            bytes.extend_from_slice(&opened.masks.encode(slot, generation_of_a_new_slot()?, LIVE, secret));
+        // A slot may be made a second time after a crash: random generations keep its mask from being used twice.
+        let mut generations = vec![0; chunk as usize * GENERATION_BYTES];
+        disk::random(&mut generations).map_err(&io)?;
+        let generations = generations.as_chunks::<GENERATION_BYTES>().0;
+        for ((slot, secret), generation) in (first..last).zip(secrets.as_chunks::<KEY_BYTES>().0).zip(generations) {
+            bytes.extend_from_slice(&opened.masks.encode(slot, u32::from_le_bytes(*generation), LIVE, secret));
             ready.push_back(DataKey::new(*secret));
         }
         secrets.zeroize();
@@ -465,13 +471,6 @@ fn refill(opened: &OpenVault, fresh: &mut Fresh) -> Result<(), VaultError> {
     }
     fresh.ready.append(&mut ready);
     Ok(())
-}
-
-/// A slot may be made a second time after a crash: a random generation keeps its mask from being used twice.
-fn generation_of_a_new_slot() -> Result<u32, VaultError> {
-    let mut bytes = [0; 4];
-    disk::random(&mut bytes).map_err(failed("make keys"))?;
-    Ok(u32::from_le_bytes(bytes))
 }
 
 #[cfg(test)]

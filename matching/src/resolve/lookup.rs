@@ -128,6 +128,18 @@ impl Engine {
         self.records.find(digest).map(|record| self.view(record))
     }
 
+    /// A record's ordinal in the order of first arrival; it never changes.
+    #[must_use]
+    pub fn ordinal_of(&self, digest: Digest128) -> Option<u32> {
+        self.records.find(digest)
+    }
+
+    /// The record with this ordinal.
+    #[must_use]
+    pub fn digest_of(&self, ordinal: u32) -> Option<Digest128> {
+        self.records.cold.get(ordinal as usize).map(|cold| cold.digest)
+    }
+
     /// The profile that holds this record, as last settled.
     #[must_use]
     pub fn profile_of(&self, record: Digest128) -> Option<ProfileOrdinal> {

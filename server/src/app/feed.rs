@@ -21,7 +21,7 @@ pub struct Event {
     /// When it was committed.
     pub committed_at: ObservedAt,
     /// What happened.
-    pub change: ProfileChange,
+    pub change: ProfileChange<u32>,
 }
 
 /// Where a reader of the feed stands.

@@ -80,7 +80,7 @@ fn key(profile: ProfileOrdinal, sequence: Sequence) -> [u8; 12] {
 }
 
 /// What history keeps of changes that take sequences from `first` on.
-pub fn history(tenant: TenantId, first: Sequence, at: ObservedAt, changes: &[ProfileChange]) -> Vec<KeyedWrite> {
+pub fn history(tenant: TenantId, first: Sequence, at: ObservedAt, changes: &[ProfileChange<u32>]) -> Vec<KeyedWrite> {
     let mut writes = Vec::new();
     let mut sequence = first;
     for change in changes {

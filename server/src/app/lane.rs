@@ -372,6 +372,10 @@ impl Lane {
     pub(super) fn settle(&mut self, tenant: &Arc<Tenant>, mut group: Group) -> Result<Group, JournalError> {
         let mut state = tenant.state_mut();
         let changes = state.engine.settle();
+        let by_ordinal = |change: &ProfileChange| {
+            change.rename(|record| state.engine.ordinal_of(*record).ok_or(JournalError::Poisoned))
+        };
+        let changes = changes.iter().map(by_ordinal).collect::<Result<Vec<_>, JournalError>>()?;
         let committed_at = self.shared.clock.now();
         let mut rest = changes.as_slice();
         while !rest.is_empty() {
@@ -488,7 +492,7 @@ fn remember(tenant: &Tenant, request: RequestKey, outcome: &Outcome, group: &mut
 
 /// Keeps times, feed index and the feed's end up with changes that take sequences from `first` on, in the batch that
 /// begins at `batch`.
-pub(super) fn note_changes(state: &mut State, first: Sequence, batch: Place, changes: &[ProfileChange]) {
+pub(super) fn note_changes(state: &mut State, first: Sequence, batch: Place, changes: &[ProfileChange<u32>]) {
     let step = state.feed.last().is_none_or(|(last, _)| first.0 >= last.0 + FEED_INDEX_STEP);
     if step {
         state.feed.push((first, batch));

@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use onefold_core::decision::Sealed;
+use onefold_core::fault::{FaultReason, FieldFault};
 use onefold_core::fragment::{Fragment, PartyKind, SourceRecord};
 use onefold_core::ids::{NamespaceId, Place, ProfileId, ProfileOrdinal, Sequence};
 use onefold_core::profile::{Detail, Golden, unify};
+use onefold_matching::prepare::LookupError;
 use onefold_matching::resolve::{Standing, ValueStanding};
 use onefold_store::vault::Vault;
 
@@ -102,14 +104,15 @@ fn by_identifier(
 ) -> Result<ProfileOrdinal, ReadError> {
     let config = tenant.config();
     for party in kinds {
-        let value = config.preparer().link_value(namespace, *party, raw).map_err(|why| {
-            let fault = onefold_core::fault::FieldFault::new(
-                "identifier.value",
-                onefold_core::fault::FaultReason::Malformed,
-                why.to_string(),
-            );
-            ReadError::Invalid(vec![fault])
-        })?;
+        let value = match config.preparer().link_value(namespace, *party, raw) {
+            Ok(value) => value,
+            // A value that links nobody finds nobody.
+            Err(LookupError::Blocked(_)) => continue,
+            Err(why) => {
+                let fault = FieldFault::new("identifier.value", FaultReason::Malformed, why.to_string());
+                return Err(ReadError::Invalid(vec![fault]));
+            }
+        };
         match tenant.state().engine.value(value) {
             ValueStanding::Unknown => {}
             ValueStanding::Generic(_) => return Err(ReadError::IdentifierShared { profiles: Vec::new(), more: true }),

@@ -437,7 +437,13 @@ impl Replaying {
                 if let Some(payload) = entry.bytes() {
                     let settled: Settled = decision::decode(payload)?;
                     for change in &settled.changes {
-                        self.state.engine.redo(change)?;
+                        let engine = &self.state.engine;
+                        let change = change.rename(|ordinal| {
+                            engine
+                                .digest_of(*ordinal)
+                                .ok_or_else(|| format!("a change names record {ordinal}, which never came"))
+                        })?;
+                        self.state.engine.redo(&change)?;
                     }
                     note_changes(&mut self.state, entry.sequence, batch.start, &settled.changes);
                     self.unsettled = settled.more;

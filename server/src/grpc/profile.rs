@@ -510,7 +510,7 @@ impl Watch {
 }
 
 /// The profile that a reader wants to see after a change.
-const fn tells_about(change: &ProfileChange) -> ProfileOrdinal {
+const fn tells_about(change: &ProfileChange<u32>) -> ProfileOrdinal {
     match change {
         ProfileChange::Merged { into, .. } => *into,
         other => other.subject(),

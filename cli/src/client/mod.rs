@@ -15,7 +15,7 @@ use onefold_proto::v1::profile_service_client::ProfileServiceClient;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Response, Status};
 
-pub use patience::Patience;
+pub use patience::{Patience, said_by_server};
 pub use trouble::failure;
 
 use crate::command::Failure;

@@ -51,13 +51,16 @@ impl Patience {
     }
 }
 
+/// Whether these are the server's own words, and not those of a connection that broke.
+pub fn said_by_server(status: &Status) -> bool {
+    status.get_details_error_info().is_some()
+}
+
 /// Whether the same call may go well later: the server is busy, going down, or not there.
 fn waits(status: &Status) -> bool {
-    let from_the_server = status.get_details_error_info().is_some();
     match status.code() {
         Code::Unavailable => true,
-        // A connection that broke is none of the server's words.
-        Code::Unknown | Code::Cancelled | Code::Internal | Code::DeadlineExceeded => !from_the_server,
+        Code::Unknown | Code::Cancelled | Code::Internal | Code::DeadlineExceeded => !said_by_server(status),
         _ => false,
     }
 }

@@ -154,7 +154,7 @@ fn recovered(found: &Recovered) -> String {
     let checkpoint = if found.from_checkpoint { "behind a checkpoint" } else { "without a checkpoint" };
     let cut = if found.cut_tail { "; an unfinished write at the end, never acknowledged, was cut off" } else { "" };
     format!(
-        "{} records in {} profiles; {} entries replayed {checkpoint}, {} ms{cut}",
+        "records {}, profiles {}; {} entries replayed {checkpoint}, {} ms{cut}",
         count(found.live_records),
         count(found.profiles),
         count(found.replayed_entries),

@@ -85,7 +85,8 @@ impl Upload<'_> {
                 return Err(failure);
             };
             tally.reconnects += 1;
-            self.bar.set_message(format!("connection lost, again in {:.1} s", wait.as_secs_f64()));
+            let why = if crate::client::said_by_server(&status) { status.message() } else { "connection lost" };
+            self.bar.set_message(format!("{why}, again in {:.1} s", wait.as_secs_f64()));
             tokio::time::sleep(wait).await;
             self.bar.set_message("");
             state.sent = 0;

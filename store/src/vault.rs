@@ -1,7 +1,7 @@
 //! The keys of one tenant's records, in slots that can be destroyed in place.
 //!
-//! A file of 48-byte slots. A slot holds a random 32-byte key, masked with a keyed hash of (slot, generation) under the
-//! tenant's wrapping key. Slots are made in chunks and synced before any of them is used, so taking one costs no sync;
+//! A file of 32-byte slots, none of which crosses a sector. A slot holds a random 128-bit secret, masked with a keyed hash
+//! of (slot, generation) under the tenant's wrapping key; a record's key is derived from its secret. Slots are made in chunks and synced before any of them is used, so taking one costs no sync;
 //! which ones are taken is told by the journal (see [`Vault::recover`]). Destroying overwrites the slot and syncs.
 //! Slots are never re-used.
 //!
@@ -10,8 +10,8 @@
 //! still live under a new wrapping key, and once the old wrapping key is gone every old version is noise.
 //!
 //! ```text
-//! header = magic 8 · version u16 · 0 u16 · tenant u32 · key check 24 · checksum 8
-//! slot   = masked key 32 · generation u32 · state u8 · 0 ×3 · checksum 8 (keyed; over slot number and the rest)
+//! header = magic 8 · version u16 · 0 u16 · tenant u32 · key check 32 · 0 ×8 · checksum 8
+//! slot   = masked secret 16 · generation u32 · state u8 · 0 ×3 · checksum 8 (keyed; over slot number and the rest)
 //! ```
 
 use std::collections::VecDeque;
@@ -27,7 +27,11 @@ use zeroize::Zeroize;
 use crate::disk;
 use crate::keys::{DataKey, KEY_BYTES, WrappingKey};
 
-const SLOT: usize = 48;
+const SLOT: usize = 32;
+const HEADER: usize = 64;
+const SECRET_BYTES: usize = 16;
+/// Bytes of a slot in front of its checksum.
+const BODY: usize = 24;
 const MAGIC: &[u8; 8] = b"1FVAULT\0";
 const VERSION: u16 = 1;
 const LIVE: u8 = 1;
@@ -114,7 +118,7 @@ struct Fresh {
 struct Masks {
     mask: [u8; KEY_BYTES],
     check: [u8; KEY_BYTES],
-    header: [u8; 24],
+    header: [u8; KEY_BYTES],
 }
 
 impl std::fmt::Debug for Masks {
@@ -133,17 +137,18 @@ impl Drop for Masks {
 impl Masks {
     fn new(key: &WrappingKey) -> Self {
         let derive = |context: &str| blake3::derive_key(context, key.expose());
-        let mut header = [0; 24];
-        header.copy_from_slice(&derive("onefold 2026-11 vault key check")[..24]);
         Self {
             mask: derive("onefold 2026-11 vault slot mask"),
             check: derive("onefold 2026-11 vault slot checksum"),
-            header,
+            header: derive("onefold 2026-11 vault key check"),
         }
     }
 
-    fn mask(&self, slot: u32, generation: u32) -> [u8; KEY_BYTES] {
-        *blake3::keyed_hash(&self.mask, &numbers(slot, generation)).as_bytes()
+    fn mask(&self, slot: u32, generation: u32) -> Secret {
+        let hash = blake3::keyed_hash(&self.mask, &numbers(slot, generation));
+        let mut mask = [0; SECRET_BYTES];
+        mask.copy_from_slice(&hash.as_bytes()[..SECRET_BYTES]);
+        Secret(mask)
     }
 
     fn checksum(&self, slot: u32, body: &[u8]) -> [u8; 8] {
@@ -155,33 +160,54 @@ impl Masks {
         short
     }
 
-    fn encode(&self, slot: u32, generation: u32, state: u8, secret: &[u8; KEY_BYTES]) -> [u8; SLOT] {
+    fn encode(&self, slot: u32, generation: u32, state: u8, secret: &Secret) -> [u8; SLOT] {
         let mut out = [0; SLOT];
-        out[..32].copy_from_slice(secret);
+        out[..SECRET_BYTES].copy_from_slice(&secret.0);
         if state == LIVE {
-            apply(&mut out[..32], &self.mask(slot, generation));
+            apply(&mut out[..SECRET_BYTES], &self.mask(slot, generation).0);
         }
-        out[32..36].copy_from_slice(&generation.to_le_bytes());
-        out[36] = state;
-        let checksum = self.checksum(slot, &out[..40]);
-        out[40..].copy_from_slice(&checksum);
+        out[16..20].copy_from_slice(&generation.to_le_bytes());
+        out[20] = state;
+        let checksum = self.checksum(slot, &out[..BODY]);
+        out[BODY..].copy_from_slice(&checksum);
         out
     }
 
-    fn decode(&self, slot: u32, bytes: &[u8; SLOT]) -> Result<(u32, DataKey), VaultError> {
-        if self.checksum(slot, &bytes[..40]) != bytes[40..] {
+    fn decode(&self, slot: u32, bytes: &[u8; SLOT]) -> Result<(u32, Secret), VaultError> {
+        if self.checksum(slot, &bytes[..BODY]) != bytes[BODY..] {
             return Err(VaultError::Damaged(SlotId(slot)));
         }
-        let generation = u32::from_le_bytes([bytes[32], bytes[33], bytes[34], bytes[35]]);
-        match bytes[36] {
+        let generation = u32::from_le_bytes([bytes[16], bytes[17], bytes[18], bytes[19]]);
+        match bytes[20] {
             LIVE => {
                 let mut secret = self.mask(slot, generation);
-                apply(&mut secret, &bytes[..32]);
-                Ok((generation, DataKey::new(secret)))
+                apply(&mut secret.0, &bytes[..SECRET_BYTES]);
+                Ok((generation, secret))
             }
             DESTROYED => Err(VaultError::Destroyed(SlotId(slot))),
             _ => Err(VaultError::Damaged(SlotId(slot))),
         }
+    }
+}
+
+/// What a slot holds; a record's key follows from it.
+struct Secret([u8; SECRET_BYTES]);
+
+impl Drop for Secret {
+    fn drop(&mut self) {
+        self.0.zeroize();
+    }
+}
+
+impl Secret {
+    fn random() -> io::Result<Self> {
+        let mut secret = [0; SECRET_BYTES];
+        disk::random(&mut secret)?;
+        Ok(Self(secret))
+    }
+
+    fn data_key(&self) -> DataKey {
+        DataKey::new(blake3::derive_key("onefold 2026-11 data key of a vault slot", &self.0))
     }
 }
 
@@ -199,17 +225,17 @@ fn apply(secret: &mut [u8], mask: &[u8]) {
 }
 
 const fn offset(slot: u32) -> u64 {
-    (slot as u64 + 1) * SLOT as u64
+    HEADER as u64 + slot as u64 * SLOT as u64
 }
 
-fn encode_header(tenant: TenantId, masks: &Masks) -> [u8; SLOT] {
-    let mut out = [0; SLOT];
+fn encode_header(tenant: TenantId, masks: &Masks) -> [u8; HEADER] {
+    let mut out = [0; HEADER];
     out[..8].copy_from_slice(MAGIC);
     out[8..10].copy_from_slice(&VERSION.to_le_bytes());
     out[12..16].copy_from_slice(&tenant.0.to_le_bytes());
-    out[16..40].copy_from_slice(&masks.header);
-    let checksum = blake3::hash(&out[..40]);
-    out[40..].copy_from_slice(&checksum.as_bytes()[..8]);
+    out[16..48].copy_from_slice(&masks.header);
+    let checksum = blake3::hash(&out[..HEADER - 8]);
+    out[HEADER - 8..].copy_from_slice(&checksum.as_bytes()[..8]);
     out
 }
 
@@ -238,7 +264,7 @@ impl Vault {
             disk::write_whole(&path, &encode_header(tenant, &masks)).map_err(&io)?;
         }
         let file = OpenOptions::new().read(true).write(true).open(&path).map_err(&io)?;
-        let mut header = [0; SLOT];
+        let mut header = [0; HEADER];
         file.read_exact_at(&mut header, 0).map_err(|_| VaultError::HeaderDamaged)?;
         check_header(&header, tenant, &masks)?;
         let slots = slots_in(&file).map_err(&io)?;
@@ -312,7 +338,7 @@ impl Vault {
     /// [`VaultError::Destroyed`], [`VaultError::Damaged`], [`VaultError::Unknown`], [`VaultError::Io`].
     pub fn key(&self, slot: SlotId) -> Result<DataKey, VaultError> {
         let opened = self.opened.read().unwrap_or_else(PoisonError::into_inner);
-        opened.masks.decode(slot.0, &opened.read(slot)?).map(|(_, key)| key)
+        opened.masks.decode(slot.0, &opened.read(slot)?).map(|(_, secret)| secret.data_key())
     }
 
     /// Destroys the keys in these slots: overwritten, synced, gone. Destroying twice, or destroying a damaged slot, is
@@ -355,16 +381,15 @@ impl Vault {
             return Err(VaultError::Poisoned);
         }
         let masks = Masks::new(key);
-        let mut out = Vec::with_capacity((fresh.slots as usize + 1) * SLOT);
+        let mut out = Vec::with_capacity(HEADER + fresh.slots as usize * SLOT);
         out.extend_from_slice(&encode_header(self.tenant, &masks));
-        let mut noise = [0; KEY_BYTES];
         for slot in 0..fresh.slots {
             match opened.masks.decode(slot, &opened.read(SlotId(slot))?) {
                 Ok((generation, secret)) => {
-                    out.extend_from_slice(&masks.encode(slot, generation.wrapping_add(1), LIVE, secret.expose()));
+                    out.extend_from_slice(&masks.encode(slot, generation.wrapping_add(1), LIVE, &secret));
                 }
                 Err(VaultError::Destroyed(_)) => {
-                    disk::random(&mut noise).map_err(&io)?;
+                    let noise = Secret::random().map_err(&io)?;
                     out.extend_from_slice(&masks.encode(slot, 0, DESTROYED, &noise));
                 }
                 // Damage is carried over as damage: its checksum fits no key.
@@ -401,17 +426,16 @@ impl OpenVault {
     }
 
     fn overwrite(&self, slots: &[SlotId]) -> io::Result<()> {
-        let mut noise = [0; KEY_BYTES];
         for slot in slots {
-            disk::random(&mut noise)?;
+            let noise = Secret::random()?;
             self.file.write_all_at(&self.masks.encode(slot.0, 0, DESTROYED, &noise), offset(slot.0))?;
         }
         self.file.sync_data()
     }
 }
 
-fn check_header(header: &[u8; SLOT], tenant: TenantId, masks: &Masks) -> Result<(), VaultError> {
-    if &header[..8] != MAGIC || blake3::hash(&header[..40]).as_bytes()[..8] != header[40..] {
+fn check_header(header: &[u8; HEADER], tenant: TenantId, masks: &Masks) -> Result<(), VaultError> {
+    if &header[..8] != MAGIC || blake3::hash(&header[..HEADER - 8]).as_bytes()[..8] != header[HEADER - 8..] {
         return Err(VaultError::HeaderDamaged);
     }
     match u16::from_le_bytes([header[8], header[9]]) {
@@ -421,11 +445,11 @@ fn check_header(header: &[u8; SLOT], tenant: TenantId, masks: &Masks) -> Result<
     if header[12..16] != tenant.0.to_le_bytes() {
         return Err(VaultError::HeaderDamaged);
     }
-    if header[16..40] == masks.header { Ok(()) } else { Err(VaultError::WrongKey) }
+    if header[16..48] == masks.header { Ok(()) } else { Err(VaultError::WrongKey) }
 }
 
 fn slots_in(file: &File) -> io::Result<u32> {
-    let slots = (file.metadata()?.len() / SLOT as u64).saturating_sub(1);
+    let slots = file.metadata()?.len().saturating_sub(HEADER as u64) / SLOT as u64;
     u32::try_from(slots).map_err(|_| io::Error::from(io::ErrorKind::FileTooLarge))
 }
 
@@ -441,7 +465,7 @@ fn refill(opened: &OpenVault, fresh: &mut Fresh) -> Result<(), VaultError> {
     let end = fresh.slots.min(first.saturating_add(chunk));
     for slot in first..end {
         match opened.masks.decode(slot, &opened.read(SlotId(slot))?) {
-            Ok((_, key)) => ready.push_back(key),
+            Ok((_, secret)) => ready.push_back(secret.data_key()),
             // A crash while the chunk was made, or a slot destroyed by itself. Nothing was ever sealed under the slots
             // from here on, so they are made anew; a slot that is in use is never touched.
             Err(VaultError::Damaged(_) | VaultError::Destroyed(_)) => break,
@@ -451,15 +475,16 @@ fn refill(opened: &OpenVault, fresh: &mut Fresh) -> Result<(), VaultError> {
     if ready.is_empty() {
         let last = first.checked_add(chunk).ok_or(VaultError::NoSpace)?;
         let mut bytes = Vec::with_capacity(chunk as usize * SLOT);
-        let mut secrets = vec![0; chunk as usize * KEY_BYTES];
+        let mut secrets = vec![0; chunk as usize * SECRET_BYTES];
         disk::random(&mut secrets).map_err(&io)?;
         // A slot may be made a second time after a crash: random generations keep its mask from being used twice.
         let mut generations = vec![0; chunk as usize * GENERATION_BYTES];
         disk::random(&mut generations).map_err(&io)?;
         let generations = generations.as_chunks::<GENERATION_BYTES>().0;
-        for ((slot, secret), generation) in (first..last).zip(secrets.as_chunks::<KEY_BYTES>().0).zip(generations) {
-            bytes.extend_from_slice(&opened.masks.encode(slot, u32::from_le_bytes(*generation), LIVE, secret));
-            ready.push_back(DataKey::new(*secret));
+        for ((slot, secret), generation) in (first..last).zip(secrets.as_chunks::<SECRET_BYTES>().0).zip(generations) {
+            let secret = Secret(*secret);
+            bytes.extend_from_slice(&opened.masks.encode(slot, u32::from_le_bytes(*generation), LIVE, &secret));
+            ready.push_back(secret.data_key());
         }
         secrets.zeroize();
         let write = || {

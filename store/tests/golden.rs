@@ -76,7 +76,7 @@ fn bless() {
     let _ = fs::remove_dir_all(golden());
     copy(home.path(), &golden());
     // A few slots say as much as a thousand.
-    fs::File::options().write(true).open(golden().join("vault/7/slots")).unwrap().set_len(48 * 9).unwrap();
+    fs::File::options().write(true).open(golden().join("vault/7/slots")).unwrap().set_len(64 + 32 * 8).unwrap();
 }
 
 #[test]

@@ -15,15 +15,35 @@ use super::{App, lane};
 /// Fragments that one replay takes at most.
 pub const REPLAY_MAX: usize = 1_000;
 
-/// The handle that callers know a quarantined fragment by.
-pub fn handle(entry: Sequence) -> String {
-    format!("q_{:x}", entry.0)
+/// Hexadecimal digits of a handle's tag.
+const TAG_DIGITS: usize = 16;
+
+/// The handle that callers know a quarantined fragment by: its entry and a keyed tag, so that the handle of another
+/// tenant is as unknown as an invented one (law 9) and cannot name a fragment of this one by accident.
+pub fn handle(entry: Sequence, id_key: &[u8; 32]) -> String {
+    let mut bytes = [0; 18];
+    bytes[..10].copy_from_slice(b"quarantine");
+    bytes[10..].copy_from_slice(&entry.0.to_le_bytes());
+    let tag = blake3::keyed_hash(id_key, &bytes).to_hex();
+    format!("q_{:x}_{}", entry.0, &tag[..TAG_DIGITS])
 }
 
-/// Reads a handle.
-pub fn parse_handle(text: &str) -> Option<Sequence> {
-    u64::from_str_radix(text.strip_prefix("q_")?, 16).ok().map(Sequence)
+/// The entry behind a handle, `None` when it is none of this tenant's.
+///
+/// # Errors
+/// [`InvalidHandle`] for a text of another shape.
+pub fn parse_handle(text: &str, id_key: &[u8; 32]) -> Result<Option<Sequence>, InvalidHandle> {
+    let (entry, tag) = text.strip_prefix("q_").and_then(|body| body.split_once('_')).ok_or(InvalidHandle)?;
+    let entry = u64::from_str_radix(entry, 16).map(Sequence).map_err(|_| InvalidHandle)?;
+    if tag.len() != TAG_DIGITS || !tag.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+        return Err(InvalidHandle);
+    }
+    Ok((handle(entry, id_key) == text).then_some(entry))
 }
+
+/// A text that is no handle at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InvalidHandle;
 
 /// A quarantined fragment, opened.
 #[derive(Debug)]
@@ -126,12 +146,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn handles_survive_their_text() {
+    fn handles_survive_their_text_and_belong_to_one_tenant() {
+        let (ours, theirs) = ([1; 32], [2; 32]);
         for entry in [0, 1, 255, u64::MAX] {
-            assert_eq!(parse_handle(&handle(Sequence(entry))), Some(Sequence(entry)));
+            let text = handle(Sequence(entry), &ours);
+            assert_eq!(parse_handle(&text, &ours), Ok(Some(Sequence(entry))));
+            assert_eq!(parse_handle(&text, &theirs), Ok(None), "law 9");
         }
-        for bad in ["", "q_", "q_x", "1f", "q_11112222333344445"] {
-            assert_eq!(parse_handle(bad), None, "{bad:?}");
+        for bad in ["", "q_", "q_x", "1f", "q_1f", "q_1f_", "q_1f_0123", "q_11112222333344445_0123456789abcdef"] {
+            assert_eq!(parse_handle(bad, &ours), Err(InvalidHandle), "{bad:?}");
         }
     }
 }

@@ -170,10 +170,10 @@ impl IngestService for Ingest {
     ) -> Result<Response<pb::DiscardQuarantineResponse>, Status> {
         let request = request.into_inner();
         let tenant = self.tenant(&request.parent)?;
-        let chosen = quarantine_edge::named(&request.quarantine_ids)?;
-        if chosen.is_empty() {
+        if request.quarantine_ids.is_empty() {
             return Err(status::field("quarantine_ids", FaultReason::Missing, "name at least one"));
         }
+        let chosen = quarantine_edge::named(&tenant, &request.quarantine_ids)?;
         let discarded_count = quarantine::discard(&self.app, &tenant, chosen).await.map_err(status::write)?;
         Ok(Response::new(pb::DiscardQuarantineResponse { discarded_count }))
     }

@@ -35,7 +35,7 @@ pub fn list(
         last = entry.0;
         let shown = fragment_out(&opened.fragment, &config);
         quarantined.push(pb::QuarantinedFragment {
-            quarantine_id: quarantine::handle(opened.entry),
+            quarantine_id: quarantine::handle(opened.entry, &tenant.keys.id),
             record: shown.record.clone(),
             faults: opened.kept.faults.into_iter().map(fault).collect(),
             received_time: Some(timestamp(opened.kept.received_at)),
@@ -51,12 +51,12 @@ pub fn chosen(tenant: &Tenant, request: &pb::ReplayQuarantineRequest) -> Result<
     if request.quarantine_ids.is_empty() {
         Ok(quarantine::oldest(tenant, source(tenant, &request.source)?))
     } else {
-        named(&request.quarantine_ids)
+        named(tenant, &request.quarantine_ids)
     }
 }
 
-/// Reads handles.
-pub fn named(handles: &[String]) -> Result<Vec<Sequence>, Status> {
+/// The entries behind handles; those that are none of the tenant's are left out.
+pub fn named(tenant: &Tenant, handles: &[String]) -> Result<Vec<Sequence>, Status> {
     if handles.len() > quarantine::REPLAY_MAX {
         let most = quarantine::REPLAY_MAX;
         return Err(status::field("quarantine_ids", FaultReason::TooLarge, format!("at most {most} are allowed")));
@@ -64,14 +64,15 @@ pub fn named(handles: &[String]) -> Result<Vec<Sequence>, Status> {
     handles
         .iter()
         .enumerate()
-        .map(|(at, text)| {
-            quarantine::parse_handle(text).ok_or_else(|| {
+        .filter_map(|(at, text)| {
+            let entry = quarantine::parse_handle(text, &tenant.keys.id).map_err(|_| {
                 status::field(
                     &format!("quarantine_ids[{at}]"),
                     FaultReason::Malformed,
                     "give ids as ListQuarantine shows them",
                 )
-            })
+            });
+            entry.transpose()
         })
         .collect()
 }

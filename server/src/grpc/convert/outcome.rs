@@ -21,7 +21,7 @@ pub fn result(answer: Answer, tenant: &Tenant) -> pb::IngestResult {
             (pb::IngestStatus::Superseded, sequence.0, profile, Vec::new(), String::new())
         }
         Outcome::Quarantined { sequence, entry, faults } => {
-            (pb::IngestStatus::Quarantined, sequence.0, None, faults, quarantine::handle(entry))
+            (pb::IngestStatus::Quarantined, sequence.0, None, faults, quarantine::handle(entry, &tenant.keys.id))
         }
         Outcome::Rejected { faults } => (pb::IngestStatus::Rejected, 0, None, faults, String::new()),
     };

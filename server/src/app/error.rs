@@ -42,6 +42,9 @@ pub enum ReadError {
         /// What there is.
         reached: u64,
     },
+    /// What was acknowledged of the profile's history is not readable yet.
+    #[error("the history is still being written")]
+    HistoryBehind,
     /// A page token of another query, or none of ours.
     #[error("the page token is not one of this query")]
     PageToken,

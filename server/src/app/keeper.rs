@@ -2,7 +2,9 @@
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::Receiver;
+use std::time::Duration;
 
 use onefold_core::change::ProfileChange;
 use onefold_core::decision;
@@ -11,12 +13,15 @@ use onefold_core::ids::{ProfileOrdinal, Sequence, TenantId};
 use onefold_store::journal::Position;
 use onefold_store::keyed::{KeyedBatch, KeyedStore, SledStore, Table};
 use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
 
 use super::Shared;
 use super::error::ReadError;
 
 /// Messages that may wait for sled; then the writer waits.
 pub const KEEPER_DEPTH_MAX: usize = 256;
+/// How long a reader of history waits for sled.
+const CATCH_UP_WAIT_MAX: Duration = Duration::from_secs(1);
 /// Commits after which the position is noted even when there was nothing to write.
 const NOTE_EVERY: u32 = 1_024;
 
@@ -70,6 +75,57 @@ pub enum Keep {
     Writes(Vec<KeyedWrite>, Position),
     /// Apply what waits and make it durable.
     Flush,
+}
+
+/// How far sled is behind what was acknowledged: who reads history waits for what was told before.
+#[derive(Debug)]
+pub struct Kept {
+    told: AtomicU64,
+    /// How many tellings were applied; `None` once sled fell behind for good.
+    applied: watch::Sender<Option<u64>>,
+}
+
+impl Default for Kept {
+    fn default() -> Self {
+        Self { told: AtomicU64::new(0), applied: watch::Sender::new(Some(0)) }
+    }
+}
+
+impl Kept {
+    /// History is about to be acknowledged that sled does not have yet.
+    pub fn tell(&self) {
+        self.told.fetch_add(1, Ordering::Release);
+    }
+
+    fn applied(&self) {
+        self.applied.send_modify(|applied| {
+            if let Some(count) = applied {
+                *count += 1;
+            }
+        });
+    }
+
+    fn fall_behind(&self) {
+        self.applied.send_replace(None);
+    }
+
+    /// Waits, but not for long, until sled has everything that was acknowledged before.
+    ///
+    /// # Errors
+    /// [`ReadError::HistoryBehind`] when it takes too long, [`ReadError::Store`] when sled fell behind for good.
+    pub async fn caught_up(&self) -> Result<(), ReadError> {
+        let told = self.told.load(Ordering::Acquire);
+        let mut applied = self.applied.subscribe();
+        let waited = tokio::time::timeout(
+            CATCH_UP_WAIT_MAX,
+            applied.wait_for(|applied| applied.is_none_or(|applied| applied >= told)),
+        );
+        match waited.await {
+            Ok(Ok(applied)) if applied.is_some() => Ok(()),
+            Ok(_) => Err(ReadError::Store("sled fell behind; history is whole again after the next start".into())),
+            Err(_) => Err(ReadError::HistoryBehind),
+        }
+    }
 }
 
 fn key(profile: ProfileOrdinal, sequence: Sequence) -> [u8; 12] {
@@ -167,7 +223,12 @@ pub fn run(shared: &Arc<Shared>, keep: &Receiver<Keep>) {
             Keep::Writes(writes, position) => {
                 waiting = None;
                 unnoted = 0;
-                apply(&shared.keyed, writes, &position)
+                let told = !writes.is_empty();
+                let applied = apply(&shared.keyed, writes, &position);
+                if told && applied.is_ok() {
+                    shared.kept.applied();
+                }
+                applied
             }
             Keep::Flush => {
                 let noted = waiting.take().map_or(Ok(()), |position| apply(&shared.keyed, Vec::new(), &position));
@@ -178,6 +239,7 @@ pub fn run(shared: &Arc<Shared>, keep: &Receiver<Keep>) {
             // The journal has everything; the next start brings sled up to it.
             tracing::error!(error = %error, "sled falls behind until the next start");
             failed = true;
+            shared.kept.fall_behind();
         }
     }
     // What is not noted would be applied again at the next start, which is harmless and takes a while.

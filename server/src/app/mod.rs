@@ -63,6 +63,8 @@ pub struct Shared {
     pub clock: Arc<dyn Clock>,
     /// Journal entries between two checkpoints.
     pub checkpoint_every: u64,
+    /// How far the keyed store is behind.
+    pub kept: keeper::Kept,
     tenants: RwLock<HashMap<String, Arc<Tenant>>>,
     failed: AtomicBool,
     failure: watch::Sender<bool>,

@@ -209,6 +209,7 @@ pub fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<Opened, StartError
         root: root.clone(),
         clock,
         checkpoint_every: config.checkpoint_every,
+        kept: keeper::Kept::default(),
         tenants: RwLock::default(),
         failed: AtomicBool::new(false),
         failure: watch::Sender::new(false),

@@ -82,7 +82,7 @@ pub fn run(shared: &Arc<Shared>, mut writer: Writer, commits: &Receiver<Commit>,
         }
         let written = if shared.has_failed() { Err(None) } else { write(&mut writer, &mut group).map_err(Some) };
         match written {
-            Ok(end) => acknowledge(group, end, keeper),
+            Ok(end) => acknowledge(shared, group, end, keeper),
             Err(error) => {
                 if let Some(error) = error {
                     tracing::error!(error = %error, "the journal failed; nothing more is acknowledged until a restart");
@@ -103,7 +103,10 @@ fn write(writer: &mut Writer, group: &mut [Commit]) -> Result<Position, onefold_
     writer.sync()
 }
 
-fn acknowledge(group: Vec<Commit>, end: Position, keeper: &SyncSender<Keep>) {
+fn acknowledge(shared: &Shared, group: Vec<Commit>, end: Position, keeper: &SyncSender<Keep>) {
+    if group.iter().any(|commit| !commit.keyed.is_empty()) {
+        shared.kept.tell();
+    }
     let mut writes = Vec::new();
     for commit in group {
         for (tenant, slot) in commit.destroy {

@@ -313,6 +313,7 @@ impl ProfileService for Profiles {
         let query = format!("history/{}", request.name);
         let page = Page::read(&self.app.page_key, &query, request.page_size, &request.page_token)?;
         let profile = id.open(&tenant.keys.id).ok_or_else(|| failed(&tenant, ReadError::ProfileUnknown))?;
+        self.app.shared.kept.caught_up().await.map_err(|error| failed(&tenant, error))?;
         let (standing, ends, opened) = {
             let state = tenant.state();
             let opened = state.times.get(profile.0 as usize).map(|times| times.opened);

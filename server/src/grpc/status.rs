@@ -81,6 +81,11 @@ impl From<ReadErrorIn<'_>> for Status {
                 details.set_retry_info(Some(Duration::from_millis(100)));
                 status(Code::Unavailable, "SEQUENCE_NOT_REACHED", message, metadata, details)
             }
+            ReadError::HistoryBehind => {
+                let mut details = ErrorDetails::new();
+                details.set_retry_info(Some(Duration::from_millis(100)));
+                status(Code::Unavailable, "HISTORY_BEHIND", message, HashMap::new(), details)
+            }
             ReadError::PageToken => plain(Code::InvalidArgument, "PAGE_TOKEN_INVALID", message),
             ReadError::CursorAhead(reached) => {
                 let metadata = HashMap::from([("reached".to_owned(), reached.0.to_string())]);

@@ -170,7 +170,7 @@ async fn discard_all(discard: &Discard) -> Result<(), Failure> {
     let call = wire::grpcurl(&client.address, "IngestService/DiscardQuarantine", "DiscardQuarantineRequest", &request);
     let gone = match discard.ids.len() as u64 - all.discarded_count.min(discard.ids.len() as u64) {
         0 => String::new(),
-        some => format!("; {some} were not there"),
+        some => format!("; {some} not there"),
     };
     say(&format!("  {} discarded{gone}\n{}", count(all.discarded_count), by_hand(&call, paint)))
 }

@@ -25,12 +25,29 @@ pub struct Ids {
     /// The place of each in the order of opening.
     age: BTreeMap<String, usize>,
     cursor: u64,
+    /// What befell each id, beyond its opening and its updates, as the feed told it.
+    past: BTreeMap<String, Vec<Past>>,
 }
 
+/// Sequence, kind, the others.
+type Past = (u64, pb::ProfileEventKind, Vec<String>);
+
 impl Ids {
-    /// Follows the feed to its end.
+    /// Follows the feed to its end. The history of every profile that it names says the same at once.
     pub async fn follow(&mut self, clients: &mut Clients) {
+        let mut named = BTreeSet::new();
         for event in clients.events("", self.cursor).await.unwrap() {
+            use pb::ProfileEventKind::{Absorbed, Created, Merged, Updated};
+            named.insert(event.profile.clone());
+            if !matches!(event.kind(), Created | Updated) {
+                let past = (event.sequence, event.kind(), event.others.clone());
+                self.past.entry(event.profile.clone()).or_default().push(past);
+            }
+            if event.kind() == Merged {
+                let past = (event.sequence, Absorbed, vec![event.profile.clone()]);
+                self.past.entry(event.others[0].clone()).or_default().push(past);
+                named.insert(event.others[0].clone());
+            }
             assert_eq!(event.previous_sequence, self.cursor, "the feed has a gap");
             self.cursor = event.sequence;
             let before = self.answers.get(&event.profile).cloned();
@@ -51,6 +68,26 @@ impl Ids {
             };
             self.answers.insert(event.profile, now);
         }
+        for id in named {
+            self.check_history(clients, &id).await;
+        }
+    }
+
+    async fn check_history(&self, clients: &mut Clients, id: &str) {
+        let request = pb::ListProfileHistoryRequest { name: id.to_owned(), page_size: 1_000, ..Default::default() };
+        let history = clients.profiles.list_profile_history(request).await.unwrap().into_inner();
+        let wanted = match &self.answers[id] {
+            Answer::Live => pb::ProfileState::Live,
+            Answer::Merged(_) => pb::ProfileState::Merged,
+            Answer::Split(_) => pb::ProfileState::Split,
+            Answer::Emptied => pb::ProfileState::Emptied,
+        };
+        assert_eq!(history.state(), wanted, "{id}");
+        assert_eq!(history.current.into_iter().collect::<BTreeSet<_>>(), self.ends(id), "{id}");
+        let (opened, past) = history.events.split_first().unwrap();
+        assert_eq!(opened.kind(), pb::ProfileEventKind::Created, "{id}");
+        let past: Vec<Past> = past.iter().map(|event| (event.sequence, event.kind(), event.others.clone())).collect();
+        assert_eq!(past, self.past.get(id).cloned().unwrap_or_default(), "{id}: history and feed tell the same");
     }
 
     /// The live profiles that an id leads to.
@@ -90,16 +127,7 @@ impl Ids {
                     assert_eq!((reason(&status).as_str(), ends.len()), ("PROFILE_EMPTIED", 0), "{id}");
                 }
             }
-            let request = pb::ListProfileHistoryRequest { name: id.clone(), page_size: 1_000, ..Default::default() };
-            let history = clients.profiles.list_profile_history(request).await.unwrap().into_inner();
-            let wanted = match &self.answers[id] {
-                Answer::Live => pb::ProfileState::Live,
-                Answer::Merged(_) => pb::ProfileState::Merged,
-                Answer::Split(_) => pb::ProfileState::Split,
-                Answer::Emptied => pb::ProfileState::Emptied,
-            };
-            assert_eq!(history.state(), wanted, "{id}");
-            assert_eq!(history.current.into_iter().collect::<BTreeSet<_>>(), ends, "{id}");
+            self.check_history(clients, id).await;
         }
     }
 

@@ -537,7 +537,9 @@ async fn order_batching_and_parallel_streams_do_not_show() {
     let mut dice = Dice::from_environment("ONEFOLD_ORDER_SEED", 20_260_301);
     let mut mill = Mill::new(dice.fork(), 120, 200);
     let mut ledger = Ledger::default();
-    (0..1_500).for_each(|_| drop(ledger.note(mill.message())));
+    for _ in 0..1_500 {
+        ledger.note(mill.message());
+    }
     let dirs: Vec<TempDir> = (0..2).map(|_| TempDir::new().unwrap()).collect();
 
     let mut house = House::open(&dirs[0].path().join("data")).await;

@@ -103,9 +103,16 @@ impl Clients {
     /// # Errors
     /// What the server says.
     pub async fn lookup(&mut self, namespace: &str, value: &str) -> Result<pb::Profile, Status> {
-        let identifier = pb::Identifier { namespace: namespace.to_owned(), value: value.to_owned() };
-        let key = pb::lookup_profile_request::Key::Identifier(identifier);
-        let request = pb::LookupProfileRequest { key: Some(key), ..Default::default() };
+        self.lookup_in("", namespace, value).await
+    }
+
+    /// Looks an identifier of a tenant up.
+    ///
+    /// # Errors
+    /// What the server says.
+    pub async fn lookup_in(&mut self, parent: &str, namespace: &str, value: &str) -> Result<pb::Profile, Status> {
+        let key = pb::lookup_profile_request::Key::Identifier(crate::identifier(namespace, value));
+        let request = pb::LookupProfileRequest { parent: parent.to_owned(), key: Some(key), ..Default::default() };
         Ok(self.profiles.lookup_profile(request).await?.into_inner().profile.expect("a profile"))
     }
 

@@ -7,7 +7,7 @@ use onefold_core::namespace::{NamespaceClass, built_in};
 use super::headers::{Meaning, meaning, plain_role};
 use super::time::DateOrder;
 use super::{ColumnMapping, Ground, Mapping, PartyRule, Role, as_name, own_namespace};
-use crate::input::RawRecord;
+use crate::input::{Action, RawRecord};
 
 /// Values of the sample by column.
 struct Look<'a> {
@@ -23,8 +23,9 @@ impl Look<'_> {
         (hits * 1000).checked_div(self.values.len()).unwrap_or(0)
     }
 
-    fn is_key(&self) -> bool {
-        self.rows > 0 && self.distinct == self.rows && self.values.len() == self.rows
+    /// Whether every row has one, and no two rows the same unless a log of changes tells of a row again and again.
+    fn is_key(&self, changes: bool) -> bool {
+        self.rows > 0 && self.values.len() == self.rows && (changes || self.distinct == self.rows)
     }
 }
 
@@ -40,7 +41,7 @@ pub fn guess(columns: &[String], sample: &[&RawRecord], source: &str, truth: Opt
         && with(|m| *m == Meaning::Year)
         && !with(|m| *m == Meaning::Attribute("birth_date"));
     let party = party(&meanings, &looks, birth_parts);
-    let record_id = record_id(columns, &meanings, &looks);
+    let record_id = record_id(columns, &meanings, &looks, is_change_log(sample));
     let observed = best(columns, &meanings, |meaning| match meaning {
         Meaning::ObservedAt(rank) => Some(*rank),
         _ => None,
@@ -106,14 +107,21 @@ fn best(columns: &[String], meanings: &[Option<Meaning>], rank: impl Fn(&Meaning
     ranked.min().map(|(_, _, place)| place)
 }
 
-fn record_id(columns: &[String], meanings: &[Option<Meaning>], looks: &[Look<'_>]) -> Option<usize> {
+/// Whether the rows are changes of a table: their envelope tells the time and no key.
+fn is_change_log(sample: &[&RawRecord]) -> bool {
+    sample
+        .iter()
+        .any(|record| record.key.is_none() && (record.action == Action::Retract || record.observed_at.is_some()))
+}
+
+fn record_id(columns: &[String], meanings: &[Option<Meaning>], looks: &[Look<'_>], changes: bool) -> Option<usize> {
     best(columns, meanings, |meaning| match meaning {
         Meaning::RecordId(rank) => Some(*rank),
         _ => None,
     })
     .or_else(|| {
         let bare = meanings.iter().position(|meaning| *meaning == Some(Meaning::BareId))?;
-        looks[bare].is_key().then_some(bare)
+        looks[bare].is_key(changes).then_some(bare)
     })
 }
 

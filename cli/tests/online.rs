@@ -328,9 +328,48 @@ fn rows_without_a_key_are_known_by_their_place() {
     // Alone, in another order, from another command: the same records.
     let alone = served.json(&["import", &two, "--source", "list"]);
     assert_eq!(number(&alone, "duplicates"), 1);
+    // A pipe has no time of its own: the same rows again are no news.
+    for field in ["accepted", "duplicates"] {
+        let mut piped = onefold();
+        piped.args(["import", "-", "--json"]).env("ONEFOLD_ADDR", &served.address);
+        piped.stdin(std::fs::File::open(&two).unwrap());
+        let told: Value = serde_json::from_str(&said(piped.output().unwrap()).out).unwrap();
+        assert_eq!(number(&told, field), 1, "{told}");
+    }
     let card = served.json(&["lookup", "record", "list", "one.csv:3", "--full"]);
     assert_eq!(card["identifiers"][0]["value"], "b@acme-corp.com");
     assert_eq!(card["values"][0]["name"], "_2nd_note", "a header becomes a name that the wire takes");
+}
+
+#[test]
+fn a_log_of_changes_ends_where_its_table_ended() {
+    let folder = tempfile::tempdir().unwrap();
+    let served = Served::start(&folder.path().join("data"), "127.0.0.1:0");
+    let file = folder.path().join("cdc.ndjson");
+    let change = |op: &str, key: &str, email: &str, at: u64| {
+        let row = format!(r#"{{"{key}":7,"email":"{email}"}}"#);
+        let (before, after) = if op == "d" { (row.as_str(), "null") } else { ("null", row.as_str()) };
+        format!(r#"{{"op":"{op}","before":{before},"after":{after},"source":{{"table":"people"}},"ts_ms":{at}}}"#)
+            + "\n"
+    };
+    let log = |key| {
+        change("c", key, "old@acme-corp.com", 1_700_000_000_000)
+            + &change("u", key, "new@acme-corp.com", 1_700_000_001_000)
+    };
+    std::fs::write(&file, log("id")).unwrap();
+    let path = file.to_str().unwrap();
+    assert_eq!(number(&served.json(&["import", path]), "accepted"), 2);
+    let card = served.run(&["lookup", "record", "people", "7"]);
+    assert!(card.out.contains("new@acme-corp.com") && !card.out.contains("old@"), "{} {}", card.out, card.err);
+    std::fs::write(&file, log("id") + &change("d", "id", "new@acme-corp.com", 1_700_000_002_000)).unwrap();
+    assert_eq!(served.run(&["import", path]).code, Some(0));
+    assert!(served.run(&["lookup", "record", "people", "7"]).err.contains("PROFILE_"), "it was retracted");
+    assert_eq!(served.json(&["stats"])["liveRecordCount"], "0");
+    // A row that takes back nothing that can be named is refused, not guessed at.
+    std::fs::write(&file, change("d", "number", "x@acme-corp.com", 1_700_000_003_000)).unwrap();
+    let nameless = served.run(&["import", path]);
+    assert_eq!(nameless.code, Some(1));
+    assert!(nameless.out.contains("line 1: takes a record back and names none"), "{}", nameless.out);
 }
 
 #[test]

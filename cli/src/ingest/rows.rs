@@ -127,6 +127,12 @@ impl One<'_> {
                     continue;
                 }
             };
+            if !shaped.keyed && shaped.action == Action::Retract {
+                // Its place is not that of the row which it takes back.
+                let reason = "takes a record back and names none: say with --mapping which column is the record_id";
+                self.refuse(Refusal::new(line, reason))?;
+                continue;
+            }
             // A row without a key of its own is known by its place; the file's name keeps files of one source apart.
             if !shaped.keyed {
                 shaped.fragment.record.key = format!("{name}:{line}");

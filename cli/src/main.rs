@@ -39,7 +39,7 @@ enum Command {
     Digest(command::digest::Arguments),
     /// Fragments that broke their contract: list, replay, discard.
     Quarantine(command::quarantine::Arguments),
-    /// Tenants: create, list.
+    /// Tenants: create, update, list.
     Tenant(command::tenant::Arguments),
     /// Sources and their contracts: put, list.
     Source(command::source::Arguments),

@@ -299,6 +299,7 @@ fn what_goes_wrong_is_said_on_one_screen() {
         (&["source", "put", "s", "--contract", file], 2, &["is no DataContract as JSON", "requireAnyNamespace"]),
         (&["watch", "--cursor", "999999", "--stop-at-end"], 1, &["CURSOR_AHEAD"]),
         (&["tenant", "create", "default"], 1, &["ALREADY_EXISTS"]),
+        (&["tenant", "update", "default", "--survivorship", "x=best"], 2, &["most-recent, most-trusted"]),
         (&["serve", "--listen", "0.0.0.0:0", "--data", "nowhere"], 1, &["--allow-insecure-remote"]),
     ];
     for (arguments, code, parts) in table {
@@ -380,6 +381,10 @@ fn tenants_and_namespaces_are_kept_and_changed() {
     let tenants = served.json(&["tenant", "list"]);
     assert_eq!(tenants["tenants"][0]["name"], "tenants/acme");
     assert_eq!(tenants["tenants"][0]["defaultRegion"], "DE");
+    let rule = ["tenant", "update", "acme", "--display-name", "Acme", "--survivorship", "given_name=longest"];
+    let updated = served.json(&rule);
+    assert_eq!((&updated["displayName"], &updated["defaultRegion"]), (&"Acme".into(), &"DE".into()), "the rest stays");
+    assert_eq!(updated["survivorship"]["given_name"], "SURVIVORSHIP_RULE_LONGEST");
 
     let made = served.json(&[
         "namespace",
@@ -394,13 +399,15 @@ fn tenants_and_namespaces_are_kept_and_changed() {
     ]);
     assert_eq!(made["class"], "NAMESPACE_CLASS_IDENTIFYING");
     let file = folder.path().join("m.csv");
-    std::fs::write(&file, "id,membership,first_name\n1,M-1,Ada\n2,m-1 ,Ada\n").unwrap();
+    std::fs::write(&file, "id,membership,first_name\n1,M-1,Augusta Ada\n2,m-1 ,Ada\n").unwrap();
     let mapping = folder.path().join("m.toml");
     std::fs::write(&mapping, "[columns]\nmembership = \"identifier:membership\"\n[namespaces.membership]\n").unwrap();
     let (file, mapping) = (file.to_str().unwrap(), mapping.to_str().unwrap());
     assert_eq!(number(&served.json(&["import", file, "--mapping", mapping, "--tenant", "acme"]), "accepted"), 2);
     let count = || served.json(&["stats", "--tenant", "acme"])["profileCount"].as_str().unwrap().to_owned();
     assert_eq!(count(), "1", "folded values are one value");
+    let card = served.json(&["lookup", "membership", "M-1", "--tenant", "acme"]);
+    assert_eq!(card["values"][0]["text"], "Augusta Ada", "the longest, by the tenant's rule");
     assert_eq!(served.json(&["stats"])["liveRecordCount"], "0", "the other tenant sees nothing");
 
     // A change of one law keeps the others, and what hung on it comes apart.

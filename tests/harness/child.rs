@@ -27,11 +27,11 @@ pub struct Launch {
 }
 
 impl Launch {
-    /// A server of this program on this directory.
+    /// A server of this program on this directory. `ONEFOLD_TEST_SERVER` names another one, for long runs beside builds.
     #[must_use]
     pub fn new(program: impl Into<PathBuf>, data: &Path) -> Self {
         Self {
-            program: program.into(),
+            program: std::env::var_os("ONEFOLD_TEST_SERVER").map_or_else(|| program.into(), PathBuf::from),
             data: data.to_owned(),
             segment_bytes: crate::SEGMENT_BYTES,
             checkpoint_every: 1_000_000,
@@ -69,7 +69,7 @@ impl Launch {
             let _ = errors.read_to_string(&mut said);
             said
         });
-        Child { process, address: Some(address), said: Some(said) }
+        Child { process, announced: Some(address), address: None, said: Some(said) }
     }
 
     /// Starts a server and connects to it.
@@ -89,15 +89,25 @@ impl Launch {
 #[derive(Debug)]
 pub struct Child {
     process: process::Child,
-    address: Option<oneshot::Receiver<Option<SocketAddr>>>,
+    announced: Option<oneshot::Receiver<Option<SocketAddr>>>,
+    address: Option<SocketAddr>,
     said: Option<thread::JoinHandle<String>>,
 }
 
 impl Child {
     /// Waits until it serves and connects; `None` when it ended before.
     pub async fn connect(&mut self) -> Option<Clients> {
-        let address = self.address.take()?.await.ok()??;
-        Clients::connect(address).await.ok()
+        self.address = self.announced.take()?.await.ok()?;
+        Clients::connect(self.address?).await.ok()
+    }
+
+    /// Where it listens.
+    ///
+    /// # Panics
+    /// Before [`Child::connect`].
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address.expect("it was connected to")
     }
 
     /// Its process id.

@@ -1,0 +1,613 @@
+//! Bad input, bad disks, bad starts: a clear answer that names the fault, nothing lost, and the server lives. Law 10.
+
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use onefold_core::fragment::ObservedAt;
+use onefold_proto::v1 as pb;
+use onefold_server::clock::Clock;
+use onefold_server::{Config, Server};
+use onefold_tests::child::Launch;
+use onefold_tests::traffic::{Message, open_sources};
+use onefold_tests::{Clients, House, identifier, person, reason, record, text};
+use pb::IngestStatus::{Accepted, Duplicate, Quarantined, Rejected, Superseded};
+use tempfile::TempDir;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Code, Status};
+use tonic_types::StatusExt;
+
+const AT: i64 = 1_700_000_000;
+
+/// Field and reason of each fault.
+fn faults(result: &pb::IngestResult) -> Vec<(&str, &str)> {
+    result.faults.iter().map(|fault| (fault.field.as_str(), fault.reason.as_str())).collect()
+}
+
+fn put(key: &str, at: i64, identifiers: &[(&str, &str)]) -> Message {
+    Message::Put(person("crm", key, at, identifiers, &[]))
+}
+
+/// The server takes and finds a fragment like any other day.
+async fn lives(clients: &mut Clients, key: &str) {
+    let email = format!("{key}@harbour-mail.net");
+    let result = clients.put(person("crm", key, AT, &[("email", &email)], &[])).await;
+    assert_eq!(result.status(), Accepted);
+    assert_eq!(clients.lookup("email", &email).await.unwrap().name, result.profile);
+}
+
+async fn house() -> (TempDir, House) {
+    let dir = TempDir::new().unwrap();
+    let mut house = House::open(&dir.path().join("data")).await;
+    open_sources(&mut house, "").await;
+    (dir, house)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bad_fragment_is_refused_with_every_fault_and_the_stream_goes_on() {
+    let (_dir, mut house) = house().await;
+    let mut bad = person("crn", "1", AT, &[("emial", "a@harbour-mail.net"), ("email", " ")], &[("Given Name", "A")]);
+    bad.traits_json = "[1]".to_owned();
+    bad.observed_time = Some(prost_types::Timestamp { seconds: i64::MAX, nanos: -1 });
+    let nothing = pb::StreamFragmentsRequest { client_sequence: 7, ..Default::default() };
+    let requests = vec![
+        put("1", AT, &[]).request("", 5),
+        Message::Put(bad).request("", 6),
+        nothing,
+        put("2", AT, &[]).request("", 8),
+    ];
+    let mut answers = house.ingest.stream_fragments(tokio_stream::iter(requests)).await.unwrap().into_inner();
+    let mut told = Vec::new();
+    while let Some(answer) = answers.message().await.unwrap() {
+        told.push((answer.client_sequence, answer.result.unwrap()));
+    }
+    let statuses: Vec<_> = told.iter().map(|(sequence, result)| (*sequence, result.status())).collect();
+    assert_eq!(statuses, [(5, Accepted), (6, Rejected), (7, Rejected), (8, Accepted)]);
+    let mut found = faults(&told[1].1);
+    found.sort_unstable();
+    let wanted = [
+        ("attributes[0].name", "MALFORMED"),
+        ("identifiers[0].namespace", "UNKNOWN"),
+        ("identifiers[1].value", "MISSING"),
+        ("observed_time", "MALFORMED"),
+        ("record.source", "UNKNOWN"),
+        ("traits_json", "MALFORMED"),
+    ];
+    assert_eq!(found, wanted);
+    let says = |field: &str| &told[1].1.faults.iter().find(|fault| fault.field == field).unwrap().message;
+    assert!(says("record.source").contains("`crm`"), "the nearest source: {}", says("record.source"));
+    let near = says("identifiers[0].namespace");
+    assert!(near.contains("`email`"), "the nearest namespace: {near}");
+
+    let status = house.lookup("emial", "a@harbour-mail.net").await.unwrap_err();
+    assert_eq!(status.code(), Code::InvalidArgument);
+    assert!(status.message().contains("`email`"), "{status}");
+    house.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_bound_is_a_clear_answer() {
+    let (_dir, mut house) = house().await;
+    let long = |bytes: usize| "x".repeat(bytes);
+    let many = |count: usize| (0..count).map(|n| identifier("device_id", &format!("d{n}"))).collect::<Vec<_>>();
+    let base = || person("crm", "1", AT, &[], &[]);
+    let table: Vec<(&str, pb::Fragment, &str)> = vec![
+        ("10,000 identifiers", pb::Fragment { identifiers: many(10_000), ..base() }, "identifiers"),
+        ("65 identifiers", pb::Fragment { identifiers: many(65), ..base() }, "identifiers"),
+        (
+            "257 attributes",
+            pb::Fragment { attributes: (0..257).map(|_| text("note", "x")).collect(), ..base() },
+            "attributes",
+        ),
+        ("a long key", pb::Fragment { record: Some(record("crm", &long(513))), ..base() }, "record.key"),
+        (
+            "a long identifier",
+            pb::Fragment { identifiers: vec![identifier("email", &long(513))], ..base() },
+            "identifiers[0].value",
+        ),
+        ("a long text", pb::Fragment { attributes: vec![text("note", &long(4_097))], ..base() }, "attributes[0].text"),
+        (
+            "long traits",
+            pb::Fragment { traits_json: format!("{{\"a\":\"{}\"}}", long(16 << 10)), ..base() },
+            "traits_json",
+        ),
+        (
+            "a large whole",
+            pb::Fragment { attributes: (0..17).map(|_| text("note", &long(4_000))).collect(), ..base() },
+            "",
+        ),
+    ];
+    for (what, fragment, field) in table {
+        let result = house.put(fragment).await;
+        assert_eq!(result.status(), Rejected, "{what}");
+        assert_eq!(faults(&result), [(field, "TOO_LARGE")], "{what}");
+        assert!(result.faults[0].message.len() < 200, "{what}: the fault does not repeat the input");
+    }
+    // At the bounds everything goes.
+    let full = pb::Fragment {
+        record: Some(record("crm", &long(512))),
+        identifiers: many(64),
+        attributes: (0..256).map(|_| text("note", "x")).collect(),
+        ..base()
+    };
+    assert_eq!(house.put(full).await.status(), Accepted);
+
+    // Names that a tenant learns: 4,096, and not one more.
+    let mut refused = None;
+    for round in 0..18 {
+        let attributes = (0..250).map(|n| text(&format!("name_{round}_{n}"), "x")).collect();
+        let result = house.put(pb::Fragment { attributes, ..person("shop", &round.to_string(), AT, &[], &[]) }).await;
+        if result.status() == Rejected {
+            refused = Some(result);
+            break;
+        }
+    }
+    let refused = refused.expect("there is a bound");
+    assert!(faults(&refused).iter().all(|(_, reason)| *reason == "TOO_LARGE"), "{refused:?}");
+    assert!(refused.faults[0].message.contains("4096"), "{refused:?}");
+
+    let reads = house.clone();
+    let code = |status: Status| (status.code(), reason(&status));
+    let invalid = || (Code::InvalidArgument, "REQUEST_INVALID".to_owned());
+    let mut clients = reads;
+    let keys = vec![pb::ProfileKey::default(); 1_001];
+    let request = pb::BatchLookupProfilesRequest { keys, ..Default::default() };
+    assert_eq!(code(clients.profiles.batch_lookup_profiles(request).await.unwrap_err()), invalid());
+    let request = pb::ListSourcesRequest { page_size: -1, ..Default::default() };
+    assert_eq!(code(clients.admin.list_sources(request).await.unwrap_err()), invalid());
+    let request = pb::ReplayQuarantineRequest { quarantine_ids: vec![String::new(); 1_001], ..Default::default() };
+    assert_eq!(code(clients.ingest.replay_quarantine(request).await.unwrap_err()), invalid());
+    let request = pb::WatchProfilesRequest { cursor: u64::MAX, ..Default::default() };
+    let ahead = clients.profiles.watch_profiles(request).await.unwrap_err();
+    assert_eq!(code(ahead), (Code::OutOfRange, "CURSOR_AHEAD".to_owned()));
+    let request = pb::GetDigestRequest { min_sequence: u64::MAX, ..Default::default() };
+    let behind = tokio::time::timeout(Duration::from_secs(5), clients.admin.get_digest(request)).await.unwrap();
+    assert_eq!(code(behind.unwrap_err()), (Code::Unavailable, "SEQUENCE_NOT_REACHED".to_owned()));
+    for pattern in ["(", &"(a{1000}){1000}", &long(2_000)] {
+        let rule = pb::AttributeRule { name: "note".to_owned(), pattern: pattern.to_string(), ..Default::default() };
+        let contract = pb::DataContract { attributes: vec![rule], ..Default::default() };
+        let source = pb::Source { name: "crm".to_owned(), contract: Some(contract), ..Default::default() };
+        let request = pb::PutSourceRequest { source: Some(source), ..Default::default() };
+        assert_eq!(code(clients.admin.put_source(request).await.unwrap_err()), invalid(), "{} bytes", pattern.len());
+    }
+    lives(&mut house, "after").await;
+    house.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn large_messages_and_large_batches_end_neither_the_lane_nor_the_server() {
+    let dir = TempDir::new().unwrap();
+    let mut config = House::config(&dir.path().join("data"));
+    config.segment_bytes = 4 << 20;
+    let mut house = House::open_with(config).await;
+    open_sources(&mut house, "").await;
+
+    // 5 MiB: over what a message may hold.
+    let five = || person("crm", "5", AT, &[], &[("note", &"x".repeat(5 << 20))]);
+    let status = house.try_put(five()).await.unwrap_err();
+    assert_eq!(status.code(), Code::ResourceExhausted, "{status}");
+    assert!(status.message().contains("4194304"), "the limit is named: {status}");
+    let requests = vec![put("1", AT, &[]).request("", 1), Message::Put(five()).request("", 2)];
+    let mut answers = house.ingest.stream_fragments(tokio_stream::iter(requests)).await.unwrap().into_inner();
+    let first = answers.message().await.unwrap().expect("what came before is answered");
+    assert_eq!((first.client_sequence, first.result.unwrap().status()), (1, Accepted));
+    let status = answers.message().await.unwrap_err();
+    assert_eq!(status.code(), Code::ResourceExhausted, "{status}");
+
+    // 300 fragments of 60 KiB at once: four times what one segment of the journal holds.
+    let fat = |source: &str, key: usize| {
+        let attributes = (0..15).map(|n| text(&format!("note_{n}"), &"y".repeat(4_000))).collect();
+        Message::Put(pb::Fragment { attributes, ..person(source, &key.to_string(), AT, &[], &[]) })
+    };
+    let all: Vec<Message> = (0..300).map(|key| fat("shop", key)).collect();
+    let results = house.stream("", &all).await.unwrap();
+    assert!(results.iter().all(|result| result.status() == Accepted));
+    // The same through the quarantine, which is replayed in one call.
+    let broken: Vec<Message> = (0..300).map(|key| fat("ledger", key)).collect();
+    let results = house.stream("", &broken).await.unwrap();
+    assert!(results.iter().all(|result| result.status() == Quarantined));
+    let relaxed = pb::Source { name: "ledger".to_owned(), trust: 300, ..Default::default() };
+    house.admin.put_source(pb::PutSourceRequest { source: Some(relaxed), ..Default::default() }).await.unwrap();
+    let replayed = house.ingest.replay_quarantine(pb::ReplayQuarantineRequest::default()).await.unwrap().into_inner();
+    assert_eq!((replayed.released_count, replayed.kept_count), (300, 0));
+    let (statistics, digest) = (house.statistics().await, house.digest().await);
+    assert_eq!((statistics.live_record_count, statistics.quarantined_count), (601, 0));
+    house.close().await;
+    let mut house = House::open(&dir.path().join("data")).await;
+    assert_eq!(house.digest().await, digest);
+    house.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bytes_that_are_no_message_get_an_answer() {
+    let (_dir, mut house) = house().await;
+    let channel = tonic::transport::Channel::from_shared(format!("http://{}", house.server().address())).unwrap();
+    let mut raw = tonic::client::Grpc::new(channel.connect().await.unwrap());
+    // PutFragmentRequest { fragment { identifiers { namespace: "email", value: two bytes that are no UTF-8 } } }, and noise.
+    let broken_text = b"\x12\x0d\x22\x0b\x0a\x05email\x12\x02\xff\xfe".to_vec();
+    for (bytes, names) in [(broken_text, "value"), (b"\xff\xff\xff\xff".to_vec(), "")] {
+        raw.ready().await.unwrap();
+        let path = tonic::codegen::http::uri::PathAndQuery::from_static("/onefold.v1.IngestService/PutFragment");
+        let answer = raw.unary(tonic::Request::new(bytes), path, Raw).await;
+        let status = answer.unwrap_err();
+        assert_eq!(status.code(), Code::InvalidArgument, "{status}");
+        assert!(status.message().contains(names), "the field is named: {status}");
+    }
+    lives(&mut house, "after").await;
+    house.close().await;
+}
+
+/// Bytes as they are.
+#[derive(Clone, Copy, Debug, Default)]
+struct Raw;
+
+impl tonic::codec::Codec for Raw {
+    type Encode = Vec<u8>;
+    type Decode = Vec<u8>;
+    type Encoder = Self;
+    type Decoder = Self;
+
+    fn encoder(&mut self) -> Self {
+        Self
+    }
+
+    fn decoder(&mut self) -> Self {
+        Self
+    }
+}
+
+impl tonic::codec::Encoder for Raw {
+    type Item = Vec<u8>;
+    type Error = Status;
+
+    fn encode(&mut self, item: Vec<u8>, to: &mut tonic::codec::EncodeBuf<'_>) -> Result<(), Status> {
+        prost::bytes::BufMut::put_slice(to, &item);
+        Ok(())
+    }
+}
+
+impl tonic::codec::Decoder for Raw {
+    type Item = Vec<u8>;
+    type Error = Status;
+
+    fn decode(&mut self, from: &mut tonic::codec::DecodeBuf<'_>) -> Result<Option<Vec<u8>>, Status> {
+        use prost::bytes::Buf;
+        let mut bytes = vec![0; from.remaining()];
+        from.copy_to_slice(&mut bytes);
+        Ok(Some(bytes))
+    }
+}
+
+fn resident_mib(process: u32) -> usize {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap() / 1_024
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_stops_reading_is_held_and_others_are_served() {
+    let dir = TempDir::new().unwrap();
+    let launch = Launch::new(env!("CARGO_BIN_EXE_onefold-test-server"), &dir.path().join("data"));
+    let (child, mut clients) = launch.start().await;
+    open_sources(&mut clients, "").await;
+    lives(&mut clients, "before").await;
+    let before = resident_mib(child.id());
+
+    // 20,000 messages of 20 KiB are on offer: 400 MB, if the server took them all.
+    let offered = 20_000;
+    let taken = Arc::new(AtomicUsize::new(0));
+    let mut silent = Clients::connect(child.address()).await.unwrap();
+    let (out, requests) = mpsc::channel(1);
+    let counter = Arc::clone(&taken);
+    let sender = tokio::spawn(async move {
+        for key in 0..offered {
+            let mut message = person("shop", &key.to_string(), AT, &[], &[]);
+            message.attributes = (0..5).map(|n| text(&format!("note_{n}"), &"z".repeat(4_000))).collect();
+            if out.send(Message::Put(message).request("", key)).await.is_err() {
+                return;
+            }
+            counter.fetch_add(1, Ordering::Relaxed);
+        }
+    });
+    let unread = silent.ingest.stream_fragments(ReceiverStream::new(requests)).await.unwrap();
+    // A watch that nobody reads, too.
+    let request = pb::WatchProfilesRequest { snapshot: true, view: pb::ProfileView::Full as i32, ..Default::default() };
+    let unwatched = silent.profiles.watch_profiles(request).await.unwrap();
+    let mut last = usize::MAX;
+    for _ in 0..100 {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        let now = taken.load(Ordering::Relaxed);
+        if now == last {
+            break;
+        }
+        last = now;
+    }
+    let held_at = taken.load(Ordering::Relaxed);
+    assert!(held_at > 100 && (held_at as u64) < offered, "{held_at} messages were taken");
+    for round in 0..20 {
+        let served = tokio::time::timeout(Duration::from_secs(5), lives(&mut clients, &format!("other-{round}"))).await;
+        assert!(served.is_ok(), "others are served");
+    }
+    let grown = resident_mib(child.id()).saturating_sub(before);
+    println!("held after {held_at} messages of 20 KiB; the server grew by {grown} MiB");
+    assert!(grown < 200, "{grown} MiB");
+    sender.abort();
+    drop((unread, unwatched));
+    lives(&mut clients, "after").await;
+    child.stop();
+}
+
+#[derive(Debug)]
+struct Stepping(AtomicI64);
+
+impl Clock for Stepping {
+    fn now(&self) -> ObservedAt {
+        ObservedAt(self.0.load(Ordering::Relaxed) * 1_000_000)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_steps_loses_nothing() {
+    let dir = TempDir::new().unwrap();
+    let clock = Arc::new(Stepping(AtomicI64::new(AT)));
+    let open = || House::open_at(House::config(&dir.path().join("data")), Arc::clone(&clock) as Arc<dyn Clock>);
+    let mut house = open().await;
+    open_sources(&mut house, "").await;
+    let undated = |note: &str| pb::Fragment { observed_time: None, ..person("crm", "u", 0, &[], &[("note", note)]) };
+    assert_eq!(house.put(undated("one")).await.status(), Accepted);
+    assert_eq!(house.put(undated("one")).await.status(), Duplicate);
+    let day = 24 * 3_600;
+    let mut key = 0;
+    for step in [3_600, -3_600, -400 * day, 2 * day, 500 * day] {
+        let now = clock.0.fetch_add(step, Ordering::Relaxed) + step;
+        key += 1;
+        // Dated fragments follow their own time, whatever the clock says; what lies days ahead of it is refused.
+        let dated = house.put(person("crm", &key.to_string(), now, &[("email", "s@harbour-mail.net")], &[])).await;
+        assert_eq!(dated.status(), Accepted, "step {step}");
+        let ahead = house.put(person("crm", "ahead", now + 2 * day, &[], &[])).await;
+        assert_eq!((ahead.status(), faults(&ahead)), (Rejected, vec![("observed_time", "IN_THE_FUTURE")]));
+        // Sent again it is the same, and the order of the journal stands.
+        let again = house.put(undated("one")).await;
+        assert_eq!(again.status(), Duplicate, "step {step}");
+    }
+    // Under a clock that went back, an undated fragment is older than what is known, and that is what it is told.
+    clock.0.store(AT - 10, Ordering::Relaxed);
+    assert_eq!(house.put(undated("two")).await.status(), Superseded);
+    let (digest, events) = (house.digest().await, house.events("", 0).await.unwrap());
+    assert!(events.windows(2).all(|two| two[1].previous_sequence == two[0].sequence));
+    house.close().await;
+    clock.0.store(AT - 1_000 * day, Ordering::Relaxed);
+    let mut house = open().await;
+    assert_eq!(house.digest().await, digest);
+    assert_eq!(house.events("", 0).await.unwrap(), events);
+    house.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_undated_and_broken_is_held_once() {
+    let (_dir, mut house) = house().await;
+    let undated = || pb::Fragment { observed_time: None, ..person("ledger", "1", 0, &[], &[]) };
+    let first = house.put(undated()).await;
+    tokio::time::sleep(Duration::from_millis(2)).await;
+    let again = house.put(undated()).await;
+    assert_eq!((first.status(), again.status()), (Quarantined, Quarantined));
+    assert_eq!(first.quarantine_id, again.quarantine_id, "sending again is harmless");
+    assert_eq!(house.statistics().await.quarantined_count, 1);
+    house.close().await;
+}
+
+/// What the start says.
+async fn refusal(config: Config) -> String {
+    match Server::start(config).await {
+        Ok(_) => panic!("the server starts"),
+        Err(error) => error.to_string(),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_that_cannot_be_says_why() {
+    let dir = TempDir::new().unwrap();
+    let data = dir.path().join("data");
+    let config = || House::config(&data);
+    let mut house = House::open(&data).await;
+    open_sources(&mut house, "").await;
+    lives(&mut house, "before").await;
+    let digest = house.digest().await;
+
+    let told = refusal(config()).await;
+    assert!(told.contains("in use by another process"), "{told}");
+    lives(&mut house, "meanwhile").await;
+    let meanwhile = house.digest().await;
+    assert_ne!(meanwhile, digest);
+    house.close().await;
+
+    let remote = Config { listen: ([0, 0, 0, 0], 0).into(), ..config() };
+    let told = refusal(remote).await;
+    assert!(told.contains("no encryption or authentication"), "{told}");
+    let key_file = |text: &str| {
+        let file = dir.path().join("root.key");
+        std::fs::write(&file, text).unwrap();
+        Config { root_key_file: Some(file), ..config() }
+    };
+    let told = refusal(key_file(&"7".repeat(64))).await;
+    assert!(told.contains("the root key is not the one"), "{told}");
+    for bad in ["", "not a key", &"z".repeat(64), &"7".repeat(63)] {
+        let told = refusal(key_file(bad)).await;
+        assert!(told.contains("64 hexadecimal digits"), "{told}");
+    }
+    let told = refusal(Config { root_key_file: Some(dir.path().join("none")), ..config() }).await;
+    assert!(told.contains("none") && told.contains("cannot be read"), "{told}");
+
+    let broken = |file: &str, content: Option<&[u8]>| {
+        let path = data.join(file);
+        let kept = std::fs::read(&path).unwrap();
+        match content {
+            Some(content) => std::fs::write(&path, content).unwrap(),
+            None => std::fs::remove_file(&path).unwrap(),
+        }
+        move || {
+            std::fs::write(&path, &kept).unwrap();
+            // The key must not become readable by others on its way back.
+            std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+        }
+    };
+    let table: [(&str, Option<&[u8]>, &str); 6] = [
+        ("FORMAT", Some(b"onefold data 99\n"), "format 99"),
+        ("FORMAT", Some(b"\0\0\0"), "is damaged"),
+        ("FORMAT", Some(b""), "is damaged"),
+        ("FORMAT", None, "is not a data directory"),
+        ("keys/root.key", None, "without the root key nothing"),
+        ("keys/root.key", Some(b"00"), "without the root key nothing"),
+    ];
+    for (file, content, says) in table {
+        let mend = broken(file, content);
+        let told = refusal(config()).await;
+        assert!(told.contains(says), "{file}: {told}");
+        mend();
+    }
+    std::fs::set_permissions(data.join("keys/root.key"), std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
+    let told = refusal(config()).await;
+    assert!(told.contains("chmod 600"), "{told}");
+    std::fs::set_permissions(data.join("keys/root.key"), std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+
+    // A whole segment of the journal gone is damage, not a fresh start.
+    let segment = std::fs::read_dir(data.join("journal")).unwrap().next().unwrap().unwrap().path();
+    let kept = std::fs::read(&segment).unwrap();
+    let mut flipped = kept.clone();
+    flipped[200] ^= 1;
+    std::fs::write(&segment, flipped).unwrap();
+    let checkpoint = std::fs::read_dir(data.join("checkpoint")).unwrap().next().unwrap().unwrap().path();
+    std::fs::rename(&checkpoint, dir.path().join("aside")).unwrap();
+    let told = refusal(config()).await;
+    assert!(told.contains("journal"), "{told}");
+    std::fs::rename(dir.path().join("aside"), &checkpoint).unwrap();
+    std::fs::write(&segment, kept).unwrap();
+
+    let elsewhere = dir.path().join("elsewhere");
+    std::fs::create_dir(&elsewhere).unwrap();
+    std::fs::write(elsewhere.join("thesis.txt"), "mine").unwrap();
+    let told = refusal(House::config(&elsewhere)).await;
+    assert!(told.contains("thesis.txt"), "{told}");
+
+    let mut house = House::open(&data).await;
+    assert_eq!(house.digest().await, meanwhile, "refusing changed nothing");
+    lives(&mut house, "after").await;
+    house.close().await;
+}
+
+/// A small file system in memory; `None`, saying so, where it cannot be mounted.
+struct SmallDisk(TempDir);
+
+impl SmallDisk {
+    fn mount(size: &str) -> Option<Self> {
+        let dir = TempDir::new().unwrap();
+        let mount = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"])
+            .arg(dir.path())
+            .output();
+        if mount.is_ok_and(|output| output.status.success()) {
+            return Some(Self(dir));
+        }
+        println!("skipped: a small file system cannot be mounted here");
+        None
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    fn fill(&self) {
+        let mut ballast = std::fs::File::create(self.path().join("ballast")).unwrap();
+        while std::io::Write::write_all(&mut ballast, &[1; 4_096]).is_ok() {}
+    }
+
+    fn free(&self) {
+        std::fs::remove_file(self.path().join("ballast")).unwrap();
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(self.0.path()).output();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_refuses_writes_and_goes_on_once_there_is_room() {
+    let Some(disk) = SmallDisk::mount("64m") else { return };
+    let config = || {
+        let mut config = House::config(&disk.path().join("data"));
+        config.segment_bytes = 4 << 20;
+        config
+    };
+    let mut house = House::open_with(config()).await;
+    open_sources(&mut house, "").await;
+    let fat = |key: usize| {
+        let attributes = (0..5).map(|n| text(&format!("note_{n}"), &"w".repeat(4_000))).collect();
+        let email = format!("f{key}@harbour-mail.net");
+        Message::Put(pb::Fragment { attributes, ..person("shop", &key.to_string(), AT, &[("email", &email)], &[]) })
+    };
+    let mut kept = Vec::new();
+    for key in 0..20 {
+        let results = house.stream("", &[fat(key)]).await.unwrap();
+        assert_eq!(results[0].status(), Accepted);
+        kept.push(fat(key));
+    }
+    disk.fill();
+    let mut key = 20;
+    let full = loop {
+        match house.stream("", &[fat(key)]).await {
+            Ok(results) => {
+                assert_eq!(results[0].status(), Accepted);
+                kept.push(fat(key));
+                key += 1;
+            }
+            Err(status) => break status,
+        }
+        assert!(key < 4_000, "the disk fills up");
+    };
+    println!("{key} fragments before the disk was full");
+    let told = |status: &Status| (status.code(), reason(status));
+    let disk_full = || (Code::Unavailable, "DISK_FULL".to_owned());
+    assert_eq!(told(&full), disk_full());
+    assert!(full.get_details_retry_info().is_some(), "and when to try again");
+    let Message::Put(refused) = fat(key) else { unreachable!() };
+    assert_eq!(told(&house.try_put(refused.clone()).await.unwrap_err()), disk_full());
+    let request = pb::PutSourceRequest {
+        source: Some(pb::Source { name: "crm".to_owned(), trust: 9, ..Default::default() }),
+        ..Default::default()
+    };
+    assert_eq!(told(&house.admin.put_source(request).await.unwrap_err()), disk_full());
+    let tenant = pb::Tenant { name: "tenants/west".to_owned(), ..Default::default() };
+    let status = house.admin.create_tenant(pb::CreateTenantRequest { tenant: Some(tenant) }).await.unwrap_err();
+    assert_eq!(told(&status), disk_full());
+
+    // Reads go on, and a start on the full disk reads as well.
+    let digest = house.digest().await;
+    assert_eq!(house.lookup("email", "f3@harbour-mail.net").await.unwrap().record_count, 1);
+    house.close().await;
+    let mut house = House::open_with(config()).await;
+    assert_eq!(house.digest().await, digest, "nothing acknowledged is lost");
+    assert_eq!(house.lookup("email", "f3@harbour-mail.net").await.unwrap().record_count, 1);
+    assert_eq!(told(&house.try_put(refused.clone()).await.unwrap_err()), disk_full());
+
+    disk.free();
+    assert_eq!(house.try_put(refused).await.unwrap().status(), Accepted);
+    let again = house.stream("", &kept).await.unwrap();
+    assert!(again.iter().all(|result| result.status() == Duplicate), "nothing acknowledged is lost");
+    // What is read by key has caught up as well: a merge shows in the history.
+    let bridge =
+        person("crm", "bridge", AT, &[("email", "f1@harbour-mail.net"), ("email", "f2@harbour-mail.net")], &[]);
+    let bridge = house.put(bridge).await;
+    let request = pb::ListProfileHistoryRequest { name: bridge.profile, ..Default::default() };
+    let history = house.profiles.list_profile_history(request).await.unwrap().into_inner();
+    assert!(history.events.iter().any(|event| event.kind() == pb::ProfileEventKind::Absorbed), "{history:?}");
+    let digest = house.digest().await;
+    house.close().await;
+    let mut house = House::open_with(config()).await;
+    assert_eq!(house.digest().await, digest);
+    house.close().await;
+}

@@ -39,7 +39,10 @@ fn main() -> Result<(), Failure> {
     let workload = Arc::new(fragments(7, count));
     let bytes: usize = workload.iter().map(Message::encoded_len).sum();
     println!("{count} fragments, {:.0} bytes each as protobuf, {connections} connections", bytes as f64 / count as f64);
-    println!("{:>5} {:>14} {:>14} {:>14} {:>8} {:>8}", "round", "idle server/s", "bare log/s", "onefold/s", "of idle", "of log");
+    println!(
+        "{:>5} {:>14} {:>14} {:>14} {:>8} {:>8}",
+        "round", "idle server/s", "bare log/s", "onefold/s", "of idle", "of log"
+    );
     for round in 1..=rounds {
         let idle = runtime.block_on(async {
             let address = idle::serve(Vec::new()).await?;

@@ -48,14 +48,23 @@ fn main() -> Result<(), Failure> {
         let (took, _) = load::ingest(server.address(), Arc::clone(&workload), 2).await?;
         println!("ingest              {:>10.0} fragments/s", count as f64 / took.as_secs_f64());
         let stats = admin.get_statistics(pb::GetStatisticsRequest::default()).await?.into_inner();
-        println!("profiles            {:>10}   largest {} records", stats.profile_count, stats.largest_profile_record_count);
-        println!("derived state       {:>10.1} bytes a fragment", stats.memory_bytes as f64 / stats.live_record_count as f64);
+        println!(
+            "profiles            {:>10}   largest {} records",
+            stats.profile_count, stats.largest_profile_record_count
+        );
+        println!(
+            "derived state       {:>10.1} bytes a fragment",
+            stats.memory_bytes as f64 / stats.live_record_count as f64
+        );
         workload = Arc::default();
         let before = admin.get_digest(pb::GetDigestRequest::default()).await?.into_inner();
         drop(admin);
         server.stop().await?;
         for part in ["journal", "vault", "checkpoint", "keyed"] {
-            println!("disk: {part:<13} {:>10.2} of the encoded fragments", on_disk(&data.join(part))? as f64 / encoded as f64);
+            println!(
+                "disk: {part:<13} {:>10.2} of the encoded fragments",
+                on_disk(&data.join(part))? as f64 / encoded as f64
+            );
         }
         println!("disk: all           {:>10.2} of the encoded fragments", on_disk(&data)? as f64 / encoded as f64);
 

@@ -295,3 +295,30 @@ async fn masks_views_and_batches_show_what_was_asked_for() {
     assert!(error.message().contains("the nearest is `email`"), "{}", error.message());
     house.close().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_orderly_stop_makes_the_next_start_quick() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let mut house = House::open(&data).await;
+    house.sources(&["crm"]).await;
+    for key in 0..20 {
+        house.put(person("crm", &key.to_string(), 100, &[("user_id", &key.to_string())], &[])).await;
+    }
+    let before = house.digest().await;
+    house.close().await;
+    for _ in 0..2 {
+        let mut house = House::open(&data).await;
+        let found = house.server().recovered().clone();
+        assert!(found.from_checkpoint, "{found:?}");
+        assert_eq!((found.replayed_entries, found.live_records), (0, 20));
+        assert_eq!(house.digest().await, before);
+        house.close().await;
+    }
+    // Without the checkpoint the journal alone gives the same.
+    std::fs::remove_dir_all(data.join("checkpoint")).unwrap();
+    let mut house = House::open(&data).await;
+    assert!(!house.server().recovered().from_checkpoint);
+    assert_eq!(house.digest().await, before);
+    house.close().await;
+}

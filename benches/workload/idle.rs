@@ -8,8 +8,8 @@ use onefold_proto::v1 as pb;
 use onefold_proto::v1::ingest_service_server::{IngestService, IngestServiceServer};
 use onefold_proto::v1::profile_service_server::{ProfileService, ProfileServiceServer};
 use tokio::net::TcpListener;
-use tokio_stream::wrappers::TcpListenerStream;
 use tokio_stream::{Stream, StreamExt};
+use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status, Streaming};
 
 /// Acknowledges, and does nothing else.
@@ -90,10 +90,7 @@ impl IngestService for IdleIngest {
 impl ProfileService for IdleProfiles {
     type WatchProfilesStream = Boxed<pb::WatchProfilesResponse>;
 
-    async fn get_profile(
-        &self,
-        _: Request<pb::GetProfileRequest>,
-    ) -> Result<Response<pb::GetProfileResponse>, Status> {
+    async fn get_profile(&self, _: Request<pb::GetProfileRequest>) -> Result<Response<pb::GetProfileResponse>, Status> {
         not_here()
     }
 
@@ -156,9 +153,8 @@ pub async fn serve(profiles: Vec<pb::Profile>) -> std::io::Result<SocketAddr> {
     let server = tonic::transport::Server::builder()
         .initial_stream_window_size(Some(1 << 20))
         .initial_connection_window_size(Some(4 << 20))
-        .tcp_nodelay(true)
         .add_service(IngestServiceServer::new(IdleIngest))
         .add_service(ProfileServiceServer::new(IdleProfiles(Arc::new(profiles))));
-    tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
+    tokio::spawn(server.serve_with_incoming(TcpIncoming::from(listener).with_nodelay(Some(true))));
     Ok(address)
 }

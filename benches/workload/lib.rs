@@ -17,7 +17,8 @@ pub fn fragments(seed: u64, count: usize) -> Vec<pb::Fragment> {
     let mut people = count as u32 / 3;
     loop {
         let sizes = Sizes { people, companies: people / 20 };
-        let found: Vec<pb::Fragment> = Population::new(seed, sizes).take(count).map(|record| fragment(&record)).collect();
+        let found: Vec<pb::Fragment> =
+            Population::new(seed, sizes).take(count).map(|record| fragment(&record)).collect();
         if found.len() >= count {
             return found;
         }

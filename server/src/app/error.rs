@@ -49,7 +49,7 @@ pub enum ReadError {
     #[error("the page token is not one of this query")]
     PageToken,
     /// A cursor ahead of the feed.
-    #[error("the cursor is ahead of the feed, which has reached sequence {0:?}")]
+    #[error("the cursor is ahead of the feed, which has reached sequence {}", .0.0)]
     CursorAhead(Sequence),
     /// The store failed.
     #[error("the store failed")]

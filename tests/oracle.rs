@@ -189,7 +189,9 @@ fn name(fragment: &pb::Fragment) -> Option<String> {
 /// Ties break by the content of the facts: BLAKE3 over their parts, each behind its length, names in order.
 fn digest(fragment: &pb::Fragment) -> [u8; 16] {
     let mut hasher = blake3::Hasher::new();
-    let mut part = |bytes: &[u8]| drop(hasher.update(&(bytes.len() as u64).to_le_bytes()).update(bytes));
+    let mut part = |bytes: &[u8]| {
+        hasher.update(&(bytes.len() as u64).to_le_bytes()).update(bytes);
+    };
     let record = fragment.record.clone().unwrap_or_default();
     let at = fragment.observed_time.unwrap_or_default();
     part(record.source.as_bytes());

@@ -18,6 +18,7 @@ use onefold_store::vault::VaultError;
 
 use super::ingest::{Answer, Arriving, Item, Outcome};
 use super::lane::{Group, kind};
+use super::quarantine;
 use super::tenant::{Held, LiveConfig, State, Tenant};
 
 /// The last word on a record, in the order in which one beats another: observed later, a retraction before a fragment,
@@ -227,7 +228,13 @@ impl Deciding<'_> {
         faults: Vec<FieldFault>,
         received_at: ObservedAt,
     ) -> Result<Drafted, JournalError> {
-        let fragment = (arriving.prepared.record, arriving.prepared.facts);
+        let fragment = if arriving.undated
+            && let Ok(read) = Fragment::decode(&arriving.encoded)
+        {
+            quarantine::content(&read, true, &arriving.prepared, self.config.config.as_ref())
+        } else {
+            (arriving.prepared.record, arriving.prepared.facts)
+        };
         let known = self.held.get(&fragment).or_else(|| self.state.quarantined.get(&fragment)).copied();
         if let Some(entry) = known {
             let outcome = Outcome::Quarantined { sequence: self.sequence, entry, faults };

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use onefold_core::decision::{self, EntryKind, Quarantined, Sealed};
-use onefold_core::fragment::Fragment;
-use onefold_core::ids::{Sequence, SourceId};
+use onefold_core::fragment::{Fragment, ObservedAt, Vocabulary};
+use onefold_core::ids::{Digest128, Sequence, SourceId};
+use onefold_matching::prepared::Prepared;
 
 use super::error::{ReadError, WriteError};
 use super::ingest::{Answer, Arriving, Item};
@@ -44,6 +45,21 @@ pub fn parse_handle(text: &str, id_key: &[u8; 32]) -> Result<Option<Sequence>, I
 /// A text that is no handle at all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InvalidHandle;
+
+/// What tells a quarantined fragment from another, so that each is held once: keyed digest of the record and digest of the
+/// facts. A fragment whose time was left to us is the same whenever it comes.
+pub fn content(
+    fragment: &Fragment,
+    undated: bool,
+    prepared: &Prepared,
+    names: &dyn Vocabulary,
+) -> (Digest128, Digest128) {
+    if !undated {
+        return (prepared.record, prepared.facts);
+    }
+    let timeless = Fragment { observed_at: ObservedAt(i64::MIN), ..fragment.clone() };
+    (prepared.record, timeless.fact_digest(names))
+}
 
 /// A quarantined fragment, opened.
 #[derive(Debug)]

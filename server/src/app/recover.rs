@@ -28,7 +28,7 @@ use tokio::sync::{mpsc, watch};
 use super::lane::{Command, LANE_DEPTH_MAX, Lane, note_changes};
 use super::tenant::{Held, LiveConfig, State, Tenant};
 use super::writer::WRITER_DEPTH_MAX;
-use super::{App, Shared, checkpoint, keeper, reconfigure, writer};
+use super::{App, Shared, checkpoint, keeper, quarantine, reconfigure, writer};
 use crate::clock::{Clock, Stopwatch};
 use crate::config::Config;
 
@@ -472,7 +472,9 @@ impl Replaying {
                     let fragment = Fragment::decode(&kept.fragment)?;
                     let (prepared, _) = self.config.preparer().prepare(&fragment);
                     let source = fragment.record.source;
-                    let held = Held { place: entry.place, slot, source, fragment: (prepared.record, prepared.facts) };
+                    let names = self.config.config.as_ref();
+                    let content = quarantine::content(&fragment, kept.undated, &prepared, names);
+                    let held = Held { place: entry.place, slot, source, fragment: content };
                     self.state.hold(entry.sequence, held);
                 }
             }

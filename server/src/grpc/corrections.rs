@@ -1,5 +1,6 @@
-//! Two corrections to tonic: a message over the size limit is RESOURCE_EXHAUSTED, not OUT_OF_RANGE, and a deadline that
-//! passed is DEADLINE_EXCEEDED, not CANCELLED. Clients decide by these codes whether to try again.
+//! Three corrections to tonic: a message over the size limit is RESOURCE_EXHAUSTED, not OUT_OF_RANGE, bytes that are no
+//! message are INVALID_ARGUMENT, not INTERNAL, and a deadline that passed is DEADLINE_EXCEEDED, not CANCELLED. Clients
+//! decide by these codes whether to try again.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -9,6 +10,8 @@ use tower::{Layer, Service};
 
 /// How tonic says that a message is too large.
 const TOO_LARGE: &str = "message length too large";
+/// How prost says that bytes are no message, e.g. that a text is not UTF-8; it names the field.
+const NO_MESSAGE: &str = "failed to decode Protobuf message";
 /// How tonic says that a deadline passed.
 const TIMED_OUT: &str = "Timeout expired";
 
@@ -23,6 +26,7 @@ pub fn status(status: Status) -> Status {
 fn corrected(code: Code, message: &str) -> Option<Code> {
     match code {
         Code::OutOfRange if message.contains(TOO_LARGE) => Some(Code::ResourceExhausted),
+        Code::Internal if message.contains(NO_MESSAGE) => Some(Code::InvalidArgument),
         Code::Cancelled if message.contains(TIMED_OUT) => Some(Code::DeadlineExceeded),
         _ => None,
     }

@@ -108,8 +108,15 @@ fn main() {
         Ok::<(), std::convert::Infallible>(())
     });
     let wrote = clock();
+    let (mut total, mut parts) = (0, Vec::new());
+    for (name, bytes) in &sections {
+        total += bytes.len();
+        parts.push(format!("{name} {}", bytes.len()));
+    }
+    let wrote_at = clock();
     let read = Engine::read_from(engine.rules().clone(), &mut |name| sections.remove(name));
-    println!("checkpoint written {written:?} in {:?}, read in {:?}", wrote - start, clock() - wrote);
+    println!("checkpoint written {written:?} in {:?}, read in {:?}", wrote - start, clock() - wrote_at);
+    println!("{:.1} bytes per fragment in the checkpoint: {}", total as f64 / fragments as f64, parts.join(", "));
     println!(
         "{:.1} bytes per fragment when read back",
         read.map_or(0, |read| read.memory_bytes()) as f64 / fragments as f64

@@ -39,6 +39,11 @@ impl<T> Column<T> {
         self.items.resize(len, item);
     }
 
+    /// Makes room for exactly so many more items.
+    pub(crate) fn reserve(&mut self, more: usize) {
+        self.items.reserve_exact(more);
+    }
+
     /// `len` items from `at` on.
     pub(crate) fn slice(&self, at: u32, len: u32) -> &[T] {
         &self.items[at as usize..][..len as usize]

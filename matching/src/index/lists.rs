@@ -7,7 +7,7 @@ use crate::index::NONE;
 use crate::index::column::Column;
 
 /// Block sizes up to 3 · 2^30 items.
-pub(crate) const SIZES: usize = 62;
+const SIZES: usize = 62;
 
 /// The handle of a list. `at` is the item itself when there is one, else the block's offset.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -41,18 +41,8 @@ const fn size_index(len: u32) -> usize {
 }
 
 /// Items in a block of this size index.
-pub(crate) const fn size_of_block(size: usize) -> u32 {
+const fn size_of_block(size: usize) -> u32 {
     (if size.is_multiple_of(2) { 2u32 } else { 3 }) << (size / 2)
-}
-
-/// Items that the block behind a list of this length has room for.
-pub(crate) const fn block_len(len: u32) -> u32 {
-    match len {
-        0 | 1 => 0,
-        // Longer than any block: only bytes that no engine wrote say so.
-        0xC000_0001.. => len,
-        len => size_of_block(size_index(len)),
-    }
 }
 
 impl Lists {
@@ -131,6 +121,12 @@ impl Lists {
             self.give(list.at, size_index(list.len));
         }
         *list = List::default();
+    }
+
+    /// Makes room for lists of these lengths at once.
+    pub(crate) fn reserve(&mut self, lens: impl Iterator<Item = u32>) {
+        let blocks = lens.filter(|len| *len > 1).map(|len| size_of_block(size_index(len)) as usize);
+        self.blocks.reserve(blocks.sum());
     }
 
     /// Bytes of memory, spare capacity included.

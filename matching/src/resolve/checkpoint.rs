@@ -1,23 +1,39 @@
-//! The engine's state as named sections of bytes, for an encrypted checkpoint: columns as they lie in memory, little
-//! endian. Tables are rebuilt. What is read back is checked index by index: bytes that no engine wrote are an error,
-//! never a panic later.
+//! The engine's state as named sections of bytes, for an encrypted checkpoint, as few as may be: disk is budgeted by the
+//! fragment. Digests lie there as they are, all else as differences from what one would expect, and what follows from
+//! the rest is left out.
+//!
+//! Written: of each record its digests, name, source, moment, place, slot, profile and party; of each value its digest,
+//! standing and holders in their order; profiles that are not plainly live; indexes that are free; what is dirty.
+//! Rebuilt: tables, counters and counts; the records' lists of values, which are those of the holders turned round and
+//! are always sorted the same way; the rings of members, whose order says nothing; the profiles' unique values, which
+//! are written only where something unsettled makes them differ from those of the members.
+//!
+//! What is read back is checked index by index: bytes that no engine wrote are an error, never a panic later, and never
+//! take memory out of proportion to their length, whatever counts they claim.
 
-use hashbrown::HashTable;
-use onefold_core::ids::{Digest128, Place};
+mod bytes;
+mod profiles;
+mod records;
+#[cfg(test)]
+mod tests;
+mod values;
+
+use hashbrown::{HashMap, HashTable};
+use onefold_core::ids::Digest128;
 
 use crate::index::NONE;
 use crate::index::column::Column;
-use crate::index::lists::{List, Lists, SIZES, block_len, size_of_block};
+use crate::index::lists::List;
 use crate::index::profiles::{Kind, Profile};
-use crate::index::records::{Cold, Warm, flag};
+use crate::index::records::flag;
 use crate::index::values::{Value, flag as value_flag};
 use crate::resolve::{Engine, LinkRules};
 
+use bytes::{Bytes, make_room, put, read_rows, write_rows};
+
 /// The layout of the sections.
-const VERSION: u16 = 1;
+const VERSION: u16 = 2;
 const MAGIC: &[u8; 8] = b"onefoldE";
-/// Items of a column in one section.
-const PIECE: usize = 1 << 20;
 
 /// A checkpoint that cannot be used. The journal can rebuild what it held.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -39,165 +55,72 @@ pub enum CheckpointError {
 /// Takes a section: its name, its bytes.
 pub type SectionSink<'a, E> = dyn FnMut(&str, &[u8]) -> Result<(), E> + 'a;
 
-/// Something of fixed length.
-trait Fixed: Sized {
-    const BYTES: usize;
-    fn write(&self, out: &mut Vec<u8>);
-    /// `bytes` has the length that `BYTES` says.
-    fn read(bytes: &[u8]) -> Option<Self>;
+/// Hands out a section by its name.
+type SectionSource<'a> = dyn FnMut(&str) -> Option<Vec<u8>> + 'a;
+
+/// How many rows the sections have.
+struct Head {
+    replaying: bool,
+    records: u32,
+    /// Profiles ever opened, and rows that tell of them.
+    profiles: u32,
+    profile_rows: u32,
+    /// Values, the free indexes not among them.
+    values: u32,
+    spare: u32,
+    dirty_records: u32,
+    dirty_values: u32,
 }
 
-fn u16_at(bytes: &[u8], at: usize) -> u16 {
-    u16::from_le_bytes([bytes[at], bytes[at + 1]])
-}
-
-fn u32_at(bytes: &[u8], at: usize) -> u32 {
-    u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
-}
-
-fn u64_at(bytes: &[u8], at: usize) -> u64 {
-    u64::from(u32_at(bytes, at)) | u64::from(u32_at(bytes, at + 4)) << 32
-}
-
-fn digest_at(bytes: &[u8], at: usize) -> Digest128 {
-    let mut digest = [0; 16];
-    digest.copy_from_slice(&bytes[at..at + 16]);
-    Digest128(digest)
-}
-
-impl Fixed for u32 {
-    const BYTES: usize = 4;
-    fn write(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(&self.to_le_bytes());
-    }
-    fn read(bytes: &[u8]) -> Option<Self> {
-        Some(u32_at(bytes, 0))
-    }
-}
-
-impl Fixed for Warm {
-    const BYTES: usize = 32;
-    fn write(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(&self.name.to_le_bytes());
-        for word in [self.values.len, self.values.at, self.profile, self.next, self.prev] {
-            word.write(out);
+impl Head {
+    fn write(&self, rules: &LinkRules) -> Vec<u8> {
+        let mut out = Vec::new();
+        out.extend_from_slice(MAGIC);
+        out.extend_from_slice(&VERSION.to_le_bytes());
+        out.extend_from_slice(&rules.fingerprint());
+        out.push(u8::from(self.replaying));
+        let counts = [
+            self.records,
+            self.profiles,
+            self.profile_rows,
+            self.values,
+            self.spare,
+            self.dirty_records,
+            self.dirty_values,
+        ];
+        for count in counts {
+            put(&mut out, count.into());
         }
-        out.extend_from_slice(&self.source.to_le_bytes());
-        out.extend_from_slice(&self.flags.to_le_bytes());
+        out
     }
-    fn read(bytes: &[u8]) -> Option<Self> {
-        Some(Self {
-            name: u64_at(bytes, 0),
-            values: List { len: u32_at(bytes, 8), at: u32_at(bytes, 12) },
-            profile: u32_at(bytes, 16),
-            next: u32_at(bytes, 20),
-            prev: u32_at(bytes, 24),
-            source: u16_at(bytes, 28),
-            flags: u16_at(bytes, 30),
-        })
-    }
-}
 
-impl Fixed for Cold {
-    const BYTES: usize = 48;
-    fn write(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(&self.digest.0);
-        out.extend_from_slice(&self.facts.0);
-        out.extend_from_slice(&self.observed_at.to_le_bytes());
-        self.place.segment.write(out);
-        self.place.offset.write(out);
-    }
-    fn read(bytes: &[u8]) -> Option<Self> {
-        Some(Self {
-            digest: digest_at(bytes, 0),
-            facts: digest_at(bytes, 16),
-            observed_at: u64_at(bytes, 32).cast_signed(),
-            place: Place { segment: u32_at(bytes, 40), offset: u32_at(bytes, 44) },
-        })
-    }
-}
-
-impl Fixed for Value {
-    const BYTES: usize = 28;
-    fn write(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(&self.digest.0);
-        self.holders.len.write(out);
-        self.holders.at.write(out);
-        out.extend_from_slice(&self.namespace.to_le_bytes());
-        // Counters are rebuilt.
-        out.extend_from_slice(&(self.flags & !value_flag::COUNTED).to_le_bytes());
-    }
-    fn read(bytes: &[u8]) -> Option<Self> {
-        Some(Self {
-            digest: digest_at(bytes, 0),
-            holders: List { len: u32_at(bytes, 16), at: u32_at(bytes, 20) },
-            namespace: u16_at(bytes, 24),
-            flags: u16_at(bytes, 26) & !(value_flag::COUNTED | value_flag::VISITED),
-        })
-    }
-}
-
-impl Fixed for Profile {
-    const BYTES: usize = 18;
-    fn write(&self, out: &mut Vec<u8>) {
-        for word in [self.head, self.count, self.list.len, self.list.at] {
-            word.write(out);
+    fn read(rules: &LinkRules, head: &[u8]) -> Result<Self, CheckpointError> {
+        const DAMAGED: CheckpointError = CheckpointError::Damaged("head");
+        let mut bytes = Bytes(head);
+        if bytes.array().ok_or(DAMAGED)? != *MAGIC {
+            return Err(DAMAGED);
         }
-        out.extend_from_slice(&[self.kind as u8, u8::from(self.contested)]);
-    }
-    fn read(bytes: &[u8]) -> Option<Self> {
-        let kind = match bytes[16] {
-            0 => Kind::Live,
-            1 => Kind::Merged,
-            2 => Kind::Split,
-            3 => Kind::Emptied,
-            _ => return None,
+        let version = u16::from_le_bytes(bytes.array().ok_or(DAMAGED)?);
+        if version != VERSION {
+            return Err(CheckpointError::Version(version));
+        }
+        if bytes.array().ok_or(DAMAGED)? != rules.fingerprint() {
+            return Err(CheckpointError::Rules);
+        }
+        let replaying = bytes.byte().ok_or(DAMAGED)? != 0;
+        let mut count = || bytes.small::<u32>().filter(|count| *count != NONE).ok_or(DAMAGED);
+        let head = Self {
+            replaying,
+            records: count()?,
+            profiles: count()?,
+            profile_rows: count()?,
+            values: count()?,
+            spare: count()?,
+            dirty_records: count()?,
+            dirty_values: count()?,
         };
-        Some(Self {
-            head: u32_at(bytes, 0),
-            count: u32_at(bytes, 4),
-            list: List { len: u32_at(bytes, 8), at: u32_at(bytes, 12) },
-            kind,
-            contested: bytes[17] != 0,
-        })
+        if bytes.0.is_empty() { Ok(head) } else { Err(DAMAGED) }
     }
-}
-
-fn write_column<T: Fixed, E>(name: &str, items: &[T], sink: &mut SectionSink<'_, E>) -> Result<(), E> {
-    let mut bytes = Vec::with_capacity(items.len().min(PIECE) * T::BYTES);
-    for (number, piece) in items.chunks(PIECE).enumerate() {
-        bytes.clear();
-        for item in piece {
-            item.write(&mut bytes);
-        }
-        sink(&format!("engine.{name}.{number}"), &bytes)?;
-    }
-    Ok(())
-}
-
-fn read_column<T: Fixed>(
-    name: &'static str,
-    len: u32,
-    source: &mut dyn FnMut(&str) -> Option<Vec<u8>>,
-) -> Result<Column<T>, CheckpointError> {
-    let len = len as usize;
-    let mut items: Vec<T> = Vec::new();
-    for number in 0..len.div_ceil(PIECE) {
-        let section = format!("engine.{name}.{number}");
-        let bytes = source(&section).ok_or(CheckpointError::Missing(section))?;
-        if bytes.len() != (len - items.len()).min(PIECE) * T::BYTES {
-            return Err(CheckpointError::Damaged(name));
-        }
-        if number == 0 {
-            // The first piece is there and as long as the head says, so the head's count is not mere noise; what is
-            // still to come is bounded by the pieces that the source holds.
-            items.reserve_exact(len.min(64 * PIECE));
-        }
-        for bytes in bytes.chunks_exact(T::BYTES) {
-            items.push(T::read(bytes).ok_or(CheckpointError::Damaged(name))?);
-        }
-    }
-    Ok(Column::from(items))
 }
 
 impl Engine {
@@ -207,36 +130,70 @@ impl Engine {
     /// # Errors
     /// The first error of `sink`.
     pub fn write_to<E>(&self, sink: &mut SectionSink<'_, E>) -> Result<(), E> {
-        let mut head = Vec::new();
-        head.extend_from_slice(MAGIC);
-        head.extend_from_slice(&VERSION.to_le_bytes());
-        head.extend_from_slice(&self.rules.fingerprint());
-        head.push(u8::from(self.replaying));
-        let lengths = [
-            self.records.warm.len(),
-            self.values.column.len(),
-            self.profiles.column.len(),
-            self.lists.blocks.len(),
-            self.values.spare.len(),
-            self.dirty_records.len(),
-            self.dirty_values.len(),
-        ];
-        for len in lengths {
-            (len as u32).write(&mut head);
+        let uniques = self.uniques_of_members();
+        let mut uniques = uniques.as_slice();
+        let mut telling = Vec::new();
+        for (ordinal, profile) in (0..).zip(self.profiles.column.iter()) {
+            let (of_members, others) = uniques.split_at(uniques.iter().take_while(|(of, _)| *of == ordinal).count());
+            uniques = others;
+            let list = self.lists.get(&profile.list);
+            let listed = match profile.kind {
+                Kind::Live => !of_members.iter().map(|(_, value)| value).eq(list),
+                Kind::Merged | Kind::Split | Kind::Emptied => !list.is_empty(),
+            };
+            if listed || profile.kind != Kind::Live || profile.count == 0 || profile.contested {
+                telling.push((ordinal, listed));
+            }
         }
-        for free in self.lists.free {
-            free.write(&mut head);
-        }
-        sink("engine.head", &head)?;
-        write_column("warm", &self.records.warm, sink)?;
-        write_column("cold", &self.records.cold, sink)?;
-        write_column("slots", &self.records.slots, sink)?;
-        write_column("values", &self.values.column, sink)?;
-        write_column("spare", &self.values.spare, sink)?;
-        write_column("profiles", &self.profiles.column, sink)?;
-        write_column("blocks", &self.lists.blocks, sink)?;
-        write_column("dirty_records", &self.dirty_records, sink)?;
-        write_column("dirty_values", &self.dirty_values, sink)
+        let spare = Spare::of(&self.values.spare);
+        let all_values = self.values.column.count();
+        let head = Head {
+            replaying: self.replaying,
+            records: self.records.warm.count(),
+            profiles: self.profiles.column.count(),
+            profile_rows: telling.len() as u32,
+            values: all_values - self.values.spare.len() as u32,
+            spare: self.values.spare.len() as u32,
+            dirty_records: self.dirty_records.len() as u32,
+            dirty_values: self.dirty_values.len() as u32,
+        };
+        sink("engine.head", &head.write(&self.rules))?;
+
+        let mut expected = records::Expected::at_first();
+        let mut names = vec![0; self.profiles.column.len()];
+        write_rows("records", 0..self.records.warm.count(), sink, |out, record| {
+            let (warm, cold) = (&self.records.warm[record], &self.records.cold[record]);
+            let mut known = false;
+            if warm.has(flag::NAMED)
+                && let Some(name) = names.get_mut(warm.profile as usize)
+            {
+                known = std::mem::replace(name, warm.name) == warm.name;
+            }
+            expected.write(out, warm, cold, self.records.slots[record], known);
+        })?;
+
+        let mut expected = profiles::Expected::default();
+        write_rows("profiles", telling.into_iter(), sink, |out, (ordinal, listed)| {
+            let profile = &self.profiles.column[ordinal];
+            expected.write(out, ordinal, profile, listed.then(|| self.lists.get(&profile.list)));
+        })?;
+
+        write_rows("spare", self.values.spare.iter(), sink, |out, value| put(out, (*value).into()))?;
+        let mut expected = values::Expected::default();
+        let unlisted = self.holders_of_unlisted();
+        write_rows("values", spare.others(all_values), sink, |out, value| {
+            let holders = unlisted.get(&value).map_or_else(|| self.holders(value), Vec::as_slice);
+            expected.write(out, &self.values.column[value], holders);
+        })?;
+
+        write_rows("dirty_records", self.dirty_records.iter(), sink, |out, record| {
+            put(out, (*record).into());
+            put(out, (self.records.warm[*record].flags & flag::PASSING).into());
+        })?;
+        write_rows("dirty_values", self.dirty_values.iter(), sink, |out, value| {
+            put(out, (*value).into());
+            put(out, (self.values.column[*value].flags & value_flag::PASSING).into());
+        })
     }
 
     /// The state that [`Engine::write_to`] wrote, under the same rules. `source` hands out a section by its name.
@@ -248,96 +205,217 @@ impl Engine {
         source: &mut dyn FnMut(&str) -> Option<Vec<u8>>,
     ) -> Result<Self, CheckpointError> {
         let head = source("engine.head").ok_or_else(|| CheckpointError::Missing("engine.head".to_owned()))?;
-        const LENGTHS: usize = 43;
-        if head.len() < 10 || head[..8] != *MAGIC {
-            return Err(CheckpointError::Damaged("head"));
-        }
-        if u16_at(&head, 8) != VERSION {
-            return Err(CheckpointError::Version(u16_at(&head, 8)));
-        }
-        if head.len() != LENGTHS + 4 * (7 + SIZES) {
-            return Err(CheckpointError::Damaged("head"));
-        }
-        if head[10..42] != rules.fingerprint() {
-            return Err(CheckpointError::Rules);
-        }
-        let length = |which: usize| u32_at(&head, LENGTHS + 4 * which);
+        let head = Head::read(&rules, &head)?;
         let mut engine = Self::new(rules);
-        engine.replaying = head[42] != 0;
-        engine.records.warm = read_column("warm", length(0), source)?;
-        engine.records.cold = read_column("cold", length(0), source)?;
-        engine.records.slots = read_column("slots", length(0), source)?;
-        engine.values.column = read_column("values", length(1), source)?;
-        engine.profiles.column = read_column("profiles", length(2), source)?;
-        engine.lists.blocks = read_column("blocks", length(3), source)?;
-        engine.values.spare = read_column::<u32>("spare", length(4), source)?.to_vec();
-        engine.dirty_records = read_column::<u32>("dirty_records", length(5), source)?.to_vec();
-        engine.dirty_values = read_column::<u32>("dirty_values", length(6), source)?.to_vec();
-        for (which, free) in engine.lists.free.iter_mut().enumerate() {
-            *free = length(7 + which);
-        }
-        engine.check()?;
+        engine.replaying = head.replaying;
+        let names_known = engine.read_records(&head, source)?;
+        let listed = engine.read_profiles(&head, source)?;
+        engine.place_all(&names_known)?;
+        engine.read_values(&head, source)?;
+        engine.list_uniques(&listed)?;
+        engine.read_dirty(&head, source)?;
         engine.rebuild();
         Ok(engine)
     }
 
-    /// Every index points to something, every list lies in a block of its own, every ring closes.
-    fn check(&self) -> Result<(), CheckpointError> {
-        let damaged = |section: &'static str, whole: bool| {
-            if whole { Ok(()) } else { Err(CheckpointError::Damaged(section)) }
-        };
-        let (records, values) = (self.records.warm.count(), self.values.column.count());
-        let profiles = self.profiles.column.count();
-        let mut blocks = Blocks { lists: &self.lists, taken: vec![false; self.lists.blocks.len()] };
-        blocks.claim_free()?;
-
-        let mut members = vec![0u32; self.profiles.column.len()];
-        for (index, warm) in self.records.warm.iter().enumerate() {
-            let held = blocks.claim(&warm.values, "warm")?;
-            let uniques = usize::from(warm.flags >> flag::UNIQUES_SHIFT);
-            damaged("warm", held.iter().all(|value| *value < values))?;
-            let really = held.iter().take_while(|value| self.rules.is_unique(self.values.column[**value].namespace));
-            damaged("warm", really.count().min(usize::from(flag::UNIQUES_MANY)) == uniques)?;
-            damaged("warm", warm.profile == NONE || warm.profile < profiles)?;
-            if warm.placed() {
-                damaged("warm", warm.profile != NONE && warm.next < records && warm.prev < records)?;
-                let next = &self.records.warm[warm.next];
-                damaged("warm", next.placed() && next.profile == warm.profile && next.prev as usize == index)?;
-                members[warm.profile as usize] += 1;
-            }
-        }
-        let mut spare = vec![false; self.values.column.len()];
-        for value in &self.values.spare {
-            damaged("spare", *value < values && !std::mem::replace(&mut spare[*value as usize], true))?;
-        }
-        for value in self.values.column.iter() {
-            if !value.has(value_flag::UNLISTED) {
-                let holders = blocks.claim(&value.holders, "values")?;
-                damaged("values", holders.iter().all(|holder| *holder < records))?;
-            }
-        }
-        for (index, profile) in self.profiles.column.iter().enumerate() {
-            let list = blocks.claim(&profile.list, "profiles")?;
-            let count = members[index];
-            let whole = match profile.kind {
-                Kind::Live => {
-                    let head = profile.head;
-                    let headed = head < records
-                        && self.records.warm[head].placed()
-                        && self.records.warm[head].profile as usize == index;
-                    count == profile.count && (count == 0 || headed) && list.iter().all(|value| *value < values)
-                }
-                Kind::Merged => count == 0 && (profile.head as usize) < index,
-                Kind::Split => count == 0 && list.iter().all(|into| *into < profiles),
-                Kind::Emptied => count == 0 && list.is_empty(),
-            };
-            damaged("profiles", whole)?;
-        }
-        damaged("dirty_records", self.dirty_records.iter().all(|record| *record < records))?;
-        damaged("dirty_values", self.dirty_values.iter().all(|value| *value < values))
+    /// The records, without values and in no ring; answers which names are those of the record before in the profile.
+    fn read_records(&mut self, head: &Head, source: &mut SectionSource<'_>) -> Result<Vec<bool>, CheckpointError> {
+        let (mut warm, mut cold, mut slots, mut names_known) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let mut expected = records::Expected::at_first();
+        read_rows("records", head.records, source, |bytes| {
+            let row = expected.read(bytes)?;
+            make_room(&mut warm, head.records);
+            make_room(&mut cold, head.records);
+            warm.push(row.warm);
+            cold.push(row.cold);
+            slots.push(row.slot);
+            names_known.push(row.name_known);
+            Some(())
+        })?;
+        self.records.warm = column(warm);
+        self.records.cold = column(cold);
+        self.records.slots = column(slots);
+        Ok(names_known)
     }
 
-    /// What is not written: tables, counters, counts.
+    /// The profiles, without members; answers which of them bring their list.
+    fn read_profiles(&mut self, head: &Head, source: &mut SectionSource<'_>) -> Result<Vec<u32>, CheckpointError> {
+        const DAMAGED: CheckpointError = CheckpointError::Damaged("profiles");
+        let mut told = Vec::new();
+        let mut expected = profiles::Expected::default();
+        read_rows("profiles", head.profile_rows, source, |bytes| {
+            told.push(expected.read(bytes, &mut self.lists)?);
+            Some(())
+        })?;
+        // A profile without a row has a member. The rows and the records were really there.
+        if u64::from(head.profiles) > u64::from(head.records) + told.len() as u64 {
+            return Err(DAMAGED);
+        }
+        let plain = Profile { head: NONE, count: 0, list: List::default(), kind: Kind::Live, contested: false };
+        self.profiles.column.resize(head.profiles as usize, plain);
+        let mut listed = Vec::new();
+        for (ordinal, profile, brings_list) in told {
+            let into = self.lists.get(&profile.list);
+            let whole = ordinal < head.profiles
+                && match profile.kind {
+                    Kind::Live => true,
+                    Kind::Merged => profile.head < ordinal && into.is_empty(),
+                    Kind::Split => into.iter().all(|into| *into < head.profiles),
+                    Kind::Emptied => into.is_empty(),
+                };
+            if !whole {
+                return Err(DAMAGED);
+            }
+            if brings_list && profile.kind == Kind::Live {
+                listed.push(ordinal);
+            }
+            self.profiles.column[ordinal] = profile;
+        }
+        Ok(listed)
+    }
+
+    /// Puts the records into the rings of their profiles, and names those whose names are known from there.
+    fn place_all(&mut self, names_known: &[bool]) -> Result<(), CheckpointError> {
+        const DAMAGED: CheckpointError = CheckpointError::Damaged("records");
+        let mut names = vec![0; self.profiles.column.len()];
+        for (record, known) in (0..).zip(names_known) {
+            let warm = &mut self.records.warm[record];
+            if warm.profile == NONE {
+                if warm.placed() || *known {
+                    return Err(DAMAGED);
+                }
+                continue;
+            }
+            let Some(name) = names.get_mut(warm.profile as usize) else { return Err(DAMAGED) };
+            if *known {
+                warm.name = *name;
+            } else if warm.has(flag::NAMED) {
+                *name = warm.name;
+            }
+            if warm.placed() {
+                let profile = warm.profile;
+                if self.profiles.column[profile].kind != Kind::Live {
+                    return Err(DAMAGED);
+                }
+                self.profiles.attach(&mut self.records.warm, record, profile);
+            }
+        }
+        Ok(())
+    }
+
+    /// The values and, turned round, what each record holds.
+    fn read_values(&mut self, head: &Head, source: &mut SectionSource<'_>) -> Result<(), CheckpointError> {
+        const DAMAGED: CheckpointError = CheckpointError::Damaged("values");
+        let mut spare = Vec::new();
+        read_rows("spare", head.spare, source, |bytes| {
+            spare.push(bytes.small()?);
+            Some(())
+        })?;
+        let mut free = Spare::of(&spare);
+        self.values.spare = spare;
+
+        let unused = Value { digest: Digest128([0; 16]), holders: List::default(), namespace: 0, flags: 0 };
+        let mut all: Vec<Value> = Vec::new();
+        let (mut holders, mut counts) = (Vec::new(), vec![0u32; self.records.warm.len()]);
+        let mut expected = values::Expected::default();
+        read_rows("values", head.values, source, |bytes| {
+            make_room(&mut all, head.values.saturating_add(head.spare));
+            while free.take(all.len()) {
+                all.push(unused);
+            }
+            let from = holders.len();
+            all.push(expected.read(bytes, &mut holders)?);
+            holders[from..].iter().try_for_each(|holder| {
+                *counts.get_mut(*holder as usize)? += 1;
+                Some(())
+            })
+        })?;
+        while free.take(all.len()) {
+            all.push(unused);
+        }
+        if !free.is_empty() || all.len() >= NONE as usize {
+            return Err(CheckpointError::Damaged("spare"));
+        }
+
+        let listed = all.iter().filter(|value| !value.has(value_flag::UNLISTED)).map(|value| value.holders.len);
+        self.lists.reserve(listed.chain(counts.iter().copied()));
+        // Each record's part of one long list, filled value by value.
+        let mut ends = Vec::with_capacity(counts.len());
+        let mut end = 0usize;
+        for count in counts {
+            ends.push(end);
+            end += count as usize;
+        }
+        let mut held = vec![NONE; end];
+        let mut rest = holders.as_slice();
+        for (index, value) in (0..).zip(&mut all) {
+            let (holders, others) = rest.split_at(value.holders.len as usize);
+            rest = others;
+            for holder in holders {
+                let end = &mut ends[*holder as usize];
+                held[*end] = index;
+                *end += 1;
+            }
+            if !value.has(value_flag::UNLISTED) {
+                value.holders = List::default();
+                self.lists.set(&mut value.holders, holders);
+            }
+        }
+        self.values.column = column(all);
+
+        let mut start = 0;
+        for (record, end) in (0..).zip(ends) {
+            let values = &mut held[start..end];
+            if !values.is_empty() {
+                let twice = values.windows(2).any(|pair| pair[0] == pair[1]);
+                if twice || !self.records.warm[record].has(flag::LIVE) {
+                    return Err(DAMAGED);
+                }
+                self.arrange(record, values);
+            }
+            start = end;
+        }
+        Ok(())
+    }
+
+    /// Lists the unique values of each live profile, but for those in `listed`, which brought their lists.
+    fn list_uniques(&mut self, listed: &[u32]) -> Result<(), CheckpointError> {
+        for profile in listed {
+            let list = self.lists.get(&self.profiles.column[*profile].list);
+            if list.iter().any(|value| *value >= self.values.column.count()) {
+                return Err(CheckpointError::Damaged("profiles"));
+            }
+        }
+        let mut uniques = Vec::new();
+        for of_one in self.uniques_of_members().chunk_by(|one, other| one.0 == other.0) {
+            let profile = of_one[0].0;
+            if listed.binary_search(&profile).is_err() {
+                uniques.clear();
+                uniques.extend(of_one.iter().map(|(_, value)| *value));
+                self.lists.set(&mut self.profiles.column[profile].list, &uniques);
+            }
+        }
+        Ok(())
+    }
+
+    fn read_dirty(&mut self, head: &Head, source: &mut SectionSource<'_>) -> Result<(), CheckpointError> {
+        read_rows("dirty_records", head.dirty_records, source, |bytes| {
+            let record: u32 = bytes.small()?;
+            let passing = bytes.small::<u16>()? & flag::PASSING & !flag::VISITED;
+            self.records.warm.get(record as usize).filter(|warm| !warm.has(flag::DIRTY))?;
+            self.touch_record(record, passing);
+            Some(())
+        })?;
+        read_rows("dirty_values", head.dirty_values, source, |bytes| {
+            let value: u32 = bytes.small()?;
+            let passing = bytes.small::<u16>()? & value_flag::PASSING & !value_flag::VISITED;
+            self.values.column.get(value as usize).filter(|value| !value.has(value_flag::DIRTY))?;
+            self.touch_value(value, passing);
+            Some(())
+        })
+    }
+
+    /// Tables, counters, counts.
     fn rebuild(&mut self) {
         let cold = &self.records.cold;
         let mut table = HashTable::with_capacity(cold.len());
@@ -348,14 +426,11 @@ impl Engine {
         self.records.live = self.records.warm.iter().filter(|warm| warm.has(flag::LIVE)).count() as u32;
         self.profiles.live = self.profiles.column.iter().filter(|profile| profile.kind == Kind::Live).count() as u32;
 
-        let mut spare = vec![false; self.values.column.len()];
-        for value in &self.values.spare {
-            spare[*value as usize] = true;
-        }
         let column = &self.values.column;
         let mut table = HashTable::with_capacity(column.len() - self.values.spare.len());
-        for (index, value) in (0..).zip(column.iter()).filter(|(index, _)| !spare[*index as usize]) {
-            table.insert_unique(value.digest.table_hash(), index, |index: &u32| column[*index].digest.table_hash());
+        for index in Spare::of(&self.values.spare).others(column.count()) {
+            let hash = column[index].digest.table_hash();
+            table.insert_unique(hash, index, |index: &u32| column[*index].digest.table_hash());
         }
         self.values.table = table;
         let count = |flags: u16| column.iter().filter(|value| value.has(flags)).count() as u32;
@@ -365,45 +440,66 @@ impl Engine {
             self.recount_if_many(value);
         }
     }
-}
 
-/// Blocks that lists were found in.
-struct Blocks<'a> {
-    lists: &'a Lists,
-    taken: Vec<bool>,
-}
-
-impl<'a> Blocks<'a> {
-    /// The list's items; its block must lie inside the arena and belong to nobody else.
-    fn claim<'b>(&mut self, list: &'b List, section: &'static str) -> Result<&'b [u32], CheckpointError>
-    where
-        'a: 'b,
-    {
-        if list.len > 1 && !self.take(list.at, block_len(list.len)) {
-            return Err(CheckpointError::Damaged(section));
-        }
-        let lists: &'b Lists = self.lists;
-        Ok(lists.get(list))
-    }
-
-    fn claim_free(&mut self) -> Result<(), CheckpointError> {
-        for (size, first) in self.lists.free.iter().enumerate() {
-            let mut at = *first;
-            while at != NONE {
-                // A chain that runs in a circle takes a block twice.
-                if !self.take(at, size_of_block(size)) {
-                    return Err(CheckpointError::Damaged("blocks"));
-                }
-                at = self.lists.blocks[at];
+    /// Each profile with each unique value that its members hold now, ascending.
+    fn uniques_of_members(&self) -> Vec<(u32, u32)> {
+        let mut uniques = Vec::new();
+        for (record, warm) in (0..).zip(self.records.warm.iter()) {
+            if warm.placed() {
+                uniques.extend(self.uniques_of(record).iter().map(|value| (warm.profile, *value)));
             }
         }
-        Ok(())
+        uniques.sort_unstable();
+        uniques.dedup();
+        uniques
     }
 
-    fn take(&mut self, at: u32, len: u32) -> bool {
-        let Some(range) = self.taken.get_mut(at as usize..at as usize + len as usize) else { return false };
-        let free = range.iter().all(|taken| !taken);
-        range.fill(true);
-        free
+    /// Who holds the values whose holders are only counted.
+    fn holders_of_unlisted(&self) -> HashMap<u32, Vec<u32>> {
+        let unlisted = |value: &u32| self.values.column[*value].has(value_flag::UNLISTED);
+        let mut holders: HashMap<u32, Vec<u32>> =
+            (0..self.values.column.count()).filter(unlisted).map(|value| (value, Vec::new())).collect();
+        if !holders.is_empty() {
+            for record in 0..self.records.warm.count() {
+                for value in self.values_of(record).iter().filter(|value| unlisted(value)) {
+                    holders.entry(*value).or_default().push(record);
+                }
+            }
+        }
+        holders
+    }
+}
+
+/// A column that wastes nothing.
+fn column<T>(mut items: Vec<T>) -> Column<T> {
+    items.shrink_to_fit();
+    Column::from(items)
+}
+
+/// Free indexes, walked in ascending order.
+struct Spare {
+    sorted: std::iter::Peekable<std::vec::IntoIter<u32>>,
+}
+
+impl Spare {
+    fn of(spare: &[u32]) -> Self {
+        let mut sorted = spare.to_vec();
+        sorted.sort_unstable();
+        Self { sorted: sorted.into_iter().peekable() }
+    }
+
+    /// Whether `index` is free. To be asked of ascending indexes.
+    fn take(&mut self, index: usize) -> bool {
+        self.sorted.next_if(|free| *free as usize == index).is_some()
+    }
+
+    /// Whether all free indexes were asked for.
+    fn is_empty(&mut self) -> bool {
+        self.sorted.peek().is_none()
+    }
+
+    /// The indexes below `end` that are not free.
+    fn others(mut self, end: u32) -> impl Iterator<Item = u32> {
+        (0..end).filter(move |index| !self.take(*index as usize))
     }
 }

@@ -1,4 +1,5 @@
 //! Bad input, bad disks, bad starts: a clear answer that names the fault, nothing lost, and the server lives. Law 10.
+#![allow(missing_docs, clippy::unwrap_used, reason = "test code")]
 
 use std::path::Path;
 use std::process::Command;
@@ -166,7 +167,7 @@ async fn every_bound_is_a_clear_answer() {
     let request = pb::GetDigestRequest { min_sequence: u64::MAX, ..Default::default() };
     let behind = tokio::time::timeout(Duration::from_secs(5), clients.admin.get_digest(request)).await.unwrap();
     assert_eq!(code(behind.unwrap_err()), (Code::Unavailable, "SEQUENCE_NOT_REACHED".to_owned()));
-    for pattern in ["(", &"(a{1000}){1000}", &long(2_000)] {
+    for pattern in ["(", "(a{1000}){1000}", long(2_000).as_str()] {
         let rule = pb::AttributeRule { name: "note".to_owned(), pattern: pattern.to_string(), ..Default::default() };
         let contract = pb::DataContract { attributes: vec![rule], ..Default::default() };
         let source = pb::Source { name: "crm".to_owned(), contract: Some(contract), ..Default::default() };

@@ -2,6 +2,7 @@
 //! resolve, and the feed tells the same story as before. Laws 2, 3 and 4.
 //!
 //! A kill leaves the page cache alone, so this proves recovery, not durability: that is `power.rs`.
+#![allow(missing_docs, clippy::unwrap_used, reason = "test code")]
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

@@ -2,6 +2,7 @@
 //! middle, started again, everything sent again, the counts and digests are those of an unbroken run.
 //!
 //! The sets lie beside the project, in `../shared/data`; one that is not there is skipped, saying so.
+#![allow(missing_docs, clippy::unwrap_used, reason = "test code")]
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

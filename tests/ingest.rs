@@ -1,4 +1,5 @@
 //! From a streamed fragment to a served profile, over loopback, through restarts.
+#![allow(missing_docs, clippy::unwrap_used, reason = "test code")]
 
 use onefold_proto::v1 as pb;
 use onefold_tests::{House, person, reason, record};

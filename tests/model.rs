@@ -1,5 +1,6 @@
 //! The model test: random histories over gRPC, with restarts clean and killed, against a naive recompute from ground
 //! state. Laws 2, 4, 5 and 8; and that order, batching and parallel streams do not show.
+#![allow(missing_docs, clippy::unwrap_used, reason = "test code")]
 
 mod ids;
 mod oracle;

@@ -4,6 +4,7 @@
 //! Kills cannot show this, since the page cache survives them. `shim/record.c` records, `harness/disk.rs` says what a
 //! disk may hold; both are held to the truth here: replayed whole, a recording gives the very files that are there, and
 //! with the syncs of the server left out of it the drill must find losses.
+#![allow(missing_docs, clippy::unwrap_used, reason = "test code")]
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};

@@ -1,5 +1,6 @@
 //! LAW 9: one tenant never sees another. Two tenants hold equal data; whatever one of them gives out, used on the other,
 //! answers exactly as something that nobody ever gave out: code, message, details, and no effect.
+#![allow(missing_docs, clippy::unwrap_used, reason = "test code")]
 
 use onefold_proto::v1 as pb;
 use onefold_tests::dice::Dice;

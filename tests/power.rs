@@ -30,6 +30,8 @@ struct Drill {
     /// Length of the log when the answer was in the client's hands.
     acknowledged: Vec<Option<u64>>,
     sources_acknowledged: u64,
+    /// Tenants that were opened on the way, each with the length of the log.
+    tenants: Vec<(String, u64)>,
     /// The digests of a server that was fed with everything.
     digest: (String, String),
     /// The files at the end.
@@ -60,7 +62,7 @@ async fn record(dice: &mut Dice, shim: &Path) -> Drill {
     let length = |log: &PathBuf| std::fs::metadata(log).unwrap().len();
     let mill = Arc::new(Mutex::new(Mill::new(dice.fork(), 50, 14_000)));
     let noted = Arc::new(Mutex::new((Ledger::default(), Vec::new())));
-    let mut sources_acknowledged = 0;
+    let (mut sources_acknowledged, mut tenants) = (0, Vec::new());
     for run in 0..3 {
         let (mut child, mut clients) = launch.start().await;
         if run == 0 {
@@ -91,6 +93,10 @@ async fn record(dice: &mut Dice, shim: &Path) -> Drill {
                 })
             })
             .collect();
+        // A tenant brings a vault of its own.
+        let tenant = pb::Tenant { name: format!("tenants/t{run}"), ..Default::default() };
+        let opened = clients.admin.create_tenant(pb::CreateTenantRequest { tenant: Some(tenant) }).await.unwrap();
+        tenants.push((opened.into_inner().tenant.unwrap().name, length(&log)));
         for sender in senders {
             sender.await.unwrap();
         }
@@ -104,7 +110,15 @@ async fn record(dice: &mut Dice, shim: &Path) -> Drill {
     let digest = house.digest().await;
     house.close().await;
     let end = take_up(&base).unwrap();
-    Drill { recording: Recording::read(&log).unwrap(), ledger, acknowledged, sources_acknowledged, digest, end }
+    Drill {
+        recording: Recording::read(&log).unwrap(),
+        ledger,
+        acknowledged,
+        sources_acknowledged,
+        tenants,
+        digest,
+        end,
+    }
 }
 
 impl Drill {
@@ -123,6 +137,12 @@ impl Drill {
             let sources = clients.admin.list_sources(request).await.unwrap().into_inner().sources;
             if !sources.iter().map(|source| source.name.as_str()).eq(SOURCES) {
                 broken.push(format!("{} of {} sources are there", sources.len(), SOURCES.len()));
+            }
+        }
+        for (name, _) in self.tenants.iter().filter(|(_, at)| *at <= length) {
+            let request = pb::GetTenantRequest { name: name.clone() };
+            if let Err(status) = clients.admin.get_tenant(request).await {
+                broken.push(format!("{name}: {status}"));
             }
         }
         open_sources(&mut clients, "").await;
@@ -145,6 +165,22 @@ impl Drill {
         }
         server.stop().await.unwrap();
         if broken.is_empty() { Ok(()) } else { Err(broken) }
+    }
+
+    /// The power comes back, and goes again while the server recovers: what may be left then.
+    async fn cut_again(&self, left: &Tree, shim: &Path, dice: &mut Dice) -> (Luck, Tree) {
+        let dir = scratch();
+        let (base, log) = (dir.path().join("base"), dir.path().join("log"));
+        std::fs::create_dir(&base).unwrap();
+        put_down(left, &base).unwrap();
+        let (mut child, _) = recorded(shim, &base, &log).start().await;
+        child.kill();
+        let effects = Recording::read(&log).unwrap().effects;
+        let mut disk = Disk::new(left, Planted::Nothing);
+        let moment = dice.index(effects.len()) + 1;
+        effects[..moment].iter().for_each(|(effect, _)| disk.take(effect));
+        let luck = *dice.pick(&Luck::ALL);
+        (luck, disk.cut(dice, luck))
     }
 
     /// What may be left after so many cuts at random moments: the number of effects before, the log's length, the files.
@@ -227,6 +263,13 @@ async fn nothing_acknowledged_is_lost_when_the_power_goes() {
 
     let cuts = drill.cuts(images, Planted::Nothing, 0, &mut dice);
     assert_eq!(broken(&drill, cuts).await, Vec::<String>::new());
+
+    let mut twice = Vec::new();
+    for (moment, length, _, left) in drill.cuts(images.div_ceil(6), Planted::Nothing, 0, &mut dice) {
+        let (luck, left) = drill.cut_again(&left, &shim, &mut dice).await;
+        twice.push((moment, length, luck, left));
+    }
+    assert_eq!(broken(&drill, twice).await, Vec::<String>::new(), "cut again during recovery");
 
     // The drill itself: a server that skips its syncs must be found out.
     let late = drill.recording.effects.len() / 2;

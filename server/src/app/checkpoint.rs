@@ -18,7 +18,7 @@ use super::recover::{Replaying, Tenants};
 use super::tenant::{Held, ProfileTimes, State, Tenant};
 
 /// The shape of the sections. Another one is passed over, and the journal replayed.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// All of a tenant but the engine and the profiles' times.
 #[derive(Debug, Serialize, Deserialize)]
@@ -36,6 +36,27 @@ struct TenantSection {
 
 fn section(tenant: TenantId, name: &str) -> String {
     format!("{}/{name}", tenant.0)
+}
+
+/// Times as small numbers: openings follow one another, and most profiles changed last when they were opened. Their
+/// encoding has as many bytes as a number needs.
+fn pack_times(times: &[ProfileTimes]) -> Vec<(i64, u64)> {
+    let mut before = 0;
+    let packed = times.iter().map(|times| {
+        let step = times.opened.0.wrapping_sub(before) as i64;
+        before = times.opened.0;
+        (step, times.changed.0.wrapping_sub(times.opened.0))
+    });
+    packed.collect()
+}
+
+fn unpack_times(packed: &[(i64, u64)]) -> Vec<ProfileTimes> {
+    let mut before: u64 = 0;
+    let times = packed.iter().map(|(step, since)| {
+        before = before.wrapping_add_signed(*step);
+        ProfileTimes { opened: Sequence(before), changed: Sequence(before.wrapping_add(*since)) }
+    });
+    times.collect()
 }
 
 /// A checkpoint was not written.
@@ -79,15 +100,7 @@ impl Lane {
             writer.section(section(tenant.id, "tenant"))?;
             writer.write(&onefold_core::decision::encode(&whole))?;
             writer.section(section(tenant.id, "times"))?;
-            let mut times = Vec::with_capacity(16 * 4_096);
-            for chunk in state.times.chunks(4_096) {
-                times.clear();
-                for time in chunk {
-                    times.extend_from_slice(&time.opened.0.to_le_bytes());
-                    times.extend_from_slice(&time.changed.0.to_le_bytes());
-                }
-                writer.write(&times)?;
-            }
+            writer.write(&onefold_core::decision::encode(&pack_times(&state.times)))?;
             write_engine(&mut writer, &tenant, &state)?;
         }
         writer.finish()?;
@@ -130,13 +143,7 @@ fn restore_tenant(
         return Err(format!("the checkpoint is of version {}, this release reads {VERSION}", whole.version).into());
     }
     let times = checkpoint.read(&section(id, "times"))?;
-    let (pairs, rest) = times.as_chunks::<16>();
-    if !rest.is_empty() {
-        return Err("the checkpoint's profile times are cut short".into());
-    }
-    let number = |bytes: &[u8]| bytes.try_into().map(u64::from_le_bytes).map(Sequence).unwrap_or_default();
-    let times =
-        pairs.iter().map(|pair| ProfileTimes { opened: number(&pair[..8]), changed: number(&pair[8..]) }).collect();
+    let times = unpack_times(&onefold_core::decision::decode::<Vec<(i64, u64)>>(&times)?);
     let engine = Engine::read_from(LinkRules::of(&whole.config), &mut |name: &str| {
         checkpoint.read(&section(id, &format!("engine/{name}"))).ok()
     })?;
@@ -155,4 +162,25 @@ fn restore_tenant(
     let mut replaying = Replaying::with(id, whole.config, whole.wrapped_keys, state, vaults, root)?;
     replaying.next_slot = whole.next_slot;
     Ok(replaying)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_survive_packing_whatever_they_are() {
+        let times = |pairs: &[(u64, u64)]| -> Vec<ProfileTimes> {
+            let time = |(opened, changed): &(u64, u64)| ProfileTimes {
+                opened: Sequence(*opened),
+                changed: Sequence(*changed),
+            };
+            pairs.iter().map(time).collect()
+        };
+        for case in [times(&[]), times(&[(2, 2), (3, 90), (3, 3), (1, 7), (0, 0), (u64::MAX, 5), (5, u64::MAX)])] {
+            assert_eq!(unpack_times(&pack_times(&case)), case);
+        }
+        let usual: Vec<ProfileTimes> = (0..1_000).flat_map(|at| times(&[(2 * at, 2 * at)])).collect();
+        assert!(onefold_core::decision::encode(&pack_times(&usual)).len() < 3_000, "two bytes a profile");
+    }
 }

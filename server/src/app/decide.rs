@@ -125,6 +125,14 @@ impl Deciding<'_> {
         match item {
             Item::Put(arriving) => self.put(*arriving),
             Item::Quarantine { arriving, faults, received_at } => self.quarantine(&arriving, faults, received_at),
+            // Discarded is discarded: what another call let go in the meantime does not come back.
+            Item::Replay { entry, .. } | Item::StillHeld { entry, .. }
+                if !self.state.quarantine.contains_key(&entry) =>
+            {
+                let message = "was replayed or discarded in the meantime";
+                let faults = vec![FieldFault::new("quarantine_id", FaultReason::Unknown, message)];
+                Ok(Drafted { outcome: Outcome::Rejected { faults }, record: None })
+            }
             Item::Replay { arriving, entry } => {
                 let drafted = self.put(*arriving)?;
                 self.clear(entry)?;

@@ -469,7 +469,7 @@ fn room_of(items: &[Item]) -> usize {
 }
 
 /// Notes the answer to a named call in the batch that holds its effect.
-fn remember(tenant: &Tenant, request: RequestKey, outcome: &Outcome, group: &mut Group) -> Result<(), JournalError> {
+fn remember(tenant: &Arc<Tenant>, request: RequestKey, outcome: &Outcome, group: &mut Group) -> Result<(), JournalError> {
     let answer = decision::encode(outcome);
     let answered = RequestAnswered { request_id: request.id, content: request.content, answer };
     let mut state = tenant.state_mut();
@@ -482,6 +482,7 @@ fn remember(tenant: &Tenant, request: RequestKey, outcome: &Outcome, group: &mut
         Ok(_) => {
             state.sequence = sequence;
             state.requests.remember(answered);
+            group.commit.published.push((Arc::clone(tenant), sequence));
             Ok(())
         }
         // A settlement that filled the batch: the call itself is still harmless to repeat.

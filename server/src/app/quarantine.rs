@@ -10,6 +10,7 @@ use onefold_matching::prepared::Prepared;
 use super::error::{ReadError, WriteError};
 use super::ingest::{Answer, Arriving, Item};
 use super::lane::Command;
+use super::read::durable_at;
 use super::tenant::{Held, Tenant};
 use super::{App, lane};
 
@@ -94,11 +95,20 @@ pub fn oldest(tenant: &Tenant, source: Option<SourceId>) -> Vec<Sequence> {
     state.quarantine.iter().filter(|(_, held)| of_source(held)).map(|(entry, _)| *entry).take(REPLAY_MAX).collect()
 }
 
-/// Opens a quarantined fragment.
+/// Opens a quarantined fragment; `None` when it was replayed or discarded meanwhile.
 ///
 /// # Errors
 /// [`ReadError::Store`] when its content cannot be read.
-pub fn open(app: &App, tenant: &Tenant, entry: Sequence, held: Held) -> Result<Opened, ReadError> {
+pub fn open(app: &App, tenant: &Tenant, entry: Sequence, held: Held) -> Result<Option<Opened>, ReadError> {
+    match read(app, tenant, entry, held) {
+        Ok(opened) => Ok(Some(opened)),
+        Err(_) if !tenant.state().quarantine.contains_key(&entry) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn read(app: &App, tenant: &Tenant, entry: Sequence, held: Held) -> Result<Opened, ReadError> {
+    durable_at(&app.shared, held.place)?;
     let store = |error: Box<dyn std::error::Error + Send + Sync>| ReadError::Store(error);
     let found = app.shared.journal.read(held.place).map_err(|e| store(e.into()))?;
     let payload = found.payload.ok_or_else(|| store("the quarantined content was dropped".into()))?;
@@ -128,14 +138,16 @@ pub async fn replay(app: &Arc<App>, tenant: &Arc<Tenant>, entries: &[Sequence]) 
     let items = tokio::task::spawn_blocking(move || -> Result<Vec<Item>, ReadError> {
         let config = tenant_.config();
         held.into_iter()
-            .map(|(entry, held)| {
-                let opened = open(&app_, &tenant_, entry, held)?;
-                let (arriving, faults) = Arriving::of(&opened.fragment, opened.kept.undated, &config);
-                Ok(if faults.is_empty() {
-                    Item::Replay { arriving: Box::new(arriving), entry }
-                } else {
-                    Item::StillHeld { entry, faults }
-                })
+            .filter_map(|(entry, held)| {
+                let opened = open(&app_, &tenant_, entry, held).transpose()?;
+                Some(opened.map(|opened| {
+                    let (arriving, faults) = Arriving::of(&opened.fragment, opened.kept.undated, &config);
+                    if faults.is_empty() {
+                        Item::Replay { arriving: Box::new(arriving), entry }
+                    } else {
+                        Item::StillHeld { entry, faults }
+                    }
+                }))
             })
             .collect()
     })

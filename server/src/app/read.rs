@@ -1,6 +1,7 @@
 //! Profiles, read: which one a key leads to, and what its fragments say together.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use onefold_core::decision::Sealed;
 use onefold_core::fault::{FaultReason, FieldFault};
@@ -14,9 +15,13 @@ use onefold_store::vault::Vault;
 use super::Shared;
 use super::error::ReadError;
 use super::tenant::{LiveConfig, Tenant};
+use crate::clock::Stopwatch;
 
 /// Attempts at reading a profile that changes while it is read.
 const ATTEMPTS: usize = 4;
+/// How long a reader waits for a batch that is on its way to the disk, and how often it looks.
+const DURABLE_WAIT_MAX: Duration = Duration::from_secs(5);
+const DURABLE_WAIT_STEP: Duration = Duration::from_micros(200);
 
 /// What a caller asks for.
 #[derive(Clone, Debug)]
@@ -148,14 +153,27 @@ pub fn load(shared: &Shared, tenant: &Tenant, profile: ProfileOrdinal) -> Result
             members.iter().map(|member| fragment_at(shared, &tenant.vault, member.place)).collect();
         match fragments {
             Ok(fragments) => return Ok(Loaded { profile, changed, config, fragments }),
-            // A batch that is decided but not written yet cannot be read: its places become readable in a moment.
-            Err(error) => {
-                last = Some(error);
-                std::thread::sleep(std::time::Duration::from_millis(2));
-            }
+            // It may have changed while it was read.
+            Err(error) => last = Some(error),
         }
     }
     Err(last.unwrap_or(ReadError::ProfileUnknown))
+}
+
+/// Waits until the entry at this place is durable. The state knows of entries a moment before the disk does; reading them
+/// then would find nothing, or show what a crash could take back.
+///
+/// # Errors
+/// [`ReadError::Store`] when that moment does not come.
+pub fn durable_at(shared: &Shared, place: Place) -> Result<(), ReadError> {
+    let waited = Stopwatch::start();
+    while shared.journal.durable() <= place {
+        if shared.has_failed() || waited.elapsed() > DURABLE_WAIT_MAX {
+            return Err(ReadError::Store("what was decided did not become durable".into()));
+        }
+        std::thread::sleep(DURABLE_WAIT_STEP);
+    }
+    Ok(())
 }
 
 /// The fragment at a place of the journal.
@@ -163,6 +181,7 @@ pub fn load(shared: &Shared, tenant: &Tenant, profile: ProfileOrdinal) -> Result
 /// # Errors
 /// [`ReadError::Store`] when it cannot be read.
 pub fn fragment_at(shared: &Shared, vault: &Vault, place: Place) -> Result<Fragment, ReadError> {
+    durable_at(shared, place)?;
     let store = |error: Box<dyn std::error::Error + Send + Sync>| ReadError::Store(error);
     let entry = shared.journal.read(place).map_err(|e| store(e.into()))?;
     let payload = entry.payload.ok_or_else(|| store("the fragment was dropped".into()))?;

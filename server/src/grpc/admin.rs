@@ -164,13 +164,14 @@ impl AdminService for Admin {
         let request = request.into_inner();
         let tenant = self.tenant(&request.parent)?;
         reading::reached(&tenant, request.min_sequence).await?;
-        let app = Arc::clone(&self.app);
-        let name = tenant.name.clone();
+        let (app, read) = (Arc::clone(&self.app), Arc::clone(&tenant));
         let golden = request.include_golden_values;
-        let digest = tokio::task::spawn_blocking(move || crate::app::statistics::digest(&app, &tenant, golden))
+        let digest = tokio::task::spawn_blocking(move || crate::app::statistics::digest(&app, &read, golden))
             .await
             .map_err(|_| Status::internal("the digest was interrupted"))?
-            .map_err(|error| Status::from(status::ReadErrorIn { tenant: &name, error }))?;
+            .map_err(|error| Status::from(status::ReadErrorIn { tenant: &tenant.name, error }))?;
+        // It is of the state as it was decided; it is told once that is durable.
+        reading::reached(&tenant, digest.sequence.0).await?;
         Ok(Response::new(pb::GetDigestResponse {
             graph_digest: digest.graph.to_hex().to_string(),
             golden_digest: digest.golden.map(|hash| hash.to_hex().to_string()).unwrap_or_default(),

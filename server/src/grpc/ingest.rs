@@ -152,13 +152,14 @@ impl IngestService for Ingest {
         let chosen = quarantine_edge::chosen(&tenant, &request)?;
         let replayed = quarantine::replay(&self.app, &tenant, &chosen).await.map_err(status::write)?;
         let kept = replayed.iter().filter(|answer| matches!(answer.outcome, Outcome::Quarantined { .. })).count();
+        let gone = replayed.iter().filter(|answer| matches!(answer.outcome, Outcome::Rejected { .. })).count();
         let results = if request.quarantine_ids.is_empty() {
             Vec::new()
         } else {
             replayed.iter().cloned().map(|answer| outcome::result(answer, &tenant)).collect()
         };
         Ok(Response::new(pb::ReplayQuarantineResponse {
-            released_count: (replayed.len() - kept) as u64,
+            released_count: (replayed.len() - kept - gone) as u64,
             kept_count: kept as u64,
             results,
         }))

@@ -30,9 +30,10 @@ pub fn list(
     let mut quarantined = Vec::with_capacity(found.len());
     let mut last = 0;
     for (entry, held) in found.into_iter().take(page.size) {
+        last = entry.0;
         let opened = quarantine::open(app, tenant, entry, held)
             .map_err(|error| Status::from(status::ReadErrorIn { tenant: &tenant.name, error }))?;
-        last = entry.0;
+        let Some(opened) = opened else { continue };
         let shown = fragment_out(&opened.fragment, &config);
         quarantined.push(pb::QuarantinedFragment {
             quarantine_id: quarantine::handle(opened.entry, &tenant.keys.id),

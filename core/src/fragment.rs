@@ -91,8 +91,8 @@ pub struct Attribute {
     pub value: AttributeValue,
 }
 
-/// One immutable submission about one source record. A newer one supersedes it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// One immutable submission about one source record. A newer one supersedes it. Personal data: `Debug` hides it.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct Fragment {
     /// Whose record.
     pub record: SourceRecord,
@@ -106,6 +106,13 @@ pub struct Fragment {
     pub attributes: Vec<Attribute>,
     /// Free-form JSON object, kept as text and handed back as it came.
     pub traits: Option<String>,
+}
+
+impl fmt::Debug for Fragment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (identifiers, attributes) = (self.identifiers.len(), self.attributes.len());
+        write!(f, "Fragment({:?}, {identifiers} identifiers, {attributes} attributes, ..)", self.record)
+    }
 }
 
 /// The first byte of a stored fragment.

@@ -34,6 +34,18 @@ pub const OBSERVED_AHEAD_SECONDS_MAX: i64 = 24 * 60 * 60;
 pub const BLOCKED_VALUES_MAX: usize = 10_000;
 /// Patterns that one namespace may block.
 pub const BLOCKED_PATTERNS_MAX: usize = 64;
+/// Bytes in a name for people.
+pub const DISPLAY_NAME_BYTES_MAX: usize = 256;
+/// Survivorship rules of one tenant: one for each attribute name that there may be.
+pub const SURVIVORSHIP_RULES_MAX: usize = ATTRIBUTE_NAMES_MAX;
+/// Attributes that one source's contract may have rules for.
+pub const CONTRACT_RULES_MAX: usize = ATTRIBUTES_MAX;
+/// Values that one rule of a contract may allow.
+pub const ALLOWED_VALUES_MAX: usize = 1_000;
+/// Bytes of one value that a rule of a contract allows.
+pub const ALLOWED_VALUE_BYTES_MAX: usize = 256;
+/// Bytes of one value that a namespace blocks.
+pub const BLOCKED_VALUE_BYTES_MAX: usize = IDENTIFIER_BYTES_MAX;
 /// Bytes of one regular expression of the configuration.
 pub const PATTERN_BYTES_MAX: usize = 1_024;
 /// Bytes of one compiled regular expression, or of one namespace's set of them.

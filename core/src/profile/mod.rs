@@ -92,8 +92,8 @@ pub enum Detail {
     WithLosers,
 }
 
-/// What the live fragments of one cluster say together.
-#[derive(Clone, Debug, PartialEq)]
+/// What the live fragments of one cluster say together. Personal data: `Debug` hides it.
+#[derive(Clone, PartialEq)]
 pub struct Golden<'a> {
     /// Person or organisation: what the newest fragment says.
     pub party: PartyKind,
@@ -109,6 +109,13 @@ pub struct Golden<'a> {
     pub first_observed_at: ObservedAt,
     /// When the newest of the live fragments was observed.
     pub last_observed_at: ObservedAt,
+}
+
+impl fmt::Debug for Golden<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (attributes, identifiers) = (self.attributes.len(), self.identifiers.len());
+        write!(f, "Golden({} records, {identifiers} identifiers, {attributes} attributes, ..)", self.records)
+    }
 }
 
 /// A fragment with what ranks it.

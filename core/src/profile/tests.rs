@@ -207,6 +207,32 @@ fn any_config() -> impl Strategy<Value = TenantConfig> {
     })
 }
 
+// No personal data in logs: `Debug` of a fragment, and of the profile made of it, names counts and never content.
+#[test]
+fn debug_shows_nothing_of_a_person() {
+    let config = TenantConfig::new("t", "T");
+    let canary = || "canary".to_owned();
+    let fragment = Fragment {
+        record: SourceRecord { source: SourceId(0), key: canary() },
+        observed_at: ObservedAt(5),
+        party: PartyKind::Person,
+        identifiers: vec![Identifier { namespace: NamespaceId(0), raw: canary() }],
+        attributes: vec![
+            Attribute { name: AttributeId(0), value: AttributeValue::Text(canary()) },
+            Attribute { name: AttributeId(1), value: AttributeValue::Number(71_717_171.0) },
+        ],
+        traits: Some(r#"{"likes":"canary"}"#.to_owned()),
+    };
+    let golden = unify(&[&fragment], &config, Detail::WithLosers).unwrap();
+    assert!(golden.traits.is_some() && golden.identifiers.len() == 1, "there is something to hide");
+    let parts = format!("{:?} {:?} {:?}", golden.attributes, golden.identifiers, fragment.attributes);
+    for shown in
+        [format!("{fragment:?}"), format!("{fragment:#?}"), format!("{golden:?}"), format!("{golden:#?}"), parts]
+    {
+        assert!(!shown.contains("canary") && !shown.contains("71717171"), "{shown}");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(3_000))]
 

@@ -1,5 +1,6 @@
 //! Fragments on their way into the lane, and what became of them.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,8 +22,8 @@ use super::tenant::{LiveConfig, RequestKey, Tenant};
 /// How long a call waits for room in front of the lane.
 const LANE_WAIT_MAX: Duration = Duration::from_secs(1);
 
-/// A fragment that came through the door, in the forms that the lane needs.
-#[derive(Clone, Debug)]
+/// A fragment that came through the door, in the forms that the lane needs. Personal data: `Debug` hides it.
+#[derive(Clone)]
 pub struct Arriving {
     /// The fragment as it will be kept, in canonical order.
     pub encoded: Vec<u8>,
@@ -34,6 +35,12 @@ pub struct Arriving {
     pub config_version: u64,
     /// What is kept as a fact and will not link.
     pub notes: Vec<FieldFault>,
+}
+
+impl fmt::Debug for Arriving {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Arriving({} bytes, ..)", self.encoded.len())
+    }
 }
 
 /// One thing for the lane to do.
@@ -213,6 +220,18 @@ impl App {
         }
         let tenant = Arc::clone(tenant);
         self.ask(|reply| Command::Ingest { tenant, items, request, reply }).await
+    }
+
+    /// Learns attribute names as [`App::learn_names`] does, and waits for room in front of the lane as long as it takes:
+    /// for streams, which the wait holds back.
+    ///
+    /// # Errors
+    /// [`WriteError`] when nothing was done; never [`WriteError::Busy`].
+    pub async fn learn_names_patiently(&self, tenant: &Arc<Tenant>, names: Vec<String>) -> Result<(), WriteError> {
+        let (reply, answer) = oneshot::channel();
+        // A closed lane drops the command and with it the reply.
+        let _ = self.lane.send(Command::LearnNames { tenant: Arc::clone(tenant), names, reply }).await;
+        answer.await.unwrap_or(Err(WriteError::StoreFailed))
     }
 
     /// Hands a command to the lane and waits for its answer.

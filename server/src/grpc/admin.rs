@@ -138,9 +138,11 @@ impl AdminService for Admin {
         request: Request<pb::GetStatisticsRequest>,
     ) -> Result<Response<pb::GetStatisticsResponse>, Status> {
         let tenant = self.tenant(&request.into_inner().parent)?;
+        let name = tenant.name.clone();
         let counted = tokio::task::spawn_blocking(move || crate::app::statistics::of(&tenant))
             .await
-            .map_err(|_| Status::internal("the count was interrupted"))?;
+            .map_err(|_| status::internal("the count was interrupted"))?
+            .map_err(|error| Status::from(status::ReadErrorIn { tenant: &name, error }))?;
         let stats = counted.engine;
         Ok(Response::new(pb::GetStatisticsResponse {
             sequence: counted.sequence.0,
@@ -168,7 +170,7 @@ impl AdminService for Admin {
         let golden = request.include_golden_values;
         let digest = tokio::task::spawn_blocking(move || crate::app::statistics::digest(&app, &read, golden))
             .await
-            .map_err(|_| Status::internal("the digest was interrupted"))?
+            .map_err(|_| status::internal("the digest was interrupted"))?
             .map_err(|error| Status::from(status::ReadErrorIn { tenant: &tenant.name, error }))?;
         // It is of the state as it was decided; it is told once that is durable.
         reading::reached(&tenant, digest.sequence.0).await?;

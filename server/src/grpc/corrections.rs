@@ -4,32 +4,53 @@
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use tonic::{Code, Status};
 use tower::{Layer, Service};
+
+use super::status;
 
 /// How tonic says that a message is too large.
 const TOO_LARGE: &str = "message length too large";
 /// How prost says that bytes are no message, e.g. that a text is not UTF-8; it names the field.
 const NO_MESSAGE: &str = "failed to decode Protobuf message";
-/// How tonic says that a deadline passed.
-const TIMED_OUT: &str = "Timeout expired";
+/// How long a caller waits at most, as the gRPC protocol writes it.
+const TIMEOUT_HEADER: &str = "grpc-timeout";
+/// tonic has its own clock for the same deadline around every layer of ours, and says CANCELLED. It has read the header
+/// before we see it, so we must be ahead by more than the timer's step of 1 ms.
+const AHEAD_OF_TONIC: Duration = Duration::from_millis(2);
 
 /// Corrects the status of a stream's message that could not be read.
 pub fn status(status: Status) -> Status {
-    match corrected(status.code(), status.message()) {
-        Some(code) => Status::new(code, status.message()),
-        None => status,
+    corrected(&status).unwrap_or(status)
+}
+
+fn corrected(wrong: &Status) -> Option<Status> {
+    match wrong.code() {
+        Code::OutOfRange if wrong.message().contains(TOO_LARGE) => Some(status::message_too_large(wrong.message())),
+        Code::Internal if wrong.message().contains(NO_MESSAGE) => Some(status::message_malformed(wrong.message())),
+        _ => None,
     }
 }
 
-fn corrected(code: Code, message: &str) -> Option<Code> {
-    match code {
-        Code::OutOfRange if message.contains(TOO_LARGE) => Some(Code::ResourceExhausted),
-        Code::Internal if message.contains(NO_MESSAGE) => Some(Code::InvalidArgument),
-        Code::Cancelled if message.contains(TIMED_OUT) => Some(Code::DeadlineExceeded),
-        _ => None,
+/// How long the caller waits: up to 8 digits and a unit. What is not of this shape is no deadline, as tonic has it.
+fn deadline(headers: &http::HeaderMap) -> Option<Duration> {
+    let text = headers.get(TIMEOUT_HEADER)?.to_str().ok()?;
+    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    if !(1..=8).contains(&digits.len()) || !digits.bytes().all(|digit| digit.is_ascii_digit()) {
+        return None;
     }
+    let count: u64 = digits.parse().ok()?;
+    Some(match unit {
+        "H" => Duration::from_secs(count * 60 * 60),
+        "M" => Duration::from_secs(count * 60),
+        "S" => Duration::from_secs(count),
+        "m" => Duration::from_millis(count),
+        "u" => Duration::from_micros(count),
+        "n" => Duration::from_nanos(count),
+        _ => return None,
+    })
 }
 
 /// Puts [`Corrections`] around every service.
@@ -44,7 +65,7 @@ impl<S> Layer<S> for Correct {
     }
 }
 
-/// A service whose answers are corrected.
+/// A service whose answers are corrected. The deadline is for the head of the answer: streams are not cut.
 #[derive(Clone, Debug)]
 pub struct Corrections<S> {
     inner: S,
@@ -54,6 +75,7 @@ impl<S, In, Out> Service<http::Request<In>> for Corrections<S>
 where
     S: Service<http::Request<In>, Response = http::Response<Out>>,
     S::Future: Send + 'static,
+    Out: Default,
 {
     type Response = S::Response;
     type Error = S::Error;
@@ -64,16 +86,104 @@ where
     }
 
     fn call(&mut self, request: http::Request<In>) -> Self::Future {
+        let within = deadline(request.headers()).map(|within| within.saturating_sub(AHEAD_OF_TONIC));
         let answer = self.inner.call(request);
         Box::pin(async move {
-            let mut response = answer.await?;
+            let response = match within {
+                // Polls the answer first: one that is there goes out.
+                Some(within) => match tokio::time::timeout(within, answer).await {
+                    Ok(answered) => answered?,
+                    Err(_) => return Ok(status::deadline_exceeded().into_http()),
+                },
+                None => answer.await?,
+            };
             // An answer without a body carries its status in the headers.
-            if let Some(status) = Status::from_header_map(response.headers())
-                && let Some(code) = corrected(status.code(), status.message())
-            {
-                response.headers_mut().insert("grpc-status", http::HeaderValue::from(code as i32));
+            match Status::from_header_map(response.headers()).as_ref().and_then(corrected) {
+                Some(right) => Ok(right.into_http()),
+                None => Ok(response),
             }
-            Ok(response)
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use super::*;
+
+    /// Answers with `says` after `takes`.
+    #[derive(Clone)]
+    struct Slow {
+        takes: Duration,
+        says: Option<Status>,
+    }
+
+    impl Service<http::Request<()>> for Slow {
+        type Response = http::Response<String>;
+        type Error = Infallible;
+        type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+
+        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn call(&mut self, _: http::Request<()>) -> Self::Future {
+            let Self { takes, says } = self.clone();
+            Box::pin(async move {
+                tokio::time::sleep(takes).await;
+                Ok(says.map_or_else(|| http::Response::new("body".to_owned()), Status::into_http))
+            })
+        }
+    }
+
+    async fn ask(takes: Duration, says: Option<Status>, timeout: Option<&str>) -> http::Response<String> {
+        let mut request = http::Request::new(());
+        if let Some(timeout) = timeout {
+            request.headers_mut().insert(TIMEOUT_HEADER, timeout.parse().unwrap());
+        }
+        Correct.layer(Slow { takes, says }).call(request).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_deadline_that_passes_is_said_and_one_that_holds_changes_nothing() {
+        let asked = ask(Duration::from_secs(60), None, Some("50m"));
+        let late = tokio::time::timeout(Duration::from_secs(30), asked).await.expect("long before the answer is there");
+        assert_eq!(late.headers()["content-type"], "application/grpc");
+        assert_eq!(late.headers()["grpc-status"], "4");
+        assert!(late.body().is_empty());
+        for timeout in [None, Some("60S"), Some("50"), Some("m"), Some("123456789n"), Some("5x")] {
+            let answer = ask(Duration::from_millis(60), None, timeout).await;
+            assert_eq!(answer.body(), "body", "{timeout:?}");
+            assert!(!answer.headers().contains_key("grpc-status"), "{timeout:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn statuses_that_mislead_are_corrected_and_others_kept() {
+        let table = [
+            (Code::OutOfRange, format!("Error, decoded {TOO_LARGE}: found 5 bytes"), "8", true),
+            (Code::OutOfRange, "the cursor is ahead".to_owned(), "11", false),
+            (Code::Internal, format!("{NO_MESSAGE}: invalid wire type"), "3", true),
+            (Code::Internal, "the store failed".to_owned(), "13", false),
+            (Code::Cancelled, "the caller went away".to_owned(), "1", false),
+        ];
+        for (code, message, expected, detailed) in table {
+            let says = Status::new(code, message.clone());
+            let answer = ask(Duration::ZERO, Some(says.clone()), None).await;
+            assert_eq!(answer.headers()["grpc-status"], expected, "{message}");
+            assert_eq!(answer.headers().contains_key("grpc-status-details-bin"), detailed, "{message}");
+            assert_eq!((status(says).code() as i32).to_string(), expected, "{message}, in a stream");
+        }
+    }
+
+    #[test]
+    fn deadlines_read_in_every_unit() {
+        let table = [("2H", 7_200_000), ("2M", 120_000), ("2S", 2_000), ("2m", 2), ("2000u", 2), ("2000000n", 2)];
+        for (text, millis) in table {
+            let headers =
+                http::HeaderMap::from_iter([(http::HeaderName::from_static(TIMEOUT_HEADER), text.parse().unwrap())]);
+            assert_eq!(deadline(&headers), Some(Duration::from_millis(millis)), "{text}");
+        }
     }
 }

@@ -31,6 +31,15 @@ const STREAM_BATCH_BYTES_MAX: usize = 1 << 20;
 /// Batches of one stream that may wait for the lane or the disk; then the stream is not read (HTTP/2 holds the client).
 const STREAM_BATCHES_MAX: usize = 4;
 
+/// How long to wait for room in front of the lane.
+#[derive(Clone, Copy)]
+enum Wait {
+    /// A call: it is told to come again.
+    Moment,
+    /// A stream: the wait holds its client back, and only a fault of the server ends it.
+    Long,
+}
+
 /// The service.
 #[derive(Clone, Debug)]
 pub struct Ingest {
@@ -47,11 +56,11 @@ impl Ingest {
     ) -> Result<pb::IngestResult, Status> {
         let tenant = self.tenant(parent)?;
         let request = request_key(request_id, &action, &tenant)?;
-        let admitted = self.admit(&tenant, action).await.map_err(status::write)?;
+        let admitted = self.admit(&tenant, action, Wait::Moment).await.map_err(status::write)?;
         let answer = match admitted {
             Ok(item) => {
                 let answers = self.app.ingest(&tenant, vec![item], request).await.map_err(status::write)?;
-                answers.into_iter().next().ok_or_else(|| Status::internal("the lane gave no answer"))?
+                answers.into_iter().next().ok_or_else(|| status::internal("the lane gave no answer"))?
             }
             Err(faults) => Answer::rejected(faults),
         };
@@ -68,6 +77,7 @@ impl Ingest {
         &self,
         tenant: &Arc<Tenant>,
         action: pb::stream_fragments_request::Action,
+        wait: Wait,
     ) -> Result<Result<Item, Vec<FieldFault>>, WriteError> {
         use pb::stream_fragments_request::Action;
         let now = self.app.now();
@@ -76,7 +86,14 @@ impl Ingest {
             Action::Put(fragment) => {
                 let unknown = door::unknown_names(&fragment, &config);
                 if !unknown.is_empty() {
-                    self.app.learn_names(tenant, unknown).await?;
+                    // A fragment that is refused leaves nothing behind, not even names.
+                    if let Err(faults) = door::rehearse(fragment.clone(), &config, now) {
+                        return Ok(Err(faults));
+                    }
+                    match wait {
+                        Wait::Moment => self.app.learn_names(tenant, unknown).await?,
+                        Wait::Long => self.app.learn_names_patiently(tenant, unknown).await?,
+                    }
                     config = tenant.config();
                 }
                 door::admit(fragment, &config, now)
@@ -205,7 +222,7 @@ impl Ingest {
             let next = tokio::select! {
                 next = next_batch(&mut inbound, &mut held) => next,
                 _ = stop.wait_for(|stop| *stop) => {
-                    Err(Status::unavailable("the server goes down; send again what has no answer"))
+                    Err(status::stopping())
                 }
             };
             let messages = match next {
@@ -242,7 +259,7 @@ impl Ingest {
         let mut items = Vec::with_capacity(run.len());
         for message in run {
             let admitted = match message.action {
-                Some(action) => self.admit(&tenant, action).await.map_err(status::write)?,
+                Some(action) => self.admit(&tenant, action, Wait::Long).await.map_err(status::write)?,
                 None => Err(vec![FieldFault::new("action", FaultReason::Missing, "say what to do: put or retract")]),
             };
             messages.push((

@@ -24,6 +24,8 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
+use tonic_health::ServingStatus;
+use tonic_health::server::HealthReporter;
 
 use crate::app::App;
 use crate::config;
@@ -51,11 +53,21 @@ pub async fn serve(
         .max_encoding_message_size(config::MESSAGE_OUT_BYTES_MAX);
 
     let stop = app.stop.clone();
+    let mut failure = app.shared.failure();
     drop(app);
     let goes_down = async move {
-        let _ = stopped.await;
+        let mut stopped = stopped;
+        let failed = async { failure.wait_for(|failed| *failed).await.is_ok() };
+        tokio::select! {
+            _ = &mut stopped => {}
+            // What balances the load must hear of it before the calls in flight have ended.
+            true = failed => {
+                not_serving(&health).await;
+                let _ = stopped.await;
+            }
+        }
         // No new calls; long streams end at their next message.
-        health.set_service_status("", tonic_health::ServingStatus::NotServing).await;
+        not_serving(&health).await;
         stop.send_replace(true);
     };
     // The builder's own setting does not reach a listener that is given: an answer's last frame would wait for 40 ms.
@@ -66,6 +78,7 @@ pub async fn serve(
         .http2_max_pending_accept_reset_streams(Some(20))
         .http2_keepalive_interval(Some(Duration::from_secs(30)))
         .http2_keepalive_timeout(Some(Duration::from_secs(10)))
+        .max_connection_age(config::CONNECTION_AGE_MAX)
         .initial_stream_window_size(Some(1 << 20))
         .initial_connection_window_size(Some(4 << 20))
         .layer(corrections::Correct)
@@ -77,6 +90,14 @@ pub async fn serve(
         .add_service(reflection().build_v1alpha().expect("the descriptor set was encoded by our own build"))
         .serve_with_incoming_shutdown(incoming, goes_down)
         .await
+}
+
+/// Says of every service, and of the server as a whole, that it does not serve.
+async fn not_serving(health: &HealthReporter) {
+    health.set_not_serving::<IngestServiceServer<ingest::Ingest>>().await;
+    health.set_not_serving::<ProfileServiceServer<profile::Profiles>>().await;
+    health.set_not_serving::<AdminServiceServer<admin::Admin>>().await;
+    health.set_service_status("", ServingStatus::NotServing).await;
 }
 
 /// Reflection that names the mounted services only; the builder otherwise shows all of the descriptor set.

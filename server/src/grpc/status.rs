@@ -12,6 +12,9 @@ use crate::app::error::{ReadError, WriteError};
 use crate::grpc::names;
 
 const DOMAIN: &str = "onefold.dev";
+/// Faults of one request that its status names; the message says how many there are. Statuses travel as headers, which
+/// clients bound to a few kilobytes.
+const FAULTS_SHOWN_MAX: usize = 32;
 
 fn status(
     code: Code,
@@ -30,12 +33,41 @@ fn plain(code: Code, reason: &str, message: String) -> Status {
 
 fn invalid(faults: &[FieldFault], message: String) -> Status {
     let mut details = ErrorDetails::new();
-    for fault in faults {
+    for fault in faults.iter().take(FAULTS_SHOWN_MAX) {
         details.add_bad_request_violation(&fault.path, &fault.message);
     }
     // One fault says itself; of several the first stands for the rest in clients that show the message alone.
     let message = faults.first().map_or(message.clone(), |fault| format!("{message}: {fault}"));
     status(Code::InvalidArgument, "REQUEST_INVALID", message, HashMap::new(), details)
+}
+
+/// The server goes down.
+pub fn stopping() -> Status {
+    let mut details = ErrorDetails::new();
+    details.set_retry_info(Some(Duration::from_secs(1)));
+    let message = "the server goes down; send again what has no answer, resume a watch from its last cursor".to_owned();
+    status(Code::Unavailable, "SERVER_STOPPING", message, HashMap::new(), details)
+}
+
+/// A fault of our own.
+pub fn internal(message: &str) -> Status {
+    plain(Code::Internal, "INTERNAL", message.to_owned())
+}
+
+/// A message over the limit.
+pub fn message_too_large(message: &str) -> Status {
+    plain(Code::ResourceExhausted, "MESSAGE_TOO_LARGE", message.to_owned())
+}
+
+/// Bytes that are no message.
+pub fn message_malformed(message: &str) -> Status {
+    plain(Code::InvalidArgument, "REQUEST_INVALID", message.to_owned())
+}
+
+/// A deadline that passed before there was an answer.
+pub fn deadline_exceeded() -> Status {
+    let message = "the deadline passed before there was an answer; a write may have been done".to_owned();
+    plain(Code::DeadlineExceeded, "DEADLINE_EXCEEDED", message)
 }
 
 /// A single faulty field of a request.
@@ -106,8 +138,9 @@ pub fn write(error: WriteError) -> Status {
         WriteError::Invalid(faults) => invalid(&faults, message),
         WriteError::TenantUnknown => plain(Code::NotFound, "TENANT_UNKNOWN", message),
         WriteError::Exists(_) => plain(Code::AlreadyExists, "ALREADY_EXISTS", message),
-        WriteError::Full { limit, .. } => {
-            let metadata = HashMap::from([("limit".to_owned(), limit.to_string())]);
+        WriteError::Full { what, limit } => {
+            let metadata =
+                HashMap::from([("limit".to_owned(), limit.to_string()), ("what".to_owned(), what.to_owned())]);
             status(Code::ResourceExhausted, "LIMIT_REACHED", message, metadata, ErrorDetails::new())
         }
         WriteError::Busy { retry_after } => {

@@ -16,8 +16,6 @@ use crate::grpc::names;
 const DIVERSITY_LIMIT_DEFAULT: u16 = 4;
 /// Highest trust and priority.
 const RANK_MAX: u32 = 1_000;
-/// Values, patterns or rules in one list of the configuration.
-const LIST_MAX: usize = 10_000;
 
 fn is_name(name: &str, more: &[u8]) -> bool {
     (1..=limits::NAME_BYTES_MAX).contains(&name.len())
@@ -31,6 +29,32 @@ fn bad_name(path: &str, allowed: &str) -> FieldFault {
         "write it in lower case letters, digits and {allowed}, starting with a letter or digit, up to {most} bytes"
     );
     FieldFault::new(path, FaultReason::Malformed, message)
+}
+
+fn too_many(path: &str, count: usize, most: usize, faults: &mut Vec<FieldFault>) -> bool {
+    let over = count > most;
+    if over {
+        let message = format!("{count} given, at most {most} are allowed");
+        faults.push(FieldFault::new(path, FaultReason::TooLarge, message));
+    }
+    over
+}
+
+fn too_long(path: impl Into<String>, text: &str, most: usize, faults: &mut Vec<FieldFault>) {
+    if text.len() > most {
+        let message = format!("{} bytes given, at most {most} are allowed", text.len());
+        faults.push(FieldFault::new(path, FaultReason::TooLarge, message));
+    }
+}
+
+/// Bounds a list, and each text of a list that is not too long itself.
+fn bounded(path: &str, texts: &[String], count_max: usize, bytes_max: usize, faults: &mut Vec<FieldFault>) {
+    if too_many(path, texts.len(), count_max, faults) {
+        return;
+    }
+    for (at, text) in texts.iter().enumerate() {
+        too_long(format!("{path}[{at}]"), text, bytes_max, faults);
+    }
 }
 
 fn checked<T>(value: T, faults: Vec<FieldFault>) -> Result<T, Vec<FieldFault>> {
@@ -99,6 +123,7 @@ pub fn tenant(wire: Option<pb::Tenant>) -> Result<TenantSettings, Vec<FieldFault
             String::new()
         }
     };
+    too_long("tenant.display_name", &wire.display_name, limits::DISPLAY_NAME_BYTES_MAX, &mut faults);
     let region = wire.default_region;
     let is_code = region.len() == 2 && region.bytes().all(|b| b.is_ascii_uppercase());
     if !is_code && !region.is_empty() {
@@ -106,7 +131,8 @@ pub fn tenant(wire: Option<pb::Tenant>) -> Result<TenantSettings, Vec<FieldFault
         faults.push(FieldFault::new("tenant.default_region", FaultReason::Malformed, message));
     }
     let mut rules = BTreeMap::new();
-    for (attribute, rule) in wire.survivorship {
+    too_many("tenant.survivorship", wire.survivorship.len(), limits::SURVIVORSHIP_RULES_MAX, &mut faults);
+    for (attribute, rule) in wire.survivorship.into_iter().take(limits::SURVIVORSHIP_RULES_MAX) {
         match survivorship(rule) {
             Ok(rule) if is_attribute_name(&attribute) => {
                 rules.insert(attribute, rule);
@@ -155,6 +181,7 @@ pub fn source(wire: Option<pb::Source>, config: &TenantConfig) -> Result<Source,
     if !is_name(&wire.name, b"_-.") {
         faults.push(bad_name("source.name", "`_`, `-`, `.`"));
     }
+    too_long("source.display_name", &wire.display_name, limits::DISPLAY_NAME_BYTES_MAX, &mut faults);
     if wire.trust > RANK_MAX {
         faults.push(FieldFault::new("source.trust", FaultReason::TooLarge, format!("give 0 to {RANK_MAX}")));
     }
@@ -165,7 +192,9 @@ pub fn source(wire: Option<pb::Source>, config: &TenantConfig) -> Result<Source,
 
 fn contract(wire: pb::DataContract, config: &TenantConfig, faults: &mut Vec<FieldFault>) -> Contract {
     let mut require_any_namespace = Vec::new();
-    for (at, name) in wire.require_any_namespace.iter().enumerate() {
+    let path = "source.contract.require_any_namespace";
+    too_many(path, wire.require_any_namespace.len(), limits::NAMESPACES_MAX, faults);
+    for (at, name) in wire.require_any_namespace.iter().enumerate().take(limits::NAMESPACES_MAX) {
         match config.namespace_named(name) {
             Some(namespace) => require_any_namespace.push(namespace.id),
             None => {
@@ -177,7 +206,9 @@ fn contract(wire: pb::DataContract, config: &TenantConfig, faults: &mut Vec<Fiel
         }
     }
     let mut attributes = BTreeMap::new();
-    for (at, rule) in wire.attributes.into_iter().enumerate().take(limits::ATTRIBUTES_MAX) {
+    // What lies past the limit is not read, and the fault refuses the whole.
+    too_many("source.contract.attributes", wire.attributes.len(), limits::CONTRACT_RULES_MAX, faults);
+    for (at, rule) in wire.attributes.into_iter().enumerate().take(limits::CONTRACT_RULES_MAX) {
         let path = |field: &str| format!("source.contract.attributes[{at}].{field}");
         if !is_attribute_name(&rule.name) {
             faults.push(bad_name(&path("name"), "`_`, `.`"));
@@ -193,6 +224,9 @@ fn contract(wire: pb::DataContract, config: &TenantConfig, faults: &mut Vec<Fiel
                 AttributeKind::Any
             }
         };
+        too_long(path("pattern"), &rule.pattern, limits::PATTERN_BYTES_MAX, faults);
+        let (count, bytes) = (limits::ALLOWED_VALUES_MAX, limits::ALLOWED_VALUE_BYTES_MAX);
+        bounded(&path("allowed"), &rule.allowed, count, bytes, faults);
         let read = AttributeRule {
             required: rule.required,
             kind,
@@ -251,18 +285,27 @@ pub fn namespace(wire: Option<pb::Namespace>) -> Result<Namespace, Vec<FieldFaul
     if !is_name(&wire.name, b"_.") {
         faults.push(bad_name("namespace.name", "`_`, `.`"));
     }
-    let class = match wire.class() {
-        pb::NamespaceClass::Unspecified | pb::NamespaceClass::Identifying => NamespaceClass::Identifying,
-        pb::NamespaceClass::Unique => NamespaceClass::Unique,
-        pb::NamespaceClass::Supporting => NamespaceClass::Supporting,
+    // A number of a later release may stand for less power to link than the default has: it is refused, not guessed.
+    let class = match pb::NamespaceClass::try_from(wire.class) {
+        Ok(pb::NamespaceClass::Unspecified | pb::NamespaceClass::Identifying) => NamespaceClass::Identifying,
+        Ok(pb::NamespaceClass::Unique) => NamespaceClass::Unique,
+        Ok(pb::NamespaceClass::Supporting) => NamespaceClass::Supporting,
+        Err(_) => {
+            faults.push(FieldFault::new("namespace.class", FaultReason::Unknown, "no class has this number"));
+            NamespaceClass::Supporting
+        }
     };
-    let normaliser = match wire.normaliser() {
-        pb::Normaliser::Unspecified | pb::Normaliser::Verbatim => Normaliser::Verbatim,
-        pb::Normaliser::Email => Normaliser::Email,
-        pb::Normaliser::Phone => Normaliser::Phone,
-        pb::Normaliser::Domain => Normaliser::Domain,
-        pb::Normaliser::Alphanumeric => Normaliser::Alphanumeric,
-        pb::Normaliser::Folded => Normaliser::Folded,
+    let normaliser = match pb::Normaliser::try_from(wire.normaliser) {
+        Ok(pb::Normaliser::Unspecified | pb::Normaliser::Verbatim) => Normaliser::Verbatim,
+        Ok(pb::Normaliser::Email) => Normaliser::Email,
+        Ok(pb::Normaliser::Phone) => Normaliser::Phone,
+        Ok(pb::Normaliser::Domain) => Normaliser::Domain,
+        Ok(pb::Normaliser::Alphanumeric) => Normaliser::Alphanumeric,
+        Ok(pb::Normaliser::Folded) => Normaliser::Folded,
+        Err(_) => {
+            faults.push(FieldFault::new("namespace.normaliser", FaultReason::Unknown, "no normaliser has this number"));
+            Normaliser::Verbatim
+        }
     };
     if wire.priority > RANK_MAX {
         faults.push(FieldFault::new("namespace.priority", FaultReason::TooLarge, format!("give 0 to {RANK_MAX}")));
@@ -271,13 +314,10 @@ pub fn namespace(wire: Option<pb::Namespace>) -> Result<Namespace, Vec<FieldFaul
         let message = format!("give 1 to {RANK_MAX}, or 0 for {DIVERSITY_LIMIT_DEFAULT}");
         faults.push(FieldFault::new("namespace.diversity_limit", FaultReason::TooLarge, message));
     }
-    for (path, list) in
-        [("namespace.blocked_values", &wire.blocked_values), ("namespace.blocked_patterns", &wire.blocked_patterns)]
-    {
-        if list.len() > LIST_MAX {
-            faults.push(FieldFault::new(path, FaultReason::TooLarge, format!("at most {LIST_MAX} are allowed")));
-        }
-    }
+    let (count, bytes) = (limits::BLOCKED_VALUES_MAX, limits::BLOCKED_VALUE_BYTES_MAX);
+    bounded("namespace.blocked_values", &wire.blocked_values, count, bytes, &mut faults);
+    let (count, bytes) = (limits::BLOCKED_PATTERNS_MAX, limits::PATTERN_BYTES_MAX);
+    bounded("namespace.blocked_patterns", &wire.blocked_patterns, count, bytes, &mut faults);
     let diversity_limit =
         if wire.diversity_limit == 0 { DIVERSITY_LIMIT_DEFAULT } else { wire.diversity_limit.min(RANK_MAX) as u16 };
     let read = Namespace {
@@ -316,5 +356,104 @@ pub fn namespace_out(namespace: &Namespace) -> pb::Namespace {
         blocked_values: namespace.blocked_values.clone(),
         blocked_patterns: namespace.blocked_patterns.clone(),
         allow_junk: !namespace.junk_defaults,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config() -> TenantConfig {
+        TenantConfig::new("t", "T")
+    }
+
+    fn text(bytes: usize) -> String {
+        "x".repeat(bytes)
+    }
+
+    /// The only fault of what was read; none where it was taken.
+    fn fault<T: std::fmt::Debug>(read: Result<T, Vec<FieldFault>>) -> Option<(String, FaultReason)> {
+        let faults = read.err()?;
+        assert_eq!(faults.len(), 1, "{faults:?}");
+        faults.into_iter().next().map(|fault| (fault.path, fault.reason))
+    }
+
+    fn too_large(path: &str) -> Option<(String, FaultReason)> {
+        Some((path.to_owned(), FaultReason::TooLarge))
+    }
+
+    fn a_tenant(name_bytes: usize, rules: usize) -> Option<pb::Tenant> {
+        let survivorship = (0..rules).map(|at| (format!("a{at}"), 0)).collect();
+        let (name, display_name) = ("tenants/t".to_owned(), text(name_bytes));
+        Some(pb::Tenant { name, display_name, survivorship, ..Default::default() })
+    }
+
+    #[test]
+    fn a_tenant_is_bounded() {
+        assert_eq!(fault(tenant(a_tenant(256, 4_096))), None);
+        assert_eq!(fault(tenant(a_tenant(257, 0))), too_large("tenant.display_name"));
+        assert_eq!(fault(tenant(a_tenant(0, 4_097))), too_large("tenant.survivorship"));
+    }
+
+    fn a_source(contract: pb::DataContract) -> Option<pb::Source> {
+        Some(pb::Source { name: "crm".to_owned(), contract: Some(contract), ..Default::default() })
+    }
+
+    fn rule(pattern_bytes: usize, allowed: usize, allowed_bytes: usize) -> pb::DataContract {
+        let rule = pb::AttributeRule {
+            name: "size".to_owned(),
+            pattern: text(pattern_bytes),
+            allowed: vec![text(allowed_bytes); allowed],
+            ..Default::default()
+        };
+        pb::DataContract { attributes: vec![rule], ..Default::default() }
+    }
+
+    #[test]
+    fn a_contract_is_bounded_and_nothing_of_it_is_dropped() {
+        let config = config();
+        let read = |contract| fault(source(a_source(contract), &config));
+        assert_eq!(read(rule(1_024, 0, 0)), None);
+        assert_eq!(read(rule(1_025, 0, 0)), too_large("source.contract.attributes[0].pattern"));
+        assert_eq!(read(rule(0, 1_000, 256)), None);
+        assert_eq!(read(rule(0, 1_001, 1)), too_large("source.contract.attributes[0].allowed"));
+        assert_eq!(read(rule(0, 1, 257)), too_large("source.contract.attributes[0].allowed[0]"));
+
+        let rules = |count: usize| pb::DataContract {
+            attributes: (0..count)
+                .map(|at| pb::AttributeRule { name: format!("a{at}"), ..Default::default() })
+                .collect(),
+            ..Default::default()
+        };
+        assert_eq!(source(a_source(rules(256)), &config).unwrap().contract.attributes.len(), 256);
+        assert_eq!(read(rules(257)), too_large("source.contract.attributes"));
+
+        let any = |count| pb::DataContract {
+            require_any_namespace: vec![config.namespaces[0].name.clone(); count],
+            ..Default::default()
+        };
+        assert_eq!(read(any(256)), None);
+        assert_eq!(read(any(257)), too_large("source.contract.require_any_namespace"));
+        let named = pb::Source { name: "crm".to_owned(), display_name: text(257), ..Default::default() };
+        assert_eq!(fault(source(Some(named), &config)), too_large("source.display_name"));
+    }
+
+    #[test]
+    fn a_namespace_is_bounded_and_its_numbers_are_never_guessed() {
+        let read = |change: &dyn Fn(&mut pb::Namespace)| {
+            let mut wire = pb::Namespace { name: "card".to_owned(), ..Default::default() };
+            change(&mut wire);
+            fault(namespace(Some(wire)))
+        };
+        let unknown = |path: &str| Some((path.to_owned(), FaultReason::Unknown));
+        assert_eq!(read(&|_| {}), None);
+        assert_eq!(read(&|wire| wire.class = 99), unknown("namespace.class"));
+        assert_eq!(read(&|wire| wire.normaliser = 99), unknown("namespace.normaliser"));
+        assert_eq!(read(&|wire| wire.blocked_values = vec![text(512); 10_000]), None);
+        assert_eq!(read(&|wire| wire.blocked_values = vec![text(1); 10_001]), too_large("namespace.blocked_values"));
+        assert_eq!(read(&|wire| wire.blocked_values = vec![text(513)]), too_large("namespace.blocked_values[0]"));
+        assert_eq!(read(&|wire| wire.blocked_patterns = vec![text(1_024); 64]), None);
+        assert_eq!(read(&|wire| wire.blocked_patterns = vec![text(1); 65]), too_large("namespace.blocked_patterns"));
+        assert_eq!(read(&|wire| wire.blocked_patterns = vec![text(1_025)]), too_large("namespace.blocked_patterns[0]"));
     }
 }

@@ -3,6 +3,7 @@
 use onefold_core::contract::is_too_large;
 use onefold_core::fault::{FaultReason, FieldFault};
 use onefold_core::fragment::{Attribute, AttributeValue, Fragment, Identifier, ObservedAt, PartyKind, SourceRecord};
+use onefold_core::ids::AttributeId;
 use onefold_core::limits;
 use onefold_proto::v1 as pb;
 use prost_types::Timestamp;
@@ -47,10 +48,33 @@ pub fn is_attribute_name(name: &str) -> bool {
 /// # Errors
 /// Every fault of it, by the path of the field.
 pub fn admit(wire: pb::Fragment, config: &LiveConfig, now: ObservedAt) -> Result<Admitted, Vec<FieldFault>> {
+    read(wire, config, now, None)
+}
+
+/// Reads a fragment as if its [`unknown_names`] were known: what this refuses would be refused after they were learned.
+///
+/// # Errors
+/// As [`admit`].
+pub fn rehearse(wire: pb::Fragment, config: &LiveConfig, now: ObservedAt) -> Result<(), Vec<FieldFault>> {
+    // The highest ordinal takes as many bytes as any that a name could get.
+    read(wire, config, now, Some(AttributeId(limits::ATTRIBUTE_NAMES_MAX as u16 - 1))).map(drop)
+}
+
+/// Reads a fragment; `stand_in` is for well-formed attribute names that are unknown, which are faults without it.
+fn read(
+    wire: pb::Fragment,
+    config: &LiveConfig,
+    now: ObservedAt,
+    stand_in: Option<AttributeId>,
+) -> Result<Admitted, Vec<FieldFault>> {
     let mut faults = Vec::new();
-    let party = match wire.party_kind() {
-        pb::PartyKind::Unspecified | pb::PartyKind::Person => PartyKind::Person,
-        pb::PartyKind::Organisation => PartyKind::Organisation,
+    let party = match pb::PartyKind::try_from(wire.party_kind) {
+        Ok(pb::PartyKind::Unspecified | pb::PartyKind::Person) => PartyKind::Person,
+        Ok(pb::PartyKind::Organisation) => PartyKind::Organisation,
+        Err(_) => {
+            faults.push(FieldFault::new("party_kind", FaultReason::Unknown, "no kind of party has this number"));
+            PartyKind::Person
+        }
     };
     let record = record(wire.record, "record", config, &mut faults);
     let (observed_at, undated) = match wire.observed_time {
@@ -75,7 +99,7 @@ pub fn admit(wire: pb::Fragment, config: &LiveConfig, now: ObservedAt) -> Result
         .into_iter()
         .take(limits::ATTRIBUTES_MAX)
         .enumerate()
-        .filter_map(|(at, wire)| attribute(wire, at, config, &mut faults))
+        .filter_map(|(at, wire)| attribute(wire, at, config, stand_in, &mut faults))
         .collect();
     let traits = traits(wire.traits_json, &mut faults);
     match record {
@@ -163,8 +187,15 @@ fn identifier(
     namespace.map(|namespace| Identifier { namespace, raw })
 }
 
-fn attribute(wire: pb::Attribute, at: usize, config: &LiveConfig, faults: &mut Vec<FieldFault>) -> Option<Attribute> {
-    let name = config.attribute_named(&wire.name);
+fn attribute(
+    wire: pb::Attribute,
+    at: usize,
+    config: &LiveConfig,
+    stand_in: Option<AttributeId>,
+    faults: &mut Vec<FieldFault>,
+) -> Option<Attribute> {
+    let known = config.attribute_named(&wire.name);
+    let name = known.or(if is_attribute_name(&wire.name) { stand_in } else { None });
     if name.is_none() {
         let path = format!("attributes[{at}].name");
         faults.push(if is_attribute_name(&wire.name) {
@@ -310,5 +341,73 @@ pub const fn party_out(party: PartyKind) -> pb::PartyKind {
     match party {
         PartyKind::Person => pb::PartyKind::Person,
         PartyKind::Organisation => pb::PartyKind::Organisation,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use onefold_core::config::{Source, TenantConfig};
+    use onefold_core::ids::SourceId;
+    use onefold_store::keys::TenantKeys;
+
+    use super::*;
+
+    const NOW: ObservedAt = ObservedAt(1_700_000_000_000_000);
+
+    fn config() -> LiveConfig {
+        let mut config = TenantConfig::new("t", "T");
+        config.sources.push(Source {
+            id: SourceId(0),
+            name: "crm".to_owned(),
+            display_name: String::new(),
+            trust: 0,
+            contract: Default::default(),
+        });
+        LiveConfig::compile(config, 1, &TenantKeys::generate().unwrap()).unwrap()
+    }
+
+    fn wire(texts: &[(&str, usize)]) -> pb::Fragment {
+        let attributes = texts.iter().map(|(name, bytes)| pb::Attribute {
+            name: (*name).to_owned(),
+            value: Some(pb::attribute::Value::Text("x".repeat(*bytes))),
+        });
+        pb::Fragment {
+            record: Some(pb::SourceRecord { source: "crm".to_owned(), key: "1".to_owned() }),
+            attributes: attributes.collect(),
+            ..Default::default()
+        }
+    }
+
+    fn paths<T>(read: Result<T, Vec<FieldFault>>) -> Vec<String> {
+        read.err().unwrap_or_default().into_iter().map(|fault| fault.path).collect()
+    }
+
+    #[test]
+    fn a_kind_of_party_is_never_guessed() {
+        let config = config();
+        for (number, faulty) in [(0, false), (1, false), (2, false), (3, true), (-1, true)] {
+            let fragment = pb::Fragment { party_kind: number, ..wire(&[]) };
+            let expected: &[&str] = if faulty { &["party_kind"] } else { &[] };
+            assert_eq!(paths(admit(fragment, &config, NOW)), expected, "{number}");
+        }
+    }
+
+    #[test]
+    fn a_rehearsal_refuses_all_but_names_that_can_be_learned() {
+        let config = config();
+        let new = wire(&[("shoe_size", 2)]);
+        assert_eq!(paths(admit(new.clone(), &config, NOW)), ["attributes[0].name"]);
+        assert_eq!(paths(rehearse(new, &config, NOW)), [""; 0]);
+        let table = [
+            (wire(&[("shoe_size", 2), ("Not A Name", 2)]), "attributes[1].name"),
+            (wire(&[("shoe_size", limits::ATTRIBUTE_BYTES_MAX + 1)]), "attributes[0].text"),
+            (pb::Fragment { record: None, ..wire(&[("shoe_size", 2)]) }, "record"),
+            (pb::Fragment { traits_json: "[]".to_owned(), ..wire(&[("shoe_size", 2)]) }, "traits_json"),
+            // Each value may be so long, all of them together not.
+            (wire(&[("shoe_size", limits::ATTRIBUTE_BYTES_MAX); 17]), ""),
+        ];
+        for (fragment, path) in table {
+            assert_eq!(paths(rehearse(fragment, &config, NOW)), [path]);
+        }
     }
 }

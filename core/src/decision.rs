@@ -3,6 +3,8 @@
 //! An entry's kind and its payload's first byte (a version) are for ever; a new shape is a new version. Personal content
 //! is never in the clear: it comes sealed under its own key, behind the slot that names the key.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use crate::change::ProfileChange;
@@ -101,8 +103,8 @@ pub struct Settled {
     pub more: bool,
 }
 
-/// A fragment that breaks its contract, with every fault.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// A fragment that breaks its contract, with every fault. Personal data: `Debug` hides it.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct Quarantined {
     /// The fragment, encoded.
     pub fragment: Vec<u8>,
@@ -112,6 +114,12 @@ pub struct Quarantined {
     pub faults: Vec<FieldFault>,
     /// When it came in, microseconds since 1970.
     pub received_at: ObservedAt,
+}
+
+impl fmt::Debug for Quarantined {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Quarantined({} bytes, {} faults, ..)", self.fragment.len(), self.faults.len())
+    }
 }
 
 /// Quarantined fragments left: replayed with success, or discarded.
@@ -166,23 +174,33 @@ pub fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, DecisionErro
     }
 }
 
-/// A sealed payload's envelope: version, slot of the key, ciphertext.
+/// A sealed payload's envelope: version, slot of the key, whether it opens a record, ciphertext.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sealed<'a> {
     /// Which key opens it.
     pub slot: SlotId,
+    /// Whether its record was never seen before. A replay counts records by this even when the key is gone.
+    pub opens_record: bool,
+    /// What stands in front of the ciphertext and is vouched for by its tag.
+    pub header: [u8; SEALED_HEADER_BYTES],
     /// Ciphertext and tag.
     pub ciphertext: &'a [u8],
 }
 
+const SEALED_HEADER_BYTES: usize = 5;
+
+/// Slots are numbered below this; the bit says that the record is new.
+const OPENS_RECORD: u32 = 1 << 31;
+
 impl<'a> Sealed<'a> {
     /// Bytes in front of the ciphertext.
-    pub const HEADER_BYTES: usize = 5;
+    pub const HEADER_BYTES: usize = SEALED_HEADER_BYTES;
 
     /// What goes in front of the ciphertext.
     #[must_use]
-    pub fn header(slot: SlotId) -> [u8; Sealed::<'static>::HEADER_BYTES] {
-        let [a, b, c, d] = slot.0.to_le_bytes();
+    pub fn header(slot: SlotId, opens_record: bool) -> [u8; SEALED_HEADER_BYTES] {
+        debug_assert!(slot.0 < OPENS_RECORD, "a tenant has fewer than 2^31 slots");
+        let [a, b, c, d] = (slot.0 | if opens_record { OPENS_RECORD } else { 0 }).to_le_bytes();
         [VERSION, a, b, c, d]
     }
 
@@ -193,7 +211,13 @@ impl<'a> Sealed<'a> {
     pub fn parse(bytes: &'a [u8]) -> Result<Self, DecisionError> {
         match bytes {
             [VERSION, a, b, c, d, ciphertext @ ..] => {
-                Ok(Self { slot: SlotId(u32::from_le_bytes([*a, *b, *c, *d])), ciphertext })
+                let number = u32::from_le_bytes([*a, *b, *c, *d]);
+                Ok(Self {
+                    slot: SlotId(number & !OPENS_RECORD),
+                    opens_record: number & OPENS_RECORD != 0,
+                    header: [VERSION, *a, *b, *c, *d],
+                    ciphertext,
+                })
             }
             [VERSION, ..] | [] => Err(DecisionError::Damaged),
             [version, ..] => Err(DecisionError::Version(*version)),
@@ -213,10 +237,28 @@ mod tests {
         assert_eq!(decode::<NamesLearned>(&bytes[..3]), Err(DecisionError::Damaged));
         bytes[0] = 9;
         assert_eq!(decode::<NamesLearned>(&bytes), Err(DecisionError::Version(9)));
-        let mut sealed = Sealed::header(SlotId(70_000)).to_vec();
-        sealed.extend_from_slice(b"xyz");
-        assert_eq!(Sealed::parse(&sealed), Ok(Sealed { slot: SlotId(70_000), ciphertext: b"xyz" }));
+        for opens_record in [false, true] {
+            let header = Sealed::header(SlotId(70_000), opens_record);
+            let sealed = [&header[..], b"xyz"].concat();
+            let want = Sealed { slot: SlotId(70_000), opens_record, header, ciphertext: b"xyz" };
+            assert_eq!(Sealed::parse(&sealed), Ok(want));
+        }
+        let sealed = Sealed::header(SlotId(1), true);
         assert_eq!(Sealed::parse(&sealed[..4]), Err(DecisionError::Damaged));
+    }
+
+    #[test]
+    fn what_is_quarantined_is_not_shown() {
+        let held = Quarantined {
+            fragment: b"canary".to_vec(),
+            undated: false,
+            faults: Vec::new(),
+            received_at: ObservedAt(5),
+        };
+        let shown = format!("{held:?} {held:#?}");
+        let bytes = format!("{:?}", held.fragment);
+        assert!(!shown.contains("canary") && !shown.contains(bytes.trim_matches(['[', ']'])), "{shown}");
+        assert!(shown.contains("6 bytes"), "{shown}");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! Nothing is changed while deciding: entries go into the batch, effects into a list, which is applied at once at the end.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use onefold_core::decision::{self, EntryKind, QuarantineCleared, Quarantined, RecordRetracted, Sealed};
@@ -65,8 +65,53 @@ pub(super) struct Drafted {
     record: Option<Digest128>,
 }
 
-/// Decides items against the state as it is plus what the group has decided, then applies all of it at once.
-pub(super) fn decide(tenant: &Arc<Tenant>, items: Vec<Item>, group: &mut Group) -> Result<Vec<Drafted>, JournalError> {
+/// What was decided and is not applied yet.
+#[derive(Default)]
+pub(super) struct Decided {
+    effects: Vec<Effect>,
+    /// The last sequence that was given out; `None` when none was.
+    sequence: Option<Sequence>,
+    /// Linking may differ from what was settled last.
+    relinked: bool,
+}
+
+impl Decided {
+    /// Nothing but that everything is to be settled afresh.
+    pub(super) fn relinked() -> Self {
+        Self { relinked: true, ..Self::default() }
+    }
+
+    /// Applies all of it. True when facts changed, so that there may be something to settle.
+    pub(super) fn apply(self, state: &mut State) -> bool {
+        let mut facts = self.relinked;
+        for effect in self.effects {
+            match effect {
+                Effect::Put(prepared, place, slot) => {
+                    let arrival = state.engine.put(&prepared, place, slot);
+                    debug_assert!(arrival.applies(), "the lane and the engine judge by one order");
+                    facts = true;
+                }
+                Effect::Retract(record, at, place) => {
+                    state.engine.retract(record, at, place);
+                    facts = true;
+                }
+                Effect::Hold(entry, held) => state.hold(entry, held),
+                Effect::LetGo(entry) => {
+                    state.let_go(entry);
+                }
+            }
+        }
+        state.sequence = self.sequence.unwrap_or(state.sequence);
+        facts
+    }
+}
+
+/// Decides items of one tenant against the state as it is. Nothing is applied: readers see it with its settlement.
+pub(super) fn decide(
+    tenant: &Arc<Tenant>,
+    items: Vec<Item>,
+    group: &mut Group,
+) -> Result<(Vec<Drafted>, Decided), JournalError> {
     let config = tenant.config();
     let mut drafts = Vec::with_capacity(items.len());
     let mut effects = Vec::with_capacity(items.len());
@@ -80,6 +125,7 @@ pub(super) fn decide(tenant: &Arc<Tenant>, items: Vec<Item>, group: &mut Group) 
             sequence: state.sequence,
             overlay: &mut overlay,
             held: HashMap::new(),
+            cleared: HashSet::new(),
             effects: &mut effects,
             group,
         };
@@ -88,25 +134,7 @@ pub(super) fn decide(tenant: &Arc<Tenant>, items: Vec<Item>, group: &mut Group) 
         }
         deciding.sequence
     };
-    let mut state = tenant.state_mut();
-    for effect in effects {
-        match effect {
-            Effect::Put(prepared, place, slot) => {
-                let arrival = state.engine.put(&prepared, place, slot);
-                debug_assert!(arrival.applies(), "the lane and the engine judge by one order");
-            }
-            Effect::Retract(record, at, place) => {
-                state.engine.retract(record, at, place);
-            }
-            Effect::Hold(entry, held) => state.hold(entry, held),
-            Effect::LetGo(entry) => {
-                state.let_go(entry);
-            }
-        }
-    }
-    state.sequence = sequence;
-    drop(state);
-    Ok(drafts)
+    Ok((drafts, Decided { effects, sequence: Some(sequence), relinked: false }))
 }
 
 struct Deciding<'a> {
@@ -116,6 +144,7 @@ struct Deciding<'a> {
     sequence: Sequence,
     overlay: &'a mut Overlay,
     held: HashMap<(Digest128, Digest128), Sequence>,
+    cleared: HashSet<Sequence>,
     effects: &'a mut Vec<Effect>,
     group: &'a mut Group,
 }
@@ -131,6 +160,14 @@ impl Deciding<'_> {
             {
                 let message = "was replayed or discarded in the meantime";
                 let faults = vec![FieldFault::new("quarantine_id", FaultReason::Unknown, message)];
+                Ok(Drafted { outcome: Outcome::Rejected { faults }, record: None })
+            }
+            Item::Replay { entry, .. }
+                if !self.state.quarantine.contains_key(&entry) || self.cleared.contains(&entry) =>
+            {
+                // Replayed or discarded while it was read: what was discarded does not come back.
+                let message = "is no longer in quarantine: it was replayed or discarded meanwhile";
+                let faults = vec![FieldFault::new("quarantine_ids", FaultReason::Unknown, message)];
                 Ok(Drafted { outcome: Outcome::Rejected { faults }, record: None })
             }
             Item::Replay { arriving, entry } => {
@@ -186,7 +223,7 @@ impl Deciding<'_> {
         let sequence = self.sequence.next();
         let place =
             self.group.builder.push(self.tenant.id, sequence, kind(EntryKind::FragmentPut), |context, out| {
-                let header = Sealed::header(slot);
+                let header = Sealed::header(slot, known.is_none());
                 out.extend_from_slice(&header);
                 context.seal(&key, 0, &header, &arriving.encoded, out);
             })?;
@@ -268,7 +305,7 @@ impl Deciding<'_> {
         });
         let place =
             self.group.builder.push(self.tenant.id, sequence, kind(EntryKind::Quarantined), |context, out| {
-                let header = Sealed::header(slot);
+                let header = Sealed::header(slot, false);
                 out.extend_from_slice(&header);
                 context.seal(&key, 0, &header, &content, out);
             })?;
@@ -288,6 +325,7 @@ impl Deciding<'_> {
         })?;
         self.sequence = sequence;
         self.group.commit.destroy.push((Arc::clone(self.tenant), held.slot));
+        self.cleared.insert(entry);
         self.effects.push(Effect::LetGo(entry));
         Ok(())
     }
@@ -296,8 +334,16 @@ impl Deciding<'_> {
         let vault = &self.tenant.vault;
         let found = match slot.map(|slot| (slot, vault.key(slot))) {
             Some((slot, Ok(key))) => Ok((slot, key)),
+            None => vault.take(),
             // What was sealed under it is gone; what comes now starts anew.
-            Some((_, Err(VaultError::Destroyed(_)))) | None => vault.take(),
+            Some((_, Err(VaultError::Destroyed(_)))) => vault.take(),
+            Some((slot, Err(VaultError::Damaged(_)))) => {
+                tracing::error!(
+                    slot = slot.0,
+                    "a slot of the vault is damaged; what comes now is sealed under another"
+                );
+                vault.take()
+            }
             Some((_, Err(error))) => Err(error),
         };
         found.map_err(|error| {

@@ -142,13 +142,11 @@ fn text_in(fragment: &Fragment, value: LinkValue, config: &LiveConfig) -> Option
 pub fn why(app: &App, tenant: &Tenant, first: &SourceRecord, second: &SourceRecord) -> Result<Why, ReadError> {
     let config = tenant.config();
     let digests = [first, second].map(|record| config.preparer().record_digest(record.source, &record.key));
-    let explanation = {
-        let state = tenant.state();
-        if digests.iter().any(|digest| state.engine.record(*digest).is_none()) {
-            return Err(ReadError::ProfileUnknown);
-        }
-        state.engine.explain(digests[0], digests[1])
-    };
+    let explanation = tenant.seen(|state| {
+        let known = digests.iter().all(|digest| state.engine.record(*digest).is_some());
+        known.then(|| state.engine.explain(digests[0], digests[1]))
+    })?;
+    let explanation = explanation.ok_or(ReadError::ProfileUnknown)?;
     let mut reading = Reading { app, tenant, config: &config, opened: HashMap::new() };
     match explanation {
         Explanation::Together { profile, path, weakest } => {
@@ -301,12 +299,12 @@ fn parked(engine: &Engine, records: &[Digest128], config: &LiveConfig) -> Vec<Se
 /// [`ReadError::ProfileUnknown`] when it is not live, [`ReadError::Store`].
 pub fn how(app: &App, tenant: &Tenant, profile: ProfileOrdinal) -> Result<How, ReadError> {
     let config = tenant.config();
-    let (growth, parked) = {
-        let state = tenant.state();
-        let growth = state.engine.growth(profile).ok_or(ReadError::ProfileUnknown)?;
+    let seen = tenant.seen(|state| {
+        let growth = state.engine.growth(profile)?;
         let parked = parked(&state.engine, &growth.records, &config);
-        (growth, parked)
-    };
+        Some((growth, parked))
+    })?;
+    let (growth, parked) = seen.ok_or(ReadError::ProfileUnknown)?;
     let mut reading = Reading { app, tenant, config: &config, opened: HashMap::new() };
     let mut links = Vec::new();
     let mut weakest = Vec::new();

@@ -15,7 +15,7 @@ use onefold_store::seal::TAG_BYTES;
 use onefold_store::vault::VaultError;
 use tokio::sync::{mpsc, oneshot};
 
-use super::decide::decide;
+use super::decide::{Decided, decide};
 use super::error::WriteError;
 use super::ingest::{Answer, Item, Outcome};
 use super::keeper::{self, Keep};
@@ -35,8 +35,6 @@ pub(super) const SETTLED_ROOM: usize = 1 << 20;
 const SETTLED_BYTES_PER_ITEM: usize = 96;
 /// Changes in one settlement entry.
 const SETTLED_CHANGES_MAX: usize = 1_024;
-/// Distance between two entries of the sparse feed index, in sequences.
-const FEED_INDEX_STEP: u64 = 256;
 
 /// A change to a tenant's configuration.
 pub type ConfigChange = Box<dyn FnOnce(&mut TenantConfig) -> Result<(), WriteError> + Send>;
@@ -112,7 +110,18 @@ pub(super) struct Group {
 }
 
 /// An ingest command taken apart.
-type Run = (Arc<Tenant>, Vec<Item>, oneshot::Sender<Result<Vec<Answer>, WriteError>>);
+type Run = (Arc<Tenant>, Vec<Item>, IngestReply);
+
+/// What one tenant has in a group.
+struct Share {
+    tenant: Arc<Tenant>,
+    items: Vec<Item>,
+    /// How many of the items each command brought.
+    replies: Vec<(usize, IngestReply)>,
+}
+
+/// Where the answers of an ingest command go.
+type IngestReply = oneshot::Sender<Result<Vec<Answer>, WriteError>>;
 
 /// Whether the lane works on.
 enum Flow {
@@ -156,7 +165,7 @@ impl Lane {
     pub(super) fn settle_left_overs(&mut self, tenants: &[Arc<Tenant>]) -> Result<(), JournalError> {
         for tenant in tenants {
             let group = self.begin(SETTLED_ROOM)?.ok_or(JournalError::NoSpace)?;
-            let group = self.settle(tenant, group)?;
+            let group = self.settle(tenant, group, Decided::relinked())?;
             self.commit(group)?;
         }
         Ok(())
@@ -262,25 +271,25 @@ impl Lane {
             }
             return Ok(());
         };
-        let mut drafts = Vec::with_capacity(runs.len());
-        let mut tenants: Vec<Arc<Tenant>> = Vec::new();
-        let mut runs = runs.into_iter().peekable();
-        while let Some((tenant, first, reply)) = runs.next() {
-            // Runs of one tenant in a row are decided together, so that the state is locked and settled once.
-            let mut replies = vec![(first.len(), reply)];
-            let mut items = first;
-            while let Some((_, more, reply)) = runs.next_if(|(next, _, _)| Arc::ptr_eq(next, &tenant)) {
-                replies.push((more.len(), reply));
-                items.extend(more);
+        // All of one tenant is decided, applied and settled as one, so that readers see facts with their clusters.
+        let mut of_tenant: Vec<Share> = Vec::new();
+        for (tenant, items, reply) in runs {
+            match of_tenant.iter_mut().find(|share| Arc::ptr_eq(&share.tenant, &tenant)) {
+                Some(share) => {
+                    share.replies.push((items.len(), reply));
+                    share.items.extend(items);
+                }
+                None => {
+                    let replies = vec![(items.len(), reply)];
+                    of_tenant.push(Share { tenant, items, replies });
+                }
             }
-            let drafted = decide(&tenant, items, &mut group)?;
-            if !tenants.iter().any(|known| Arc::ptr_eq(known, &tenant)) {
-                tenants.push(Arc::clone(&tenant));
-            }
-            drafts.push((tenant, drafted, replies));
         }
-        for tenant in &tenants {
-            group = self.settle(tenant, group)?;
+        let mut drafts = Vec::with_capacity(of_tenant.len());
+        for Share { tenant, items, replies } in of_tenant {
+            let (drafted, decided) = decide(&tenant, items, &mut group)?;
+            group = self.settle(&tenant, group, decided)?;
+            drafts.push((tenant, drafted, replies));
         }
         let mut named = None;
         for (tenant, drafted, replies) in drafts {
@@ -356,8 +365,9 @@ impl Lane {
                 let _ = reply.send(Err(WriteError::DiskFull));
                 return Ok(());
             };
-            drafted.extend(decide(tenant, piece, &mut group)?);
-            begun = Some(self.settle(tenant, group)?);
+            let (more, decided) = decide(tenant, piece, &mut group)?;
+            drafted.extend(more);
+            begun = Some(self.settle(tenant, group, decided)?);
         }
         let Some(mut group) = begun else { return Ok(()) };
         {
@@ -368,49 +378,64 @@ impl Lane {
         self.commit(group)
     }
 
-    /// Resolves what the group changed and says so in the journal. What does not fit goes into the next batch.
-    pub(super) fn settle(&mut self, tenant: &Arc<Tenant>, mut group: Group) -> Result<Group, JournalError> {
-        let mut state = tenant.state_mut();
-        let changes = state.engine.settle();
-        let by_ordinal = |change: &ProfileChange| {
-            change.rename(|record| state.engine.ordinal_of(*record).ok_or(JournalError::Poisoned))
-        };
-        let changes = changes.iter().map(by_ordinal).collect::<Result<Vec<_>, JournalError>>()?;
+    /// Applies what was decided, resolves it, and says so in the journal; readers see all of it or nothing. What does
+    /// not fit into the batch goes into the next.
+    pub(super) fn settle(
+        &mut self,
+        tenant: &Arc<Tenant>,
+        mut group: Group,
+        decided: Decided,
+    ) -> Result<Group, JournalError> {
         let committed_at = self.shared.clock.now();
-        let mut rest = changes.as_slice();
-        while !rest.is_empty() {
-            let (now, later) = rest.split_at(rest.len().min(SETTLED_CHANGES_MAX));
-            let settled =
-                Settled { previous: state.last_change, committed_at, changes: now.to_vec(), more: !later.is_empty() };
+        let mut settlements = Vec::new();
+        let end = {
+            let mut state = tenant.state_mut();
+            let facts = decided.apply(&mut state);
+            let by_digest = state.engine.settle();
+            let by_ordinal = |change: &ProfileChange| {
+                change.rename(|record| state.engine.ordinal_of(*record).ok_or(JournalError::Poisoned))
+            };
+            let changes = by_digest.iter().map(by_ordinal).collect::<Result<Vec<_>, JournalError>>()?;
+            let mut rest = changes.as_slice();
+            // Facts without a consequence are settled too: the journal says so, and a replay has nothing left to do.
+            while !rest.is_empty() || (facts && settlements.is_empty()) {
+                let (now, later) = rest.split_at(rest.len().min(SETTLED_CHANGES_MAX));
+                let first = state.sequence.next();
+                let settled = Settled {
+                    previous: state.last_change,
+                    committed_at,
+                    changes: now.to_vec(),
+                    more: !later.is_empty(),
+                };
+                note_changes(&mut state, first, now);
+                settlements.push((first, settled));
+                rest = later;
+            }
+            state.sequence
+        };
+        for (first, settled) in settlements {
             let payload = decision::encode(&settled);
-            let first = state.sequence.next();
-            match group
-                .builder
-                .push(tenant.id, first, kind(EntryKind::Settled), |_, out| out.extend_from_slice(&payload))
-            {
-                Ok(_) => {
-                    note_changes(&mut state, first, group.start, now);
-                    group.commit.keyed.extend(keeper::history(tenant.id, first, committed_at, now));
-                    rest = later;
-                }
+            let push = |group: &mut Group| {
+                group.builder.push(tenant.id, first, kind(EntryKind::Settled), |_, out| out.extend_from_slice(&payload))
+            };
+            match push(&mut group) {
+                Ok(_) => {}
                 Err(JournalError::TooLarge { .. }) if !group.builder.is_empty() => {
                     // The batch is full. What was promised so far waits for the last batch's answers.
                     let room = batch_room(entry_room(payload.len()) + SETTLED_ROOM);
-                    let keyed = std::mem::take(&mut group.commit.keyed);
-                    let replies = std::mem::take(&mut group.commit.replies);
-                    let destroy = std::mem::take(&mut group.commit.destroy);
+                    let waits = std::mem::take(&mut group.commit);
                     self.commit(group)?;
                     self.appender.ensure_room(room)?;
                     group = self.empty_group()?;
-                    group.commit.keyed = keyed;
-                    group.commit.replies = replies;
-                    group.commit.destroy = destroy;
+                    group.commit = waits;
+                    push(&mut group)?;
                 }
                 Err(error) => return Err(error),
             }
+            tenant.state_mut().index_feed(first, group.start);
+            group.commit.keyed.extend(keeper::history(tenant.id, first, committed_at, &settled.changes));
         }
-        group.commit.published.push((Arc::clone(tenant), state.sequence));
-        drop(state);
+        group.commit.published.push((Arc::clone(tenant), end));
         Ok(group)
     }
 
@@ -469,7 +494,12 @@ fn room_of(items: &[Item]) -> usize {
 }
 
 /// Notes the answer to a named call in the batch that holds its effect.
-fn remember(tenant: &Arc<Tenant>, request: RequestKey, outcome: &Outcome, group: &mut Group) -> Result<(), JournalError> {
+fn remember(
+    tenant: &Arc<Tenant>,
+    request: RequestKey,
+    outcome: &Outcome,
+    group: &mut Group,
+) -> Result<(), JournalError> {
     let answer = decision::encode(outcome);
     let answered = RequestAnswered { request_id: request.id, content: request.content, answer };
     let mut state = tenant.state_mut();
@@ -491,13 +521,10 @@ fn remember(tenant: &Arc<Tenant>, request: RequestKey, outcome: &Outcome, group:
     }
 }
 
-/// Keeps times, feed index and the feed's end up with changes that take sequences from `first` on, in the batch that
-/// begins at `batch`.
-pub(super) fn note_changes(state: &mut State, first: Sequence, batch: Place, changes: &[ProfileChange<u32>]) {
-    let step = state.feed.last().is_none_or(|(last, _)| first.0 >= last.0 + FEED_INDEX_STEP);
-    if step {
-        state.feed.push((first, batch));
-    }
+/// Keeps times and the feed's end up with changes that take sequences from `first` on. Without a change the settlement
+/// itself takes one.
+pub(super) fn note_changes(state: &mut State, first: Sequence, changes: &[ProfileChange<u32>]) {
+    state.sequence = first;
     let mut at = first;
     for change in changes {
         let mut touch = |profile: ProfileOrdinal, opened: bool| {

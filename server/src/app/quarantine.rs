@@ -117,8 +117,7 @@ fn read(app: &App, tenant: &Tenant, entry: Sequence, held: Held) -> Result<Opene
         return Err(store("the entry is no quarantined fragment".into()));
     }
     let key = tenant.vault.key(sealed.slot).map_err(|e| store(e.into()))?;
-    let header = Sealed::header(sealed.slot);
-    let plain = found.context.open(&key, 0, &header, sealed.ciphertext).map_err(|e| store(e.into()))?;
+    let plain = found.context.open(&key, 0, &sealed.header, sealed.ciphertext).map_err(|e| store(e.into()))?;
     let kept: Quarantined = decision::decode(&plain).map_err(|e| store(e.into()))?;
     let fragment = Fragment::decode(&kept.fragment).map_err(|e| store(e.into()))?;
     Ok(Opened { entry, fragment, kept })

@@ -17,8 +17,6 @@ use super::error::ReadError;
 use super::tenant::{LiveConfig, Tenant};
 use crate::clock::Stopwatch;
 
-/// Attempts at reading a profile that changes while it is read.
-const ATTEMPTS: usize = 4;
 /// How long a reader waits for a batch that is on its way to the disk, and how often it looks.
 const DURABLE_WAIT_MAX: Duration = Duration::from_secs(5);
 const DURABLE_WAIT_STEP: Duration = Duration::from_micros(200);
@@ -134,30 +132,53 @@ fn by_identifier(
     Err(ReadError::ProfileUnknown)
 }
 
-/// The fragments of a live profile.
+/// Which fragments make up a profile, as seen at one moment.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Which profile.
+    pub profile: ProfileOrdinal,
+    /// Sequence of its last change; once that is durable, so are all fragments.
+    pub changed: Sequence,
+    config: Arc<LiveConfig>,
+    places: Vec<Place>,
+}
+
+/// Looks up which fragments make up a live profile. Reads nothing.
+///
+/// # Errors
+/// [`ReadError::ProfileUnknown`] when it is not live.
+pub fn plan(tenant: &Tenant, profile: ProfileOrdinal) -> Result<Plan, ReadError> {
+    let config = tenant.config();
+    let state = tenant.state();
+    let places: Vec<Place> = state.engine.members(profile).iter().map(|member| member.place).collect();
+    if places.is_empty() {
+        return Err(ReadError::ProfileUnknown);
+    }
+    Ok(Plan { profile, changed: state.changed(profile), config, places })
+}
+
+impl Plan {
+    /// How many fragments there are to read.
+    pub const fn len(&self) -> usize {
+        self.places.len()
+    }
+
+    /// Reads them. Waits for the disk where they are not durable yet.
+    ///
+    /// # Errors
+    /// [`ReadError::Store`] when one cannot be read.
+    pub fn load(self, shared: &Shared, vault: &Vault) -> Result<Loaded, ReadError> {
+        let fragments = self.places.iter().map(|place| fragment_at(shared, vault, *place)).collect::<Result<_, _>>()?;
+        Ok(Loaded { profile: self.profile, changed: self.changed, config: self.config, fragments })
+    }
+}
+
+/// The fragments of a live profile. Not for asynchronous threads.
 ///
 /// # Errors
 /// [`ReadError::ProfileUnknown`] when it is not live, [`ReadError::Store`] when a fragment cannot be read.
 pub fn load(shared: &Shared, tenant: &Tenant, profile: ProfileOrdinal) -> Result<Loaded, ReadError> {
-    let mut last = None;
-    for _ in 0..ATTEMPTS {
-        let config = tenant.config();
-        let (changed, members) = {
-            let state = tenant.state();
-            (state.changed(profile), state.engine.members(profile))
-        };
-        if members.is_empty() {
-            return Err(ReadError::ProfileUnknown);
-        }
-        let fragments: Result<Vec<Fragment>, ReadError> =
-            members.iter().map(|member| fragment_at(shared, &tenant.vault, member.place)).collect();
-        match fragments {
-            Ok(fragments) => return Ok(Loaded { profile, changed, config, fragments }),
-            // It may have changed while it was read.
-            Err(error) => last = Some(error),
-        }
-    }
-    Err(last.unwrap_or(ReadError::ProfileUnknown))
+    plan(tenant, profile)?.load(shared, &tenant.vault)
 }
 
 /// Waits until the entry at this place is durable. The state knows of entries a moment before the disk does; reading them
@@ -187,7 +208,6 @@ pub fn fragment_at(shared: &Shared, vault: &Vault, place: Place) -> Result<Fragm
     let payload = entry.payload.ok_or_else(|| store("the fragment was dropped".into()))?;
     let sealed = Sealed::parse(&payload).map_err(|e| store(e.into()))?;
     let key = vault.key(sealed.slot).map_err(|e| store(e.into()))?;
-    let header = Sealed::header(sealed.slot);
-    let plain = entry.context.open(&key, 0, &header, sealed.ciphertext).map_err(|e| store(e.into()))?;
+    let plain = entry.context.open(&key, 0, &sealed.header, sealed.ciphertext).map_err(|e| store(e.into()))?;
     Fragment::decode(&plain).map_err(|e| store(e.into()))
 }

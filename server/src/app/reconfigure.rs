@@ -14,6 +14,7 @@ use onefold_store::keys::TenantKeys;
 use onefold_store::vault::Vault;
 use tokio::sync::oneshot;
 
+use super::decide::Decided;
 use super::error::WriteError;
 use super::lane::{Command, ConfigChange, Lane, kind};
 use super::tenant::{LiveConfig, State, Tenant};
@@ -121,7 +122,14 @@ pub(super) fn change(
         lane.drain()?;
     }
     let room = entry_room(payload.len()) + super::lane::SETTLED_ROOM;
-    let Some(mut group) = lane.begin(room)? else {
+    let most = lane.segment_bytes().saturating_sub(super::lane::SETTLED_ROOM);
+    if room > most {
+        let _ = reply.send(Err(WriteError::Full { what: "bytes of configuration", limit: most }));
+        return Ok(());
+    }
+    // Settling everything afresh may have much to say; what a batch cannot hold goes on in the next.
+    let consequences = if relinks { tenant.state().engine.stats().live_records as usize * 32 } else { 0 };
+    let Some(mut group) = lane.begin((room + consequences).min(most))? else {
         let _ = reply.send(Err(WriteError::DiskFull));
         return Ok(());
     };
@@ -144,7 +152,7 @@ pub(super) fn change(
     }
     tenant.set_config(Arc::clone(&after));
     if relinks {
-        group = lane.settle(tenant, group)?;
+        group = lane.settle(tenant, group, Decided::relinked())?;
     }
     let end = tenant.state().sequence;
     group.commit.published.push((Arc::clone(tenant), end));

@@ -14,9 +14,9 @@ use onefold_core::decision::{
     self, ConfigChanged, EntryKind, NamesLearned, QuarantineCleared, Quarantined, RecordRetracted, Sealed, Settled,
     TenantOpened,
 };
-use onefold_core::fragment::Fragment;
+use onefold_core::fragment::{Fragment, ObservedAt};
 use onefold_core::ids::Sequence;
-use onefold_core::ids::{Place, SlotId, TenantId};
+use onefold_core::ids::{Digest128, Place, SlotId, TenantId};
 use onefold_store::checkpoint::Checkpoints;
 use onefold_store::datadir::{DataDir, DataDirError, OpenOptions};
 use onefold_store::journal::{BatchView, EntryView, Journal, JournalError, JournalOptions, VisitError};
@@ -248,21 +248,11 @@ pub fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<Opened, StartError
     };
     let (for_writer, for_keeper) = (Arc::clone(&shared), Arc::clone(&shared));
     let journal_writer = opened.writer;
-    let handles = vec![
-        spawn(
-            "lane",
-            Box::new(move || {
-                if let Err(error) = lane.settle_left_overs(&unsettled) {
-                    tracing::error!(error = %error, "what the last run left unsettled cannot be written");
-                    lane.shared.fail();
-                    return;
-                }
-                lane.run();
-            }),
-        )?,
-        spawn("writer", Box::new(move || writer::run(&for_writer, journal_writer, &to_write, &keep)))?,
-        spawn("keeper", Box::new(move || keeper::run(&for_keeper, &to_keep)))?,
-    ];
+    let writer = spawn("writer", Box::new(move || writer::run(&for_writer, journal_writer, &to_write, &keep)))?;
+    let keeper = spawn("keeper", Box::new(move || keeper::run(&for_keeper, &to_keep)))?;
+    // Nothing is served before what the last run left is settled.
+    lane.settle_left_overs(&unsettled)?;
+    let handles = vec![spawn("lane", Box::new(move || lane.run()))?, writer, keeper];
     let app = Arc::new(App {
         shared,
         lane: commands_in.clone(),
@@ -406,8 +396,7 @@ impl Replaying {
         self.next_slot = self.next_slot.max(sealed.slot.0 + 1);
         match self.vault.key(sealed.slot) {
             Ok(key) => {
-                let header = Sealed::header(sealed.slot);
-                let plain = entry.seal_context().open(&key, 0, &header, sealed.ciphertext)?;
+                let plain = entry.seal_context().open(&key, 0, &sealed.header, sealed.ciphertext)?;
                 Ok(Some((sealed.slot, plain)))
             }
             Err(VaultError::Destroyed(_)) => Ok(None),
@@ -419,14 +408,24 @@ impl Replaying {
         self.state.sequence = self.state.sequence.max(entry.sequence);
         match kind {
             EntryKind::TenantOpened => {}
-            EntryKind::FragmentPut => {
-                if let Some((slot, plain)) = self.opened_content(entry)? {
+            EntryKind::FragmentPut => match self.opened_content(entry)? {
+                Some((slot, plain)) => {
                     let fragment = Fragment::decode(&plain)?;
                     let (prepared, _) = self.config.preparer().prepare(&fragment);
                     self.state.engine.put(&prepared, entry.place, slot);
                     self.unsettled = true;
                 }
-            }
+                // The content is gone. Its record keeps its ordinal, which settlements name records by.
+                None => {
+                    if let Some(payload) = entry.bytes()
+                        && Sealed::parse(payload)?.opens_record
+                    {
+                        let place = [entry.place.segment.to_le_bytes(), entry.place.offset.to_le_bytes()].concat();
+                        let nobody = Digest128::of(&blake3::keyed_hash(&self.keys.index, &place));
+                        self.state.engine.retract(nobody, ObservedAt(i64::MIN), entry.place);
+                    }
+                }
+            },
             EntryKind::RecordRetracted => {
                 if let Some(payload) = entry.bytes() {
                     let retracted: RecordRetracted = decision::decode(payload)?;
@@ -446,7 +445,8 @@ impl Replaying {
                         })?;
                         self.state.engine.redo(&change)?;
                     }
-                    note_changes(&mut self.state, entry.sequence, batch.start, &settled.changes);
+                    note_changes(&mut self.state, entry.sequence, &settled.changes);
+                    self.state.index_feed(entry.sequence, batch.start);
                     self.unsettled = settled.more;
                 }
             }

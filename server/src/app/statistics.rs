@@ -26,22 +26,26 @@ pub struct Statistics {
     pub live_records_by_source: HashMap<String, u64>,
 }
 
-/// Counts.
-pub fn of(tenant: &Tenant) -> Statistics {
+/// Counts, all of one moment.
+///
+/// # Errors
+/// [`ReadError::Behind`] when what was counted does not become durable.
+pub fn of(tenant: &Tenant) -> Result<Statistics, ReadError> {
     let config = tenant.config();
-    let state = tenant.state();
-    let mut by_source = vec![0u64; config.config.sources.len()];
-    for record in state.engine.all_records().filter(|record| record.live) {
-        if let Some(count) = by_source.get_mut(usize::from(record.source.0)) {
-            *count += 1;
+    tenant.seen(|state| {
+        let mut by_source = vec![0u64; config.config.sources.len()];
+        for record in state.engine.all_records().filter(|record| record.live) {
+            if let Some(count) = by_source.get_mut(usize::from(record.source.0)) {
+                *count += 1;
+            }
         }
-    }
-    Statistics {
-        sequence: tenant.durable(),
-        engine: state.engine.stats(),
-        quarantined: state.quarantine.len(),
-        live_records_by_source: config.config.sources.iter().map(|s| s.name.clone()).zip(by_source).collect(),
-    }
+        Statistics {
+            sequence: state.sequence,
+            engine: state.engine.stats(),
+            quarantined: state.quarantine.len(),
+            live_records_by_source: config.config.sources.iter().map(|s| s.name.clone()).zip(by_source).collect(),
+        }
+    })
 }
 
 /// A digest of the graph, and of the golden values if asked for.
@@ -65,8 +69,7 @@ pub struct Digest {
 /// # Errors
 /// [`ReadError::Store`] when a fragment cannot be read.
 pub fn digest(app: &App, tenant: &Arc<Tenant>, golden: bool) -> Result<Digest, ReadError> {
-    let (mut digest, profiles): (Digest, Vec<ProfileOrdinal>) = {
-        let state = tenant.state();
+    let (mut digest, profiles): (Digest, Vec<ProfileOrdinal>) = tenant.seen(|state| {
         let stats = state.engine.stats();
         let digest = Digest {
             graph: state.engine.digest(),
@@ -77,7 +80,7 @@ pub fn digest(app: &App, tenant: &Arc<Tenant>, golden: bool) -> Result<Digest, R
         };
         let profiles = if golden { state.engine.live_profiles(ProfileOrdinal(0)).collect() } else { Vec::new() };
         (digest, profiles)
-    };
+    })?;
     if golden {
         let mut each: Vec<[u8; 32]> = Vec::with_capacity(profiles.len());
         for profile in profiles {

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Duration;
 
 use onefold_core::config::TenantConfig;
 use onefold_core::contract::CompiledContract;
@@ -17,6 +18,17 @@ use onefold_store::keys::TenantKeys;
 use onefold_store::vault::Vault;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
+
+use super::error::ReadError;
+use crate::clock::Stopwatch;
+
+/// How long a reader waits for the disk.
+const DURABLE_WAIT_MAX: Duration = Duration::from_secs(5);
+/// How often it looks.
+const DURABLE_WAIT_STEP: Duration = Duration::from_millis(1);
+
+/// Distance between two entries of the sparse feed index, in sequences.
+const FEED_INDEX_STEP: u64 = 256;
 
 /// A configuration and what is compiled from it. Shared whole; readers never see half of a change.
 #[derive(Debug)]
@@ -209,6 +221,13 @@ impl State {
         (self.engine.standing(profile) == Standing::Live).then(|| self.changed(profile))
     }
 
+    /// Notes where a settlement lies, if the last note is far enough behind.
+    pub fn index_feed(&mut self, first: Sequence, batch: Place) {
+        if self.feed.last().is_none_or(|(last, _)| first.0 >= last.0 + FEED_INDEX_STEP) {
+            self.feed.push((first, batch));
+        }
+    }
+
     /// Holds a fragment in quarantine.
     pub fn hold(&mut self, entry: Sequence, held: Held) {
         self.quarantined.insert(held.fragment, entry);
@@ -281,6 +300,26 @@ impl Tenant {
     /// Changes the state; the lane's right.
     pub fn state_mut(&self) -> RwLockWriteGuard<'_, State> {
         self.state.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Looks at the state, and waits until what was seen is durable: a crash must not take back what was answered. Not
+    /// for asynchronous threads.
+    ///
+    /// # Errors
+    /// [`ReadError::Behind`] when the disk takes too long.
+    pub fn seen<T>(&self, look: impl FnOnce(&State) -> T) -> Result<T, ReadError> {
+        let (found, sequence) = {
+            let state = self.state();
+            (look(&state), state.sequence)
+        };
+        let waited = Stopwatch::start();
+        while self.durable() < sequence {
+            if waited.elapsed() > DURABLE_WAIT_MAX {
+                return Err(ReadError::Behind { wanted: sequence.0, reached: self.durable().0 });
+            }
+            std::thread::sleep(DURABLE_WAIT_STEP);
+        }
+        Ok(found)
     }
 
     /// Says that everything up to here is durable.

@@ -103,18 +103,32 @@ fn write(writer: &mut Writer, group: &mut [Commit]) -> Result<Position, onefold_
     writer.sync()
 }
 
+/// Destroys the keys that the group gives up, with one sync for each tenant.
+fn destroy(group: &[Commit]) -> Result<(), onefold_store::vault::VaultError> {
+    let mut doomed: Vec<(&Arc<Tenant>, Vec<SlotId>)> = Vec::new();
+    for (tenant, slot) in group.iter().flat_map(|commit| &commit.destroy) {
+        match doomed.iter_mut().find(|(known, _)| Arc::ptr_eq(known, tenant)) {
+            Some((_, slots)) => slots.push(*slot),
+            None => doomed.push((tenant, vec![*slot])),
+        }
+    }
+    doomed.into_iter().try_for_each(|(tenant, slots)| tenant.vault.destroy(&slots))
+}
+
 fn acknowledge(shared: &Shared, group: Vec<Commit>, end: Position, keeper: &SyncSender<Keep>) {
     if group.iter().any(|commit| !commit.keyed.is_empty()) {
         shared.kept.tell();
     }
+    if let Err(error) = destroy(&group) {
+        // Nothing is said to be destroyed that is not. No checkpoint is written after a failure, so the next start reads
+        // in the journal what is to go, and destroys it.
+        tracing::error!(error = %error, "keys could not be destroyed; nothing more is acknowledged until a restart");
+        shared.fail();
+        group.into_iter().flat_map(|commit| commit.replies).for_each(Reply::fail);
+        return;
+    }
     let mut writes = Vec::new();
     for commit in group {
-        for (tenant, slot) in commit.destroy {
-            if let Err(error) = tenant.vault.destroy(&[slot]) {
-                // The journal says that it is to go; the next start destroys it again.
-                tracing::error!(error = %error, "a key could not be destroyed now and will be at the next start");
-            }
-        }
         for (tenant, sequence) in commit.published {
             tenant.publish(sequence);
         }

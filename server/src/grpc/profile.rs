@@ -12,6 +12,7 @@ use onefold_core::ids::{ProfileOrdinal, Sequence, TenantId};
 use onefold_matching::resolve::Standing;
 use onefold_proto::v1 as pb;
 use onefold_proto::v1::profile_service_server::ProfileService;
+use prost::Message as _;
 use tokio::sync::mpsc;
 use tokio_stream::Stream;
 use tokio_stream::wrappers::ReceiverStream;
@@ -34,14 +35,19 @@ const BATCH_MAX: usize = 1_000;
 const WATCH_STEP: usize = 512;
 /// Messages of one watch that may wait for a slow reader; then it is not read further.
 const WATCH_DEPTH_MAX: usize = 256;
+/// How long a slow reader is given to hear that the server goes down.
+const LAST_WORD_MAX: Duration = Duration::from_secs(5);
 /// A watch without news says so this often.
 const HEARTBEAT_EVERY: Duration = Duration::from_secs(15);
 
 /// Bytes that ready answers may take, roughly.
 const READY_BYTES_MAX: u64 = 256 << 20;
-/// What a ready answer takes at least, and what one value of it takes, roughly.
+/// What a ready answer takes beside its texts, and what one value of it does, roughly.
 const READY_BYTES: usize = 384;
 const VALUE_BYTES: usize = 160;
+
+/// Fragments of one profile that are read on the calling thread; more go to a thread that may wait.
+const READ_INLINE_MAX: usize = 32;
 
 /// The service.
 #[derive(Clone, Debug)]
@@ -71,9 +77,10 @@ impl std::fmt::Debug for ReadyCache {
 
 impl Default for ReadyCache {
     fn default() -> Self {
+        // Each text is an allocation of its own, which the encoded length does not show.
         let bytes = |ready: &Arc<Ready>| {
-            let texts = ready.profile.values.len() * VALUE_BYTES + ready.profile.identifiers.len() * VALUE_BYTES;
-            u32::try_from(READY_BYTES + texts).unwrap_or(u32::MAX)
+            let values = (ready.profile.values.len() + ready.profile.identifiers.len()) * VALUE_BYTES;
+            u32::try_from(READY_BYTES + values + ready.profile.encoded_len()).unwrap_or(u32::MAX)
         };
         let cache = moka::sync::Cache::builder().max_capacity(READY_BYTES_MAX).weigher(move |_, ready| bytes(ready));
         Self(cache.build())
@@ -90,27 +97,31 @@ fn failed(tenant: &Tenant, error: ReadError) -> Status {
 
 impl Profiles {
     /// A live profile on the wire. What is shown is durable: nothing is read that a crash could take back.
-    async fn show(&self, tenant: &Tenant, profile: ProfileOrdinal, shown: &Shown) -> Result<pb::Profile, ReadError> {
-        let changed = tenant.state().changed(profile);
-        if tenant.durable() < changed {
-            let mut durable = tenant.follow();
-            let reached = tokio::time::timeout(reading::REACH_WAIT_MAX, durable.wait_for(|d| *d >= changed)).await;
-            if !matches!(reached, Ok(Ok(_))) {
-                return Err(ReadError::Behind { wanted: changed.0, reached: tenant.durable().0 });
-            }
-        }
-        let config_version = tenant.config().version;
+    async fn show(
+        &self,
+        tenant: &Arc<Tenant>,
+        profile: ProfileOrdinal,
+        shown: &Shown,
+    ) -> Result<pb::Profile, ReadError> {
         let key = (tenant.id, profile);
         if !shown.full
             && let Some(known) = self.cache.0.get(&key)
-            && known.config_version == config_version
+            && known.config_version == tenant.config().version
             && known.changed == tenant.state().changed_if_live(profile)
         {
             let mut found = known.profile.clone();
             shown.narrow(&mut found);
             return Ok(found);
         }
-        let loaded = read::load(&self.app.shared, tenant, profile)?;
+        let plan = read::plan(tenant, profile)?;
+        reading::wait_for(tenant, plan.changed).await?;
+        let loaded = if plan.len() <= READ_INLINE_MAX {
+            plan.load(&self.app.shared, &tenant.vault)?
+        } else {
+            let (app, tenant) = (Arc::clone(&self.app), Arc::clone(tenant));
+            let reading = tokio::task::spawn_blocking(move || plan.load(&app.shared, &tenant.vault));
+            reading.await.map_err(|error| ReadError::Store(error.into()))??
+        };
         if shown.full {
             return convert::profile(&loaded, shown, tenant).ok_or(ReadError::ProfileUnknown);
         }
@@ -122,16 +133,33 @@ impl Profiles {
         Ok(found)
     }
 
-    async fn find_and_show(&self, tenant: &Tenant, key: &ProfileKey, shown: &Shown) -> Result<pb::Profile, ReadError> {
+    async fn find_and_show(
+        &self,
+        tenant: &Arc<Tenant>,
+        key: &ProfileKey,
+        shown: &Shown,
+    ) -> Result<pb::Profile, ReadError> {
         // A profile that ends between the two steps is looked for again.
         for _ in 0..3 {
-            let profile = read::find(tenant, key)?;
-            match self.show(tenant, profile, shown).await {
+            let found = match read::find(tenant, key) {
+                Ok(profile) => self.show(tenant, profile, shown).await,
+                Err(error) => Err(error),
+            };
+            match found {
                 Err(ReadError::ProfileUnknown) => {}
-                other => return other,
+                other => return self.for_good(tenant, other).await,
             }
         }
-        Err(ReadError::ProfileUnknown)
+        self.for_good(tenant, Err(ReadError::ProfileUnknown)).await
+    }
+
+    /// That there is no such profile, or not one, must be durable too before it is said.
+    async fn for_good(&self, tenant: &Tenant, found: Result<pb::Profile, ReadError>) -> Result<pb::Profile, ReadError> {
+        if found.is_err() {
+            let seen = tenant.state().sequence;
+            reading::wait_for(tenant, seen).await?;
+        }
+        found
     }
 
     fn live(&self, name: &str) -> Result<(Arc<Tenant>, ProfileOrdinal), Status> {
@@ -319,6 +347,7 @@ impl ProfileService for Profiles {
             let opened = state.times.get(profile.0 as usize).map(|times| times.opened);
             (state.engine.standing(profile), state.engine.live_ends(profile), opened)
         };
+        reading::durable(&tenant).await?;
         let state = match standing {
             Standing::Live => pb::ProfileState::Live,
             Standing::MergedInto(_) => pb::ProfileState::Merged,
@@ -411,8 +440,10 @@ impl Watch {
         tokio::select! {
             _ = self.all(snapshot) => {}
             () = out.closed() => {}
-            _ = stop.wait_for(|stop| *stop) => {
-                let _ = out.try_send(Err(Status::unavailable("the server goes down; resume from the last cursor")));
+            () = async { drop(stop.wait_for(|stop| *stop).await) } => {
+                // Without this word a reader would take the end of the stream for the end of the feed.
+                let word = status::stopping();
+                let _ = tokio::time::timeout(LAST_WORD_MAX, out.send(Err(word))).await;
             }
         }
     }
@@ -472,6 +503,9 @@ impl Watch {
             let step: Vec<ProfileOrdinal> = self.tenant.state().engine.live_profiles(from).take(WATCH_STEP).collect();
             let Some(last) = step.last() else { break };
             from = ProfileOrdinal(last.0 + 1);
+            if let Err(status) = reading::durable(&self.tenant).await {
+                return self.fail(status).await;
+            }
             for profile in step {
                 let shown = match &self.shown {
                     Some(shown) => self.now(profile, shown).await?,

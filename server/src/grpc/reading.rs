@@ -37,16 +37,29 @@ pub fn named(app: &App, name: &str) -> Result<Arc<Tenant>, Status> {
 /// # Errors
 /// UNAVAILABLE when the sequence is not reached in time.
 pub async fn reached(tenant: &Tenant, wanted: u64) -> Result<(), Status> {
-    if tenant.durable() >= Sequence(wanted) {
+    wait_for(tenant, Sequence(wanted)).await.map_err(|error| status::ReadErrorIn { tenant: &tenant.name, error }.into())
+}
+
+/// The same, in the words of the use cases.
+///
+/// # Errors
+/// [`ReadError::Behind`] when the sequence is not reached in time.
+pub async fn wait_for(tenant: &Tenant, wanted: Sequence) -> Result<(), ReadError> {
+    if tenant.durable() >= wanted {
         return Ok(());
     }
     let mut durable = tenant.follow();
-    let reached = tokio::time::timeout(REACH_WAIT_MAX, durable.wait_for(|durable| durable.0 >= wanted)).await;
-    match reached {
+    match tokio::time::timeout(REACH_WAIT_MAX, durable.wait_for(|durable| *durable >= wanted)).await {
         Ok(Ok(_)) => Ok(()),
-        Ok(Err(_)) | Err(_) => {
-            let error = ReadError::Behind { wanted, reached: tenant.durable().0 };
-            Err(status::ReadErrorIn { tenant: &tenant.name, error }.into())
-        }
+        Ok(Err(_)) | Err(_) => Err(ReadError::Behind { wanted: wanted.0, reached: tenant.durable().0 }),
     }
+}
+
+/// Waits until what a reader sees in the state now is durable: a crash must not take back what was answered.
+///
+/// # Errors
+/// UNAVAILABLE when the disk takes too long.
+pub async fn durable(tenant: &Tenant) -> Result<(), Status> {
+    let seen = tenant.state().sequence;
+    reached(tenant, seen.0).await
 }

@@ -1,8 +1,6 @@
-//! Bad input, bad disks, bad starts: a clear answer that names the fault, nothing lost, and the server lives. Law 10.
+//! Bad input and bad clients: a clear answer that names the fault, nothing lost, and the server lives. Law 10.
 #![allow(missing_docs, clippy::unwrap_used, reason = "test code")]
 
-use std::path::Path;
-use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -10,7 +8,6 @@ use std::time::Duration;
 use onefold_core::fragment::ObservedAt;
 use onefold_proto::v1 as pb;
 use onefold_server::clock::Clock;
-use onefold_server::{Config, Server};
 use onefold_tests::child::Launch;
 use onefold_tests::traffic::{Message, open_sources};
 use onefold_tests::{Clients, House, identifier, person, reason, record, text};
@@ -19,7 +16,6 @@ use tempfile::TempDir;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status};
-use tonic_types::StatusExt;
 
 const AT: i64 = 1_700_000_000;
 
@@ -30,14 +26,6 @@ fn faults(result: &pb::IngestResult) -> Vec<(&str, &str)> {
 
 fn put(key: &str, at: i64, identifiers: &[(&str, &str)]) -> Message {
     Message::Put(person("crm", key, at, identifiers, &[]))
-}
-
-/// The server takes and finds a fragment like any other day.
-async fn lives(clients: &mut Clients, key: &str) {
-    let email = format!("{key}@harbour-mail.net");
-    let result = clients.put(person("crm", key, AT, &[("email", &email)], &[])).await;
-    assert_eq!(result.status(), Accepted);
-    assert_eq!(clients.lookup("email", &email).await.unwrap().name, result.profile);
 }
 
 async fn house() -> (TempDir, House) {
@@ -174,7 +162,7 @@ async fn every_bound_is_a_clear_answer() {
         let request = pb::PutSourceRequest { source: Some(source), ..Default::default() };
         assert_eq!(code(clients.admin.put_source(request).await.unwrap_err()), invalid(), "{} bytes", pattern.len());
     }
-    lives(&mut house, "after").await;
+    house.assert_lives("after").await;
     house.close().await;
 }
 
@@ -237,7 +225,7 @@ async fn bytes_that_are_no_message_get_an_answer() {
         assert_eq!(status.code(), Code::InvalidArgument, "{status}");
         assert!(status.message().contains(names), "the field is named: {status}");
     }
-    lives(&mut house, "after").await;
+    house.assert_lives("after").await;
     house.close().await;
 }
 
@@ -294,7 +282,7 @@ async fn a_client_that_stops_reading_is_held_and_others_are_served() {
     let launch = Launch::new(env!("CARGO_BIN_EXE_onefold-test-server"), &dir.path().join("data"));
     let (child, mut clients) = launch.start().await;
     open_sources(&mut clients, "").await;
-    lives(&mut clients, "before").await;
+    clients.assert_lives("before").await;
     let before = resident_mib(child.id());
 
     // 20,000 messages of 20 KiB are on offer: 400 MB, if the server took them all.
@@ -329,7 +317,8 @@ async fn a_client_that_stops_reading_is_held_and_others_are_served() {
     let held_at = taken.load(Ordering::Relaxed);
     assert!(held_at > 100 && (held_at as u64) < offered, "{held_at} messages were taken");
     for round in 0..20 {
-        let served = tokio::time::timeout(Duration::from_secs(5), lives(&mut clients, &format!("other-{round}"))).await;
+        let served =
+            tokio::time::timeout(Duration::from_secs(5), clients.assert_lives(&format!("other-{round}"))).await;
         assert!(served.is_ok(), "others are served");
     }
     let grown = resident_mib(child.id()).saturating_sub(before);
@@ -337,7 +326,7 @@ async fn a_client_that_stops_reading_is_held_and_others_are_served() {
     assert!(grown < 200, "{grown} MiB");
     sender.abort();
     drop((unread, unwatched));
-    lives(&mut clients, "after").await;
+    clients.assert_lives("after").await;
     child.stop();
 }
 
@@ -404,221 +393,5 @@ async fn what_is_undated_and_broken_is_held_once() {
         assert_eq!(first.quarantine_id, again.quarantine_id, "sending again is harmless");
         assert_eq!(house.statistics().await.quarantined_count, 1);
     }
-    house.close().await;
-}
-
-/// What the start says.
-async fn refusal(config: Config) -> String {
-    match Server::start(config).await {
-        Ok(_) => panic!("the server starts"),
-        Err(error) => error.to_string(),
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_start_that_cannot_be_says_why() {
-    let dir = TempDir::new().unwrap();
-    let data = dir.path().join("data");
-    let config = || House::config(&data);
-    let mut house = House::open(&data).await;
-    open_sources(&mut house, "").await;
-    lives(&mut house, "before").await;
-    let digest = house.digest().await;
-
-    let told = refusal(config()).await;
-    assert!(told.contains("in use by another process"), "{told}");
-    lives(&mut house, "meanwhile").await;
-    let meanwhile = house.digest().await;
-    assert_ne!(meanwhile, digest);
-    house.close().await;
-
-    let remote = Config { listen: ([0, 0, 0, 0], 0).into(), ..config() };
-    let told = refusal(remote).await;
-    assert!(told.contains("no encryption or authentication"), "{told}");
-    let key_file = |text: &str| {
-        let file = dir.path().join("root.key");
-        std::fs::write(&file, text).unwrap();
-        Config { root_key_file: Some(file), ..config() }
-    };
-    let told = refusal(key_file(&"7".repeat(64))).await;
-    assert!(told.contains("the root key is not the one"), "{told}");
-    for bad in ["", "not a key", &"z".repeat(64), &"7".repeat(63)] {
-        let told = refusal(key_file(bad)).await;
-        assert!(told.contains("64 hexadecimal digits"), "{told}");
-    }
-    let told = refusal(Config { root_key_file: Some(dir.path().join("none")), ..config() }).await;
-    assert!(told.contains("none") && told.contains("cannot be read"), "{told}");
-
-    let broken = |file: &str, content: Option<&[u8]>| {
-        let path = data.join(file);
-        let kept = std::fs::read(&path).unwrap();
-        match content {
-            Some(content) => std::fs::write(&path, content).unwrap(),
-            None => std::fs::remove_file(&path).unwrap(),
-        }
-        move || {
-            std::fs::write(&path, &kept).unwrap();
-            // The key must not become readable by others on its way back.
-            std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
-        }
-    };
-    let table: [(&str, Option<&[u8]>, &str); 6] = [
-        ("FORMAT", Some(b"onefold data 99\n"), "format 99"),
-        ("FORMAT", Some(b"\0\0\0"), "is damaged"),
-        ("FORMAT", Some(b""), "is damaged"),
-        ("FORMAT", None, "is not a data directory"),
-        ("keys/root.key", None, "without the root key nothing"),
-        ("keys/root.key", Some(b"00"), "without the root key nothing"),
-    ];
-    for (file, content, says) in table {
-        let mend = broken(file, content);
-        let told = refusal(config()).await;
-        assert!(told.contains(says), "{file}: {told}");
-        mend();
-    }
-    std::fs::set_permissions(data.join("keys/root.key"), std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
-    let told = refusal(config()).await;
-    assert!(told.contains("chmod 600"), "{told}");
-    std::fs::set_permissions(data.join("keys/root.key"), std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
-
-    // A whole segment of the journal gone is damage, not a fresh start.
-    let segment = std::fs::read_dir(data.join("journal")).unwrap().next().unwrap().unwrap().path();
-    let kept = std::fs::read(&segment).unwrap();
-    let mut flipped = kept.clone();
-    flipped[200] ^= 1;
-    std::fs::write(&segment, flipped).unwrap();
-    let checkpoint = std::fs::read_dir(data.join("checkpoint")).unwrap().next().unwrap().unwrap().path();
-    std::fs::rename(&checkpoint, dir.path().join("aside")).unwrap();
-    let told = refusal(config()).await;
-    assert!(told.contains("journal"), "{told}");
-    std::fs::rename(dir.path().join("aside"), &checkpoint).unwrap();
-    std::fs::write(&segment, kept).unwrap();
-
-    let elsewhere = dir.path().join("elsewhere");
-    std::fs::create_dir(&elsewhere).unwrap();
-    std::fs::write(elsewhere.join("thesis.txt"), "mine").unwrap();
-    let told = refusal(House::config(&elsewhere)).await;
-    assert!(told.contains("thesis.txt"), "{told}");
-
-    let mut house = House::open(&data).await;
-    assert_eq!(house.digest().await, meanwhile, "refusing changed nothing");
-    lives(&mut house, "after").await;
-    house.close().await;
-}
-
-/// A small file system in memory; `None`, saying so, where it cannot be mounted.
-struct SmallDisk(TempDir);
-
-impl SmallDisk {
-    fn mount(size: &str) -> Option<Self> {
-        let dir = TempDir::new().unwrap();
-        let mount = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"])
-            .arg(dir.path())
-            .output();
-        if mount.is_ok_and(|output| output.status.success()) {
-            return Some(Self(dir));
-        }
-        println!("skipped: a small file system cannot be mounted here");
-        None
-    }
-
-    fn path(&self) -> &Path {
-        self.0.path()
-    }
-
-    fn fill(&self) {
-        let mut ballast = std::fs::File::create(self.path().join("ballast")).unwrap();
-        while std::io::Write::write_all(&mut ballast, &[1; 4_096]).is_ok() {}
-    }
-
-    fn free(&self) {
-        std::fs::remove_file(self.path().join("ballast")).unwrap();
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(self.0.path()).output();
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_full_disk_refuses_writes_and_goes_on_once_there_is_room() {
-    let Some(disk) = SmallDisk::mount("64m") else { return };
-    let config = || {
-        let mut config = House::config(&disk.path().join("data"));
-        config.segment_bytes = 4 << 20;
-        config
-    };
-    let mut house = House::open_with(config()).await;
-    open_sources(&mut house, "").await;
-    let fat = |key: usize| {
-        let attributes = (0..5).map(|n| text(&format!("note_{n}"), &"w".repeat(4_000))).collect();
-        let email = format!("f{key}@harbour-mail.net");
-        Message::Put(pb::Fragment { attributes, ..person("shop", &key.to_string(), AT, &[("email", &email)], &[]) })
-    };
-    let mut kept = Vec::new();
-    for key in 0..20 {
-        let results = house.stream("", &[fat(key)]).await.unwrap();
-        assert_eq!(results[0].status(), Accepted);
-        kept.push(fat(key));
-    }
-    disk.fill();
-    let mut key = 20;
-    let full = loop {
-        match house.stream("", &[fat(key)]).await {
-            Ok(results) => {
-                assert_eq!(results[0].status(), Accepted);
-                kept.push(fat(key));
-                key += 1;
-            }
-            Err(status) => break status,
-        }
-        assert!(key < 4_000, "the disk fills up");
-    };
-    println!("{key} fragments before the disk was full");
-    let told = |status: &Status| (status.code(), reason(status));
-    let disk_full = || (Code::Unavailable, "DISK_FULL".to_owned());
-    assert_eq!(told(&full), disk_full());
-    assert!(full.get_details_retry_info().is_some(), "and when to try again");
-    let Message::Put(refused) = fat(key) else { unreachable!() };
-    assert_eq!(told(&house.try_put(refused.clone()).await.unwrap_err()), disk_full());
-    let request = pb::PutSourceRequest {
-        source: Some(pb::Source { name: "crm".to_owned(), trust: 9, ..Default::default() }),
-        ..Default::default()
-    };
-    // What is small may still find room in the segment that was reserved before.
-    if let Err(status) = house.admin.put_source(request).await {
-        assert_eq!(told(&status), disk_full());
-    }
-    let tenant = pb::Tenant { name: "tenants/west".to_owned(), ..Default::default() };
-    let status = house.admin.create_tenant(pb::CreateTenantRequest { tenant: Some(tenant) }).await.unwrap_err();
-    assert_eq!(told(&status), disk_full());
-
-    // Reads go on, and a start on the full disk reads as well.
-    let digest = house.digest().await;
-    assert_eq!(house.lookup("email", "f3@harbour-mail.net").await.unwrap().record_count, 1);
-    house.close().await;
-    let mut house = House::open_with(config()).await;
-    assert_eq!(house.digest().await, digest, "nothing acknowledged is lost");
-    assert_eq!(house.lookup("email", "f3@harbour-mail.net").await.unwrap().record_count, 1);
-    assert_eq!(told(&house.try_put(refused.clone()).await.unwrap_err()), disk_full());
-
-    disk.free();
-    assert_eq!(house.try_put(refused).await.unwrap().status(), Accepted);
-    let again = house.stream("", &kept).await.unwrap();
-    assert!(again.iter().all(|result| result.status() == Duplicate), "nothing acknowledged is lost");
-    // What is read by key has caught up as well: a merge shows in the history.
-    let bridge =
-        person("crm", "bridge", AT, &[("email", "f1@harbour-mail.net"), ("email", "f2@harbour-mail.net")], &[]);
-    let bridge = house.put(bridge).await;
-    let request = pb::ListProfileHistoryRequest { name: bridge.profile, ..Default::default() };
-    let history = house.profiles.list_profile_history(request).await.unwrap().into_inner();
-    assert!(history.events.iter().any(|event| event.kind() == pb::ProfileEventKind::Absorbed), "{history:?}");
-    let digest = house.digest().await;
-    house.close().await;
-    let mut house = House::open_with(config()).await;
-    assert_eq!(house.digest().await, digest);
     house.close().await;
 }

@@ -2,6 +2,7 @@
 //! state. Laws 2, 4, 5 and 8; and that order, batching and parallel streams do not show.
 #![allow(missing_docs, clippy::unwrap_used, reason = "test code")]
 
+mod facts;
 mod ids;
 mod oracle;
 
@@ -516,7 +517,7 @@ async fn history(seed: u64, steps: usize) {
 /// Histories of their own seeds; `ONEFOLD_MODEL_HISTORIES` for more, `ONEFOLD_MODEL_SEED` for one again.
 #[tokio::test(flavor = "multi_thread")]
 async fn random_histories_agree_with_a_recompute() {
-    let (histories, steps) = (how_many("ONEFOLD_MODEL_HISTORIES", 6), how_many("ONEFOLD_MODEL_STEPS", 90));
+    let (histories, steps) = (how_many("ONEFOLD_MODEL_HISTORIES", 10), how_many("ONEFOLD_MODEL_STEPS", 120));
     let first = how_many("ONEFOLD_MODEL_SEED", 20_260_300) as u64;
     let seeds: Vec<u64> = (first..first + histories as u64).collect();
     let (even, odd): (Vec<u64>, Vec<u64>) = seeds.into_iter().partition(|seed| seed % 2 == 0);

@@ -98,6 +98,17 @@ impl Clients {
         Ok(results)
     }
 
+    /// The server takes and finds a fragment like on any other day. It needs a source `crm`.
+    ///
+    /// # Panics
+    /// When it does not.
+    pub async fn assert_lives(&mut self, key: &str) {
+        let email = format!("{key}@harbour-mail.net");
+        let result = self.put(crate::person("crm", key, 1_700_000_000, &[("email", &email)], &[])).await;
+        assert_eq!(result.status(), pb::IngestStatus::Accepted);
+        assert_eq!(self.lookup("email", &email).await.expect("the profile").name, result.profile);
+    }
+
     /// Looks an identifier up.
     ///
     /// # Errors

@@ -139,6 +139,9 @@ impl Lane {
                     if self.since_checkpoint > 0 {
                         self.checkpoint();
                     }
+                    if let Err(error) = self.drain().and_then(|_| self.appender.close()) {
+                        tracing::warn!(error = %error, "space reserved for the journal was not given back");
+                    }
                     break;
                 }
                 Err(error) => {

@@ -161,6 +161,21 @@ impl Appender {
         Ok(SealedBatch { segment, start, end: Position { segment: self.number, offset: end, chain }, header, bytes })
     }
 
+    /// Gives back the space that was reserved and not used. Everything sealed must have been written and synced before;
+    /// nothing can be built afterwards but in a new segment.
+    ///
+    /// # Errors
+    /// [`JournalError::Io`] when the file cannot be cut; nothing is lost by it.
+    pub fn close(&mut self) -> Result<(), JournalError> {
+        let Some(segment) = self.segment.take() else { return Ok(()) };
+        let io = JournalError::io("close", self.number);
+        segment.file.set_len(u64::from(self.offset)).map_err(&io)?;
+        segment.file.sync_all().map_err(&io)?;
+        self.number += 1;
+        self.offset = SEGMENT_HEADER;
+        Ok(())
+    }
+
     /// The end of the last sealed batch.
     #[must_use]
     pub const fn position(&self) -> Position {

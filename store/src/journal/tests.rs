@@ -431,3 +431,24 @@ fn segments_grow_with_the_journal() {
     assert_eq!(opened.report.batches, 24);
     assert_eq!(size(last + 1), 6 << 20, "a sixteenth of the journal, or the most that is allowed");
 }
+
+#[test]
+fn closing_gives_back_what_was_reserved_and_loses_nothing() {
+    let dir = scratch();
+    let batches: Vec<Model> = (1..4).map(|sequence| vec![(1, sequence, 4, vec![7; 100])]).collect();
+    let (mut opened, _) = open(dir.path());
+    commit(&mut opened, &batches[0]);
+    commit(&mut opened, &batches[1]);
+    let end = opened.writer.written();
+    opened.appender.close().unwrap();
+    let length = std::fs::metadata(super::segment::path(dir.path(), end.segment)).unwrap().len();
+    assert_eq!(length, u64::from(end.offset), "nothing is reserved any more");
+    // What comes after all goes into a new segment.
+    commit(&mut opened, &batches[2]);
+    opened.appender.close().unwrap();
+    opened.appender.close().unwrap();
+    drop(opened);
+    for _ in 0..2 {
+        assert_eq!(open(dir.path()).1, batches);
+    }
+}

@@ -20,8 +20,12 @@ use onefold_tests::traffic::{Ledger, Mill, SOURCES, open_sources};
 use onefold_tests::{Clients, House};
 use tempfile::TempDir;
 
-/// Small, so that a short run crosses segments; the lane wants a mebibyte of room in front of each batch.
-const SEGMENT_BYTES: u32 = 3 << 19;
+/// Small, so that a short run crosses segments; the lane wants a mebibyte of room in front of each batch, and twice that
+/// for a change of the configuration.
+const SEGMENT_BYTES: u32 = (2 << 20) + (1 << 16);
+
+/// How often the server is started under the recording.
+const RUNS: usize = 3;
 
 /// A recorded run.
 struct Drill {
@@ -60,10 +64,10 @@ async fn record(dice: &mut Dice, shim: &Path) -> Drill {
     std::fs::create_dir(&base).unwrap();
     let launch = recorded(shim, &base, &log);
     let length = |log: &PathBuf| std::fs::metadata(log).unwrap().len();
-    let mill = Arc::new(Mutex::new(Mill::new(dice.fork(), 50, 14_000)));
+    let mill = Arc::new(Mutex::new(Mill::new(dice.fork(), 50, 16_000)));
     let noted = Arc::new(Mutex::new((Ledger::default(), Vec::new())));
     let (mut sources_acknowledged, mut tenants) = (0, Vec::new());
-    for run in 0..3 {
+    for run in 0..RUNS {
         let (mut child, mut clients) = launch.start().await;
         if run == 0 {
             open_sources(&mut clients, "").await;
@@ -74,7 +78,7 @@ async fn record(dice: &mut Dice, shim: &Path) -> Drill {
                 let (mill, noted, log) = (Arc::clone(&mill), Arc::clone(&noted), log.clone());
                 let (mut clients, mut dice): (Clients, Dice) = (clients.clone(), dice.fork());
                 tokio::spawn(async move {
-                    for _ in 0..9 {
+                    for _ in 0..14 {
                         let count = 1 + dice.index(10);
                         let messages: Vec<_> = (0..count).map(|_| mill.lock().unwrap().message()).collect();
                         let numbers: Vec<usize> = {
@@ -217,12 +221,13 @@ fn the_recording_is_whole(drill: &Drill) {
             _ => {}
         }
     }
+    let segments = drill.end.keys().filter(|path| path.ends_with(".seg")).count();
     println!(
         "{} effects: {journal} data syncs of the journal, {vault} of vaults, {sled} writes of sled, {ranges} range \
-         syncs, {checkpoints} checkpoints, {} segments",
-        drill.recording.effects.len(),
-        drill.end.keys().filter(|path| path.ends_with(".seg")).count()
+         syncs, {checkpoints} checkpoints, {segments} segments",
+        drill.recording.effects.len()
     );
+    assert!(segments > RUNS, "a run crossed from one segment into the next");
     assert!(journal > 20 && sled > 0 && checkpoints > 1, "the recording misses a kind of call");
     let replayed = disk.live();
     assert_eq!(replayed.keys().collect::<Vec<_>>(), drill.end.keys().collect::<Vec<_>>(), "the recording misses names");

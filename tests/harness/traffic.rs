@@ -170,7 +170,7 @@ impl Mill {
             let value = Some(pb::attribute::Value::Number(self.dice.below(5) as f64));
             attributes.push(pb::Attribute { name: "plan".to_owned(), value });
         }
-        let traits_json = if self.traits > 0 && self.dice.once_in(3) {
+        let traits_json = if self.traits > 0 && !self.dice.once_in(3) {
             format!("{{\"note\":\"{}\"}}", "x".repeat(self.dice.below(self.traits) as usize))
         } else {
             String::new()

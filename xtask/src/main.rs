@@ -28,7 +28,11 @@ fn check() -> ExitCode {
         ("clippy", &["cargo", "clippy", "--workspace", "--all-targets", "--", "-D", "warnings"], Needs::Nothing),
         ("docs", &["cargo", "doc", "--workspace", "--no-deps"], Needs::Nothing),
         ("tests", &["cargo", "test", "--workspace"], Needs::Nothing),
-        ("licences and advisories", &["cargo", "deny", "--offline", "check", "licenses", "bans"], Needs::Program("cargo-deny")),
+        (
+            "licences and advisories",
+            &["cargo", "deny", "--offline", "check", "licenses", "bans"],
+            Needs::Program("cargo-deny"),
+        ),
         ("protos", &["buf", "lint", "proto"], Needs::Program("buf")),
     ];
     if report("walls", &walls(Path::new("server/src"))) != ExitCode::SUCCESS {
@@ -67,10 +71,8 @@ fn report(name: &str, faults: &[String]) -> ExitCode {
 /// The walls inside `server`, which cargo cannot guard: `app` has never heard of the wire, and what sees the wire never
 /// sees the store.
 fn walls(server: &Path) -> Vec<String> {
-    let rules: [(&str, &[&str]); 2] = [
-        ("app", &["onefold_proto", "tonic::", "prost", "pb::"]),
-        ("grpc", &["onefold_store", "sled"]),
-    ];
+    let rules: [(&str, &[&str]); 2] =
+        [("app", &["onefold_proto", "tonic::", "prost", "pb::"]), ("grpc", &["onefold_store", "sled"])];
     let mut faults = Vec::new();
     for (room, forbidden) in rules {
         let files = rust_files(&server.join(room));

@@ -81,7 +81,7 @@ fn make_tenant(lane: &Lane, id: TenantId, config: &TenantConfig) -> Result<Tenan
         error => failed(&error),
     })?;
     vault.recover(SlotId(0)).map_err(|error| failed(&error))?;
-    let live = LiveConfig::compile(config.clone(), 1, &keys).map_err(WriteError::Invalid)?;
+    let live = LiveConfig::compile(config.clone(), 1, keys.index).map_err(WriteError::Invalid)?;
     let state = State::new(config);
     Ok(Tenant::new(id, (keys, wrapped), vault, Arc::new(live), state))
 }
@@ -96,7 +96,7 @@ pub(super) fn change(
     let before = tenant.config();
     let mut config = TenantConfig::clone(&before.config);
     let compiled = change(&mut config).and_then(|()| {
-        LiveConfig::compile(config.clone(), before.version + 1, &tenant.keys).map_err(WriteError::Invalid)
+        LiveConfig::compile(config.clone(), before.version + 1, tenant.keys.index).map_err(WriteError::Invalid)
     });
     let after = match compiled {
         Ok(after) => Arc::new(after),
@@ -199,7 +199,7 @@ pub(super) fn learn_names(
     }
     let mut config = TenantConfig::clone(&before.config);
     config.attribute_names.extend(names.iter().cloned());
-    let after = match LiveConfig::compile(config, before.version + 1, &tenant.keys) {
+    let after = match LiveConfig::compile(config, before.version + 1, tenant.keys.index) {
         Ok(after) => Arc::new(after),
         Err(faults) => {
             let _ = reply.send(Err(WriteError::Invalid(faults)));

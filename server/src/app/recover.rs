@@ -367,7 +367,7 @@ impl Replaying {
     ) -> Result<Self, VisitError> {
         let keys = TenantKeys::unwrap(&wrapped_keys, root, id.0)?;
         let vault = Vault::open(vaults, id, &keys.wrapping_key())?;
-        let config = LiveConfig::compile(config, 1, &keys)
+        let config = LiveConfig::compile(config, 1, keys.index)
             .map_err(|faults| format!("a configuration does not compile: {} fault(s)", faults.len()))?;
         Ok(Self {
             keys,
@@ -384,7 +384,7 @@ impl Replaying {
 
     fn reconfigure(&mut self, config: TenantConfig) -> Result<(), VisitError> {
         let version = self.config.version + 1;
-        self.config = LiveConfig::compile(config, version, &self.keys)
+        self.config = LiveConfig::compile(config, version, self.keys.index)
             .map_err(|faults| format!("a configuration does not compile: {} fault(s)", faults.len()))?;
         Ok(())
     }

@@ -49,9 +49,9 @@ impl LiveConfig {
     ///
     /// # Errors
     /// Every pattern or value of it that cannot be compiled.
-    pub fn compile(config: TenantConfig, version: u64, keys: &TenantKeys) -> Result<Self, Vec<FieldFault>> {
+    pub fn compile(config: TenantConfig, version: u64, index_key: [u8; 32]) -> Result<Self, Vec<FieldFault>> {
         let config = Arc::new(config);
-        let preparer = Preparer::new(Arc::clone(&config), keys.index)
+        let preparer = Preparer::new(Arc::clone(&config), index_key)
             .map_err(|error| vec![FieldFault::new("namespace", FaultReason::Malformed, error.to_string())])?;
         let mut faults = Vec::new();
         let mut contracts = Vec::with_capacity(config.sources.len());

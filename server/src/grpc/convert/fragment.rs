@@ -348,7 +348,6 @@ pub const fn party_out(party: PartyKind) -> pb::PartyKind {
 mod tests {
     use onefold_core::config::{Source, TenantConfig};
     use onefold_core::ids::SourceId;
-    use onefold_store::keys::TenantKeys;
 
     use super::*;
 
@@ -363,7 +362,7 @@ mod tests {
             trust: 0,
             contract: Default::default(),
         });
-        LiveConfig::compile(config, 1, &TenantKeys::generate().unwrap()).unwrap()
+        LiveConfig::compile(config, 1, [7; 32]).unwrap()
     }
 
     fn wire(texts: &[(&str, usize)]) -> pb::Fragment {

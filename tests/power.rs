@@ -16,7 +16,7 @@ use onefold_tests::dice::{Dice, how_many};
 use onefold_tests::disk::{Disk, Luck, Planted, Tree, put_down, take_up};
 use onefold_tests::recording::{Effect, Recording, compile_shim};
 use onefold_tests::replica::Replica;
-use onefold_tests::traffic::{Ledger, Mill, SOURCES, open_sources};
+use onefold_tests::traffic::{Ledger, Message, Mill, SOURCES, open_sources};
 use onefold_tests::{Clients, House};
 use tempfile::TempDir;
 
@@ -155,13 +155,22 @@ impl Drill {
         if let Err(more) = self.ledger.check_kept(&mut clients, &numbers).await {
             broken.extend(more);
         }
+        if let Err(status) = clients.events("", 0).await {
+            broken.push(format!("the feed cannot be read: {status}"));
+        }
         if broken.is_empty() {
-            clients.stream("", &self.ledger.sent).await.unwrap();
-            let digest = clients.digest().await;
-            if digest != self.digest {
-                broken.push("the digest is not that of the facts".to_owned());
+            let unanswered: Vec<Message> = (0..self.ledger.sent.len())
+                .filter(|number| !in_hand(number))
+                .map(|n| self.ledger.sent[n].clone())
+                .collect();
+            clients.stream("", &unanswered).await.unwrap();
+            if clients.graph_digest().await != self.digest.0 {
+                broken.push("the graph is not that of the facts".to_owned());
             }
             if length.is_multiple_of(4) {
+                if clients.digest().await != self.digest {
+                    broken.push("the golden values are not those of the facts".to_owned());
+                }
                 let mut replica = Replica::default();
                 replica.follow(&mut clients, "").await;
                 replica.assert_equals(&mut clients, "").await;

@@ -147,6 +147,14 @@ impl Clients {
         (digest.graph_digest, digest.golden_digest)
     }
 
+    /// Digest of clusters and live facts.
+    ///
+    /// # Panics
+    /// When the call fails.
+    pub async fn graph_digest(&mut self) -> String {
+        self.admin.get_digest(pb::GetDigestRequest::default()).await.expect("a digest").into_inner().graph_digest
+    }
+
     /// Counts.
     ///
     /// # Panics

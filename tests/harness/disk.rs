@@ -15,6 +15,8 @@ use std::sync::Arc;
 use crate::dice::Dice;
 use crate::recording::Effect;
 
+/// What a file system need not write.
+const ZEROES: [u8; 4_096] = [0; 4_096];
 /// The unit that a disk writes whole.
 const SECTOR: u64 = 512;
 
@@ -339,7 +341,7 @@ pub fn put_down(tree: &Tree, dir: &Path) -> io::Result<()> {
         let file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
         file.set_len(content.len() as u64)?;
         for (number, block) in content.chunks(4_096).enumerate() {
-            if block.iter().any(|byte| *byte != 0) {
+            if *block != ZEROES[..block.len()] {
                 file.write_all_at(block, number as u64 * 4_096)?;
             }
         }

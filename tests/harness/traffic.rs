@@ -107,16 +107,16 @@ pub struct Mill {
     dice: Dice,
     /// Records that each source has.
     keys: u64,
-    /// Bytes of traits that a fragment has at most.
-    traits: u64,
+    /// Bytes of filler that a fragment has at most.
+    filler: u64,
     made: i64,
 }
 
 impl Mill {
-    /// A mill of these dice; sources have `keys` records each, fragments up to `traits` bytes of filler.
+    /// A mill of these dice; sources have `keys` records each, fragments up to `filler` bytes of text.
     #[must_use]
-    pub const fn new(dice: Dice, keys: u64, traits: u64) -> Self {
-        Self { dice, keys, traits, made: 0 }
+    pub const fn new(dice: Dice, keys: u64, filler: u64) -> Self {
+        Self { dice, keys, filler, made: 0 }
     }
 
     /// The next message.
@@ -170,11 +170,13 @@ impl Mill {
             let value = Some(pb::attribute::Value::Number(self.dice.below(5) as f64));
             attributes.push(pb::Attribute { name: "plan".to_owned(), value });
         }
-        let traits_json = if self.traits > 0 && !self.dice.once_in(3) {
-            format!("{{\"note\":\"{}\"}}", "x".repeat(self.dice.below(self.traits) as usize))
-        } else {
-            String::new()
-        };
+        if self.filler > 0 && !self.dice.once_in(3) {
+            let bytes = self.dice.below(self.filler) as usize;
+            for part in 0..bytes.div_ceil(4_000) {
+                attributes.push(text(&format!("note_{part}"), &"x".repeat(4_000.min(bytes - part * 4_000))));
+            }
+        }
+        let traits_json = if self.dice.once_in(5) { "{\"note\": [1, 2]}".to_owned() } else { String::new() };
         pb::Fragment { record: Some(record(source, key)), identifiers, attributes, traits_json, ..Default::default() }
     }
 }

@@ -78,7 +78,7 @@ async fn record(dice: &mut Dice, shim: &Path) -> Drill {
                 let (mill, noted, log) = (Arc::clone(&mill), Arc::clone(&noted), log.clone());
                 let (mut clients, mut dice): (Clients, Dice) = (clients.clone(), dice.fork());
                 tokio::spawn(async move {
-                    for _ in 0..14 {
+                    for _ in 0..18 {
                         let count = 1 + dice.index(10);
                         let messages: Vec<_> = (0..count).map(|_| mill.lock().unwrap().message()).collect();
                         let numbers: Vec<usize> = {

@@ -2,6 +2,7 @@
 
 mod index;
 pub mod normalise;
+pub mod pair;
 pub mod prepare;
 pub mod prepared;
 pub mod resolve;

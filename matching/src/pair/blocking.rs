@@ -1,0 +1,188 @@
+//! Blocking: the cheap test that makes two records a candidate pair. Two records are compared when they share a key whose
+//! block is within the bound; several rules make keys, so that no single mistake hides a pair.
+
+use smallvec::SmallVec;
+
+use super::schema::{FieldKind, Schema};
+use super::symbols::{ABSENT, Symbol, Symbols, mix};
+
+/// What of a field goes into a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// The whole value.
+    Whole(usize),
+    /// Its coarse form: see [`super::weigh::Matcher`].
+    Coarse(usize),
+    /// The first four letters, of a date the year.
+    Front(usize),
+    /// What is behind the fourth letter, of a date month and day.
+    Back(usize),
+    /// The first letter.
+    Initial(usize),
+}
+
+/// A way to make keys.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Rule {
+    /// One key of all parts, when all are there.
+    All(SmallVec<[Part; 3]>),
+    /// Likewise, whichever of the two comes first: fields are exchanged now and then.
+    EitherOrder(Part, Part),
+    /// One key for each of the rarest words, and for each two of them.
+    Words(usize),
+}
+
+/// Words of a value that make keys of their own.
+const KEY_WORDS: usize = 5;
+
+impl Rule {
+    /// The fields that the rule speaks of.
+    pub fn slots(&self) -> SmallVec<[usize; 3]> {
+        match self {
+            Self::All(parts) => parts.iter().map(|part| part.slot()).collect(),
+            Self::EitherOrder(a, b) => SmallVec::from_slice(&[a.slot(), b.slot()]),
+            Self::Words(slot) => SmallVec::from_slice(&[*slot]),
+        }
+    }
+
+    /// The rule in words.
+    #[must_use]
+    pub fn name(&self, schema: &Schema) -> String {
+        let named = |slot: usize| schema.fields[slot].name.as_str();
+        match self {
+            Self::All(parts) => {
+                let parts: Vec<String> = parts.iter().map(|part| part.name(named(part.slot()))).collect();
+                parts.join(" and ")
+            }
+            Self::EitherOrder(a, b) => format!("{} and {} in either order", named(a.slot()), named(b.slot())),
+            Self::Words(slot) => format!("a rare word of {}", named(*slot)),
+        }
+    }
+
+    /// Appends the row's keys. `number` keeps the keys of two rules apart.
+    pub fn keys(&self, number: u16, symbols: &Symbols, row: &[Symbol], out: &mut SmallVec<[u64; 16]>) {
+        let seed = mix(0x6f6e_6566_6f6c_6400 ^ u64::from(number));
+        match self {
+            Self::All(parts) => {
+                let mut key = seed;
+                for part in parts {
+                    let Some(hash) = part.hash(symbols, row) else { return };
+                    key = mix(key ^ hash).wrapping_add(seed);
+                }
+                out.push(key);
+            }
+            Self::EitherOrder(a, b) => {
+                if let (Some(a), Some(b)) = (a.hash(symbols, row), b.hash(symbols, row)) {
+                    out.push(mix(seed ^ mix(a.min(b)) ^ a.max(b)));
+                }
+            }
+            Self::Words(slot) => {
+                let mut rarest: SmallVec<[(f32, u64); 16]> =
+                    symbols.words(row[*slot]).iter().map(|word| (-word.rarity, word.hash)).collect();
+                rarest.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+                rarest.dedup_by_key(|word| word.1);
+                rarest.truncate(KEY_WORDS);
+                for (at, (_, word)) in rarest.iter().enumerate() {
+                    out.push(mix(seed ^ word));
+                    for (_, other) in &rarest[at + 1..] {
+                        out.push(mix(seed ^ mix(*word.min(other)) ^ word.max(other)));
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Part {
+    const fn slot(self) -> usize {
+        match self {
+            Self::Whole(slot) | Self::Coarse(slot) | Self::Front(slot) | Self::Back(slot) | Self::Initial(slot) => slot,
+        }
+    }
+
+    fn name(self, field: &str) -> String {
+        match self {
+            Self::Whole(_) => field.to_owned(),
+            Self::Coarse(_) => format!("sound of {field}"),
+            Self::Front(_) => format!("front of {field}"),
+            Self::Back(_) => format!("end of {field}"),
+            Self::Initial(_) => format!("initial of {field}"),
+        }
+    }
+
+    fn hash(self, symbols: &Symbols, row: &[Symbol]) -> Option<u64> {
+        let symbol = row[self.slot()];
+        if symbol == ABSENT {
+            return None;
+        }
+        let entry = &symbols.entries[symbol];
+        let text = || symbols.text(symbol);
+        match self {
+            Self::Whole(_) => Some(entry.hash),
+            Self::Coarse(_) => (entry.coarse != 0).then(|| mix(u64::from(entry.coarse))),
+            Self::Front(_) => text().get(..4).map(super::symbols::hash_text),
+            Self::Back(_) => {
+                text().get(4..).filter(|back| !back.is_empty() && *back != "0101").map(super::symbols::hash_text)
+            }
+            Self::Initial(_) => text().chars().next().map(|c| mix(u64::from(u32::from(c)) + 7)),
+        }
+    }
+}
+
+/// The rules that fit a schema, in a fixed order.
+#[must_use]
+pub fn rules(schema: &Schema) -> Vec<Rule> {
+    use Part::{Back, Coarse, Front, Initial, Whole};
+    let slot = |kind| schema.slot(kind);
+    let mut rules = Vec::new();
+    let mut all = |parts: &[Option<Part>]| {
+        if let Some(parts) = parts.iter().copied().collect::<Option<SmallVec<[Part; 3]>>>() {
+            rules.push(Rule::All(parts));
+        }
+    };
+    let (given, family, birth) = (slot(FieldKind::GivenName), slot(FieldKind::FamilyName), slot(FieldKind::BirthDate));
+    let (city, postcode) = (slot(FieldKind::City), slot(FieldKind::Postcode));
+    let (street, house) = (slot(FieldKind::Street), slot(FieldKind::HouseNumber));
+    all(&[birth.map(Whole)]);
+    all(&[birth.map(Whole), family.map(Coarse)]);
+    all(&[birth.map(Whole), given.map(Coarse)]);
+    all(&[family.map(Coarse), birth.map(Front), given.map(Initial)]);
+    all(&[family.map(Coarse), birth.map(Back)]);
+    all(&[given.map(Coarse), birth.map(Back)]);
+    all(&[family.map(Coarse), postcode.map(Whole)]);
+    all(&[given.map(Coarse), postcode.map(Whole)]);
+    all(&[postcode.map(Whole), birth.map(Front)]);
+    all(&[family.map(Coarse), given.map(Initial), city.map(Coarse)]);
+    all(&[given.map(Coarse), birth.map(Front), city.map(Coarse)]);
+    all(&[street.map(Coarse), house.map(Whole)]);
+    all(&[street.map(Whole), given.map(Initial)]);
+    all(&[slot(FieldKind::Phone).map(Coarse)]);
+    all(&[slot(FieldKind::Email).map(Whole)]);
+    all(&[slot(FieldKind::Email).map(Coarse)]);
+    all(&[slot(FieldKind::Domain).map(Whole)]);
+    if let (Some(given), Some(family)) = (given, family) {
+        rules.push(Rule::EitherOrder(Coarse(given), Coarse(family)));
+    }
+    let persons = given.is_some();
+    for (at, field) in schema.fields.iter().enumerate() {
+        match field.kind {
+            FieldKind::Identifier => rules.push(Rule::All(SmallVec::from_slice(&[Whole(at)]))),
+            FieldKind::OrganisationName => rules.push(Rule::Words(at)),
+            FieldKind::Text if !persons => rules.push(Rule::Words(at)),
+            FieldKind::Text => {
+                if let Some(family) = family {
+                    rules.push(Rule::All(SmallVec::from_slice(&[Coarse(family), Whole(at)])));
+                }
+            }
+            _ => {}
+        }
+    }
+    let organisation = slot(FieldKind::OrganisationName);
+    if let (Some(name), Some(postcode)) = (organisation, postcode) {
+        rules.push(Rule::All(SmallVec::from_slice(&[Coarse(name), Whole(postcode)])));
+    }
+    if let (Some(name), Some(city)) = (organisation, city) {
+        rules.push(Rule::All(SmallVec::from_slice(&[Coarse(name), Whole(city)])));
+    }
+    rules
+}

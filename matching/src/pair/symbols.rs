@@ -1,0 +1,218 @@
+//! Interned texts: a value that many records hold is kept, measured and prepared once.
+
+use std::fmt;
+
+use hashbrown::HashTable;
+
+use crate::index::column::Column;
+
+/// The number of an interned text in its slot; [`ABSENT`] for none.
+pub type Symbol = u32;
+
+/// No value.
+pub const ABSENT: Symbol = 0;
+
+/// What is kept of a text.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Entry {
+    /// Of the text alone: equal texts of two slots have one hash.
+    pub hash: u64,
+    start: u32,
+    refs: u32,
+    len: u16,
+    pub slot: u8,
+    /// log2 of the value's share among the slot's values, as the model knows it.
+    pub log_frequency: f32,
+    /// Hash of a coarse form, for finding candidates; what it is depends on the slot's kind. 0 for none.
+    pub coarse: u32,
+}
+
+/// A word of a worded value.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Word {
+    pub hash: u64,
+    pub start: u16,
+    pub len: u16,
+    /// Of a vector of length one.
+    pub weight: f32,
+    /// Inverse document frequency, in bits.
+    pub rarity: f32,
+}
+
+/// Texts by slot. Reference counted: a text that no row holds is overwritten with zeroes and forgotten (LAW 7).
+#[derive(Clone)]
+pub struct Symbols {
+    table: HashTable<u32>,
+    pub(crate) entries: Column<Entry>,
+    text: Vec<u8>,
+    /// Bytes of `text` that nobody refers to.
+    unused: usize,
+    spare: Vec<u32>,
+    /// By symbol; empty for slots that are not compared word by word.
+    words: Vec<Box<[Word]>>,
+}
+
+impl fmt::Debug for Symbols {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Symbols({} texts, ..)", self.table.len())
+    }
+}
+
+impl Default for Symbols {
+    fn default() -> Self {
+        let mut entries = Column::default();
+        entries.push(Entry { hash: 0, start: 0, refs: 1, len: 0, slot: u8::MAX, log_frequency: 0.0, coarse: 0 });
+        Self { table: HashTable::new(), entries, text: Vec::new(), unused: 0, spare: Vec::new(), words: Vec::new() }
+    }
+}
+
+/// What a matcher says of a text that is new.
+pub(crate) struct Facts {
+    pub log_frequency: f32,
+    pub coarse: u32,
+    pub words: Box<[Word]>,
+}
+
+impl Symbols {
+    /// The text's symbol in a slot, counted once more; `facts` is asked for a text that is new.
+    pub(crate) fn intern(&mut self, slot: u8, text: &str, facts: impl FnOnce(&str) -> Facts) -> Symbol {
+        if text.is_empty() {
+            return ABSENT;
+        }
+        let hash = hash_text(text);
+        let key = table_hash(slot, hash);
+        let found = self.table.find(key, |at| {
+            let entry = &self.entries[*at];
+            entry.hash == hash && entry.slot == slot && self.text(*at) == text
+        });
+        if let Some(at) = found.copied() {
+            self.entries[at].refs += 1;
+            return at;
+        }
+        let Facts { log_frequency, coarse, words } = facts(text);
+        let start = u32::try_from(self.text.len()).expect("texts of one tenant stay below 4 GiB");
+        self.text.extend_from_slice(text.as_bytes());
+        // Features are cut to 512 bytes.
+        let len = text.len() as u16;
+        let entry = Entry { hash, start, refs: 1, len, slot, log_frequency, coarse };
+        let at = match self.spare.pop() {
+            Some(at) => {
+                self.entries[at] = entry;
+                at
+            }
+            None => self.entries.push(entry),
+        };
+        if !words.is_empty() {
+            if self.words.len() <= at as usize {
+                self.words.resize(at as usize + 1, Box::default());
+            }
+            self.words[at as usize] = words;
+        }
+        let entries = &self.entries;
+        self.table.insert_unique(key, at, |at| table_hash(entries[*at].slot, entries[*at].hash));
+        at
+    }
+
+    /// One row more holds the symbol.
+    pub fn retain(&mut self, symbol: Symbol) {
+        if symbol != ABSENT {
+            self.entries[symbol].refs += 1;
+        }
+    }
+
+    /// One row less holds the symbol; the last one takes the text with it.
+    pub fn release(&mut self, symbol: Symbol) {
+        if symbol == ABSENT {
+            return;
+        }
+        let entry = &mut self.entries[symbol];
+        entry.refs -= 1;
+        if entry.refs > 0 {
+            return;
+        }
+        let gone = *entry;
+        *entry = Entry { hash: 0, start: 0, refs: 0, len: 0, slot: u8::MAX, log_frequency: 0.0, coarse: 0 };
+        let key = table_hash(gone.slot, gone.hash);
+        if let Ok(found) = self.table.find_entry(key, |at| *at == symbol) {
+            found.remove();
+        }
+        let bytes = gone.start as usize..gone.start as usize + usize::from(gone.len);
+        self.text[bytes.clone()].fill(0);
+        self.unused += bytes.len();
+        if let Some(words) = self.words.get_mut(symbol as usize) {
+            *words = Box::default();
+        }
+        self.spare.push(symbol);
+        if self.unused > 4_096 && self.unused > self.text.len() / 2 {
+            self.compact();
+        }
+    }
+
+    fn compact(&mut self) {
+        let mut packed = Vec::with_capacity(self.text.len() - self.unused);
+        for at in 1..self.entries.count() {
+            let entry = &mut self.entries[at];
+            if entry.refs > 0 {
+                let bytes = entry.start as usize..entry.start as usize + usize::from(entry.len);
+                entry.start = packed.len() as u32;
+                packed.extend_from_slice(&self.text[bytes]);
+            }
+        }
+        // What was released is zero already; the rest lives on in the new buffer, and must not linger in the old.
+        self.text.fill(0);
+        self.text = packed;
+        self.unused = 0;
+    }
+
+    /// The text; empty for [`ABSENT`].
+    #[must_use]
+    pub fn text(&self, symbol: Symbol) -> &str {
+        let entry = &self.entries[symbol];
+        let bytes = &self.text[entry.start as usize..entry.start as usize + usize::from(entry.len)];
+        // Only whole texts were put in.
+        std::str::from_utf8(bytes).unwrap_or_default()
+    }
+
+    pub(crate) fn words(&self, symbol: Symbol) -> &[Word] {
+        self.words.get(symbol as usize).map_or(&[], |words| words)
+    }
+
+    /// Bytes of memory, spare capacity included.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        self.table.allocation_size()
+            + self.entries.memory_bytes()
+            + self.text.capacity()
+            + self.spare.capacity() * size_of::<u32>()
+            + self.words.iter().map(|words| words.len() * size_of::<Word>()).sum::<usize>()
+            + self.words.capacity() * size_of::<Box<[Word]>>()
+    }
+}
+
+/// A hash that is the same on every machine: blocking keys and frequencies of a model rest on it. FNV-1a with a final mix.
+#[must_use]
+pub fn hash_text(text: &str) -> u64 {
+    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+    for byte in text.bytes() {
+        hash = (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
+    }
+    mix(hash)
+}
+
+/// SplitMix64's finisher.
+#[must_use]
+pub(crate) const fn mix(mut hash: u64) -> u64 {
+    hash = (hash ^ (hash >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    hash = (hash ^ (hash >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    hash ^ (hash >> 31)
+}
+
+const fn table_hash(slot: u8, hash: u64) -> u64 {
+    mix(hash ^ (slot as u64) << 56)
+}
+
+/// The words of a folded text with their places.
+pub(crate) fn words_of(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    let base = text.as_ptr() as usize;
+    text.split(' ').filter(|word| !word.is_empty()).map(move |word| (word.as_ptr() as usize - base, word))
+}

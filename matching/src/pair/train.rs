@@ -1,0 +1,429 @@
+//! Fitting a model to data, without labels or with some.
+//!
+//! Frequencies are counted; u comes from pairs drawn at random, nearly all of them strangers; m by expectation maximisation
+//! over candidate pairs (Dempster, Laird, Rubin 1977; Winkler 1988). Candidates that one blocking rule found agree on what
+//! the rule speaks of whether they match or not, so each rule's pairs teach every comparison but those. The model's usual
+//! habits stand in as a prior, so that little data moves little. Draws are seeded: the same rows give the same model.
+
+use std::collections::BTreeMap;
+
+use hashbrown::HashMap;
+use smallvec::SmallVec;
+
+use super::comparison::{Level, SILENT};
+use super::features::Features;
+use super::model::{Frequencies, LevelModel, Model, PROBABILITY_MIN};
+use super::schema::Schema;
+use super::symbols::{Symbol, Symbols, mix, words_of};
+use super::weigh::{Matcher, kin_bits, log2_sum};
+
+/// Random pairs for u.
+const RANDOM_PAIRS: usize = 400_000;
+/// Candidate pairs of one rule at most; more are thinned evenly.
+const RULE_PAIRS_MAX: usize = 120_000;
+/// Rounds of expectation maximisation.
+const ROUNDS: usize = 12;
+/// How many pairs the usual habits count for, by comparison.
+const HABIT_PAIRS: f64 = 30.0;
+/// How many random pairs the usual u counts for.
+const HABIT_STRANGERS: f64 = 200.0;
+/// A value that fewer records hold is left out of the model: it may be one person's alone.
+const SHARED_VALUE_MIN: u64 = 3;
+
+/// What training may use.
+#[derive(Clone, Copy, Debug)]
+pub struct Options<'a> {
+    /// By row: the true party, where it is known.
+    pub labels: Option<&'a [Option<u32>]>,
+    /// Version that the model is given.
+    pub version: &'a str,
+}
+
+/// Counts what there is of each value and word.
+#[derive(Debug)]
+pub struct Census {
+    records: Vec<u64>,
+    values: Vec<HashMap<String, u64>>,
+    words: Vec<HashMap<String, u64>>,
+    worded: Vec<bool>,
+}
+
+impl Census {
+    /// Nothing counted yet.
+    #[must_use]
+    pub fn new(schema: &Schema) -> Self {
+        let fields = schema.fields.len();
+        Self {
+            records: vec![0; fields],
+            values: vec![HashMap::new(); fields],
+            words: vec![HashMap::new(); fields],
+            worded: schema.fields.iter().map(|field| field.kind.is_worded()).collect(),
+        }
+    }
+
+    /// Counts one record.
+    pub fn add(&mut self, features: &Features) {
+        for (at, text) in features.texts().enumerate() {
+            if text.is_empty() {
+                continue;
+            }
+            self.records[at] += 1;
+            count(&mut self.values[at], text);
+            if self.worded[at] {
+                let mut words: SmallVec<[&str; 16]> = words_of(text).map(|(_, word)| word).collect();
+                words.sort_unstable();
+                words.dedup();
+                words.into_iter().for_each(|word| count(&mut self.words[at], word));
+            }
+        }
+    }
+
+    /// The frequencies of what several parties share.
+    #[must_use]
+    pub fn frequencies(self) -> Vec<Frequencies> {
+        let shared = |counts: HashMap<String, u64>| -> BTreeMap<String, u64> {
+            counts.into_iter().filter(|(_, n)| *n >= SHARED_VALUE_MIN).collect()
+        };
+        self.records
+            .iter()
+            .zip(self.values)
+            .zip(self.words)
+            .map(|((records, values), words)| {
+                let total = (*records).max(1) as f64;
+                let agreement = values.values().map(|n| (*n as f64 / total).powi(2)).sum();
+                Frequencies { records: *records, agreement, values: shared(values), words: shared(words) }
+            })
+            .collect()
+    }
+}
+
+fn count(counts: &mut HashMap<String, u64>, text: &str) {
+    match counts.get_mut(text) {
+        Some(n) => *n += 1,
+        None => drop(counts.insert(text.to_owned(), 1)),
+    }
+}
+
+/// One pair's levels, and the bits of u that fit its values.
+struct Pair {
+    levels: SmallVec<[Level; 16]>,
+    u_bits: SmallVec<[f32; 16]>,
+}
+
+/// What a pass over the candidates of one rule learns from.
+struct Pass {
+    pairs: Vec<Pair>,
+    /// By comparison: the rule speaks of it.
+    masked: Vec<bool>,
+    /// How many pairs each of them stands for.
+    scale: f64,
+    /// Shares of matches and kin among the pairs.
+    matches: f64,
+    kin: f64,
+}
+
+/// The rows to learn from.
+pub struct Rows<'a> {
+    /// Interned by a matcher of the model with the data's own frequencies.
+    pub symbols: &'a Symbols,
+    /// All rows, one after the other.
+    pub rows: &'a [Symbol],
+}
+
+impl Rows<'_> {
+    fn len(&self, stride: usize) -> usize {
+        self.rows.len() / stride.max(1)
+    }
+}
+
+/// Fits the model. `model` brings schema, frequencies and habits; rows were interned by its matcher.
+#[must_use]
+pub fn train(model: Model, data: &Rows<'_>, options: Options<'_>) -> Model {
+    let matcher = Matcher::new(model.clone());
+    let stride = matcher.stride();
+    let count = data.len(stride);
+    let row = |at: usize| &data.rows[at * stride..(at + 1) * stride];
+    let mut trained = model;
+    options.version.clone_into(&mut trained.version);
+    if count < 2 {
+        return trained;
+    }
+    fit_strangers(&mut trained, data.symbols, row, count);
+    let matcher = Matcher::new(trained.clone());
+    let mut passes = passes(&matcher, data, count);
+    if let Some(labels) = options.labels {
+        fit_labelled(&mut trained, &matcher, data, labels);
+    } else {
+        for _ in 0..ROUNDS {
+            maximise(&mut trained, &mut passes);
+        }
+    }
+    fit_priors(&mut trained, data, count);
+    trained
+}
+
+/// u by level from pairs drawn at random.
+fn fit_strangers<'a>(model: &mut Model, symbols: &Symbols, row: impl Fn(usize) -> &'a [Symbol], count: usize) {
+    let mut seen: Vec<Vec<f64>> = model.comparisons.iter().map(|one| vec![0.0; one.levels.len()]).collect();
+    let whole = count * (count - 1) / 2;
+    let draws = RANDOM_PAIRS.min(whole);
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut below = |bound: usize| {
+        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        ((u128::from(mix(state)) * bound as u128) >> 64) as usize
+    };
+    for draw in 0..draws {
+        let (a, b) = if draws == whole { nth_pair(draw) } else { (below(count), below(count)) };
+        if a == b {
+            continue;
+        }
+        for (comparison, seen) in model.comparisons.iter().zip(&mut seen) {
+            seen[usize::from(comparison.aspect.compare(symbols, row(a), row(b)).level)] += 1.0;
+        }
+    }
+    for (comparison, seen) in model.comparisons.iter_mut().zip(&seen) {
+        let total: f64 = seen[1..].iter().sum();
+        let habit: f64 = comparison.levels[1..].iter().map(|level| level.u).sum();
+        for (level, seen) in comparison.levels[1..].iter_mut().zip(&seen[1..]) {
+            let prior = level.u / habit.max(PROBABILITY_MIN);
+            level.u = (seen + HABIT_STRANGERS * prior) / (total + HABIT_STRANGERS);
+        }
+    }
+}
+
+/// The pairs of a triangle, one after the other.
+fn nth_pair(n: usize) -> (usize, usize) {
+    let high = ((((8 * n + 1) as f64).sqrt() - 1.0) / 2.0) as usize;
+    // The square root may be off by one in floating point.
+    let high = if high * (high + 1) / 2 > n { high - 1 } else { high };
+    let high = if (high + 1) * (high + 2) / 2 <= n { high + 1 } else { high };
+    (high + 1, n - high * (high + 1) / 2)
+}
+
+/// The candidate pairs of each rule.
+fn passes(matcher: &Matcher, data: &Rows<'_>, count: usize) -> Vec<Pass> {
+    let model = matcher.model();
+    let mut passes = Vec::new();
+    for (number, rule) in (0..).zip(matcher.rules()) {
+        let slots = rule.slots();
+        let masked: Vec<bool> = model
+            .comparisons
+            .iter()
+            .map(|comparison| comparison.aspect.slots().iter().any(|slot| slots.contains(slot)))
+            .collect();
+        if masked.iter().all(|masked| *masked) {
+            continue;
+        }
+        let mut found = Vec::new();
+        blocks(
+            data,
+            matcher.stride(),
+            count,
+            |symbols, row, keys| rule.keys(number, symbols, row, keys),
+            |block| {
+                if block.len() <= matcher.block_records_max() as usize {
+                    for (at, a) in block.iter().enumerate() {
+                        found.extend(block[at + 1..].iter().map(|b| (*a, *b)));
+                    }
+                }
+            },
+        );
+        found.sort_unstable();
+        found.dedup();
+        let scale = (found.len() as f64 / RULE_PAIRS_MAX as f64).max(1.0);
+        let thinned = thin(found, RULE_PAIRS_MAX);
+        let pairs: Vec<Pair> = thinned.into_iter().map(|(a, b)| pair(matcher, data, a, b)).collect();
+        if !pairs.is_empty() {
+            passes.push(Pass { pairs, masked, scale, matches: 0.3, kin: 0.1 });
+        }
+    }
+    passes
+}
+
+/// Calls `block` with the records of each key.
+pub(crate) fn blocks(
+    data: &Rows<'_>,
+    stride: usize,
+    count: usize,
+    keys: impl Fn(&Symbols, &[Symbol], &mut SmallVec<[u64; 16]>),
+    mut block: impl FnMut(&[u32]),
+) {
+    let mut entries: Vec<(u64, u32)> = Vec::new();
+    let mut found = SmallVec::new();
+    for record in 0..count {
+        found.clear();
+        keys(data.symbols, &data.rows[record * stride..(record + 1) * stride], &mut found);
+        entries.extend(found.iter().map(|key| (*key, record as u32)));
+    }
+    entries.sort_unstable();
+    entries.dedup();
+    let mut members = Vec::new();
+    for run in entries.chunk_by(|a, b| a.0 == b.0) {
+        if run.len() > 1 {
+            members.clear();
+            members.extend(run.iter().map(|(_, record)| *record));
+            block(&members);
+        }
+    }
+}
+
+/// At most so many, spread evenly by a hash of the pair.
+fn thin(mut pairs: Vec<(u32, u32)>, most: usize) -> Vec<(u32, u32)> {
+    if pairs.len() > most {
+        pairs.sort_by_cached_key(|(a, b)| mix(u64::from(*a) << 32 | u64::from(*b)));
+        pairs.truncate(most);
+    }
+    pairs
+}
+
+fn pair(matcher: &Matcher, data: &Rows<'_>, a: u32, b: u32) -> Pair {
+    let stride = matcher.stride();
+    let row = |at: u32| &data.rows[at as usize * stride..(at as usize + 1) * stride];
+    let mut pair = Pair { levels: SmallVec::new(), u_bits: SmallVec::new() };
+    for comparison in &matcher.model().comparisons {
+        let outcome = comparison.aspect.compare(data.symbols, row(a), row(b));
+        let u = comparison.levels[usize::from(outcome.level)].u.max(PROBABILITY_MIN).log2() as f32;
+        pair.levels.push(outcome.level);
+        pair.u_bits.push(u + matcher.frequency_bits(outcome.frequency));
+    }
+    pair
+}
+
+/// One round: what share of each pair is a match under the present m, and the m that this makes likeliest.
+fn maximise(model: &mut Model, passes: &mut [Pass]) {
+    let m_bits: Vec<Vec<f32>> = model
+        .comparisons
+        .iter()
+        .map(|one| one.levels.iter().map(|level| level.m.max(PROBABILITY_MIN).log2() as f32).collect())
+        .collect();
+    let habits = Model::untrained(model.schema.clone());
+    let mut seen: Vec<Vec<f64>> = model.comparisons.iter().map(|one| vec![0.0; one.levels.len()]).collect();
+    for pass in passes {
+        let (mut matches, mut kin) = (0.0, 0.0);
+        let strangers = (1.0 - pass.matches - pass.kin).max(1e-6);
+        let priors = [pass.matches, pass.kin, strangers].map(|share| share.max(1e-6).log2() as f32);
+        for pair in &pass.pairs {
+            let [mut one, mut near, mut far] = priors;
+            for (at, comparison) in model.comparisons.iter().enumerate() {
+                let level = pair.levels[at];
+                if level == SILENT || pass.masked[at] {
+                    continue;
+                }
+                let (m, u) = (m_bits[at][usize::from(level)], pair.u_bits[at]);
+                one += m;
+                far += u;
+                near += kin_bits(comparison.kinship as f32, m, u);
+            }
+            let all = log2_sum(one, log2_sum(near, far));
+            let (match_share, kin_share) = (f64::from((one - all).exp2()), f64::from((near - all).exp2()));
+            matches += match_share;
+            kin += kin_share;
+            for (at, seen) in seen.iter_mut().enumerate() {
+                if pair.levels[at] != SILENT && !pass.masked[at] {
+                    seen[usize::from(pair.levels[at])] += match_share * pass.scale;
+                }
+            }
+        }
+        let total = pass.pairs.len() as f64;
+        pass.matches = (matches / total).clamp(1e-4, 0.999);
+        pass.kin = (kin / total).clamp(1e-4, 0.999 - pass.matches.min(0.998));
+    }
+    for ((comparison, habit), seen) in model.comparisons.iter_mut().zip(&habits.comparisons).zip(&seen) {
+        set_matches(&mut comparison.levels, &habit.levels, seen);
+    }
+}
+
+fn set_matches(levels: &mut [LevelModel], habit: &[LevelModel], seen: &[f64]) {
+    let total: f64 = seen[1..].iter().sum();
+    let whole: f64 = habit[1..].iter().map(|level| level.m).sum();
+    for ((level, habit), seen) in levels[1..].iter_mut().zip(&habit[1..]).zip(&seen[1..]) {
+        level.m = (seen + HABIT_PAIRS * habit.m / whole) / (total + HABIT_PAIRS);
+    }
+}
+
+/// m from the pairs that the labels call one party.
+fn fit_labelled(model: &mut Model, matcher: &Matcher, data: &Rows<'_>, labels: &[Option<u32>]) {
+    let mut members: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
+    for (record, label) in (0..).zip(labels) {
+        if let Some(label) = label {
+            members.entry(*label).or_default().push(record);
+        }
+    }
+    let habits = Model::untrained(model.schema.clone());
+    let mut seen: Vec<Vec<f64>> = model.comparisons.iter().map(|one| vec![0.0; one.levels.len()]).collect();
+    let mut pairs = Vec::new();
+    for cluster in members.values() {
+        for (at, a) in cluster.iter().enumerate() {
+            pairs.extend(cluster[at + 1..].iter().map(|b| (*a, *b)));
+        }
+    }
+    for (a, b) in thin(pairs, RANDOM_PAIRS) {
+        let pair = pair(matcher, data, a, b);
+        for (seen, level) in seen.iter_mut().zip(&pair.levels) {
+            seen[usize::from(*level)] += 1.0;
+        }
+    }
+    for ((comparison, habit), seen) in model.comparisons.iter_mut().zip(&habits.comparisons).zip(&seen) {
+        set_matches(&mut comparison.levels, &habit.levels, seen);
+    }
+}
+
+/// The priors that make the expected number of matches among all candidates come out as the model itself sees it.
+fn fit_priors(model: &mut Model, data: &Rows<'_>, count: usize) {
+    const PAIRS_MAX: usize = 1_500_000;
+    let matcher = Matcher::new(model.clone());
+    let bound = matcher.block_records_max() as usize;
+    let mut found: Vec<(u32, u32)> = Vec::new();
+    blocks(
+        data,
+        matcher.stride(),
+        count,
+        |symbols, row, keys| matcher.keys(symbols, row, keys),
+        |block| {
+            if block.len() <= bound && found.len() < 20 * PAIRS_MAX {
+                for (at, a) in block.iter().enumerate() {
+                    found.extend(block[at + 1..].iter().map(|b| (*a, *b)));
+                }
+            }
+        },
+    );
+    found.sort_unstable();
+    found.dedup();
+    let scale = (found.len() as f64 / PAIRS_MAX as f64).max(1.0);
+    let thinned = thin(found, PAIRS_MAX);
+    let sums: Vec<[f32; 3]> = thinned
+        .iter()
+        .map(|(a, b)| {
+            let pair = pair(&matcher, data, *a, *b);
+            let mut sums = [0.0_f32; 3];
+            for (at, comparison) in model.comparisons.iter().enumerate() {
+                let level = usize::from(pair.levels[at]);
+                if level != usize::from(SILENT) {
+                    let m = comparison.levels[level].m.max(PROBABILITY_MIN).log2() as f32;
+                    sums[0] += m;
+                    sums[1] += kin_bits(comparison.kinship as f32, m, pair.u_bits[at]);
+                    sums[2] += pair.u_bits[at];
+                }
+            }
+            sums
+        })
+        .collect();
+    let whole = count as f64 * (count as f64 - 1.0) / 2.0;
+    let least = 0.02 * count as f64 / whole;
+    let most = 50.0 * count as f64 / whole;
+    let (mut matches, mut kin) = ((0.5 * count as f64 / whole).clamp(least, most), least);
+    for _ in 0..20 {
+        let priors = [matches.log2() as f32, kin.log2() as f32, 0.0];
+        let (mut match_sum, mut kin_sum) = (0.0_f64, 0.0_f64);
+        for sums in &sums {
+            let [one, near, far] = [sums[0] + priors[0], sums[1] + priors[1], sums[2] + priors[2]];
+            let all = log2_sum(one, log2_sum(near, far));
+            match_sum += f64::from((one - all).exp2());
+            kin_sum += f64::from((near - all).exp2());
+        }
+        matches = (match_sum * scale / whole).clamp(least, most).min(0.4);
+        kin = (kin_sum * scale / whole).clamp(least, most).min(0.4);
+    }
+    model.match_prior = matches;
+    model.kin_prior = kin;
+}

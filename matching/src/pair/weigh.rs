@@ -1,0 +1,304 @@
+//! The compiled model: rows, keys and weights.
+
+use std::fmt;
+
+use hashbrown::HashMap;
+use smallvec::SmallVec;
+
+use super::blocking::{Rule, rules};
+use super::comparison::{Level, SILENT};
+use super::features::Features;
+use super::model::{Model, PROBABILITY_MIN};
+use super::schema::FieldKind;
+use super::symbols::{Facts, Symbol, Symbols, Word, hash_text, words_of};
+use crate::normalise::name::full_forms;
+use crate::normalise::text::{romanise, skeleton};
+
+/// One comparison level in bits.
+#[derive(Clone, Copy, Debug, Default)]
+struct Bits {
+    m: f32,
+    u: f32,
+}
+
+#[derive(Clone, Debug)]
+struct Compiled {
+    kinship: f32,
+    levels: Box<[Bits]>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Slot {
+    kind: Option<FieldKind>,
+    /// log2 of the share of records, by hash of the value.
+    values: HashMap<u64, f32>,
+    /// For values that the table does not hold.
+    rare: f32,
+    /// log2 of the chance that two strangers agree.
+    agreement: f32,
+    /// Inverse document frequency in bits, by hash of the word.
+    words: HashMap<u64, f32>,
+    rare_word: f32,
+}
+
+/// A model, ready to work: immutable, shared by all threads.
+pub struct Matcher {
+    model: Model,
+    comparisons: Vec<Compiled>,
+    slots: Vec<Slot>,
+    rules: Vec<Rule>,
+    match_prior: f32,
+    kin_prior: f32,
+}
+
+impl fmt::Debug for Matcher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Matcher({}, {} comparisons)", self.model.version, self.comparisons.len())
+    }
+}
+
+/// What one comparison says about a pair.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Bar {
+    /// Its level.
+    pub level: Level,
+    /// log2 of the level's chance among matches.
+    pub m_bits: f32,
+    /// log2 of the level's chance among strangers, as typical for the level.
+    pub u_bits: f32,
+    /// What the frequency of the value adds to `u_bits`: negative for a rare one.
+    pub frequency_bits: f32,
+    /// log2 of the level's chance among kin, the value's frequency included.
+    pub kin_bits: f32,
+}
+
+/// Where a weight comes from.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Waterfall {
+    /// log2 odds of the prior against the likelier alternative.
+    pub prior_bits: f32,
+    /// Whether kin are a likelier alternative than strangers.
+    pub against_kin: bool,
+    /// By comparison.
+    pub bars: Vec<Bar>,
+    /// Log of the match odds: the weight.
+    pub total_bits: f32,
+}
+
+impl Matcher {
+    /// Compiles a model that passes [`Model::check`].
+    #[must_use]
+    pub fn new(model: Model) -> Self {
+        let bits = |probability: f64| probability.max(PROBABILITY_MIN).log2() as f32;
+        let comparisons = model
+            .comparisons
+            .iter()
+            .map(|comparison| Compiled {
+                kinship: comparison.kinship as f32,
+                levels: comparison.levels.iter().map(|level| Bits { m: bits(level.m), u: bits(level.u) }).collect(),
+            })
+            .collect();
+        let slots = model
+            .schema
+            .fields
+            .iter()
+            .zip(&model.frequencies)
+            .map(|(field, frequencies)| {
+                let records = frequencies.records.max(1) as f64;
+                let share = |count: u64| (count as f64 / records).log2() as f32;
+                // What the table leaves out is held by about one party: a few records in so many.
+                let rare = (1.5 / records.max(1_000.0)).log2() as f32;
+                let idf = |count: f64| (1.0 + records / count).log2() as f32;
+                Slot {
+                    kind: Some(field.kind),
+                    values: frequencies.values.iter().map(|(value, n)| (hash_text(value), share(*n))).collect(),
+                    rare,
+                    agreement: bits(if frequencies.agreement > 0.0 {
+                        frequencies.agreement
+                    } else {
+                        1.5 / records.max(1_000.0)
+                    }),
+                    words: frequencies.words.iter().map(|(word, n)| (hash_text(word), idf(*n as f64))).collect(),
+                    rare_word: idf(1.0),
+                }
+            })
+            .collect();
+        let rules = rules(&model.schema);
+        let (match_prior, kin_prior) = (bits(model.match_prior), bits(model.kin_prior));
+        Self { model, comparisons, slots, rules, match_prior, kin_prior }
+    }
+
+    /// The model.
+    #[must_use]
+    pub const fn model(&self) -> &Model {
+        &self.model
+    }
+
+    /// The blocking rules, by number.
+    #[must_use]
+    pub fn rules(&self) -> &[Rule] {
+        &self.rules
+    }
+
+    /// Symbols in a row.
+    #[must_use]
+    pub fn stride(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Match weight from which two records are linked, in bits.
+    #[must_use]
+    pub fn link_bits(&self) -> f32 {
+        self.model.link_bits as f32
+    }
+
+    /// Match weight from which a steward is asked, in bits.
+    #[must_use]
+    pub fn review_bits(&self) -> f32 {
+        self.model.review_bits as f32
+    }
+
+    /// Match weight below which two records contradict each other, in bits.
+    #[must_use]
+    pub fn conflict_bits(&self) -> f32 {
+        self.model.conflict_bits as f32
+    }
+
+    /// Records in a block at most.
+    #[must_use]
+    pub const fn block_records_max(&self) -> u32 {
+        self.model.block_records_max
+    }
+
+    /// Interns the features: appends one symbol for each field.
+    pub fn row(&self, symbols: &mut Symbols, features: &Features, out: &mut Vec<Symbol>) {
+        for (at, (slot, text)) in self.slots.iter().zip(features.texts()).enumerate() {
+            out.push(symbols.intern(at as u8, text, |text| slot.facts(text)));
+        }
+    }
+
+    /// The row's blocking keys, sorted, no key twice.
+    pub fn keys(&self, symbols: &Symbols, row: &[Symbol], out: &mut SmallVec<[u64; 16]>) {
+        out.clear();
+        for (number, rule) in (0..).zip(&self.rules) {
+            rule.keys(number, symbols, row, out);
+        }
+        out.sort_unstable();
+        out.dedup();
+    }
+
+    /// The match weight in bits: log2 of the odds that the two rows are one party, prior included. Symmetric and finite.
+    #[must_use]
+    pub fn weigh(&self, symbols: &Symbols, a: &[Symbol], b: &[Symbol]) -> f32 {
+        let (mut one, mut strangers, mut kin) = (self.match_prior, 0.0_f32, self.kin_prior);
+        for (comparison, compiled) in self.model.comparisons.iter().zip(&self.comparisons) {
+            let outcome = comparison.aspect.compare(symbols, a, b);
+            if outcome.level == SILENT {
+                continue;
+            }
+            let Bits { m, u } = compiled.levels[usize::from(outcome.level)];
+            let u = u + self.frequency_bits(outcome.frequency);
+            one += m;
+            strangers += u;
+            kin += kin_bits(compiled.kinship, m, u);
+        }
+        one - log2_sum(strangers, kin)
+    }
+
+    /// The weight, taken apart.
+    #[must_use]
+    pub fn waterfall(&self, symbols: &Symbols, a: &[Symbol], b: &[Symbol]) -> Waterfall {
+        let mut bars = Vec::with_capacity(self.comparisons.len());
+        let (mut one, mut strangers, mut kin) = (self.match_prior, 0.0_f32, self.kin_prior);
+        for (comparison, compiled) in self.model.comparisons.iter().zip(&self.comparisons) {
+            let outcome = comparison.aspect.compare(symbols, a, b);
+            let mut bar = Bar { level: outcome.level, m_bits: 0.0, u_bits: 0.0, frequency_bits: 0.0, kin_bits: 0.0 };
+            if outcome.level != SILENT {
+                let Bits { m, u } = compiled.levels[usize::from(outcome.level)];
+                bar.m_bits = m;
+                bar.u_bits = u;
+                bar.frequency_bits = self.frequency_bits(outcome.frequency);
+                bar.kin_bits = kin_bits(compiled.kinship, m, u + bar.frequency_bits);
+                one += m;
+                strangers += u + bar.frequency_bits;
+                kin += bar.kin_bits;
+            }
+            bars.push(bar);
+        }
+        let against_kin = kin > strangers;
+        let prior_bits = if against_kin { self.match_prior - self.kin_prior } else { self.match_prior };
+        Waterfall { prior_bits, against_kin, bars, total_bits: one - log2_sum(strangers, kin) }
+    }
+
+    /// How much rarer than usual an agreement on this value is.
+    pub(crate) fn frequency_bits(&self, frequency: Option<(u8, f32)>) -> f32 {
+        frequency.map_or(0.0, |(slot, share)| share - self.slots[usize::from(slot)].agreement)
+    }
+}
+
+/// Kin share some aspects as one party does, others as strangers.
+pub(crate) fn kin_bits(kinship: f32, m: f32, u: f32) -> f32 {
+    log2_sum(m + kinship.max(1e-6).log2(), u + (1.0 - kinship).max(1e-6).log2())
+}
+
+/// log2(2^a + 2^b).
+pub(crate) fn log2_sum(a: f32, b: f32) -> f32 {
+    let (low, high) = if a < b { (a, b) } else { (b, a) };
+    let apart = low - high;
+    if apart < -24.0 { high } else { high + apart.exp2().ln_1p() * std::f32::consts::LOG2_E }
+}
+
+impl Slot {
+    fn facts(&self, text: &str) -> Facts {
+        let hash = hash_text(text);
+        let log_frequency = self.values.get(&hash).copied().unwrap_or(self.rare);
+        let kind = self.kind.unwrap_or(FieldKind::Text);
+        Facts { log_frequency, coarse: coarse(kind, text), words: self.words_of(kind, text) }
+    }
+
+    fn words_of(&self, kind: FieldKind, text: &str) -> Box<[Word]> {
+        if !kind.is_worded() {
+            return Box::default();
+        }
+        let mut words: Vec<Word> = words_of(text)
+            .map(|(start, word)| {
+                let hash = hash_text(word);
+                let rarity = self.words.get(&hash).copied().unwrap_or(self.rare_word);
+                Word { hash, start: start as u16, len: word.len() as u16, weight: rarity, rarity }
+            })
+            .collect();
+        let length = words.iter().map(|word| word.weight * word.weight).sum::<f32>().sqrt().max(f32::MIN_POSITIVE);
+        words.iter_mut().for_each(|word| word.weight /= length);
+        words.into_boxed_slice()
+    }
+}
+
+/// Hash of the form that survives typing habits.
+fn coarse(kind: FieldKind, text: &str) -> u32 {
+    let fold = |hash: u64| (hash as u32).max(1);
+    let sound = |text: &str| {
+        let latin = romanise(text);
+        let text = latin.as_deref().unwrap_or(text);
+        let mut bones = String::new();
+        skeleton(text, &mut bones);
+        if bones.is_empty() { text.to_owned() } else { bones }
+    };
+    match kind {
+        FieldKind::GivenName => fold(hash_text(&sound(full_forms(text).first().copied().unwrap_or(text)))),
+        FieldKind::FamilyName => {
+            // Behind the particles: `van der berg` is filed under `berg`.
+            let word = text.split(' ').find(|word| word.chars().count() > 3).or_else(|| text.split(' ').next_back());
+            fold(hash_text(&sound(word.unwrap_or(text))))
+        }
+        FieldKind::City => fold(hash_text(&sound(text))),
+        FieldKind::Street => {
+            let longest = text.split(' ').max_by_key(|word| word.len()).unwrap_or(text);
+            fold(hash_text(&sound(longest)))
+        }
+        FieldKind::OrganisationName => fold(hash_text(&sound(text.split(' ').next().unwrap_or(text)))),
+        FieldKind::Phone => fold(hash_text(&text[text.len().saturating_sub(7)..])),
+        FieldKind::Email => text.rsplit_once('@').map_or(0, |(user, _)| fold(hash_text(user))),
+        FieldKind::Postcode => fold(hash_text(text.get(..3).unwrap_or(text))),
+        _ => 0,
+    }
+}

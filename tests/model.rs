@@ -170,6 +170,7 @@ impl Model {
             identifiers,
             attributes,
             traits_json: if dice.once_in(6) { "{\"note\": 1}".to_owned() } else { String::new() },
+            consents: Vec::new(),
         })
     }
 

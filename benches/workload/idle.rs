@@ -103,7 +103,10 @@ impl ProfileService for IdleProfiles {
             Some(pb::lookup_profile_request::Key::Identifier(identifier)) => identifier.value.len() * 31,
             _ => 0,
         };
-        Ok(Response::new(pb::LookupProfileResponse { profile: Some(self.0[at % self.0.len()].clone()) }))
+        Ok(Response::new(pb::LookupProfileResponse {
+            profile: Some(self.0[at % self.0.len()].clone()),
+            withheld: Vec::new(),
+        }))
     }
 
     async fn batch_lookup_profiles(

@@ -1,5 +1,6 @@
 //! Seeded workloads, do-nothing servers to measure against, and a load generator.
 
+pub mod contact;
 pub mod idle;
 pub mod load;
 
@@ -54,5 +55,6 @@ pub fn fragment(record: &Record) -> pb::Fragment {
             })
             .collect(),
         traits_json: String::new(),
+        consents: Vec::new(),
     }
 }

@@ -22,7 +22,7 @@ pub fn now() -> Instant {
     Instant::now()
 }
 
-async fn connect(address: SocketAddr) -> Result<Channel, Failure> {
+pub(crate) async fn connect(address: SocketAddr) -> Result<Channel, Failure> {
     let endpoint = Channel::from_shared(format!("http://{address}"))?
         .initial_stream_window_size(Some(1 << 20))
         .initial_connection_window_size(Some(4 << 20))

@@ -15,3 +15,9 @@ impl Stopwatch {
         self.0.elapsed()
     }
 }
+
+/// Now, for statements that are made at the terminal.
+#[expect(clippy::disallowed_methods, reason = "what is said at the terminal is said now")]
+pub fn now() -> prost_types::Timestamp {
+    prost_types::Timestamp::from(std::time::SystemTime::now())
+}

@@ -31,6 +31,10 @@ enum Command {
     Explain(command::explain::Arguments),
     /// What happened to a profile id.
     History(command::history::Arguments),
+    /// What persons allowed and forbade: record, state, history, receipt, unsubscribe, confirm, policy.
+    Consent(command::consent::Arguments),
+    /// Whether a person may be contacted now, and every reason.
+    Decide(command::decide::Arguments),
     /// Follows the change feed.
     Watch(command::watch::Arguments),
     /// Counts of a tenant.
@@ -61,6 +65,8 @@ fn main() -> ExitCode {
         Command::Lookup(arguments) => command::lookup::run(&arguments),
         Command::Explain(arguments) => command::explain::run(&arguments),
         Command::History(arguments) => command::history::run(&arguments),
+        Command::Consent(arguments) => command::consent::run(&arguments),
+        Command::Decide(arguments) => command::decide::run(&arguments),
         Command::Watch(arguments) => command::watch::run(&arguments),
         Command::Stats(arguments) => command::stats::run(&arguments),
         Command::Quarantine(arguments) => command::quarantine::run(&arguments),

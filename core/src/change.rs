@@ -48,6 +48,11 @@ pub enum ProfileChange<R = Digest128> {
         /// Which profile.
         profile: ProfileOrdinal,
     },
+    /// Something was said that bears on what the profile's person allowed. Facts and records are as before.
+    ConsentChanged {
+        /// Which profile.
+        profile: ProfileOrdinal,
+    },
 }
 
 impl<R> ProfileChange<R> {
@@ -70,6 +75,7 @@ impl<R> ProfileChange<R> {
                 ProfileChange::Split { from: *from, stays: *stays, into }
             }
             Self::Emptied { profile } => ProfileChange::Emptied { profile: *profile },
+            Self::ConsentChanged { profile } => ProfileChange::ConsentChanged { profile: *profile },
         })
     }
 
@@ -77,7 +83,10 @@ impl<R> ProfileChange<R> {
     #[must_use]
     pub const fn subject(&self) -> ProfileOrdinal {
         match self {
-            Self::Created { profile, .. } | Self::Updated { profile, .. } | Self::Emptied { profile } => *profile,
+            Self::Created { profile, .. }
+            | Self::Updated { profile, .. }
+            | Self::Emptied { profile }
+            | Self::ConsentChanged { profile } => *profile,
             Self::Merged { from, .. } | Self::Split { from, .. } => *from,
         }
     }

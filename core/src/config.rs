@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::consent::policy::ConsentPolicy;
 use crate::fragment::Vocabulary;
 use crate::ids::{AttributeId, NamespaceId, SourceId};
 use crate::namespace::{self, Namespace};
@@ -168,6 +169,8 @@ pub struct TenantConfig {
     pub survivorship: BTreeMap<String, Survivorship>,
     /// For the rest.
     pub default_survivorship: Survivorship,
+    /// Purposes, channels, and how often a person may be contacted.
+    pub consent: ConsentPolicy,
 }
 
 impl TenantConfig {
@@ -183,6 +186,7 @@ impl TenantConfig {
             attribute_names: BUILT_IN_ATTRIBUTES.iter().map(|name| (*name).to_owned()).collect(),
             survivorship: BTreeMap::new(),
             default_survivorship: Survivorship::MostRecent,
+            consent: ConsentPolicy::default(),
         }
     }
 

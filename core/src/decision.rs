@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::change::ProfileChange;
 use crate::config::TenantConfig;
+use crate::consent::reserve::{Reservation, Standing};
 use crate::fault::FieldFault;
 use crate::fragment::ObservedAt;
 use crate::ids::{Digest128, Sequence, SlotId};
@@ -35,6 +36,12 @@ pub enum EntryKind {
     QuarantineCleared = 8,
     /// [`RequestAnswered`].
     RequestAnswered = 9,
+    /// A consent statement: [`Sealed`] around [`crate::consent::Statement`].
+    StatementRecorded = 10,
+    /// [`ContactReserved`].
+    ContactReserved = 11,
+    /// [`ReservationSettled`].
+    ReservationSettled = 12,
 }
 
 impl EntryKind {
@@ -51,6 +58,9 @@ impl EntryKind {
             7 => Self::Quarantined,
             8 => Self::QuarantineCleared,
             9 => Self::RequestAnswered,
+            10 => Self::StatementRecorded,
+            11 => Self::ContactReserved,
+            12 => Self::ReservationSettled,
             _ => return None,
         })
     }
@@ -138,6 +148,22 @@ pub struct RequestAnswered {
     pub content: Digest128,
     /// The answer, in the server's own encoding; no personal data.
     pub answer: Vec<u8>,
+}
+
+/// A contact was allowed and counts from now on; the entry's sequence is its id. Holds keyed digests, no values.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContactReserved {
+    /// What for, when, and whom it is charged to.
+    pub reservation: Reservation,
+}
+
+/// What became of a reservation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReservationSettled {
+    /// The sequence of its entry.
+    pub reservation: Sequence,
+    /// What became of it.
+    pub standing: Standing,
 }
 
 /// A payload this release cannot read.

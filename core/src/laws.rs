@@ -4,6 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::change::ProfileChange;
+use crate::consent::policy::Regime;
+use crate::consent::state::{State, Voices};
 use crate::ids::{Digest128, NamespaceId, ProfileOrdinal};
 
 /// A law does not hold.
@@ -141,6 +143,7 @@ impl Replica {
                 self.answers.insert(*profile, Answer::Emptied);
                 Ok(())
             }
+            ProfileChange::ConsentChanged { profile } => self.live(*profile).map(drop),
         }
     }
 
@@ -237,6 +240,43 @@ pub fn ids_are_a_contract(before: &Replica, after: &Replica, age: &dyn Fn(Digest
         keeps(claims.first() == Some(&heir), 4, || format!("profile {} should go on under an older id", heir.0))?;
     }
     Ok(())
+}
+
+/// LAW 6, the ground of it: what statements say together is a join, so neither their order nor the way in which clusters
+/// came about shows.
+///
+/// # Errors
+/// [`LawBroken`] names the equation.
+pub fn consent_is_a_join(a: &Voices, b: &Voices, c: &Voices) -> Result<(), LawBroken> {
+    let join = |left: &Voices, right: &Voices| left.clone().join(right);
+    keeps(join(a, a) == *a, 6, || "joining with itself changes something".to_owned())?;
+    keeps(join(a, b) == join(b, a), 6, || "the order of joining shows".to_owned())?;
+    keeps(join(&join(a, b), c) == join(a, &join(b, c)), 6, || "the grouping of joins shows".to_owned())
+}
+
+/// LAW 6: a stop cannot be lost, and a merge can only restrict. `parts` are what one ledger says of the clusters that are
+/// merged, `regimes` the rule of each and `merged_regime` that of the whole.
+///
+/// # Errors
+/// [`LawBroken`] says what came of the merge.
+pub fn a_merge_only_restricts(parts: &[(Voices, Regime)], merged_regime: Regime) -> Result<(), LawBroken> {
+    let allowed = |voices: &Voices, regime: Regime| {
+        let effective = voices.effective();
+        let held = !effective.suppressed_by.is_empty() || !effective.restricted_by.is_empty();
+        let silent_is_yes = regime == Regime::OptOut && !effective.state.is_stopped();
+        !held && (effective.state == State::Granted || silent_is_yes)
+    };
+    let merged = parts.iter().fold(Voices::default(), |merged, (part, _)| merged.join(part));
+    let whole = merged.effective();
+    for (part, _) in parts {
+        let part = part.effective();
+        keeps(!part.state.is_stopped() || whole.state.is_stopped(), 6, || "a stop was lost in a merge".to_owned())?;
+        let held = |all: &[crate::ids::Sequence], some: &[crate::ids::Sequence]| some.iter().all(|id| all.contains(id));
+        keeps(held(&whole.suppressed_by, &part.suppressed_by), 6, || "a suppression was lost in a merge".to_owned())?;
+        keeps(held(&whole.restricted_by, &part.restricted_by), 6, || "a restriction was lost in a merge".to_owned())?;
+    }
+    let was_allowed = parts.iter().any(|(part, regime)| allowed(part, *regime));
+    keeps(!allowed(&merged, merged_regime) || was_allowed, 6, || "a merge turned deny into allow".to_owned())
 }
 
 #[cfg(test)]

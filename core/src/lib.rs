@@ -5,6 +5,7 @@
 
 pub mod change;
 pub mod config;
+pub mod consent;
 pub mod contract;
 pub mod date;
 pub mod decision;

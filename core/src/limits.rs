@@ -52,3 +52,35 @@ pub const PATTERN_BYTES_MAX: usize = 1_024;
 pub const PATTERN_PROGRAM_BYTES_MAX: usize = 1 << 20;
 /// Answers that one tenant's request ids are remembered with; the oldest go first.
 pub const REQUEST_IDS_MAX: usize = 65_536;
+/// Consent statements that one fragment may carry.
+pub const STATEMENTS_PER_FRAGMENT_MAX: usize = 32;
+/// Bytes in one text of a statement: notice, language, method, evidence.
+pub const STATEMENT_TEXT_BYTES_MAX: usize = 1_024;
+/// Signals that one statement may carry.
+pub const SIGNALS_MAX: usize = 4;
+/// Bytes of one signal as it came.
+pub const SIGNAL_BYTES_MAX: usize = 8 * 1024;
+/// Consent statements of one tenant.
+pub const STATEMENTS_MAX: usize = 100_000_000;
+/// Purposes of one tenant.
+pub const PURPOSES_MAX: usize = 64;
+/// Channels of one tenant.
+pub const CHANNELS_MAX: usize = 32;
+/// Jurisdictions that one purpose may have a rule for.
+pub const REGIMES_MAX: usize = 256;
+/// Attributes, or namespaces, that one purpose may name as readable.
+pub const READABLE_FIELDS_MAX: usize = 256;
+/// Spans of quiet hours of one channel.
+pub const QUIET_HOURS_MAX: usize = 8;
+/// Frequency caps of one tenant.
+pub const CAPS_MAX: usize = 32;
+/// Contacts that one cap may allow.
+pub const CAP_CONTACTS_MAX: u32 = 1_000;
+/// Longest window of a cap, in seconds: a hundred days. Older contacts are forgotten.
+pub const CAP_WINDOW_SECONDS_MAX: u32 = 100 * 24 * 60 * 60;
+/// Longest wait of a reservation for its confirmation, in seconds.
+pub const RESERVATION_SECONDS_MAX: u32 = 7 * 24 * 60 * 60;
+/// How far ahead a contact may be planned, in seconds.
+pub const CONTACT_AHEAD_SECONDS_MAX: i64 = 30 * 24 * 60 * 60;
+/// Contacts of one tenant that are remembered for its caps.
+pub const RESERVATIONS_MAX: usize = 50_000_000;

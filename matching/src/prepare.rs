@@ -150,6 +150,37 @@ impl Preparer {
         })
     }
 
+    /// The digest of a value as a point of contact, whether or not it may link: what was said at a blocked address is
+    /// said all the same. Telephone numbers without a country code are read in the tenant's default region.
+    ///
+    /// # Errors
+    /// [`LookupError::UnknownNamespace`] or [`LookupError::Malformed`].
+    pub fn contact_point(&self, namespace: NamespaceId, party: PartyKind, raw: &str) -> Result<LinkValue, LookupError> {
+        self.point(namespace, party, raw, self.config.default_region.as_deref())
+    }
+
+    /// The digests of all well-formed identifiers of a fragment as points of contact, for either kind of party.
+    #[must_use]
+    pub fn contact_points(&self, fragment: &Fragment) -> Vec<Digest128> {
+        let region = region::of(fragment, &self.config);
+        let both = [PartyKind::Person, PartyKind::Organisation];
+        let claims = fragment.identifiers.iter().flat_map(|claim| both.map(|party| (claim, party)));
+        let points = claims.filter_map(|(claim, party)| self.point(claim.namespace, party, &claim.raw, region).ok());
+        points.map(|point| point.digest).collect()
+    }
+
+    fn point(
+        &self,
+        namespace: NamespaceId,
+        party: PartyKind,
+        raw: &str,
+        region: Option<&str>,
+    ) -> Result<LinkValue, LookupError> {
+        let rules = self.namespaces.get(usize::from(namespace.0)).ok_or(LookupError::UnknownNamespace)?;
+        let value = identifier::canonicalise(rules.normaliser, raw, region).map_err(LookupError::Malformed)?;
+        Ok(LinkValue { namespace, digest: self.value_digest(namespace, party, &value) })
+    }
+
     /// The digest under which a source record is known.
     #[must_use]
     pub fn record_digest(&self, source: SourceId, key: &str) -> Digest128 {

@@ -10,9 +10,11 @@ pub mod v1 {
 
     /// The files of the contract by their import path, for clients in other languages.
     pub const PROTO_FILES: &[(&str, &str)] = &[
+        ("onefold/v1/statement.proto", include_str!("../proto/onefold/v1/statement.proto")),
         ("onefold/v1/fragment.proto", include_str!("../proto/onefold/v1/fragment.proto")),
         ("onefold/v1/ingest.proto", include_str!("../proto/onefold/v1/ingest.proto")),
         ("onefold/v1/profile.proto", include_str!("../proto/onefold/v1/profile.proto")),
+        ("onefold/v1/consent.proto", include_str!("../proto/onefold/v1/consent.proto")),
         ("onefold/v1/admin.proto", include_str!("../proto/onefold/v1/admin.proto")),
     ];
 }

@@ -185,6 +185,26 @@ impl TenantKeys {
     }
 }
 
+/// Seals what a token says under a key of the tenant's; `purpose` is a fixed text of the program, never input.
+///
+/// # Errors
+/// When the operating system has no randomness to give.
+pub fn seal_token(keys: &TenantKeys, purpose: &'static str, plain: &[u8]) -> io::Result<Vec<u8>> {
+    wrap(&token_key(keys), purpose.as_bytes(), plain)
+}
+
+/// Opens what [`seal_token`] gave.
+///
+/// # Errors
+/// [`UnwrapError`] for another tenant, another purpose, or bytes that were never a token.
+pub fn open_token(keys: &TenantKeys, purpose: &'static str, sealed: &[u8]) -> Result<Vec<u8>, UnwrapError> {
+    unwrap(&token_key(keys), purpose.as_bytes(), sealed)
+}
+
+fn token_key(keys: &TenantKeys) -> [u8; KEY_BYTES] {
+    blake3::derive_key("onefold 2026-11 tenant tokens", &keys.id)
+}
+
 /// Encrypts a few bytes under a key with a random nonce, which goes in front.
 pub(crate) fn wrap(key: &[u8; KEY_BYTES], bound_to: &[u8], plain: &[u8]) -> io::Result<Vec<u8>> {
     let mut out = vec![0; NONCE_BYTES];

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use onefold_proto::v1 as pb;
 use onefold_proto::v1::admin_service_client::AdminServiceClient;
+use onefold_proto::v1::consent_service_client::ConsentServiceClient;
 use onefold_proto::v1::ingest_service_client::IngestServiceClient;
 use onefold_proto::v1::profile_service_client::ProfileServiceClient;
 use tokio_stream::StreamExt;
@@ -19,6 +20,8 @@ pub struct Clients {
     pub ingest: IngestServiceClient<Channel>,
     /// Profiles out.
     pub profiles: ProfileServiceClient<Channel>,
+    /// Consent and contact decisions.
+    pub consent: ConsentServiceClient<Channel>,
     /// Administration.
     pub admin: AdminServiceClient<Channel>,
 }
@@ -37,6 +40,7 @@ impl Clients {
         Ok(Self {
             ingest: IngestServiceClient::new(channel.clone()),
             profiles: ProfileServiceClient::new(channel.clone()).max_decoding_message_size(16 << 20),
+            consent: ConsentServiceClient::new(channel.clone()),
             admin: AdminServiceClient::new(channel),
         })
     }

@@ -3,6 +3,7 @@
 
 pub mod child;
 pub mod clients;
+pub mod consent;
 pub mod dice;
 pub mod disk;
 pub mod recording;
@@ -126,6 +127,7 @@ pub fn person(source: &str, key: &str, at: i64, identifiers: &[(&str, &str)], te
         identifiers: identifiers.iter().map(|(namespace, value)| identifier(namespace, value)).collect(),
         attributes: texts.iter().map(|(name, value)| text(name, value)).collect(),
         traits_json: String::new(),
+        consents: Vec::new(),
     }
 }
 

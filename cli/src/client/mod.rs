@@ -10,6 +10,7 @@ use std::time::Duration;
 use clap::Args;
 use onefold_proto::v1 as pb;
 use onefold_proto::v1::admin_service_client::AdminServiceClient;
+use onefold_proto::v1::consent_service_client::ConsentServiceClient;
 use onefold_proto::v1::ingest_service_client::IngestServiceClient;
 use onefold_proto::v1::profile_service_client::ProfileServiceClient;
 use tonic::transport::{Channel, Endpoint};
@@ -118,6 +119,11 @@ impl Client {
     /// Profiles out.
     pub fn profiles(&self) -> ProfileServiceClient<Channel> {
         ProfileServiceClient::new(self.channel.clone()).max_decoding_message_size(ANSWER_BYTES_MAX)
+    }
+
+    /// Consent and contact decisions.
+    pub fn consent(&self) -> ConsentServiceClient<Channel> {
+        ConsentServiceClient::new(self.channel.clone()).max_decoding_message_size(ANSWER_BYTES_MAX)
     }
 
     /// Administration.

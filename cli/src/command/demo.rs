@@ -243,6 +243,7 @@ fn fragment(record: &Record) -> pb::Fragment {
             })
             .collect(),
         traits_json: String::new(),
+        consents: Vec::new(),
     }
 }
 

@@ -67,6 +67,7 @@ pub fn what(event: &pb::ProfileEvent) -> String {
         pb::ProfileEventKind::Split if event.stays_live => format!("gave records to {others}"),
         pb::ProfileEventKind::Split => format!("split into {others}"),
         pb::ProfileEventKind::Emptied => "emptied: its last record was retracted".to_owned(),
+        pb::ProfileEventKind::ConsentChanged => "something was said about consent".to_owned(),
         pb::ProfileEventKind::Unspecified => "something that this version does not know".to_owned(),
     }
 }

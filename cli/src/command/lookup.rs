@@ -24,6 +24,9 @@ pub struct Arguments {
     /// Answers from a state that has reached this sequence.
     #[arg(long, value_name = "N", default_value_t = 0)]
     min_sequence: u64,
+    /// Only what this purpose may read, and what is withheld.
+    #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true)]
+    purpose: String,
     #[command(flatten)]
     target: Target,
 }
@@ -37,11 +40,12 @@ fn question(arguments: &Arguments) -> Result<Question, Failure> {
     use pb::lookup_profile_request::Key;
     let view = if arguments.full { pb::ProfileView::Full } else { pb::ProfileView::Basic } as i32;
     let min_sequence = arguments.min_sequence;
+    let purpose = arguments.purpose.clone();
     let words: Vec<&str> = arguments.what.iter().map(String::as_str).collect();
     let key = match words.as_slice() {
         ["id", id] => {
             let name = arguments.target.profile(id)?;
-            return Ok(Question::Get(pb::GetProfileRequest { name, view, read_mask: None, min_sequence }));
+            return Ok(Question::Get(pb::GetProfileRequest { name, view, read_mask: None, min_sequence, purpose }));
         }
         ["record", source, key] => {
             Key::Record(pb::SourceRecord { source: (*source).to_owned(), key: (*key).to_owned() })
@@ -73,6 +77,7 @@ fn question(arguments: &Arguments) -> Result<Question, Failure> {
         view,
         read_mask: None,
         min_sequence,
+        purpose,
     }))
 }
 
@@ -80,17 +85,17 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let question = question(arguments)?;
     online(async {
         let client = Client::connect(&arguments.target).await?;
-        let (found, call) = match &question {
+        let (found, withheld, call) = match &question {
             Question::Get(request) => {
                 let asked = client.ask(|| async { client.profiles().get_profile(request.clone()).await }).await?;
                 let call = wire::grpcurl(&client.address, "ProfileService/GetProfile", "GetProfileRequest", request);
-                (asked.profile, call)
+                (asked.profile, asked.withheld, call)
             }
             Question::Lookup(request) => {
                 let asked = client.ask(|| async { client.profiles().lookup_profile(request.clone()).await }).await?;
                 let call =
                     wire::grpcurl(&client.address, "ProfileService/LookupProfile", "LookupProfileRequest", request);
-                (asked.profile, call)
+                (asked.profile, asked.withheld, call)
             }
         };
         let profile = found.unwrap_or_default();
@@ -99,6 +104,10 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         }
         let paint = paint(&std::io::stdout());
         let mut text = card::render(&profile, arguments.full, paint);
+        if !withheld.is_empty() {
+            let fields: Vec<&str> = withheld.iter().map(|field| field.field.as_str()).collect();
+            text.push_str(&format!("\nwithheld, not in the purpose {}: {}\n", arguments.purpose, fields.join(", ")));
+        }
         if let Question::Get(request) = &question
             && request.name != profile.name
         {

@@ -1,5 +1,7 @@
 //! One file per command; each gives a [`Failure`] with an exit code: 1 for what went wrong, 2 for what was asked wrongly.
 
+pub mod consent;
+pub mod decide;
 pub mod demo;
 pub mod digest;
 pub mod explain;

@@ -221,6 +221,7 @@ fn action(
                 })
                 .collect(),
             traits_json: fragment.traits.unwrap_or_default(),
+            consents: Vec::new(),
         }),
     }
 }

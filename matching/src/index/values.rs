@@ -70,6 +70,11 @@ impl Values {
             .copied()
     }
 
+    /// The value with this digest. Its namespace is part of what was digested.
+    pub(crate) fn find_digest(&self, digest: Digest128) -> Option<u32> {
+        self.table.find(digest.table_hash(), |ix| self.column[*ix].digest == digest).copied()
+    }
+
     pub(crate) fn intern(&mut self, value: LinkValue) -> u32 {
         if let Some(ix) = self.find(value) {
             return ix;

@@ -190,6 +190,17 @@ impl Engine {
         }
     }
 
+    /// The profiles behind a digest: of the record that it names, or of the records that hold the value, as last settled.
+    /// Of a value that so many hold that they are only counted: none.
+    #[must_use]
+    pub fn profiles_at(&self, digest: Digest128) -> BTreeSet<ProfileOrdinal> {
+        if let Some(record) = self.records.find(digest) {
+            return self.profile_of_index(record).into_iter().collect();
+        }
+        let holders = self.values.find_digest(digest).map_or(&[][..], |value| self.holders(value));
+        holders.iter().filter_map(|holder| self.profile_of_index(*holder)).collect()
+    }
+
     /// The live members of a profile, in order of first arrival. Empty unless the profile is live.
     #[must_use]
     pub fn members(&self, profile: ProfileOrdinal) -> Vec<RecordView> {

@@ -85,6 +85,8 @@ impl Engine {
                 }
                 self.redo_end(*profile, Kind::Emptied, &[])?;
             }
+            // Consent moves no record.
+            ProfileChange::ConsentChanged { profile } => self.redo_is_live(*profile)?,
         }
         Ok(())
     }

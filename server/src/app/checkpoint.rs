@@ -12,13 +12,14 @@ use onefold_store::journal::{JournalError, Position, VisitError};
 use onefold_store::keys::RootKey;
 use serde::{Deserialize, Serialize};
 
+use super::consent::{Consent, ConsentRows};
 use super::keeper::Keep;
 use super::lane::Lane;
 use super::recover::{Replaying, Tenants};
 use super::tenant::{Held, ProfileTimes, State, Tenant};
 
 /// The shape of the sections. Another one is passed over, and the journal replayed.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 
 /// All of a tenant but the engine and the profiles' times.
 #[derive(Debug, Serialize, Deserialize)]
@@ -99,6 +100,8 @@ impl Lane {
             };
             writer.section(section(tenant.id, "tenant"))?;
             writer.write(&onefold_core::decision::encode(&whole))?;
+            writer.section(section(tenant.id, "consent"))?;
+            writer.write(&onefold_core::decision::encode(&state.consent.to_rows()))?;
             writer.section(section(tenant.id, "times"))?;
             writer.write(&onefold_core::decision::encode(&pack_times(&state.times)))?;
             write_engine(&mut writer, &tenant, &state)?;
@@ -142,6 +145,8 @@ fn restore_tenant(
     if whole.version != VERSION {
         return Err(format!("the checkpoint is of version {}, this release reads {VERSION}", whole.version).into());
     }
+    let consent = checkpoint.read(&section(id, "consent"))?;
+    let consent = Consent::from_rows(onefold_core::decision::decode::<ConsentRows>(&consent)?);
     let times = checkpoint.read(&section(id, "times"))?;
     let times = unpack_times(&onefold_core::decision::decode::<Vec<(i64, u64)>>(&times)?);
     let engine = Engine::read_from(LinkRules::of(&whole.config), &mut |name: &str| {
@@ -149,6 +154,7 @@ fn restore_tenant(
     })?;
     let mut state = State::new(&whole.config);
     state.engine = engine;
+    state.consent = consent;
     state.sequence = whole.sequence;
     state.last_change = whole.last_change;
     state.times = times;

@@ -5,6 +5,9 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use onefold_core::consent::ledger::Ledger;
+use onefold_core::consent::state::Question;
+use onefold_core::consent::{Decision, Subject};
 use onefold_core::decision::{self, EntryKind, QuarantineCleared, Quarantined, RecordRetracted, Sealed};
 use onefold_core::fault::{FaultReason, FieldFault};
 use onefold_core::fragment::{Fragment, ObservedAt};
@@ -16,6 +19,7 @@ use onefold_store::journal::JournalError;
 use onefold_store::keys::DataKey;
 use onefold_store::vault::VaultError;
 
+use super::consent::{self, Said, Saying};
 use super::ingest::{Answer, Arriving, Item, Outcome};
 use super::lane::{Group, kind};
 use super::quarantine;
@@ -57,6 +61,7 @@ enum Effect {
     Retract(Digest128, ObservedAt, Place),
     Hold(Sequence, Held),
     LetGo(Sequence),
+    Hear(Box<Said>),
 }
 
 /// An answer that still lacks the profile.
@@ -89,9 +94,15 @@ impl Decided {
                 Effect::Put(prepared, place, slot) => {
                     let arrival = state.engine.put(&prepared, place, slot);
                     debug_assert!(arrival.applies(), "the lane and the engine judge by one order");
+                    state.consent.ledger.record_is_back(prepared.record);
+                    facts = true;
+                }
+                Effect::Hear(said) => {
+                    state.hear(&said);
                     facts = true;
                 }
                 Effect::Retract(record, at, place) => {
+                    state.leave_stops_behind(record);
                     state.engine.retract(record, at, place);
                     facts = true;
                 }
@@ -126,6 +137,7 @@ pub(super) fn decide(
             overlay: &mut overlay,
             held: HashMap::new(),
             cleared: HashSet::new(),
+            said: HashMap::new(),
             effects: &mut effects,
             group,
         };
@@ -145,6 +157,8 @@ struct Deciding<'a> {
     overlay: &'a mut Overlay,
     held: HashMap<(Digest128, Digest128), Sequence>,
     cleared: HashSet<Sequence>,
+    /// Statements of this group, by their content.
+    said: HashMap<Digest128, Sequence>,
     effects: &'a mut Vec<Effect>,
     group: &'a mut Group,
 }
@@ -152,8 +166,20 @@ struct Deciding<'a> {
 impl Deciding<'_> {
     fn item(&mut self, item: Item) -> Result<Drafted, JournalError> {
         match item {
-            Item::Put(arriving) => self.put(*arriving),
-            Item::Quarantine { arriving, faults, received_at } => self.quarantine(&arriving, faults, received_at),
+            Item::Put(mut arriving) => {
+                let says = std::mem::take(&mut arriving.says);
+                let drafted = self.put(*arriving)?;
+                self.say_all(says, drafted)
+            }
+            Item::Quarantine { mut arriving, faults, received_at } => {
+                let says = std::mem::take(&mut arriving.says);
+                let drafted = self.quarantine(&arriving, faults, received_at)?;
+                self.say_all(says, drafted)
+            }
+            Item::Say(saying) => {
+                let outcome = self.say(*saying)?;
+                Ok(Drafted { outcome, record: None })
+            }
             // Discarded is discarded: what another call let go in the meantime does not come back.
             Item::Replay { entry, .. } | Item::StillHeld { entry, .. }
                 if !self.state.quarantine.contains_key(&entry) =>
@@ -316,6 +342,91 @@ impl Deciding<'_> {
         Ok(Drafted { outcome: Outcome::Quarantined { sequence, entry: sequence, faults }, record: None })
     }
 
+    /// Records the statements that came with a fragment. What was answered of the fragment holds for them too.
+    fn say_all(&mut self, says: Vec<Saying>, mut drafted: Drafted) -> Result<Drafted, JournalError> {
+        if says.is_empty() {
+            return Ok(drafted);
+        }
+        for saying in says {
+            self.say(saying)?;
+        }
+        if let Outcome::Accepted { sequence, .. }
+        | Outcome::Duplicate { sequence, .. }
+        | Outcome::Superseded { sequence, .. }
+        | Outcome::Quarantined { sequence, .. } = &mut drafted.outcome
+        {
+            *sequence = self.sequence;
+        }
+        Ok(drafted)
+    }
+
+    /// Records a statement, once.
+    fn say(&mut self, saying: Saying) -> Result<Outcome, JournalError> {
+        let Saying { mut statement, content, records_max, pinned, once } = saying;
+        let ledger = &self.state.consent.ledger;
+        let known = |statement| Outcome::Said { sequence: self.sequence, statement, known: true };
+        if let Some(id) = self.said.get(&content).copied().or_else(|| ledger.known(content)) {
+            return Ok(known(id));
+        }
+        let refuse = |path: &str, reason, message: &str| {
+            Ok(Outcome::Rejected { faults: vec![FieldFault::new(path, reason, message)] })
+        };
+        if consent::is_full(self.state) {
+            let message = format!("the ledger holds {} statements, the most there may be", limits::STATEMENTS_MAX);
+            return refuse("", FaultReason::TooLarge, &message);
+        }
+        if let Some(pending) = statement.confirms {
+            match confirmable(ledger, pending, self.config, statement.given_at) {
+                Ok(None) => {}
+                Ok(Some(confirmed_by)) => return Ok(known(confirmed_by)),
+                Err(why) => return refuse("token", FaultReason::Unknown, why),
+            }
+        }
+        if once {
+            let purposes = self.config.config.consent.purposes.iter().map(|purpose| purpose.id);
+            let asked = purposes.filter(|purpose| statement.purpose.is_none_or(|only| only == *purpose));
+            let stop = |purpose| {
+                ledger.stop_at(&statement.points, &Question::now(purpose, statement.channel, statement.given_at))
+            };
+            let stops: Option<Vec<_>> = asked.map(stop).collect();
+            if let Some(newest) = stops.and_then(|stops| stops.into_iter().max()) {
+                return Ok(known(newest.statement));
+            }
+        }
+        let mut slot = None;
+        match &statement.subject {
+            Subject::Profile(profile) if !pinned => {
+                let ends = self.state.engine.live_ends(*profile);
+                let members: Vec<_> = ends.iter().flat_map(|profile| self.state.engine.members(*profile)).collect();
+                // A no to a profile that was split since is a no to each part; a yes is a yes to neither.
+                let unclear = ends.len() > 1 && !(statement.decision.is_stop() || statement.decision.is_hold());
+                if members.is_empty() || members.len() > records_max || unclear {
+                    let message = "is not there any more, or grew while this was on its way; look it up and say it again";
+                    return refuse("subject.profile", FaultReason::Unknown, message);
+                }
+                statement.points = members.iter().map(|member| member.digest).collect();
+            }
+            Subject::Record(_) => {
+                slot = statement.points.first().and_then(|record| self.known(*record)).and_then(|(_, slot)| slot);
+            }
+            Subject::Profile(_) | Subject::Identifier { .. } => {}
+        }
+        let (slot, key) = self.key(slot)?;
+        let sequence = self.sequence.next();
+        let plain = decision::encode(&statement);
+        let place =
+            self.group.builder.push(self.tenant.id, sequence, kind(EntryKind::StatementRecorded), |context, out| {
+                let header = Sealed::header(slot, false);
+                out.extend_from_slice(&header);
+                context.seal(&key, 0, &header, &plain, out);
+            })?;
+        self.sequence = sequence;
+        self.said.insert(content, sequence);
+        let said = Said::of(statement, sequence, place, slot, &self.tenant.keys);
+        self.effects.push(Effect::Hear(Box::new(said)));
+        Ok(Outcome::Said { sequence, statement: sequence, known: false })
+    }
+
     fn clear(&mut self, entry: Sequence) -> Result<(), JournalError> {
         let Some(held) = self.state.quarantine.get(&entry) else { return Ok(()) };
         let sequence = self.sequence.next();
@@ -350,6 +461,32 @@ impl Deciding<'_> {
             tracing::error!(error = %error, "the vault failed");
             JournalError::Poisoned
         })
+    }
+}
+
+/// Whether a pending statement may be confirmed now: `Ok(Some(..))` when it was already.
+fn confirmable(
+    ledger: &Ledger,
+    pending: Sequence,
+    config: &LiveConfig,
+    now: ObservedAt,
+) -> Result<Option<Sequence>, &'static str> {
+    let Some(entry) = ledger.get(pending).filter(|entry| entry.decision == Decision::Pending) else {
+        return Err("is of no statement that waits for confirmation");
+    };
+    if entry.confirmed_by.is_some() {
+        return Ok(entry.confirmed_by);
+    }
+    let days = i64::from(config.config.consent.confirm_within_days);
+    if now.0 > entry.recorded_at.0.saturating_add(days * 24 * 60 * 60 * 1_000_000) {
+        return Err("came too late: ask for consent again");
+    }
+    let Some(purpose) = entry.purpose else { return Err("is of no purpose") };
+    // A no that came after the question is the last word: a link in an old message does not undo it.
+    let question = Question::now(purpose, entry.channel, now);
+    match ledger.stop_at(ledger.points_of(pending), &question) {
+        Some(stop) if stop.at >= entry.counts_from() => Err("is of a question that was answered with no since"),
+        _ => Ok(None),
     }
 }
 

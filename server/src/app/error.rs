@@ -34,6 +34,15 @@ pub enum ReadError {
         /// Whether there are more.
         more: bool,
     },
+    /// There is no such consent statement, or its words were erased.
+    #[error("there is no such consent statement")]
+    StatementUnknown,
+    /// What was said of the profile does not permit the purpose.
+    #[error("this purpose is not permitted: {}", .reasons.join(", "))]
+    PurposeNotPermitted {
+        /// Why, as contact decisions name it.
+        reasons: Vec<&'static str>,
+    },
     /// The state has not reached the sequence asked for.
     #[error("the state has reached sequence {reached}, the read asks for {wanted}")]
     Behind {

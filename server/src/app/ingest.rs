@@ -14,6 +14,7 @@ use tokio::sync::mpsc::error::SendTimeoutError;
 use tokio::sync::oneshot;
 
 use super::App;
+use super::consent::Saying;
 use super::error::WriteError;
 use super::explain;
 use super::lane::Command;
@@ -35,6 +36,8 @@ pub struct Arriving {
     pub config_version: u64,
     /// What is kept as a fact and will not link.
     pub notes: Vec<FieldFault>,
+    /// Consent statements that came along. They are entries of the ledger, whatever becomes of the fragment.
+    pub says: Vec<Saying>,
 }
 
 impl fmt::Debug for Arriving {
@@ -71,6 +74,8 @@ pub enum Item {
         /// Why.
         faults: Vec<FieldFault>,
     },
+    /// Take a consent statement.
+    Say(Box<Saying>),
     /// Take back a record.
     Retract {
         /// Keyed digest of the record.
@@ -100,7 +105,31 @@ impl Item {
             }
             Self::StillHeld { .. } => 0,
             Self::Retract { .. } => 32,
+            Self::Say(_) => 0,
         }
+    }
+
+    /// The statements that come with it.
+    pub fn says(&self) -> &[Saying] {
+        match self {
+            Self::Put(arriving) | Self::Quarantine { arriving, .. } => &arriving.says,
+            Self::Say(saying) => std::slice::from_ref(saying),
+            Self::Replay { .. } | Self::StillHeld { .. } | Self::Retract { .. } => &[],
+        }
+    }
+
+    /// Keys of the vault that it may take.
+    pub fn keys(&self) -> usize {
+        1 + self.says().len()
+    }
+
+    /// With these statements, where it is a fragment.
+    #[must_use]
+    pub fn saying(mut self, says: Vec<Saying>) -> Self {
+        if let Self::Put(arriving) | Self::Quarantine { arriving, .. } = &mut self {
+            arriving.says = says;
+        }
+        self
     }
 }
 
@@ -125,7 +154,7 @@ impl Arriving {
             })
             .collect();
         let encoded = fragment.encode();
-        (Self { encoded, prepared, undated, config_version: config.version, notes }, faults)
+        (Self { encoded, prepared, undated, config_version: config.version, notes, says: Vec::new() }, faults)
     }
 }
 
@@ -177,6 +206,15 @@ pub enum Outcome {
         entry: Sequence,
         /// Why.
         faults: Vec<FieldFault>,
+    },
+    /// A statement was recorded.
+    Said {
+        /// Where in the order of events.
+        sequence: Sequence,
+        /// The statement: this one, or the one that says the same already.
+        statement: Sequence,
+        /// Whether it was known.
+        known: bool,
     },
     /// Nothing was kept.
     Rejected {

@@ -153,7 +153,7 @@ pub fn history(tenant: TenantId, first: Sequence, at: ObservedAt, changes: &[Pro
                 keep(*from, HistoryEvent::Split { into, stays: *stays, at });
             }
             ProfileChange::Emptied { profile } => keep(*profile, HistoryEvent::Emptied { at }),
-            ProfileChange::Created { .. } | ProfileChange::Updated { .. } => {}
+            ProfileChange::Created { .. } | ProfileChange::Updated { .. } | ProfileChange::ConsentChanged { .. } => {}
         }
         sequence = sequence.next();
     }

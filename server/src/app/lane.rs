@@ -21,7 +21,7 @@ use super::ingest::{Answer, Item, Outcome};
 use super::keeper::{self, Keep};
 use super::tenant::{LiveConfig, ProfileTimes, RequestKey, State, Tenant};
 use super::writer::{Commit, Reply};
-use super::{Shared, reconfigure};
+use super::{Shared, consent, reconfigure};
 
 /// Commands that may wait in front of the lane.
 pub const LANE_DEPTH_MAX: usize = 64;
@@ -55,7 +55,7 @@ pub enum Command {
     /// Open a tenant.
     OpenTenant {
         /// Its configuration.
-        config: TenantConfig,
+        config: Box<TenantConfig>,
         /// The tenant.
         reply: oneshot::Sender<Result<Arc<Tenant>, WriteError>>,
     },
@@ -86,6 +86,8 @@ pub enum Command {
         /// How many were there.
         reply: oneshot::Sender<Result<u64, WriteError>>,
     },
+    /// Decide on contacts and count them.
+    Contact(Box<consent::reserve::Work>),
     /// Write a last checkpoint and end.
     Stop,
 }
@@ -209,10 +211,14 @@ impl Lane {
                     None => Ok(()),
                 }
             }
-            Command::OpenTenant { config, reply } => reconfigure::open_tenant(self, config, reply),
+            Command::OpenTenant { config, reply } => reconfigure::open_tenant(self, *config, reply),
             Command::Reconfigure { tenant, change, reply } => reconfigure::change(self, &tenant, change, reply),
             Command::LearnNames { tenant, names, reply } => reconfigure::learn_names(self, &tenant, names, reply),
             Command::Discard { tenant, entries, reply } => self.discard(&tenant, &entries, reply),
+            Command::Contact(work) => match consent::reserve::run(self, *work)? {
+                Some(other) => return self.group(other),
+                None => Ok(()),
+            },
             Command::Stop => return Ok(Flow::Ends),
         }?;
         Ok(Flow::GoesOn)
@@ -263,9 +269,10 @@ impl Lane {
         request: Option<RequestKey>,
     ) -> Result<(), JournalError> {
         let room = bytes + items * SETTLED_BYTES_PER_ITEM + SETTLED_ROOM;
+        let keys: usize = runs.iter().flat_map(|(_, items, _)| items).map(Item::keys).sum();
         let mut ready = true;
         for (tenant, ..) in &runs {
-            ready = ready && keys_are_ready(tenant, items)?;
+            ready = ready && keys_are_ready(tenant, keys)?;
         }
         let group = if ready { self.begin(room)? } else { None };
         let Some(mut group) = group else {
@@ -362,7 +369,8 @@ impl Lane {
                 self.commit(before)?;
             }
             let room = bytes + piece.len() * SETTLED_BYTES_PER_ITEM + SETTLED_ROOM;
-            let group = if keys_are_ready(tenant, piece.len())? { self.begin(room)? } else { None };
+            let keys: usize = piece.iter().map(Item::keys).sum();
+            let group = if keys_are_ready(tenant, keys)? { self.begin(room)? } else { None };
             let Some(mut group) = group else {
                 // What came before stays; to the caller it is unacknowledged, and harmless to send again.
                 let _ = reply.send(Err(WriteError::DiskFull));
@@ -398,7 +406,10 @@ impl Lane {
             let by_ordinal = |change: &ProfileChange| {
                 change.rename(|record| state.engine.ordinal_of(*record).ok_or(JournalError::Poisoned))
             };
-            let changes = by_digest.iter().map(by_ordinal).collect::<Result<Vec<_>, JournalError>>()?;
+            let mut changes = by_digest.iter().map(by_ordinal).collect::<Result<Vec<_>, JournalError>>()?;
+            let said_at = state.consent.ledger.take_untold();
+            let concerned = consent::profiles_at(&state, &said_at);
+            changes.extend(concerned.into_iter().map(|profile| ProfileChange::ConsentChanged { profile }));
             let mut rest = changes.as_slice();
             // Facts without a consequence are settled too: the journal says so, and a replay has nothing left to do.
             while !rest.is_empty() || (facts && settlements.is_empty()) {
@@ -493,7 +504,8 @@ fn keys_are_ready(tenant: &Tenant, items: usize) -> Result<bool, JournalError> {
 
 /// Bytes of a batch that these items may take, settling not counted.
 fn room_of(items: &[Item]) -> usize {
-    items.iter().map(|item| entry_room(item.bytes() + Sealed::HEADER_BYTES + TAG_BYTES)).sum()
+    let own = |item: &Item| entry_room(item.bytes() + Sealed::HEADER_BYTES + TAG_BYTES);
+    items.iter().map(|item| own(item) + item.says().iter().map(consent::Saying::room).sum::<usize>()).sum()
 }
 
 /// Notes the answer to a named call in the batch that holds its effect.
@@ -542,7 +554,9 @@ pub(super) fn note_changes(state: &mut State, first: Sequence, changes: &[Profil
         };
         match change {
             ProfileChange::Created { profile, .. } => touch(*profile, true),
-            ProfileChange::Updated { profile, .. } | ProfileChange::Emptied { profile } => touch(*profile, false),
+            ProfileChange::Updated { profile, .. }
+            | ProfileChange::Emptied { profile }
+            | ProfileChange::ConsentChanged { profile } => touch(*profile, false),
             ProfileChange::Merged { from, into, .. } => {
                 touch(*from, false);
                 touch(*into, false);

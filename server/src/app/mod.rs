@@ -4,6 +4,7 @@
 //! else reads.
 
 pub mod checkpoint;
+pub mod consent;
 mod decide;
 pub mod error;
 pub mod explain;
@@ -41,6 +42,8 @@ pub struct App {
     pub shared: Arc<Shared>,
     /// Into the lane.
     pub lane: mpsc::Sender<Command>,
+    /// Persons as last read, for contact decisions.
+    pub persons: consent::person::Persons,
     /// Keys page tokens.
     pub page_key: [u8; 32],
     /// Turns true when the server goes down: long streams end.

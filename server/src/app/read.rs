@@ -45,6 +45,11 @@ pub struct Loaded {
 }
 
 impl Loaded {
+    /// The fragments, in order of first arrival.
+    pub fn fragments(&self) -> &[Fragment] {
+        &self.fragments
+    }
+
     /// What they say together; `None` without a fragment.
     pub fn golden(&self, detail: Detail) -> Option<Golden<'_>> {
         let fragments: Vec<&Fragment> = self.fragments.iter().collect();

@@ -179,6 +179,7 @@ pub(super) fn relink(
             state.engine.prepare_again(prepared);
         }
     }
+    super::consent::relink(shared, tenant, config)?;
     Ok(())
 }
 
@@ -237,7 +238,7 @@ impl App {
     /// # Errors
     /// [`WriteError`] when nothing was done.
     pub async fn open_tenant(&self, config: TenantConfig) -> Result<Arc<Tenant>, WriteError> {
-        self.ask(|reply| Command::OpenTenant { config, reply }).await
+        self.ask(|reply| Command::OpenTenant { config: Box::new(config), reply }).await
     }
 
     /// Changes a configuration.

@@ -10,9 +10,10 @@ use std::sync::{Arc, RwLock};
 use std::thread::{self, JoinHandle};
 
 use onefold_core::config::TenantConfig;
+use onefold_core::consent::Statement;
 use onefold_core::decision::{
-    self, ConfigChanged, EntryKind, NamesLearned, QuarantineCleared, Quarantined, RecordRetracted, Sealed, Settled,
-    TenantOpened,
+    self, ConfigChanged, ContactReserved, EntryKind, NamesLearned, QuarantineCleared, Quarantined, RecordRetracted, ReservationSettled,
+    Sealed, Settled, TenantOpened,
 };
 use onefold_core::fragment::{Fragment, ObservedAt};
 use onefold_core::ids::Sequence;
@@ -25,6 +26,7 @@ use onefold_store::keys::{RootKey, TenantKeys};
 use onefold_store::vault::{Vault, VaultError};
 use tokio::sync::{mpsc, watch};
 
+use super::consent::Said;
 use super::lane::{Command, LANE_DEPTH_MAX, Lane, note_changes};
 use super::tenant::{Held, LiveConfig, State, Tenant};
 use super::writer::WRITER_DEPTH_MAX;
@@ -256,13 +258,14 @@ pub fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<Opened, StartError
     let app = Arc::new(App {
         shared,
         lane: commands_in.clone(),
+        persons: super::consent::person::Persons::default(),
         page_key: root.derive("page tokens"),
         stop: watch::Sender::new(false),
     });
     if app.tenant(crate::grpc::DEFAULT_TENANT).is_none() {
         let first = TenantConfig::new(crate::grpc::DEFAULT_TENANT, "Default");
         let (reply, opened) = tokio::sync::oneshot::channel();
-        let _ = app.lane.blocking_send(Command::OpenTenant { config: first, reply });
+        let _ = app.lane.blocking_send(Command::OpenTenant { config: Box::new(first), reply });
         match opened.blocking_recv() {
             Ok(Ok(_)) => {}
             Ok(Err(error)) => return Err(StartError::Replay(format!("the default tenant cannot be opened: {error}"))),
@@ -413,6 +416,7 @@ impl Replaying {
                     let fragment = Fragment::decode(&plain)?;
                     let (prepared, _) = self.config.preparer().prepare(&fragment);
                     self.state.engine.put(&prepared, entry.place, slot);
+                    self.state.consent.ledger.record_is_back(prepared.record);
                     self.unsettled = true;
                 }
                 // The content is gone. Its record keeps its ordinal, which settlements name records by.
@@ -429,7 +433,9 @@ impl Replaying {
             EntryKind::RecordRetracted => {
                 if let Some(payload) = entry.bytes() {
                     let retracted: RecordRetracted = decision::decode(payload)?;
-                    self.state.engine.retract(retracted.record, retracted.observed_at, entry.place);
+                    let state = &mut self.state;
+                    state.leave_stops_behind(retracted.record);
+                    state.engine.retract(retracted.record, retracted.observed_at, entry.place);
                     self.unsettled = true;
                 }
             }
@@ -448,6 +454,10 @@ impl Replaying {
                     note_changes(&mut self.state, entry.sequence, &settled.changes);
                     self.state.index_feed(entry.sequence, batch.start);
                     self.unsettled = settled.more;
+                    if !settled.more {
+                        // What was said before it is told with it.
+                        self.state.consent.ledger.take_untold();
+                    }
                 }
             }
             EntryKind::ConfigChanged => {
@@ -476,6 +486,26 @@ impl Replaying {
                     let content = quarantine::content(&fragment, kept.undated, &prepared, names);
                     let held = Held { place: entry.place, slot, source, fragment: content };
                     self.state.hold(entry.sequence, held);
+                }
+            }
+            EntryKind::StatementRecorded => {
+                if let Some((slot, plain)) = self.opened_content(entry)? {
+                    let statement: Statement = decision::decode(&plain)?;
+                    let said = Said::of(statement, entry.sequence, entry.place, slot, &self.keys);
+                    self.state.hear(&said);
+                    self.unsettled = true;
+                }
+            }
+            EntryKind::ContactReserved => {
+                if let Some(payload) = entry.bytes() {
+                    let reserved: ContactReserved = decision::decode(payload)?;
+                    self.state.consent.reservations.reserve(entry.sequence, reserved.reservation);
+                }
+            }
+            EntryKind::ReservationSettled => {
+                if let Some(payload) = entry.bytes() {
+                    let settled: ReservationSettled = decision::decode(payload)?;
+                    self.state.consent.reservations.settle(settled.reservation, settled.standing);
                 }
             }
             EntryKind::RequestAnswered => {

@@ -19,6 +19,7 @@ use onefold_store::vault::Vault;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
+use super::consent::{Consent, Said};
 use super::error::ReadError;
 use crate::clock::Stopwatch;
 
@@ -190,6 +191,8 @@ pub struct State {
     pub quarantine: BTreeMap<Sequence, Held>,
     /// The same, by fragment.
     pub quarantined: HashMap<(Digest128, Digest128), Sequence>,
+    /// What persons said, and the contacts that were allowed.
+    pub consent: Consent,
     /// The last answers to named calls.
     pub requests: RequestWindow,
     /// Sparse index of the feed: first sequence of a settlement, and where its batch begins.
@@ -206,6 +209,7 @@ impl State {
             times: Vec::new(),
             quarantine: BTreeMap::new(),
             quarantined: HashMap::new(),
+            consent: Consent::default(),
             requests: RequestWindow::default(),
             feed: Vec::new(),
         }
@@ -226,6 +230,20 @@ impl State {
         if self.feed.last().is_none_or(|(last, _)| first.0 >= last.0 + FEED_INDEX_STEP) {
             self.feed.push((first, batch));
         }
+    }
+
+    /// Appends a statement to the ledger.
+    pub fn hear(&mut self, said: &Said) {
+        self.consent.ledger.record(said.entry, &said.points, said.content);
+        if let Some(pending) = said.confirms {
+            self.consent.ledger.confirm(pending, said.entry.id);
+        }
+    }
+
+    /// A record is about to be retracted: what was said no to at it stands on at its identifiers (law 6).
+    pub fn leave_stops_behind(&mut self, record: Digest128) {
+        let Self { engine, consent, .. } = self;
+        consent.ledger.record_left(record, || engine.links_of(record).iter().map(|link| link.digest).collect());
     }
 
     /// Holds a fragment in quarantine.

@@ -43,6 +43,8 @@ pub enum Reply {
     Count(oneshot::Sender<Result<u64, WriteError>>, u64),
     /// To a command that is done.
     Done(oneshot::Sender<Result<(), WriteError>>),
+    /// To whoever knows what to do with it.
+    Then(Box<dyn FnOnce(Result<(), WriteError>) + Send>),
     /// To the lane itself, which waits until everything before is durable.
     Drained(std::sync::mpsc::Sender<Position>),
 }
@@ -56,6 +58,7 @@ impl Reply {
             Self::Config(to, config) => drop(to.send(Ok(config))),
             Self::Count(to, count) => drop(to.send(Ok(count))),
             Self::Done(to) => drop(to.send(Ok(()))),
+            Self::Then(told) => told(Ok(())),
             Self::Drained(to) => drop(to.send(end)),
         }
     }
@@ -67,6 +70,7 @@ impl Reply {
             Self::Config(to, _) => drop(to.send(Err(WriteError::StoreFailed))),
             Self::Count(to, _) => drop(to.send(Err(WriteError::StoreFailed))),
             Self::Done(to) => drop(to.send(Err(WriteError::StoreFailed))),
+            Self::Then(told) => told(Err(WriteError::StoreFailed)),
             Self::Drained(_) => {}
         }
     }

@@ -8,6 +8,7 @@ use std::task::{Context, Poll};
 use std::vec;
 
 use onefold_core::fault::{FaultReason, FieldFault};
+use onefold_core::fragment::ObservedAt;
 use onefold_core::ids::Digest128;
 use onefold_proto::v1 as pb;
 use onefold_proto::v1::ingest_service_server::IngestService;
@@ -16,13 +17,14 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_stream::Stream;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::convert::{fragment as door, outcome};
+use super::convert::{consent, fragment as door, outcome};
 use super::{corrections, names, status};
 use crate::app::App;
+use crate::app::consent::Saying;
 use crate::app::error::WriteError;
 use crate::app::ingest::{Answer, Item, Outcome};
 use crate::app::quarantine;
-use crate::app::tenant::{RequestKey, Tenant};
+use crate::app::tenant::{LiveConfig, RequestKey, Tenant};
 
 /// Messages that one stream hands to the lane at once.
 const STREAM_BATCH_MAX: usize = 512;
@@ -83,11 +85,13 @@ impl Ingest {
         let now = self.app.now();
         let mut config = tenant.config();
         Ok(match action {
-            Action::Put(fragment) => {
+            Action::Put(mut fragment) => {
+                let consents = std::mem::take(&mut fragment.consents);
                 let unknown = door::unknown_names(&fragment, &config);
                 if !unknown.is_empty() {
                     // A fragment that is refused leaves nothing behind, not even names.
-                    if let Err(faults) = door::rehearse(fragment.clone(), &config, now) {
+                    let rehearsed = door::rehearse(fragment.clone(), &config, now);
+                    if let Err(faults) = with_consents(rehearsed, consents.clone(), tenant, &config, now) {
                         return Ok(Err(faults));
                     }
                     match wait {
@@ -96,8 +100,10 @@ impl Ingest {
                     }
                     config = tenant.config();
                 }
-                door::admit(fragment, &config, now)
-                    .map(|admitted| Item::of(admitted.fragment, admitted.undated, &config, now))
+                let admitted = door::admit(fragment, &config, now);
+                with_consents(admitted, consents, tenant, &config, now).map(|(admitted, says)| {
+                    Item::of(admitted.fragment, admitted.undated, &config, now).saying(says)
+                })
             }
             Action::Retract(retraction) => door::retraction(retraction, &config, now).map(|(record, at)| {
                 Item::Retract { record: config.preparer().record_digest(record.source, &record.key), at }
@@ -278,10 +284,37 @@ impl Ingest {
     }
 }
 
+/// A fragment that came through the door, with the statements that came along; or every fault of both.
+fn with_consents(
+    admitted: Result<door::Admitted, Vec<FieldFault>>,
+    consents: Vec<pb::FragmentConsent>,
+    tenant: &Tenant,
+    config: &LiveConfig,
+    now: ObservedAt,
+) -> Result<(door::Admitted, Vec<Saying>), Vec<FieldFault>> {
+    let admitted = admitted?;
+    if consents.is_empty() {
+        return Ok((admitted, Vec::new()));
+    }
+    let says = consent::of_fragment(consents, &admitted.fragment, admitted.undated, tenant, config, now)?;
+    Ok((admitted, says))
+}
+
 /// The name that a caller gave to a call, with the digest of what it asks for.
 fn request_key(
     request_id: &str,
     action: &pb::stream_fragments_request::Action,
+    tenant: &Tenant,
+) -> Result<Option<RequestKey>, Status> {
+    let message = pb::StreamFragmentsRequest { action: Some(action.clone()), ..Default::default() };
+    named_call(request_id, "", &message.encode_to_vec(), tenant)
+}
+
+/// The same for a call of another service: `method` tells calls of one id and content apart.
+pub(super) fn named_call(
+    request_id: &str,
+    method: &str,
+    content: &[u8],
     tenant: &Tenant,
 ) -> Result<Option<RequestKey>, Status> {
     if request_id.is_empty() {
@@ -296,8 +329,8 @@ fn request_key(
         return Err(bad());
     }
     let id = u128::from_str_radix(text, 16).map_err(|_| bad())?.to_be_bytes();
-    let message = pb::StreamFragmentsRequest { action: Some(action.clone()), ..Default::default() };
-    let content = Digest128::of(&blake3::keyed_hash(&tenant.keys.index, &message.encode_to_vec()));
+    let content = [method.as_bytes(), content].concat();
+    let content = Digest128::of(&blake3::keyed_hash(&tenant.keys.index, &content));
     Ok(Some(RequestKey { id, content }))
 }
 

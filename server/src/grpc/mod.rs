@@ -1,6 +1,7 @@
 //! The edge: messages in, messages out. The only rooms that see `pb`.
 
 mod admin;
+mod consent;
 mod convert;
 mod corrections;
 mod ingest;
@@ -18,6 +19,7 @@ use std::time::Duration;
 
 use onefold_proto::v1::FILE_DESCRIPTOR_SET;
 use onefold_proto::v1::admin_service_server::AdminServiceServer;
+use onefold_proto::v1::consent_service_server::ConsentServiceServer;
 use onefold_proto::v1::ingest_service_server::IngestServiceServer;
 use onefold_proto::v1::profile_service_server::ProfileServiceServer;
 use tokio::net::TcpListener;
@@ -39,6 +41,7 @@ pub async fn serve(
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_serving::<IngestServiceServer<ingest::Ingest>>().await;
     health.set_serving::<ProfileServiceServer<profile::Profiles>>().await;
+    health.set_serving::<ConsentServiceServer<consent::Consents>>().await;
     health.set_serving::<AdminServiceServer<admin::Admin>>().await;
 
     let ingest = IngestServiceServer::new(ingest::Ingest { app: Arc::clone(&app) })
@@ -48,6 +51,9 @@ pub async fn serve(
         ProfileServiceServer::new(profile::Profiles { app: Arc::clone(&app), cache: profile::ReadyCache::default() })
             .max_decoding_message_size(config::MESSAGE_IN_BYTES_MAX)
             .max_encoding_message_size(config::MESSAGE_OUT_BYTES_MAX);
+    let consents = ConsentServiceServer::new(consent::Consents { app: Arc::clone(&app) })
+        .max_decoding_message_size(config::MESSAGE_IN_BYTES_MAX)
+        .max_encoding_message_size(config::MESSAGE_OUT_BYTES_MAX);
     let admin = AdminServiceServer::new(admin::Admin { app: Arc::clone(&app) })
         .max_decoding_message_size(config::MESSAGE_IN_BYTES_MAX)
         .max_encoding_message_size(config::MESSAGE_OUT_BYTES_MAX);
@@ -85,6 +91,7 @@ pub async fn serve(
         .add_service(health_service)
         .add_service(ingest)
         .add_service(profiles)
+        .add_service(consents)
         .add_service(admin)
         .add_service(reflection().build_v1().expect("the descriptor set was encoded by our own build"))
         .add_service(reflection().build_v1alpha().expect("the descriptor set was encoded by our own build"))
@@ -96,6 +103,7 @@ pub async fn serve(
 async fn not_serving(health: &HealthReporter) {
     health.set_not_serving::<IngestServiceServer<ingest::Ingest>>().await;
     health.set_not_serving::<ProfileServiceServer<profile::Profiles>>().await;
+    health.set_not_serving::<ConsentServiceServer<consent::Consents>>().await;
     health.set_not_serving::<AdminServiceServer<admin::Admin>>().await;
     health.set_service_status("", ServingStatus::NotServing).await;
 }
@@ -107,6 +115,7 @@ fn reflection<'a>() -> tonic_reflection::server::Builder<'a> {
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
         .with_service_name("onefold.v1.IngestService")
         .with_service_name("onefold.v1.ProfileService")
+        .with_service_name("onefold.v1.ConsentService")
         .with_service_name("onefold.v1.AdminService")
         .with_service_name("grpc.health.v1.Health")
 }

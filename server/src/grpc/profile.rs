@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use onefold_core::change::ProfileChange;
+use onefold_core::consent::PurposeId;
 use onefold_core::fault::FaultReason;
 use onefold_core::fragment::{PartyKind, SourceRecord};
 use onefold_core::ids::{ProfileOrdinal, Sequence, TenantId};
@@ -22,6 +23,8 @@ use super::convert::fragment::{self as door, timestamp};
 use super::convert::profile::{self as convert, Shown};
 use super::page::{self, Page};
 use super::{names, reading, status};
+use crate::app::consent::contact::TRIES_MAX;
+use crate::app::consent::read as consent;
 use crate::app::error::ReadError;
 use crate::app::feed::Cursor;
 use crate::app::keeper::{self, HistoryEvent};
@@ -153,6 +156,40 @@ impl Profiles {
         self.for_good(tenant, Err(ReadError::ProfileUnknown)).await
     }
 
+    /// What a purpose may see of a profile, and what it may not. Without a purpose: all of it.
+    async fn find_for(
+        &self,
+        tenant: &Arc<Tenant>,
+        key: &ProfileKey,
+        shown: &Shown,
+        purpose: Option<PurposeId>,
+    ) -> Result<(pb::Profile, Vec<pb::Withheld>), ReadError> {
+        let Some(purpose) = purpose else {
+            return Ok((self.find_and_show(tenant, key, shown).await?, Vec::new()));
+        };
+        for _ in 0..TRIES_MAX {
+            let asked = key.clone();
+            let found = self.app.reading(tenant, move |app, tenant| consent::permitted(app, tenant, asked, purpose));
+            let (profile, changed, permit) = match found.await {
+                Ok(found) => found,
+                Err(error) => return self.for_good(tenant, Err(error)).await.map(|profile| (profile, Vec::new())),
+            };
+            // All of the view is looked at, so that what is withheld is told whatever the mask.
+            let whole = Shown { full: shown.full, mask: Vec::new() };
+            match self.show(tenant, profile, &whole).await {
+                // What is shown must be what the permit was given for.
+                Ok(mut found) if found.sequence == changed.0 => {
+                    let withheld = convert::withhold(&mut found, &permit, &tenant.config());
+                    shown.narrow(&mut found);
+                    return Ok((found, withheld));
+                }
+                Ok(_) | Err(ReadError::ProfileUnknown) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Err(ReadError::Behind { wanted: 0, reached: tenant.durable().0 })
+    }
+
     /// That there is no such profile, or not one, must be durable too before it is said.
     async fn for_good(&self, tenant: &Tenant, found: Result<pb::Profile, ReadError>) -> Result<pb::Profile, ReadError> {
         if found.is_err() {
@@ -167,6 +204,16 @@ impl Profiles {
         let tenant = reading::named(&self.app, tenant)?;
         let profile = read::find(&tenant, &ProfileKey::Id(id)).map_err(|error| failed(&tenant, error))?;
         Ok((tenant, profile))
+    }
+}
+
+/// The purpose of a read; none for an empty name.
+fn purpose(name: &str, config: &LiveConfig) -> Result<Option<PurposeId>, Status> {
+    let mut faults = Vec::new();
+    let purpose = super::convert::consent::purpose(name, "purpose", config, &mut faults);
+    match faults.is_empty() {
+        true => Ok(purpose),
+        false => Err(status::ReadErrorIn { tenant: "", error: ReadError::Invalid(faults) }.into()),
     }
 }
 
@@ -204,6 +251,7 @@ fn batch_reason(error: &ReadError) -> Option<&'static str> {
         ReadError::ProfileSplit { .. } => "PROFILE_SPLIT",
         ReadError::IdentifierShared { .. } => "IDENTIFIER_SHARED",
         ReadError::Invalid(_) => "IDENTIFIER_INVALID",
+        ReadError::PurposeNotPermitted { .. } => "PURPOSE_NOT_PERMITTED",
         _ => return None,
     })
 }
@@ -222,9 +270,10 @@ impl ProfileService for Profiles {
             names::profile(&request.name).map_err(|bad| status::field("name", FaultReason::Malformed, bad.0))?;
         let tenant = reading::named(&self.app, tenant)?;
         reading::reached(&tenant, request.min_sequence).await?;
-        let found = self.find_and_show(&tenant, &ProfileKey::Id(id), &shown).await;
-        let profile = found.map_err(|error| failed(&tenant, error))?;
-        Ok(Response::new(pb::GetProfileResponse { profile: Some(profile) }))
+        let purpose = purpose(&request.purpose, &tenant.config())?;
+        let found = self.find_for(&tenant, &ProfileKey::Id(id), &shown, purpose).await;
+        let (profile, withheld) = found.map_err(|error| failed(&tenant, error))?;
+        Ok(Response::new(pb::GetProfileResponse { profile: Some(profile), withheld }))
     }
 
     async fn lookup_profile(
@@ -246,9 +295,10 @@ impl ProfileService for Profiles {
             }
             None => return Err(status::field("key", FaultReason::Missing, "give an identifier or a record")),
         };
-        let found = self.find_and_show(&tenant, &key, &shown).await;
-        let profile = found.map_err(|error| failed(&tenant, error))?;
-        Ok(Response::new(pb::LookupProfileResponse { profile: Some(profile) }))
+        let purpose = purpose(&request.purpose, &config)?;
+        let found = self.find_for(&tenant, &key, &shown, purpose).await;
+        let (profile, withheld) = found.map_err(|error| failed(&tenant, error))?;
+        Ok(Response::new(pb::LookupProfileResponse { profile: Some(profile), withheld }))
     }
 
     async fn batch_lookup_profiles(
@@ -266,9 +316,10 @@ impl ProfileService for Profiles {
         let tenant = reading::tenant(&self.app, &request.parent)?;
         reading::reached(&tenant, request.min_sequence).await?;
         let config = tenant.config();
+        let purpose = purpose(&request.purpose, &config)?;
         let mut results = Vec::with_capacity(request.keys.len());
         for key in request.keys {
-            let none = |reason: &str| pb::BatchLookupResult { profile: None, reason: reason.to_owned() };
+            let none = |reason: &str| pb::BatchLookupResult { reason: reason.to_owned(), ..Default::default() };
             let key = match key.key {
                 Some(pb::profile_key::Key::Name(name)) => match names::profile(&name) {
                     Ok((of, id)) if of == tenant.name => Ok(ProfileKey::Id(id)),
@@ -285,8 +336,10 @@ impl ProfileService for Profiles {
             };
             results.push(match key {
                 Err(reason) => none(reason),
-                Ok(key) => match self.find_and_show(&tenant, &key, &shown).await {
-                    Ok(profile) => pb::BatchLookupResult { profile: Some(profile), reason: String::new() },
+                Ok(key) => match self.find_for(&tenant, &key, &shown, purpose).await {
+                    Ok((profile, withheld)) => {
+                        pb::BatchLookupResult { profile: Some(profile), reason: String::new(), withheld }
+                    }
                     Err(error) => match batch_reason(&error) {
                         Some(reason) => none(reason),
                         None => return Err(failed(&tenant, error)),

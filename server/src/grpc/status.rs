@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use onefold_core::consent::reserve::CannotSettle;
 use onefold_core::fault::FieldFault;
 use onefold_core::ids::ProfileId;
 use tonic::{Code, Status};
@@ -104,6 +105,11 @@ impl From<ReadErrorIn<'_>> for Status {
                     HashMap::from([("profiles".to_owned(), listed(&profiles)), ("more".to_owned(), more.to_string())]);
                 status(Code::FailedPrecondition, "IDENTIFIER_SHARED", message, metadata, ErrorDetails::new())
             }
+            ReadError::StatementUnknown => plain(Code::NotFound, "STATEMENT_NOT_FOUND", message),
+            ReadError::PurposeNotPermitted { reasons } => {
+                let metadata = HashMap::from([("reasons".to_owned(), reasons.join(","))]);
+                status(Code::PermissionDenied, "PURPOSE_NOT_PERMITTED", message, metadata, ErrorDetails::new())
+            }
             ReadError::Behind { wanted, reached } => {
                 let metadata = HashMap::from([
                     ("wanted".to_owned(), wanted.to_string()),
@@ -129,6 +135,17 @@ impl From<ReadErrorIn<'_>> for Status {
             }
         }
     }
+}
+
+/// A reservation that cannot be confirmed or released.
+pub fn reservation(error: CannotSettle) -> Status {
+    let (code, reason) = match error {
+        CannotSettle::Unknown => (Code::NotFound, "RESERVATION_NOT_FOUND"),
+        CannotSettle::Expired => (Code::FailedPrecondition, "RESERVATION_EXPIRED"),
+        CannotSettle::Released => (Code::FailedPrecondition, "RESERVATION_RELEASED"),
+        CannotSettle::Confirmed => (Code::FailedPrecondition, "RESERVATION_CONFIRMED"),
+    };
+    plain(code, reason, error.to_string())
 }
 
 /// A write error as a status.

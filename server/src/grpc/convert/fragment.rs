@@ -55,9 +55,9 @@ pub fn admit(wire: pb::Fragment, config: &LiveConfig, now: ObservedAt) -> Result
 ///
 /// # Errors
 /// As [`admit`].
-pub fn rehearse(wire: pb::Fragment, config: &LiveConfig, now: ObservedAt) -> Result<(), Vec<FieldFault>> {
+pub fn rehearse(wire: pb::Fragment, config: &LiveConfig, now: ObservedAt) -> Result<Admitted, Vec<FieldFault>> {
     // The highest ordinal takes as many bytes as any that a name could get.
-    read(wire, config, now, Some(AttributeId(limits::ATTRIBUTE_NAMES_MAX as u16 - 1))).map(drop)
+    read(wire, config, now, Some(AttributeId(limits::ATTRIBUTE_NAMES_MAX as u16 - 1)))
 }
 
 /// Reads a fragment; `stand_in` is for well-formed attribute names that are unknown, which are faults without it.
@@ -252,7 +252,7 @@ fn traits(json: String, faults: &mut Vec<FieldFault>) -> Option<String> {
     Some(json)
 }
 
-fn observed(time: &Timestamp, path: &str, now: ObservedAt, faults: &mut Vec<FieldFault>) -> ObservedAt {
+pub(super) fn observed(time: &Timestamp, path: &str, now: ObservedAt, faults: &mut Vec<FieldFault>) -> ObservedAt {
     // 0001-01-01 to 9999-12-31, the range of google.protobuf.Timestamp.
     const SECONDS: std::ops::RangeInclusive<i64> = -62_135_596_800..=253_402_300_799;
     if !SECONDS.contains(&time.seconds) || !(0..1_000_000_000).contains(&time.nanos) {
@@ -274,17 +274,17 @@ pub fn timestamp(at: ObservedAt) -> Timestamp {
     Timestamp { seconds: at.0.div_euclid(1_000_000), nanos: (at.0.rem_euclid(1_000_000) * 1_000) as i32 }
 }
 
-fn too_many(path: &str, count: usize, most: usize) -> FieldFault {
+pub(super) fn too_many(path: &str, count: usize, most: usize) -> FieldFault {
     FieldFault::new(path, FaultReason::TooLarge, format!("{count} given, at most {most} are allowed"))
 }
 
-fn too_long(path: String, bytes: usize, most: usize) -> FieldFault {
+pub(super) fn too_long(path: String, bytes: usize, most: usize) -> FieldFault {
     FieldFault::new(path, FaultReason::TooLarge, format!("{bytes} bytes given, at most {most} are allowed"))
 }
 
 /// A name that is not known; says the nearest known one. Names of sources and namespaces are configuration, but what
 /// was typed in their place may be anything, so it is never repeated.
-fn unknown<'a>(
+pub(super) fn unknown<'a>(
     path: String,
     typed: &str,
     what: &str,
@@ -327,6 +327,7 @@ pub fn fragment_out(fragment: &Fragment, config: &LiveConfig) -> pb::Fragment {
             })
             .collect(),
         traits_json: fragment.traits.clone().unwrap_or_default(),
+        consents: Vec::new(),
     }
 }
 

@@ -1,6 +1,9 @@
 //! Between the wire and the domain, one file per message family.
 
 pub mod config;
+pub mod consent;
 pub mod fragment;
 pub mod outcome;
+pub mod policy;
 pub mod profile;
+pub mod receipt;

@@ -23,6 +23,8 @@ pub fn result(answer: Answer, tenant: &Tenant) -> pb::IngestResult {
         Outcome::Quarantined { sequence, entry, faults } => {
             (pb::IngestStatus::Quarantined, sequence.0, None, faults, quarantine::handle(entry, &tenant.keys.id))
         }
+        // Of a statement alone, which is told otherwise.
+        Outcome::Said { sequence, .. } => (pb::IngestStatus::Accepted, sequence.0, None, Vec::new(), String::new()),
         Outcome::Rejected { faults } => (pb::IngestStatus::Rejected, 0, None, faults, String::new()),
     };
     pb::IngestResult {

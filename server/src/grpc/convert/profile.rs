@@ -2,6 +2,7 @@
 
 use onefold_core::change::ProfileChange;
 use onefold_core::config::Survivorship;
+use onefold_core::consent::permit::Permit;
 use onefold_core::fragment::{AttributeValue, PartyKind, Vocabulary};
 use onefold_core::ids::ProfileOrdinal;
 use onefold_core::namespace::NamespaceClass;
@@ -160,6 +161,41 @@ pub fn profile(loaded: &Loaded, shown: &Shown, tenant: &Tenant) -> Option<pb::Pr
     Some(out)
 }
 
+/// Takes from a profile what a permit does not open, and names it.
+pub fn withhold(profile: &mut pb::Profile, permit: &Permit, config: &LiveConfig) -> Vec<pb::Withheld> {
+    let mut withheld = std::collections::BTreeSet::new();
+    for values in [&mut profile.values, &mut profile.other_values] {
+        values.retain(|value| {
+            let open = permit.attribute(&value.name);
+            if !open {
+                withheld.insert(format!("values.{}", value.name));
+            }
+            open
+        });
+    }
+    profile.identifiers.retain(|identifier| {
+        let open = config.namespace_named(&identifier.namespace).is_some_and(|namespace| permit.namespace(namespace));
+        if !open {
+            withheld.insert(format!("identifiers.{}", identifier.namespace));
+        }
+        open
+    });
+    if !permit.everything() {
+        // A record's key, and free-form traits, may hold anything.
+        if !std::mem::take(&mut profile.traits_json).is_empty() {
+            withheld.insert("traits_json".to_owned());
+        }
+        if !std::mem::take(&mut profile.records).is_empty() {
+            withheld.insert("records".to_owned());
+        }
+        let claims = profile.values.iter_mut().chain(&mut profile.other_values);
+        claims.for_each(|value| value.provenance = None);
+        profile.identifiers.iter_mut().for_each(|identifier| identifier.provenance.clear());
+    }
+    let reason = || "NOT_IN_PURPOSE".to_owned();
+    withheld.into_iter().map(|field| pb::Withheld { field, reason: reason() }).collect()
+}
+
 /// Whether the namespace and its block rules let a value link; whether it is generic today is Explain's to say.
 fn links(identifier: &GoldenIdentifier<'_>, party: PartyKind, config: &LiveConfig) -> bool {
     config.config.namespace(identifier.namespace).is_some_and(|n| n.class != NamespaceClass::Supporting)
@@ -191,6 +227,7 @@ pub fn event(event: &Event, tenant: &Tenant) -> pb::ProfileEvent {
             (pb::ProfileEventKind::Split, into.iter().map(|(part, _)| name(part)).collect(), *stays)
         }
         ProfileChange::Emptied { .. } => (pb::ProfileEventKind::Emptied, Vec::new(), false),
+        ProfileChange::ConsentChanged { .. } => (pb::ProfileEventKind::ConsentChanged, Vec::new(), true),
     };
     pb::ProfileEvent {
         sequence: event.sequence.0,

@@ -1,0 +1,368 @@
+//! The ledger in memory: of every statement what deciding needs, found by the points at which it stands.
+//!
+//! Append-only. The words themselves lie sealed in the journal, at [`Entry::place`].
+
+use std::collections::{HashMap, HashSet};
+
+use serde::{Deserialize, Serialize};
+
+use crate::consent::state::{Question, Said, Voices};
+use crate::consent::{ChannelId, Decision, Jurisdiction, PurposeId, Statement};
+use crate::fragment::ObservedAt;
+use crate::ids::{Digest128, Place, Sequence, SlotId};
+
+/// What the ledger keeps of one statement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    /// Its id: the sequence of its journal entry.
+    pub id: Sequence,
+    /// Where its words lie.
+    pub place: Place,
+    /// The key that seals them.
+    pub slot: SlotId,
+    /// What for.
+    pub purpose: Option<PurposeId>,
+    /// Over which channel.
+    pub channel: Option<ChannelId>,
+    /// What was said.
+    pub decision: Decision,
+    /// When the person said it.
+    pub given_at: ObservedAt,
+    /// When it came here.
+    pub recorded_at: ObservedAt,
+    /// Until when a yes holds.
+    pub expires_at: Option<ObservedAt>,
+    /// Under whose law.
+    pub jurisdiction: Option<Jurisdiction>,
+    /// It is about an identifier, so its points follow the rules by which values are read.
+    pub by_identifier: bool,
+    /// The later statement that confirms it.
+    pub confirmed_by: Option<Sequence>,
+}
+
+impl Entry {
+    /// When a word counts from. A yes dated into the future would outlive a later no, so it counts from its arrival at
+    /// the latest.
+    #[must_use]
+    pub fn counts_from(&self) -> ObservedAt {
+        match self.decision {
+            Decision::Granted | Decision::Pending | Decision::Released => self.given_at.min(self.recorded_at),
+            _ => self.given_at,
+        }
+    }
+
+    fn answers(&self, question: &Question) -> bool {
+        self.purpose.is_none_or(|purpose| purpose == question.purpose)
+            && (self.channel.is_none() || self.channel == question.channel)
+            && question.said_by.is_none_or(|by| self.given_at.min(self.recorded_at) <= by)
+            && question.known_by.is_none_or(|by| self.recorded_at <= by)
+    }
+
+    /// Whether a yes still holds at a moment.
+    #[must_use]
+    pub fn is_live(&self, at: ObservedAt) -> bool {
+        self.expires_at.is_none_or(|end| at < end)
+    }
+}
+
+/// Statements at one point: most have one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum At {
+    One(u32),
+    Many(Vec<u32>),
+}
+
+impl At {
+    fn as_slice(&self) -> &[u32] {
+        match self {
+            Self::One(one) => std::slice::from_ref(one),
+            Self::Many(many) => many,
+        }
+    }
+
+    fn push(&mut self, index: u32) {
+        match self {
+            Self::One(one) => *self = Self::Many(vec![*one, index]),
+            Self::Many(many) => many.push(index),
+        }
+    }
+}
+
+/// One statement in a checkpoint: what is kept, where it stands, the digest of its content.
+type Row = (Entry, Vec<Digest128>, Digest128);
+
+/// All statements of a tenant.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ledger {
+    /// In order of recording.
+    entries: Vec<Entry>,
+    points: Vec<Box<[Digest128]>>,
+    contents: Vec<Digest128>,
+    by_point: HashMap<Digest128, At>,
+    by_content: HashMap<Digest128, u32>,
+    /// Points of retracted records at which their stops stand on, and which record each comes from.
+    orphans: HashMap<Digest128, Vec<Digest128>>,
+    /// The identifiers that a retracted record with a stop held when it went.
+    left_behind: HashMap<Digest128, Vec<Digest128>>,
+    /// Recorded, and not told in the feed yet.
+    untold: Vec<u32>,
+}
+
+/// The ledger as a checkpoint keeps it.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct LedgerRows {
+    rows: Vec<Row>,
+    left_behind: Vec<(Digest128, Vec<Digest128>)>,
+    untold: Vec<u32>,
+}
+
+impl Ledger {
+    /// How many statements there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// The statement with this content, if it is known.
+    #[must_use]
+    pub fn known(&self, content: Digest128) -> Option<Sequence> {
+        self.by_content.get(&content).map(|index| self.entries[*index as usize].id)
+    }
+
+    /// Appends a statement.
+    pub fn record(&mut self, entry: Entry, points: &[Digest128], content: Digest128) {
+        let index = self.entries.len() as u32;
+        let points: HashSet<Digest128> = points.iter().copied().collect();
+        let mut points: Box<[Digest128]> = points.into_iter().collect();
+        points.sort_unstable();
+        for point in &points {
+            self.by_point.entry(*point).and_modify(|at| at.push(index)).or_insert(At::One(index));
+        }
+        self.by_content.insert(content, index);
+        self.entries.push(entry);
+        self.points.push(points);
+        self.contents.push(content);
+        self.untold.push(index);
+    }
+
+    /// Notes that a pending statement was confirmed.
+    pub fn confirm(&mut self, id: Sequence, by: Sequence) {
+        if let Some(index) = self.index_of(id) {
+            self.entries[index].confirmed_by = Some(by);
+        }
+    }
+
+    /// The newest stop in force at any of these points that bears on a purpose and channel.
+    #[must_use]
+    pub fn stop_at(&self, points: &[Digest128], question: &Question) -> Option<Said> {
+        self.voices(points, question).newest_stop()
+    }
+
+    fn index_of(&self, id: Sequence) -> Option<usize> {
+        self.entries.binary_search_by_key(&id, |entry| entry.id).ok()
+    }
+
+    /// The statement with this id.
+    #[must_use]
+    pub fn get(&self, id: Sequence) -> Option<&Entry> {
+        self.index_of(id).map(|index| &self.entries[index])
+    }
+
+    /// The points of a statement.
+    #[must_use]
+    pub fn points_of(&self, id: Sequence) -> &[Digest128] {
+        self.index_of(id).map_or(&[], |index| &self.points[index])
+    }
+
+    /// The statements at a point, those left behind there by retracted records included.
+    fn at(&self, point: Digest128) -> impl Iterator<Item = (Digest128, &Entry)> {
+        let own = self.by_point.get(&point).map_or(&[][..], At::as_slice).iter();
+        let own = own.map(move |index| (point, &self.entries[*index as usize]));
+        let orphans = self.orphans.get(&point).map_or(&[][..], Vec::as_slice).iter();
+        // They are judged at the record that they come from: what lifts them must come from there too.
+        let left = orphans.flat_map(move |record| {
+            let at = self.by_point.get(record).map_or(&[][..], At::as_slice).iter();
+            at.map(move |index| (*record, &self.entries[*index as usize]))
+                .filter(|(_, entry)| entry.decision != Decision::Pending)
+        });
+        own.chain(left)
+    }
+
+    /// What the statements at these points say to a question.
+    #[must_use]
+    pub fn voices(&self, points: &[Digest128], question: &Question) -> Voices {
+        let mut voices = Voices::default();
+        for point in points {
+            for (at, entry) in self.at(*point).filter(|(_, entry)| entry.answers(question)) {
+                let said = Said { at: entry.counts_from(), word: entry.decision, statement: entry.id };
+                // A retracted record grants nothing: of it only what stops, and what lifts its own stops, is heard.
+                let foreign = at != *point;
+                if foreign && entry.decision == Decision::Granted {
+                    voices.lift(at, said, entry.is_live(question.at));
+                } else {
+                    voices.hear(at, said, entry.is_live(question.at));
+                }
+            }
+        }
+        voices
+    }
+
+    /// The ids of all statements at these points, in order of recording.
+    #[must_use]
+    pub fn ids_at(&self, points: &[Digest128]) -> Vec<Sequence> {
+        let mut ids: Vec<Sequence> =
+            points.iter().flat_map(|point| self.at(*point).map(|(_, entry)| entry.id)).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        ids
+    }
+
+    /// The jurisdictions that statements at these points name.
+    #[must_use]
+    pub fn jurisdictions_at(&self, points: &[Digest128]) -> Vec<Jurisdiction> {
+        let mut all: Vec<Jurisdiction> =
+            points.iter().flat_map(|point| self.at(*point).filter_map(|(_, entry)| entry.jurisdiction)).collect();
+        all.sort_unstable();
+        all.dedup();
+        all
+    }
+
+    /// A record is retracted that held these identifiers. A stop cannot be lost (law 6): what was said no to at the
+    /// record stands on at the identifiers, until the record comes back.
+    pub fn record_left(&mut self, record: Digest128, identifiers: impl FnOnce() -> Vec<Digest128>) {
+        let stops = |index: &u32| {
+            let decision = self.entries[*index as usize].decision;
+            decision.is_stop() || decision.is_hold()
+        };
+        if self.by_point.get(&record).is_none_or(|at| !at.as_slice().iter().any(stops)) {
+            return;
+        }
+        let identifiers = identifiers();
+        if !identifiers.is_empty() {
+            self.leave_behind(record, identifiers);
+        }
+    }
+
+    fn leave_behind(&mut self, record: Digest128, identifiers: Vec<Digest128>) {
+        self.record_is_back(record);
+        for identifier in &identifiers {
+            self.orphans.entry(*identifier).or_default().push(record);
+        }
+        self.left_behind.insert(record, identifiers);
+    }
+
+    /// A record has a live fragment: its statements stand at the record itself.
+    pub fn record_is_back(&mut self, record: Digest128) {
+        for identifier in self.left_behind.remove(&record).unwrap_or_default() {
+            if let Some(records) = self.orphans.get_mut(&identifier) {
+                records.retain(|known| *known != record);
+                if records.is_empty() {
+                    self.orphans.remove(&identifier);
+                }
+            }
+        }
+    }
+
+    /// The points of statements that the feed has not told of, and forgets which they were.
+    pub fn take_untold(&mut self) -> Vec<Digest128> {
+        let mut points: Vec<Digest128> = std::mem::take(&mut self.untold)
+            .into_iter()
+            .flat_map(|index| self.points[index as usize].iter().copied())
+            .collect();
+        points.sort_unstable();
+        points.dedup();
+        points
+    }
+
+    /// Whether there are statements that the feed has not told of.
+    #[must_use]
+    pub fn has_untold(&self) -> bool {
+        !self.untold.is_empty()
+    }
+
+    /// Puts a statement at other points: identifiers are read by other rules now.
+    pub fn move_to(&mut self, id: Sequence, points: Vec<Digest128>) {
+        let Some(index) = self.index_of(id) else { return };
+        let moved = index as u32;
+        for point in std::mem::take(&mut self.points[index]) {
+            let left = match self.by_point.get_mut(&point) {
+                Some(At::Many(many)) => {
+                    many.retain(|known| *known != moved);
+                    !many.is_empty()
+                }
+                Some(At::One(_)) | None => false,
+            };
+            if !left {
+                self.by_point.remove(&point);
+            }
+        }
+        for point in &points {
+            match self.by_point.get_mut(point) {
+                None => {
+                    self.by_point.insert(*point, At::One(moved));
+                }
+                Some(at) => {
+                    let mut all = at.as_slice().to_vec();
+                    all.push(moved);
+                    all.sort_unstable();
+                    *at = At::Many(all);
+                }
+            }
+        }
+        self.points[index] = points.into_boxed_slice();
+    }
+
+    /// All statements, in order of recording.
+    pub fn all(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.iter()
+    }
+
+    /// As a checkpoint keeps it.
+    #[must_use]
+    pub fn to_rows(&self) -> LedgerRows {
+        let rows = self.entries.iter().zip(&self.points).zip(&self.contents);
+        let rows = rows.map(|((entry, points), content)| (*entry, points.to_vec(), *content)).collect();
+        let mut left_behind: Vec<_> = self.left_behind.iter().map(|(r, i)| (*r, i.clone())).collect();
+        left_behind.sort_unstable();
+        LedgerRows { rows, left_behind, untold: self.untold.clone() }
+    }
+
+    /// From a checkpoint.
+    #[must_use]
+    pub fn from_rows(rows: LedgerRows) -> Self {
+        let mut ledger = Self::default();
+        for (entry, points, content) in rows.rows {
+            ledger.record(entry, &points, content);
+        }
+        for (record, identifiers) in rows.left_behind {
+            ledger.leave_behind(record, identifiers);
+        }
+        ledger.untold = rows.untold;
+        ledger
+    }
+}
+
+/// What the ledger keeps of a statement that was recorded as `id`.
+#[must_use]
+pub fn entry_of(statement: &Statement, id: Sequence, place: Place, slot: SlotId) -> Entry {
+    Entry {
+        id,
+        place,
+        slot,
+        purpose: statement.purpose,
+        channel: statement.channel,
+        decision: statement.decision,
+        given_at: statement.given_at,
+        recorded_at: statement.recorded_at,
+        expires_at: statement.expires_at,
+        jurisdiction: statement.jurisdiction,
+        by_identifier: matches!(statement.subject, crate::consent::Subject::Identifier { .. }),
+        confirmed_by: None,
+    }
+}

@@ -1,0 +1,180 @@
+//! Contacts that were allowed, and how many there may be.
+//!
+//! A contact is charged to every source record that its person had at that moment, and to the identifier that it was
+//! decided by. Counting for a cluster takes every contact that is charged to any of its records, once. So two halves of
+//! one person share the sum after a merge, and after a split each half still counts what was charged to both: k allowed
+//! means at most k, whatever happens to the clusters.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use serde::{Deserialize, Serialize};
+
+use crate::consent::policy::Cap;
+use crate::consent::{ChannelId, PurposeId};
+use crate::fragment::ObservedAt;
+use crate::ids::{Digest128, Sequence};
+
+/// What became of a reservation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Standing {
+    /// Counts until it expires.
+    Open,
+    /// Counts.
+    Confirmed,
+    /// Does not count.
+    Released,
+}
+
+/// One contact that was allowed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reservation {
+    /// What for.
+    pub purpose: PurposeId,
+    /// Over which channel.
+    pub channel: ChannelId,
+    /// When the contact is to happen.
+    pub at: ObservedAt,
+    /// Until when it may be confirmed.
+    pub expires_at: ObservedAt,
+    /// Keyed digests of the records, and the identifier, that it is charged to.
+    pub charged: Vec<Digest128>,
+    /// What became of it.
+    pub standing: Standing,
+}
+
+impl Reservation {
+    /// Whether it counts at a moment.
+    #[must_use]
+    pub fn counts(&self, now: ObservedAt) -> bool {
+        match self.standing {
+            Standing::Open => now < self.expires_at,
+            Standing::Confirmed => true,
+            Standing::Released => false,
+        }
+    }
+}
+
+/// A reservation cannot be confirmed or released.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CannotSettle {
+    /// There is none, or it is so old that it counts for nothing any more.
+    #[error("there is no such reservation")]
+    Unknown,
+    /// It expired, and what it held may have been given to another.
+    #[error("the reservation has expired: ask for a new decision")]
+    Expired,
+    /// It was released.
+    #[error("the reservation was released: ask for a new decision")]
+    Released,
+    /// It was confirmed: the contact happened.
+    #[error("the reservation was confirmed: a contact that happened cannot be taken back")]
+    Confirmed,
+}
+
+/// All reservations of a tenant that may still count.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reservations {
+    by_id: BTreeMap<Sequence, Reservation>,
+    by_charge: HashMap<Digest128, Vec<Sequence>>,
+}
+
+impl Reservations {
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.by_id.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.by_id.is_empty()
+    }
+
+    /// Adds one.
+    pub fn reserve(&mut self, id: Sequence, reservation: Reservation) {
+        for charge in &reservation.charged {
+            self.by_charge.entry(*charge).or_default().push(id);
+        }
+        self.by_id.insert(id, reservation);
+    }
+
+    /// The one with this id.
+    #[must_use]
+    pub fn get(&self, id: Sequence) -> Option<&Reservation> {
+        self.by_id.get(&id)
+    }
+
+    /// All of them.
+    pub fn all(&self) -> impl Iterator<Item = (Sequence, &Reservation)> {
+        self.by_id.iter().map(|(id, reservation)| (*id, reservation))
+    }
+
+    /// Whether one can be brought to a standing now. `Ok(false)` when it is there already.
+    ///
+    /// # Errors
+    /// [`CannotSettle`].
+    pub fn may_settle(&self, id: Sequence, to: Standing, now: ObservedAt) -> Result<bool, CannotSettle> {
+        let known = self.by_id.get(&id).ok_or(CannotSettle::Unknown)?;
+        match (known.standing, to) {
+            (standing, to) if standing == to => Ok(false),
+            (Standing::Confirmed, _) => Err(CannotSettle::Confirmed),
+            (Standing::Released, _) => Err(CannotSettle::Released),
+            (Standing::Open, Standing::Confirmed) if !known.counts(now) => Err(CannotSettle::Expired),
+            (Standing::Open, _) => Ok(true),
+        }
+    }
+
+    /// Brings one to a standing.
+    pub fn settle(&mut self, id: Sequence, to: Standing) {
+        if let Some(known) = self.by_id.get_mut(&id) {
+            known.standing = to;
+        }
+    }
+
+    /// Forgets those that lie so far back that no cap may count them any more.
+    pub fn forget_before(&mut self, at: ObservedAt) {
+        // Ids follow one another as contacts do, so the old ones lie in front.
+        while let Some(first) = self.by_id.first_entry().filter(|first| first.get().at < at) {
+            let (id, old) = first.remove_entry();
+            for charge in old.charged {
+                if let Some(ids) = self.by_charge.get_mut(&charge) {
+                    ids.retain(|known| *known != id);
+                    if ids.is_empty() {
+                        self.by_charge.remove(&charge);
+                    }
+                }
+            }
+        }
+    }
+
+    /// When the contacts that are charged to any of these, and that the cap counts, happen; sorted, each once.
+    #[must_use]
+    pub fn times(&self, charged: &[Digest128], cap: &Cap, now: ObservedAt) -> Vec<ObservedAt> {
+        let ids: BTreeSet<Sequence> =
+            charged.iter().filter_map(|charge| self.by_charge.get(charge)).flatten().copied().collect();
+        let mut times: Vec<ObservedAt> = ids
+            .into_iter()
+            .filter_map(|id| self.by_id.get(&id))
+            .filter(|known| known.counts(now) && cap.counts(known.purpose, known.channel))
+            .map(|known| known.at)
+            .collect();
+        times.sort_unstable();
+        times
+    }
+}
+
+/// Whether one more contact at `at` would bring more than the cap allows into any span of its length. `times` is sorted.
+#[must_use]
+pub fn is_reached(cap: &Cap, times: &[ObservedAt], at: ObservedAt) -> bool {
+    let window = i64::from(cap.window_seconds) * 1_000_000;
+    if cap.most == 0 {
+        return true;
+    }
+    // Only spans that hold `at` can overflow, and the fullest of them begins with a contact.
+    let near: Vec<i64> =
+        times.iter().map(|time| time.0).filter(|time| time.abs_diff(at.0) < window.unsigned_abs()).collect();
+    let mut starts = near.iter().copied().filter(|start| *start <= at.0).chain([at.0]);
+    let most = cap.most as usize;
+    starts.any(|start| near.iter().filter(|time| **time >= start && **time - start < window).count() >= most)
+}

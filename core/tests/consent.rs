@@ -1,0 +1,375 @@
+//! LAW 6 over random histories: joins, merges, splits, retractions, and caps under all of them.
+#![allow(missing_docs, clippy::unwrap_used, reason = "test code")]
+
+use std::collections::BTreeSet;
+
+use onefold_core::consent::contact::{Contact, LocalTime, allows, decide};
+use onefold_core::consent::ledger::{Entry, Ledger};
+use onefold_core::consent::permit::permit;
+use onefold_core::consent::policy::{Cap, ConsentPolicy, QuietHours, Regime};
+use onefold_core::consent::reserve::{CannotSettle, Reservation, Reservations, Standing, is_reached};
+use onefold_core::consent::state::{Question, State};
+use onefold_core::consent::{ChannelId, Decision, Jurisdiction, PurposeId};
+use onefold_core::fragment::ObservedAt;
+use onefold_core::ids::{Digest128, Place, Sequence, SlotId};
+use onefold_core::laws;
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+const MARKETING: PurposeId = PurposeId(0);
+const EMAIL: ChannelId = ChannelId(0);
+const NOW: ObservedAt = ObservedAt(1_000);
+
+fn point(number: u8) -> Digest128 {
+    Digest128([number; 16])
+}
+
+/// One statement of a history: at which of eight points, what, when, until when.
+#[derive(Clone, Debug)]
+struct Told {
+    points: BTreeSet<u8>,
+    purpose: Option<u16>,
+    channel: Option<u16>,
+    decision: Decision,
+    given_at: i64,
+    expires_at: Option<i64>,
+}
+
+fn told() -> impl Strategy<Value = Told> {
+    let decision = prop_oneof![
+        4 => Just(Decision::Granted),
+        2 => Just(Decision::Withdrawn),
+        1 => Just(Decision::Denied),
+        1 => Just(Decision::Objected),
+        1 => Just(Decision::Pending),
+        1 => Just(Decision::Suppressed),
+        1 => Just(Decision::Restricted),
+        1 => Just(Decision::Released),
+    ];
+    let points = proptest::collection::btree_set(0..8u8, 1..4);
+    let all = proptest::option::weighted(0.8, 0..2u16);
+    (points, 0..2u16, all.clone(), all, decision, 0..20i64, proptest::option::weighted(0.2, 900..1_100i64)).prop_map(
+        |(points, purpose, channel, named, decision, given_at, expires_at)| Told {
+            points,
+            purpose: if decision.may_name_no_purpose() { named.map(|_| purpose) } else { Some(purpose) },
+            channel,
+            decision,
+            given_at: given_at * 50,
+            expires_at,
+        },
+    )
+}
+
+fn ledger(history: &[Told]) -> Ledger {
+    let mut ledger = Ledger::default();
+    for (told, at) in history.iter().zip(1u64..) {
+        let entry = Entry {
+            id: Sequence(at),
+            place: Place { segment: 1, offset: at as u32 },
+            slot: SlotId(0),
+            purpose: told.purpose.map(PurposeId),
+            channel: told.channel.map(ChannelId),
+            decision: told.decision,
+            given_at: ObservedAt(told.given_at),
+            recorded_at: ObservedAt(told.given_at.max(at as i64)),
+            expires_at: told.expires_at.map(ObservedAt),
+            jurisdiction: None,
+            by_identifier: false,
+            confirmed_by: None,
+        };
+        let points: Vec<Digest128> = told.points.iter().map(|p| point(*p)).collect();
+        ledger.record(entry, &points, Digest128([at as u8; 16]));
+    }
+    ledger
+}
+
+fn question() -> Question {
+    Question::now(MARKETING, Some(EMAIL), NOW)
+}
+
+fn points(of: &BTreeSet<u8>) -> Vec<Digest128> {
+    of.iter().map(|p| point(*p)).collect()
+}
+
+/// Law 6 in its own words, without the join: is there a stop that no newer grant of a point of its own lifts?
+fn stopped_by_the_letter(history: &[Told], cluster: &BTreeSet<u8>) -> bool {
+    let bears =
+        |told: &Told| told.purpose.is_none_or(|p| p == MARKETING.0) && told.channel.is_none_or(|c| c == EMAIL.0);
+    let at = |told: &Told, here: u8| told.points.contains(&here) && bears(told);
+    history.iter().filter(|told| told.decision.is_stop()).any(|stop| {
+        stop.points.iter().filter(|here| cluster.contains(here)).any(|here| {
+            at(stop, *here)
+                && !history.iter().any(|grant| {
+                    grant.decision == Decision::Granted
+                        && at(grant, *here)
+                        && grant.expires_at.is_none_or(|end| NOW.0 < end)
+                        && grant.given_at > stop.given_at
+                })
+        })
+    })
+}
+
+fn clusters() -> impl Strategy<Value = Vec<BTreeSet<u8>>> {
+    vec(proptest::collection::btree_set(0..8u8, 1..5), 3)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 4_000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn what_is_said_is_a_join_and_a_merge_only_restricts(
+        history in vec(told(), 0..14),
+        clusters in clusters(),
+        regimes in vec(prop_oneof![Just(Regime::OptIn), Just(Regime::OptOut)], 3),
+    ) {
+        let ledger = ledger(&history);
+        let voices: Vec<_> = clusters.iter().map(|c| ledger.voices(&points(c), &question())).collect();
+        prop_assert_eq!(laws::consent_is_a_join(&voices[0], &voices[1], &voices[2]), Ok(()));
+        let strictest = regimes.iter().copied().max().unwrap();
+        let parts: Vec<_> = voices.iter().cloned().zip(regimes).collect();
+        prop_assert_eq!(laws::a_merge_only_restricts(&parts, strictest), Ok(()));
+        // Joining what is said of the parts is what is said of the whole; a split gives each part its own back.
+        let whole: BTreeSet<u8> = clusters.iter().flatten().copied().collect();
+        let merged = voices.iter().skip(1).fold(voices[0].clone(), |all, part| all.join(part));
+        prop_assert_eq!(&merged, &ledger.voices(&points(&whole), &question()));
+        for (cluster, before) in clusters.iter().zip(&voices) {
+            prop_assert_eq!(&ledger.voices(&points(cluster), &question()), before);
+        }
+    }
+
+    #[test]
+    fn the_join_says_what_the_letter_of_the_law_says(history in vec(told(), 0..14), clusters in clusters()) {
+        let ledger = ledger(&history);
+        for cluster in clusters {
+            let effective = ledger.voices(&points(&cluster), &question()).effective();
+            prop_assert_eq!(effective.state.is_stopped(), stopped_by_the_letter(&history, &cluster));
+            for id in &effective.decided_by {
+                prop_assert!(ledger.get(*id).is_some(), "law 8: {id:?} is evidence");
+            }
+            if effective.state == State::Granted {
+                let granted = history.iter().any(|t| {
+                    t.decision == Decision::Granted && !t.points.is_disjoint(&cluster) && t.purpose == Some(MARKETING.0)
+                });
+                prop_assert!(granted, "unknown is not granted");
+            }
+        }
+    }
+
+    #[test]
+    fn the_order_of_recording_does_not_show(
+        (history, shuffled) in vec(told(), 0..12).prop_flat_map(|h| (Just(h.clone()), Just(h).prop_shuffle())),
+        clusters in clusters(),
+    ) {
+        // Times of recording are left out: they are of the order. A yes of this history is never dated ahead of them.
+        let (one, other) = (ledger(&history), ledger(&shuffled));
+        for cluster in clusters {
+            let of = |ledger: &Ledger| {
+                let effective = ledger.voices(&points(&cluster), &question()).effective();
+                (effective.state.is_stopped(), effective.state == State::Granted, effective.suppressed_by.is_empty(), effective.restricted_by.is_empty())
+            };
+            prop_assert_eq!(of(&one), of(&other));
+        }
+    }
+
+    #[test]
+    fn a_retraction_loses_no_stop_and_a_checkpoint_nothing(history in vec(told(), 0..14), gone in 0..8u8, held in 0..8u8) {
+        let mut ledger = ledger(&history);
+        let alone = |ledger: &Ledger, p: u8| ledger.voices(&[point(p)], &question()).effective();
+        let (before, beside) = (alone(&ledger, gone), alone(&ledger, held));
+        ledger.record_left(point(gone), || vec![point(held)]);
+        let after = alone(&ledger, held);
+        if gone != held {
+            prop_assert_eq!(after.state.is_stopped(), before.state.is_stopped() || beside.state.is_stopped());
+            prop_assert!(after.state != State::Granted || beside.state == State::Granted, "a retracted record grants nothing");
+        }
+        let kept = Ledger::from_rows(ledger.to_rows());
+        prop_assert_eq!(&kept, &ledger);
+        ledger.record_is_back(point(gone));
+        prop_assert_eq!(alone(&ledger, held), beside);
+    }
+
+    #[test]
+    fn never_more_than_the_cap_whatever_the_clusters(
+        steps in vec((0..6u8, 0..6u8, 0..400i64, 0..4u8), 1..60),
+        most in 1..4u32,
+    ) {
+        // People of six records that merge and split at random; contacts are asked for at random times.
+        let cap = Cap { name: "cap".to_owned(), purpose: None, channel: None, most, window_seconds: 100 };
+        let mut reservations = Reservations::default();
+        let mut person: [u8; 6] = [0, 1, 2, 3, 4, 5];
+        let mut next = Sequence(0);
+        let second = |at: i64| ObservedAt(at * 1_000_000);
+        for (a, b, at, what) in steps {
+            match what {
+                0 => { let (from, into) = (person[a as usize], person[b as usize]); for p in &mut person { if *p == from { *p = into; } } }
+                1 => { person[a as usize] = 10 + a; }
+                _ => {
+                    let records: Vec<Digest128> = (0..6u8).filter(|r| person[*r as usize] == person[a as usize]).map(point).collect();
+                    let now = second(500);
+                    if !is_reached(&cap, &reservations.times(&records, &cap, now), second(at)) {
+                        next = next.next();
+                        reservations.reserve(next, Reservation {
+                            purpose: MARKETING, channel: EMAIL, at: second(at), expires_at: second(1_000), charged: records, standing: Standing::Open,
+                        });
+                    }
+                }
+            }
+            // Of every record alone, and so of every person that can come about, no span holds more than the cap.
+            for record in 0..6u8 {
+                let times = reservations.times(&[point(record)], &cap, second(500));
+                for start in &times {
+                    let within = times.iter().filter(|t| *t >= start && t.0 - start.0 < 100 * 1_000_000).count();
+                    prop_assert!(within <= most as usize, "record {record}: {within} contacts");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_yes_dated_ahead_does_not_outlive_a_later_no() {
+    let said = |decision, given_at| Told {
+        points: BTreeSet::from([1]),
+        purpose: Some(0),
+        channel: None,
+        decision,
+        given_at,
+        expires_at: None,
+    };
+    let mut ledger = Ledger::default();
+    for (id, (told, recorded_at)) in
+        [(said(Decision::Granted, 9_000), 10), (said(Decision::Withdrawn, 20), 20)].into_iter().enumerate()
+    {
+        let entry = Entry {
+            id: Sequence(id as u64 + 1),
+            place: Place { segment: 1, offset: 0 },
+            slot: SlotId(0),
+            purpose: Some(MARKETING),
+            channel: None,
+            decision: told.decision,
+            given_at: ObservedAt(told.given_at),
+            recorded_at: ObservedAt(recorded_at),
+            expires_at: None,
+            jurisdiction: None,
+            by_identifier: false,
+            confirmed_by: None,
+        };
+        ledger.record(entry, &[point(1)], Digest128([id as u8; 16]));
+    }
+    assert_eq!(ledger.voices(&[point(1)], &question()).effective().state, State::Withdrawn);
+}
+
+#[test]
+fn the_strictest_known_law_applies() {
+    let policy = ConsentPolicy::default();
+    let marketing = policy.purpose_named("marketing").unwrap();
+    let of = |codes: &[&str]| codes.iter().map(|code| Jurisdiction::parse(code).unwrap()).collect::<Vec<_>>();
+    let table = [
+        (&[][..], Regime::OptIn),
+        (&["US"], Regime::OptOut),
+        (&["US-CA"], Regime::OptOut),
+        (&["DE"], Regime::OptIn),
+        (&["US", "DE"], Regime::OptIn),
+    ];
+    for (codes, want) in table {
+        assert_eq!(marketing.regime(&of(codes)), want, "{codes:?}");
+    }
+    let mut europe = marketing.clone();
+    europe.default_regime = Regime::OptOut;
+    europe.regimes = vec![(Jurisdiction::parse("EU").unwrap(), Regime::OptIn)];
+    assert_eq!((europe.regime(&of(&["FR"])), europe.regime(&of(&["BR"]))), (Regime::OptIn, Regime::OptOut));
+    for bad in ["", "D", "DEU", "D1", "US-", "US-CALI", "é"] {
+        assert!(Jurisdiction::parse(bad).is_err(), "{bad:?}");
+    }
+}
+
+#[test]
+fn a_decision_names_every_reason_against_it() {
+    let mut policy = ConsentPolicy::default();
+    policy.caps.push(Cap { name: "weekly".to_owned(), purpose: None, channel: None, most: 0, window_seconds: 10 });
+    policy.channels[0].quiet_hours = vec![QuietHours { from_minute: 1_320, until_minute: 480 }];
+    let contact = Contact { purpose: &policy.purposes[0], channel: &policy.channels[0], at: NOW, now: NOW };
+    let told = |decision| Told {
+        points: BTreeSet::from([1]),
+        purpose: Some(0),
+        channel: None,
+        decision,
+        given_at: 1,
+        expires_at: None,
+    };
+    let ledger = ledger(&[told(Decision::Withdrawn), told(Decision::Suppressed)]);
+    let effective = ledger.voices(&[point(1)], &question()).effective();
+    let local = LocalTime::Minutes(vec![720, 30]);
+    let reasons = decide(contact, &effective, &[], &local, &policy, &[], &Reservations::default());
+    let names: Vec<&str> = reasons.iter().map(|reason| reason.as_str()).collect();
+    assert_eq!(names, ["SUPPRESSED", "WITHDRAWN", "QUIET_HOURS", "CAP_REACHED"]);
+    assert!(!allows(&reasons) && !allows(&[]));
+    let unknown = decide(contact, &effective, &[], &LocalTime::Unknown, &policy, &[], &Reservations::default());
+    assert!(unknown.iter().any(|reason| reason.as_str() == "TIME_ZONE_UNKNOWN"));
+}
+
+#[test]
+fn a_permit_opens_what_its_purpose_reads_and_nothing_without_a_yes() {
+    let policy = ConsentPolicy::default();
+    let marketing = policy.purpose_named("marketing").unwrap();
+    let told = |decision, channel| Told {
+        points: BTreeSet::from([1]),
+        purpose: Some(0),
+        channel,
+        decision,
+        given_at: 1,
+        expires_at: None,
+    };
+    let states = |history: &[Told]| {
+        let ledger = ledger(history);
+        [Some(ChannelId(0)), Some(ChannelId(1)), None]
+            .map(|channel| ledger.voices(&[point(1)], &Question::now(MARKETING, channel, NOW)).effective())
+    };
+    let granted = states(&[told(Decision::Granted, Some(0)), told(Decision::Withdrawn, Some(1))]);
+    let permitted = permit(marketing, &granted, Regime::OptIn).unwrap();
+    assert!(permitted.attribute("given_name") && permitted.attribute("address.city"));
+    assert!(!permitted.attribute("birth_date") && !permitted.attribute("given_names"));
+    for refused in [
+        vec![],
+        vec![told(Decision::Granted, Some(0)), told(Decision::Withdrawn, None)],
+        vec![told(Decision::Granted, Some(0)), told(Decision::Restricted, Some(1))],
+    ] {
+        assert!(permit(marketing, &states(&refused), Regime::OptIn).is_err(), "{refused:?}");
+    }
+    assert!(permit(marketing, &states(&[]), Regime::OptOut).is_ok());
+}
+
+#[test]
+fn reservations_settle_once_and_in_time() {
+    let mut all = Reservations::default();
+    let one = Reservation {
+        purpose: MARKETING,
+        channel: EMAIL,
+        at: NOW,
+        expires_at: ObservedAt(2_000),
+        charged: vec![point(1)],
+        standing: Standing::Open,
+    };
+    for id in 1..=3 {
+        all.reserve(Sequence(id), one.clone());
+    }
+    assert_eq!(all.may_settle(Sequence(1), Standing::Confirmed, NOW), Ok(true));
+    all.settle(Sequence(1), Standing::Confirmed);
+    all.settle(Sequence(2), Standing::Released);
+    let late = ObservedAt(2_000);
+    let table = [
+        (1, Standing::Confirmed, late, Ok(false)),
+        (1, Standing::Released, NOW, Err(CannotSettle::Confirmed)),
+        (2, Standing::Confirmed, NOW, Err(CannotSettle::Released)),
+        (3, Standing::Confirmed, late, Err(CannotSettle::Expired)),
+        (3, Standing::Released, late, Ok(true)),
+        (9, Standing::Released, NOW, Err(CannotSettle::Unknown)),
+    ];
+    for (id, to, now, want) in table {
+        assert_eq!(all.may_settle(Sequence(id), to, now), want, "{id} {to:?}");
+    }
+    let cap = Cap { name: "c".to_owned(), purpose: None, channel: None, most: 9, window_seconds: 1 };
+    assert_eq!((all.times(&[point(1)], &cap, NOW).len(), all.times(&[point(1)], &cap, late).len()), (2, 1));
+    all.forget_before(ObservedAt(1_001));
+    assert!(all.is_empty() && all.times(&[point(1)], &cap, NOW).is_empty());
+}

@@ -1,0 +1,187 @@
+//! Consent and contact decisions: what persons said, and whether one more message may go out.
+//!
+//! Statements enter the lane as items beside fragments ([`Saying`]), so there is one order of events. [`read`] answers what
+//! holds, [`contact`] decides, [`reserve`] counts in the lane, [`person`] knows where and under whose law somebody is.
+
+pub mod contact;
+pub mod person;
+pub mod read;
+pub mod reserve;
+pub mod token;
+
+use onefold_core::consent::ledger::{Entry, Ledger, LedgerRows, entry_of};
+use onefold_core::consent::reserve::{Reservation, Reservations};
+use onefold_core::consent::{Statement, Subject};
+use onefold_core::fault::{FaultReason, FieldFault};
+use onefold_core::fragment::{PartyKind, SourceRecord};
+use onefold_core::ids::{Digest128, NamespaceId, Place, Sequence, SlotId};
+use onefold_core::limits;
+use onefold_store::journal::entry_room;
+use onefold_store::keys::TenantKeys;
+use serde::{Deserialize, Serialize};
+
+use super::tenant::{LiveConfig, State, Tenant};
+use super::{Shared, error::ReadError};
+
+/// Everything about consent that a tenant's journal decides.
+#[derive(Debug, Default)]
+pub struct Consent {
+    /// What was said.
+    pub ledger: Ledger,
+    /// Contacts that were allowed.
+    pub reservations: Reservations,
+}
+
+/// The same in a checkpoint.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct ConsentRows {
+    ledger: LedgerRows,
+    reservations: Vec<(Sequence, Reservation)>,
+}
+
+impl Consent {
+    pub(super) fn to_rows(&self) -> ConsentRows {
+        let reservations = self.reservations.all().map(|(id, reservation)| (id, reservation.clone())).collect();
+        ConsentRows { ledger: self.ledger.to_rows(), reservations }
+    }
+
+    pub(super) fn from_rows(rows: ConsentRows) -> Self {
+        let mut reservations = Reservations::default();
+        for (id, reservation) in rows.reservations {
+            reservations.reserve(id, reservation);
+        }
+        Self { ledger: Ledger::from_rows(rows.ledger), reservations }
+    }
+}
+
+/// A statement on its way into the lane.
+#[derive(Clone, Debug)]
+pub struct Saying {
+    /// The statement; the points of a profile are the lane's to find.
+    pub statement: Statement,
+    /// Digest of what is said.
+    pub content: Digest128,
+    /// Records that there is room for, where the statement is about a profile.
+    pub records_max: usize,
+    /// Its points are given, though it is about a profile: it answers a statement that stands there.
+    pub pinned: bool,
+    /// Says nothing new where a stop is in force at its points: a link may be followed many times.
+    pub once: bool,
+}
+
+/// A statement as it was recorded: what the ledger is told.
+#[derive(Clone, Debug)]
+pub struct Said {
+    /// What the ledger keeps.
+    pub entry: Entry,
+    /// Where it stands.
+    pub points: Vec<Digest128>,
+    /// Digest of what was said.
+    pub content: Digest128,
+    /// The pending statement that it confirms.
+    pub confirms: Option<Sequence>,
+}
+
+impl Said {
+    /// What the ledger is told of a statement.
+    pub fn of(statement: Statement, id: Sequence, place: Place, slot: SlotId, keys: &TenantKeys) -> Self {
+        let content = statement.content(&keys.index);
+        Self {
+            entry: entry_of(&statement, id, place, slot),
+            content,
+            confirms: statement.confirms,
+            points: statement.points,
+        }
+    }
+}
+
+/// Bytes of one point in a statement.
+const POINT_BYTES: usize = 16;
+/// Records that a profile may grow by between the door and the lane.
+const GROWTH_MAX: usize = 64;
+
+impl Saying {
+    /// Makes a statement ready for the lane.
+    pub fn new(mut statement: Statement, tenant: &Tenant) -> Self {
+        let content = statement.content(&tenant.keys.index);
+        let records_max = match &statement.subject {
+            Subject::Profile(profile) => tenant.state().engine.members(*profile).len() + GROWTH_MAX,
+            Subject::Record(record) => {
+                statement.points = vec![record_point(&tenant.config(), record)];
+                0
+            }
+            Subject::Identifier { .. } => 0,
+        };
+        Self { statement, content, records_max, pinned: false, once: false }
+    }
+
+    /// Makes it stand at these points.
+    pub fn pin(&mut self, points: Vec<Digest128>) {
+        self.statement.points = points;
+        self.pinned = true;
+    }
+
+    /// Bytes that the journal may take for it, before sealing.
+    pub fn bytes(&self) -> usize {
+        onefold_core::decision::encode(&self.statement).len() + self.records_max * POINT_BYTES + 8
+    }
+
+    /// Bytes of a batch that it may take.
+    pub(super) fn room(&self) -> usize {
+        let sealed = onefold_core::decision::Sealed::HEADER_BYTES + onefold_store::seal::TAG_BYTES;
+        entry_room(self.bytes() + sealed)
+    }
+}
+
+/// The point of a source record.
+pub fn record_point(config: &LiveConfig, record: &SourceRecord) -> Digest128 {
+    config.preparer().record_digest(record.source, &record.key)
+}
+
+/// The points of an identifier: one for each kind of party that may hold it.
+///
+/// # Errors
+/// The fault of a value that is none of its kind.
+pub fn identifier_points(
+    config: &LiveConfig,
+    namespace: NamespaceId,
+    raw: &str,
+    path: &str,
+) -> Result<Vec<Digest128>, FieldFault> {
+    [PartyKind::Person, PartyKind::Organisation]
+        .into_iter()
+        .map(|party| {
+            let point = config.preparer().contact_point(namespace, party, raw);
+            point
+                .map(|value| value.digest)
+                .map_err(|why| FieldFault::new(path, FaultReason::Malformed, why.to_string()))
+        })
+        .collect()
+}
+
+/// The profiles that statements at these points bear on, oldest first.
+pub(super) fn profiles_at(state: &State, points: &[Digest128]) -> Vec<onefold_core::ids::ProfileOrdinal> {
+    let mut profiles: Vec<_> = points.iter().flat_map(|point| state.engine.profiles_at(*point)).collect();
+    profiles.sort_unstable();
+    profiles.dedup();
+    profiles
+}
+
+/// Puts statements about identifiers where another configuration reads them.
+pub(super) fn relink(shared: &Shared, tenant: &Tenant, config: &LiveConfig) -> Result<(), ReadError> {
+    let about: Vec<_> = tenant.state().consent.ledger.all().filter(|entry| entry.by_identifier).copied().collect();
+    for entry in about {
+        let Some(statement) = read::statement_at(shared, &tenant.vault, &entry)? else { continue };
+        if let Subject::Identifier { namespace, raw: Some(raw) } = &statement.subject
+            && let Ok(points) = identifier_points(config, *namespace, raw, "")
+        {
+            tenant.state_mut().consent.ledger.move_to(entry.id, points);
+        }
+    }
+    Ok(())
+}
+
+/// Refuses a statement more than there may be.
+pub(super) fn is_full(state: &State) -> bool {
+    state.consent.ledger.len() >= limits::STATEMENTS_MAX
+}

@@ -1,0 +1,164 @@
+//! Where somebody is, and under whose law: what the live fragments of a profile say of it.
+//!
+//! Reading fragments costs more than deciding, so it is kept while the profile is what it was.
+
+use std::sync::Arc;
+
+use onefold_core::config::BUILT_IN_ATTRIBUTES;
+use onefold_core::consent::Jurisdiction;
+use onefold_core::consent::contact::LocalTime;
+use onefold_core::fragment::{Attribute, Fragment, ObservedAt};
+use onefold_core::ids::{AttributeId, Digest128, ProfileOrdinal, Sequence, TenantId};
+
+use crate::app::Shared;
+use crate::app::error::ReadError;
+use crate::app::read;
+use crate::app::tenant::{LiveConfig, Tenant};
+
+/// Bytes that kept persons may take, roughly.
+const KEPT_BYTES_MAX: u64 = 64 << 20;
+/// What one takes beside its lists.
+const PERSON_BYTES: usize = 128;
+
+/// What deciding needs to know of a profile beside what was said. Personal data: `Debug` hides it.
+#[derive(Clone)]
+pub struct Person {
+    /// The profile's last change when this was read.
+    pub changed: Sequence,
+    config_version: u64,
+    /// Countries of its addresses.
+    pub jurisdictions: Vec<Jurisdiction>,
+    /// Time zones, by IANA name.
+    zones: Vec<String>,
+    /// The points of all its identifiers, those included that link nobody.
+    pub points: Vec<Digest128>,
+}
+
+impl std::fmt::Debug for Person {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Person(changed {}, ..)", self.changed.0)
+    }
+}
+
+impl Person {
+    /// Whether it is still what the profile says.
+    pub fn is_of(&self, changed: Sequence, config: &LiveConfig) -> bool {
+        self.changed == changed && self.config_version == config.version
+    }
+
+    fn of(changed: Sequence, config: &LiveConfig, fragments: &[Fragment]) -> Self {
+        let (country, zone) = (attribute("address.country"), attribute("time_zone"));
+        let texts = |name: AttributeId| {
+            let of_name = move |attribute: &&Attribute| attribute.name == name;
+            fragments.iter().flat_map(move |f| f.attributes.iter().filter(of_name)).filter_map(|a| a.value.as_text())
+        };
+        let mut jurisdictions: Vec<Jurisdiction> =
+            texts(country).filter_map(|text| Jurisdiction::parse(text).ok()).collect();
+        jurisdictions.sort_unstable();
+        jurisdictions.dedup();
+        let mut zones: Vec<String> = texts(zone).map(|text| text.trim().to_owned()).collect();
+        zones.sort_unstable();
+        zones.dedup();
+        let mut points: Vec<Digest128> =
+            fragments.iter().flat_map(|fragment| config.preparer().contact_points(fragment)).collect();
+        points.sort_unstable();
+        points.dedup();
+        Self { changed, config_version: config.version, jurisdictions, zones, points }
+    }
+
+    /// What time it is where the person is, in every time zone that is known of them, or else in the tenant's own.
+    pub fn local_time(&self, at: ObservedAt, default_zone: Option<&str>) -> LocalTime {
+        local_time(&self.zones, at, default_zone)
+    }
+}
+
+/// What time it is in these time zones; in the default one where none of them exists.
+pub fn local_time(zones: &[String], at: ObservedAt, default_zone: Option<&str>) -> LocalTime {
+    let minute = |zone: &str| {
+        let zone = jiff::tz::TimeZone::get(zone).ok()?;
+        let time = zone.to_datetime(jiff::Timestamp::from_microsecond(at.0).ok()?);
+        Some(time.hour() as u16 * 60 + time.minute() as u16)
+    };
+    let mut minutes: Vec<u16> = zones.iter().filter_map(|zone| minute(zone)).collect();
+    if minutes.is_empty() {
+        minutes.extend(default_zone.and_then(minute));
+    }
+    if minutes.is_empty() { LocalTime::Unknown } else { LocalTime::Minutes(minutes) }
+}
+
+/// Whether there is such a time zone.
+pub fn is_zone(name: &str) -> bool {
+    jiff::tz::TimeZone::get(name).is_ok()
+}
+
+/// The ordinal of a built-in attribute.
+fn attribute(name: &str) -> AttributeId {
+    let place = BUILT_IN_ATTRIBUTES.iter().position(|known| *known == name);
+    AttributeId(place.and_then(|place| u16::try_from(place).ok()).unwrap_or(u16::MAX))
+}
+
+/// Persons as last read.
+#[derive(Clone)]
+pub struct Persons(moka::sync::Cache<(TenantId, ProfileOrdinal), Arc<Person>>);
+
+impl std::fmt::Debug for Persons {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Persons({})", self.0.entry_count())
+    }
+}
+
+impl Default for Persons {
+    fn default() -> Self {
+        let bytes = |person: &Arc<Person>| {
+            let lists = person.points.len() * 16 + person.zones.iter().map(|zone| zone.len() + 24).sum::<usize>();
+            u32::try_from(PERSON_BYTES + lists).unwrap_or(u32::MAX)
+        };
+        Self(moka::sync::Cache::builder().max_capacity(KEPT_BYTES_MAX).weigher(move |_, person| bytes(person)).build())
+    }
+}
+
+impl Persons {
+    /// The person behind a live profile as it is now, if it was read since its last change.
+    pub fn known(&self, tenant: &Tenant, profile: ProfileOrdinal) -> Option<Arc<Person>> {
+        let known = self.0.get(&(tenant.id, profile))?;
+        let changed = tenant.state().changed_if_live(profile)?;
+        known.is_of(changed, &tenant.config()).then_some(known)
+    }
+
+    /// The person behind a live profile as it is now; reads its fragments. Not for asynchronous threads.
+    ///
+    /// # Errors
+    /// [`ReadError::ProfileUnknown`] when the profile is not live, [`ReadError::Store`] when it cannot be read.
+    pub fn read(&self, shared: &Shared, tenant: &Tenant, profile: ProfileOrdinal) -> Result<Arc<Person>, ReadError> {
+        if let Some(known) = self.known(tenant, profile) {
+            return Ok(known);
+        }
+        let loaded = read::load(shared, tenant, profile)?;
+        let person = Arc::new(Person::of(loaded.changed, &loaded.config, loaded.fragments()));
+        self.0.insert((tenant.id, profile), Arc::clone(&person));
+        Ok(person)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_clock_on_the_wall_is_read_where_the_person_is() {
+        // 2026-07-01T20:30:00Z
+        let at = ObservedAt(1_782_937_800_000_000);
+        let zones = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        let table = [
+            (zones(&["Europe/Berlin"]), None, LocalTime::Minutes(vec![22 * 60 + 30])),
+            (zones(&["Europe/Berlin", "America/New_York"]), None, LocalTime::Minutes(vec![22 * 60 + 30, 16 * 60 + 30])),
+            (zones(&["Nowhere/At_All"]), Some("UTC"), LocalTime::Minutes(vec![20 * 60 + 30])),
+            (zones(&["Nowhere/At_All"]), None, LocalTime::Unknown),
+            (zones(&[]), None, LocalTime::Unknown),
+        ];
+        for (zones, default, want) in table {
+            assert_eq!(local_time(&zones, at, default), want, "{zones:?}");
+        }
+        assert_eq!(attribute("time_zone"), AttributeId(19));
+    }
+}

@@ -1,0 +1,288 @@
+//! Contacts counted, in the lane: decided and charged as one, durable before they are told.
+
+use std::sync::Arc;
+
+use onefold_core::consent::contact::Reason;
+use onefold_core::consent::reserve::{CannotSettle, Reservation, Standing};
+use onefold_core::decision::{self, ContactReserved, EntryKind, RequestAnswered, ReservationSettled};
+use onefold_core::fragment::ObservedAt;
+use onefold_core::ids::Sequence;
+use onefold_core::limits;
+use onefold_store::journal::{JournalError, entry_room};
+use tokio::sync::oneshot;
+
+use super::contact::{Ask, Found, Verdict, evaluate};
+use crate::app::App;
+use crate::app::error::WriteError;
+use crate::app::lane::{Command, Group, Lane, SETTLED_ROOM, kind};
+use crate::app::tenant::{RequestKey, Tenant};
+use crate::app::writer::Reply;
+
+/// Commands that share a batch at most.
+const WORKS_MAX: usize = 1_024;
+/// Bytes of a reservation beside what it is charged to.
+const RESERVATION_BYTES: usize = 96;
+/// Bytes of one charge.
+const CHARGE_BYTES: usize = 16;
+
+/// What the lane does about contacts.
+pub enum Work {
+    /// Decide and count.
+    Reserve {
+        /// Whose.
+        tenant: Arc<Tenant>,
+        /// What is asked, and what was found.
+        asks: Vec<(Ask, Found)>,
+        /// The call's name, where its caller gave it one.
+        request: Option<RequestKey>,
+        /// One each; `None` when the profile changed meanwhile.
+        reply: oneshot::Sender<Result<Vec<Option<Verdict>>, WriteError>>,
+    },
+    /// Confirm or release.
+    Settle {
+        /// Whose.
+        tenant: Arc<Tenant>,
+        /// Which.
+        reservation: Sequence,
+        /// What became of it.
+        to: Standing,
+        /// Whether it was possible.
+        reply: oneshot::Sender<Result<Result<(), CannotSettle>, WriteError>>,
+    },
+}
+
+/// Does this work and what of its kind waits behind it. Gives back the command that waits behind those.
+pub(in crate::app) fn run(lane: &mut Lane, first: Work) -> Result<Option<Command>, JournalError> {
+    let mut works = vec![first];
+    let mut after = None;
+    while works.len() < WORKS_MAX {
+        match lane.commands.try_recv() {
+            Ok(Command::Contact(work)) => works.push(*work),
+            Ok(other) => {
+                after = Some(other);
+                break;
+            }
+            Err(_) => break,
+        }
+    }
+    let mut group = lane.begin(SETTLED_ROOM)?;
+    for work in works {
+        match work {
+            Work::Reserve { tenant, asks, request, reply } => {
+                let known = request.and_then(|request| known(&tenant, request));
+                if let Some(answer) = known {
+                    match answer {
+                        Ok(verdict) => give(&mut group, &tenant, reply, Some(vec![Some(verdict)])),
+                        Err(error) => drop(reply.send(Err(error))),
+                    }
+                    continue;
+                }
+                let verdicts = reserve(lane, &mut group, &tenant, &asks)?;
+                if let (Some(request), Some([Some(verdict)])) = (request, verdicts.as_deref()) {
+                    remember(lane, &mut group, &tenant, request, verdict)?;
+                }
+                give(&mut group, &tenant, reply, verdicts);
+            }
+            Work::Settle { tenant, reservation, to, reply } => {
+                let settled = settle(lane, &mut group, &tenant, reservation, to)?;
+                give(&mut group, &tenant, reply, settled);
+            }
+        }
+    }
+    if let Some(group) = group {
+        lane.commit(group)?;
+    }
+    Ok(after)
+}
+
+/// The first verdict of a named call, if it was made before.
+fn known(tenant: &Tenant, request: RequestKey) -> Option<Result<Verdict, WriteError>> {
+    let state = tenant.state();
+    let (content, answer) = state.requests.get(&request.id)?;
+    if *content != request.content {
+        return Some(Err(WriteError::RequestIdReused));
+    }
+    Some(decision::decode(answer).map_err(|_| WriteError::StoreFailed))
+}
+
+/// Notes the verdict of a named call beside its reservation.
+fn remember(
+    lane: &mut Lane,
+    group: &mut Option<Group>,
+    tenant: &Arc<Tenant>,
+    request: RequestKey,
+    verdict: &Verdict,
+) -> Result<(), JournalError> {
+    let answer = decision::encode(verdict);
+    let answered = RequestAnswered { request_id: request.id, content: request.content, answer };
+    let payload = decision::encode(&answered);
+    if !has_room(lane, group, entry_room(payload.len()))? {
+        return Ok(());
+    }
+    let Some(group) = group.as_mut() else { return Ok(()) };
+    let mut state = tenant.state_mut();
+    let sequence = state.sequence.next();
+    group.builder.push(tenant.id, sequence, kind(EntryKind::RequestAnswered), |_, out| {
+        out.extend_from_slice(&payload);
+    })?;
+    state.sequence = sequence;
+    state.requests.remember(answered);
+    Ok(())
+}
+
+/// Answers behind everything that was decided before, or at once when the disk is full.
+fn give<T: Send + 'static>(
+    group: &mut Option<Group>,
+    tenant: &Arc<Tenant>,
+    reply: oneshot::Sender<Result<T, WriteError>>,
+    answer: Option<T>,
+) {
+    match (group, answer) {
+        (Some(group), Some(answer)) => {
+            let end = tenant.state().sequence;
+            group.commit.published.push((Arc::clone(tenant), end));
+            let told = move |written: Result<(), WriteError>| drop(reply.send(written.map(|()| answer)));
+            group.commit.replies.push(Reply::Then(Box::new(told)));
+        }
+        _ => drop(reply.send(Err(WriteError::DiskFull))),
+    }
+}
+
+/// Makes sure that the batch has room; begins another where it is full. False when the disk is full.
+fn has_room(lane: &mut Lane, group: &mut Option<Group>, bytes: usize) -> Result<bool, JournalError> {
+    let is_full = group.as_ref().is_some_and(|group| group.builder.bytes() + bytes > SETTLED_ROOM);
+    if is_full && let Some(full) = group.take() {
+        lane.commit(full)?;
+        *group = lane.begin(SETTLED_ROOM.max(2 * bytes))?;
+    }
+    Ok(group.is_some())
+}
+
+fn reserve(
+    lane: &mut Lane,
+    group: &mut Option<Group>,
+    tenant: &Arc<Tenant>,
+    asks: &[(Ask, Found)],
+) -> Result<Option<Vec<Option<Verdict>>>, JournalError> {
+    let config = tenant.config();
+    let now = lane.shared.clock.now();
+    let waits = i64::from(config.config.consent.reservation_seconds) * 1_000_000;
+    let mut verdicts = Vec::with_capacity(asks.len());
+    for (ask, found) in asks {
+        let evaluated = {
+            let state = tenant.state();
+            evaluate(&state, &config, ask, found, now).map(|found| (found, state.consent.reservations.len()))
+        };
+        let Ok(((mut verdict, charged), known)) = evaluated else {
+            verdicts.push(None);
+            continue;
+        };
+        if verdict.allows() && known >= limits::RESERVATIONS_MAX {
+            tracing::error!("contacts are denied: the tenant has as many reservations as there may be");
+            verdict.reasons = vec![Reason::Unavailable];
+        }
+        if verdict.allows() {
+            if !has_room(lane, group, entry_room(RESERVATION_BYTES + CHARGE_BYTES * charged.len()))? {
+                return Ok(None);
+            }
+            let Some(group) = group.as_mut() else { return Ok(None) };
+            let expires_at = ObservedAt(now.0.saturating_add(waits));
+            let reservation = Reservation {
+                purpose: ask.purpose,
+                channel: ask.channel,
+                at: ask.at.unwrap_or(now),
+                expires_at,
+                charged,
+                standing: Standing::Open,
+            };
+            let payload = decision::encode(&ContactReserved { reservation: reservation.clone() });
+            let mut state = tenant.state_mut();
+            let sequence = state.sequence.next();
+            group.builder.push(tenant.id, sequence, kind(EntryKind::ContactReserved), |_, out| {
+                out.extend_from_slice(&payload);
+            })?;
+            state.sequence = sequence;
+            state.consent.reservations.reserve(sequence, reservation);
+            verdict.reservation = Some((sequence, expires_at));
+            verdict.seen = verdict.seen.max(sequence);
+        }
+        verdicts.push(Some(verdict));
+    }
+    let past = i64::from(limits::CAP_WINDOW_SECONDS_MAX) + limits::CONTACT_AHEAD_SECONDS_MAX;
+    tenant.state_mut().consent.reservations.forget_before(ObservedAt(now.0.saturating_sub(past * 1_000_000)));
+    Ok(Some(verdicts))
+}
+
+fn settle(
+    lane: &mut Lane,
+    group: &mut Option<Group>,
+    tenant: &Arc<Tenant>,
+    reservation: Sequence,
+    to: Standing,
+) -> Result<Option<Result<(), CannotSettle>>, JournalError> {
+    let now = lane.shared.clock.now();
+    let may = tenant.state().consent.reservations.may_settle(reservation, to, now);
+    if may != Ok(true) {
+        return Ok(group.is_some().then_some(may.map(drop)));
+    }
+    if !has_room(lane, group, entry_room(RESERVATION_BYTES))? {
+        return Ok(None);
+    }
+    let Some(group) = group.as_mut() else { return Ok(None) };
+    let payload = decision::encode(&ReservationSettled { reservation, standing: to });
+    let mut state = tenant.state_mut();
+    let sequence = state.sequence.next();
+    group.builder.push(tenant.id, sequence, kind(EntryKind::ReservationSettled), |_, out| {
+        out.extend_from_slice(&payload);
+    })?;
+    state.sequence = sequence;
+    state.consent.reservations.settle(reservation, to);
+    Ok(Some(Ok(())))
+}
+
+impl App {
+    /// Sends decisions that reserve down the lane. What cannot be decided now stays without a verdict; what cannot be
+    /// written is denied.
+    pub(super) async fn reserve(
+        &self,
+        tenant: &Arc<Tenant>,
+        asks: Vec<(usize, Ask, Found)>,
+        request: Option<RequestKey>,
+        verdicts: &mut [Option<Verdict>],
+    ) -> Result<(), WriteError> {
+        let places: Vec<usize> = asks.iter().map(|(at, ..)| *at).collect();
+        let asks = asks.into_iter().map(|(_, ask, found)| (ask, found)).collect();
+        let of = Arc::clone(tenant);
+        let answered =
+            self.ask(|reply| Command::Contact(Box::new(Work::Reserve { tenant: of, asks, request, reply }))).await;
+        let now = self.now();
+        match answered {
+            Ok(answers) => {
+                for (at, answer) in places.into_iter().zip(answers) {
+                    verdicts[at] = answer;
+                }
+            }
+            Err(WriteError::RequestIdReused) => return Err(WriteError::RequestIdReused),
+            Err(_) => {
+                for at in places {
+                    verdicts[at] = Some(Verdict::deny(Reason::Unavailable, Sequence(0), now));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Confirms a reservation: the contact happened; or releases it: it will not.
+    ///
+    /// # Errors
+    /// [`WriteError`] when nothing was written; the inner error when it cannot be.
+    pub async fn settle_reservation(
+        &self,
+        tenant: &Arc<Tenant>,
+        reservation: Sequence,
+        to: Standing,
+    ) -> Result<Result<(), CannotSettle>, WriteError> {
+        let tenant = Arc::clone(tenant);
+        self.ask(|reply| Command::Contact(Box::new(Work::Settle { tenant, reservation, to, reply }))).await
+    }
+}

@@ -1,0 +1,638 @@
+//! ConsentService: statements in, states and decisions out.
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use onefold_core::consent::reserve::Standing;
+use onefold_core::consent::{ChannelId, Decision, PurposeId, Subject};
+use onefold_core::fault::{FaultReason, FieldFault};
+use onefold_core::ids::Sequence;
+use onefold_core::limits;
+use onefold_proto::v1 as pb;
+use onefold_proto::v1::consent_service_server::ConsentService;
+use prost::Message;
+use tokio::sync::mpsc;
+use tokio_stream::Stream;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, Streaming};
+
+use super::convert::consent::{self as door, About, Given};
+use super::convert::{policy, receipt};
+use super::page::{self, Page};
+use super::{corrections, names, reading, status};
+use crate::app::App;
+use crate::app::consent::Saying;
+use crate::app::consent::contact::Ask;
+use crate::app::consent::read::{self, AsOf, Who};
+use crate::app::consent::token::{Handle, Unsubscribe};
+use crate::app::error::{ReadError, WriteError};
+use crate::app::ingest::{Answer, Item, Outcome};
+use crate::app::read::ProfileKey;
+use crate::app::tenant::Tenant;
+
+/// Messages of one stream that are taken at once.
+const STREAM_BATCH_MAX: usize = 256;
+/// Answers of one stream that may wait for a slow reader; then it is not read further.
+const STREAM_DEPTH_MAX: usize = 1_024;
+
+/// The service.
+#[derive(Clone, Debug)]
+pub struct Consents {
+    /// The use cases.
+    pub app: Arc<App>,
+}
+
+fn invalid(faults: Vec<FieldFault>) -> Status {
+    status::ReadErrorIn { tenant: "", error: ReadError::Invalid(faults) }.into()
+}
+
+fn failed(tenant: &Tenant, error: ReadError) -> Status {
+    status::ReadErrorIn { tenant: &tenant.name, error }.into()
+}
+
+/// What became of a statement, on the wire.
+fn result(answer: &Answer, asked: Decision, tenant: &Tenant) -> pb::ConsentResult {
+    match &answer.outcome {
+        Outcome::Said { sequence, statement, known } => {
+            let pending = asked == Decision::Pending;
+            let token = if pending { Handle::Confirmation.seal(*statement, &tenant.keys) } else { String::new() };
+            pb::ConsentResult {
+                statement_id: Handle::Statement.seal(*statement, &tenant.keys),
+                sequence: sequence.0,
+                known: *known,
+                confirmation_token: token,
+                faults: Vec::new(),
+                pending,
+            }
+        }
+        Outcome::Rejected { faults } => refused(faults.clone()),
+        _ => pb::ConsentResult::default(),
+    }
+}
+
+fn refused(faults: Vec<FieldFault>) -> pb::ConsentResult {
+    let faults = faults.into_iter().map(super::convert::outcome::fault).collect();
+    pb::ConsentResult { faults, ..Default::default() }
+}
+
+impl Consents {
+    /// From the wire to something for the lane.
+    fn saying(
+        &self,
+        tenant: &Tenant,
+        subject: Option<pb::ConsentSubject>,
+        saying: Option<pb::ConsentSaying>,
+    ) -> Result<Saying, Vec<FieldFault>> {
+        let config = tenant.config();
+        let given = Given { now: self.app.now(), at: None, source: None };
+        let (about, faults) = match door::subject(subject, tenant, &config) {
+            Ok(about) => (Some(about), Vec::new()),
+            Err(faults) => (None, faults),
+        };
+        let (subject, points) = match about {
+            Some(About { subject, who }) => (subject, who.points),
+            // What was said is read all the same, so that every fault is told.
+            None => (Subject::Profile(onefold_core::ids::ProfileOrdinal(0)), Vec::new()),
+        };
+        match door::statement(saying, subject, points, "saying.", &config, given) {
+            Ok(statement) if faults.is_empty() => Ok(Saying::new(statement, tenant)),
+            Ok(_) => Err(faults),
+            Err(more) => Err(faults.into_iter().chain(more).collect()),
+        }
+    }
+
+    /// Records one statement and answers for it.
+    async fn say(
+        &self,
+        tenant: &Arc<Tenant>,
+        saying: Saying,
+        request: Option<crate::app::tenant::RequestKey>,
+    ) -> Result<pb::ConsentResult, Status> {
+        let asked = saying.statement.decision;
+        let items = vec![Item::Say(Box::new(saying))];
+        let answers = self.app.ingest(tenant, items, request).await.map_err(status::write)?;
+        match answers.into_iter().next() {
+            Some(Answer { outcome: Outcome::Rejected { faults } }) => Err(status::write(WriteError::Invalid(faults))),
+            Some(answer) => Ok(result(&answer, asked, tenant)),
+            None => Err(status::internal("the lane gave no answer")),
+        }
+    }
+
+    fn who(&self, tenant: &Tenant, subject: Option<pb::ConsentSubject>) -> Result<Who, Status> {
+        door::subject(subject, tenant, &tenant.config()).map(|about| about.who).map_err(invalid)
+    }
+
+    fn ask(&self, tenant: &Tenant, request: pb::DecideContactRequest) -> Result<Ask, Vec<FieldFault>> {
+        let config = tenant.config();
+        let mut faults = Vec::new();
+        let about = match door::subject(request.subject, tenant, &config) {
+            Ok(about) => Some(about),
+            Err(more) => {
+                faults.extend(more);
+                None
+            }
+        };
+        let missing = |path: &str, faults: &mut Vec<FieldFault>| {
+            faults.push(FieldFault::new(path, FaultReason::Missing, "name one; GetConsentPolicy lists them"));
+        };
+        let purpose = door::purpose(&request.purpose, "purpose", &config, &mut faults);
+        if request.purpose.is_empty() {
+            missing("purpose", &mut faults);
+        }
+        let channel = door::channel(&request.channel, "channel", &config, &mut faults);
+        if request.channel.is_empty() {
+            missing("channel", &mut faults);
+        }
+        let jurisdiction = door::jurisdiction(&request.jurisdiction, "jurisdiction", &mut faults);
+        let now = self.app.now();
+        let at = request.contact_time.as_ref().map(|time| door::any_time(time, "contact_time", &mut faults));
+        let ahead = limits::CONTACT_AHEAD_SECONDS_MAX;
+        if at.is_some_and(|at| at.0 > now.0.saturating_add(ahead * 1_000_000) || at.0 < now.0 - PAST_MICROS_MAX) {
+            let message = format!("give a moment between now and {ahead} seconds ahead");
+            faults.push(FieldFault::new("contact_time", FaultReason::Malformed, message));
+        }
+        match (about, purpose, channel) {
+            (Some(About { who, .. }), Some(purpose), Some(channel)) if faults.is_empty() => {
+                // A record is no address: what was said at it is found through the profile.
+                let points = if matches!(who.key, ProfileKey::Record(_)) { Vec::new() } else { who.points };
+                Ok(Ask { key: who.key, points, purpose, channel, at, jurisdiction, reserve: request.reserve })
+            }
+            _ => Err(faults),
+        }
+    }
+
+    async fn settle(&self, parent: &str, id: &str, to: Standing) -> Result<(), Status> {
+        let tenant = reading::tenant(&self.app, parent)?;
+        let Some(reservation) = Handle::Reservation.open(id, &tenant.keys) else {
+            return Err(status::reservation(onefold_core::consent::reserve::CannotSettle::Unknown));
+        };
+        let settled = self.app.settle_reservation(&tenant, reservation, to).await.map_err(status::write)?;
+        settled.map_err(status::reservation)
+    }
+}
+
+/// How far behind the clock a contact may be asked for: clocks differ, and campaigns take a while.
+const PAST_MICROS_MAX: i64 = 60 * 60 * 1_000_000;
+
+/// The answers of a stream.
+type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+#[tonic::async_trait]
+impl ConsentService for Consents {
+    type StreamConsentsStream = Answers<pb::StreamConsentsResponse>;
+    type DecideContactsStream = Answers<pb::DecideContactsResponse>;
+
+    async fn record_consent(
+        &self,
+        request: Request<pb::RecordConsentRequest>,
+    ) -> Result<Response<pb::RecordConsentResponse>, Status> {
+        let request = request.into_inner();
+        let tenant = reading::tenant(&self.app, &request.parent)?;
+        let content = request.encode_to_vec();
+        let named = super::ingest::named_call(&request.request_id, "RecordConsent", &content, &tenant)?;
+        let saying = self.saying(&tenant, request.subject, request.saying).map_err(invalid)?;
+        let result = self.say(&tenant, saying, named).await?;
+        Ok(Response::new(pb::RecordConsentResponse { result: Some(result) }))
+    }
+
+    async fn stream_consents(
+        &self,
+        request: Request<Streaming<pb::StreamConsentsRequest>>,
+    ) -> Result<Response<Self::StreamConsentsStream>, Status> {
+        let service = self.clone();
+        let parent_of = |message: &pb::StreamConsentsRequest| message.parent.clone();
+        Ok(serve_in_batches(&self.app, request.into_inner(), parent_of, move |parent, batch| {
+            let service = service.clone();
+            async move { service.record_batch(&parent, batch).await }
+        }))
+    }
+
+    async fn get_consent_state(
+        &self,
+        request: Request<pb::GetConsentStateRequest>,
+    ) -> Result<Response<pb::GetConsentStateResponse>, Status> {
+        let request = request.into_inner();
+        let tenant = reading::tenant(&self.app, &request.parent)?;
+        reading::reached(&tenant, request.min_sequence).await?;
+        let who = self.who(&tenant, request.subject)?;
+        let config = tenant.config();
+        let mut faults = Vec::new();
+        let purpose = door::purpose(&request.purpose, "purpose", &config, &mut faults);
+        let channel = door::channel(&request.channel, "channel", &config, &mut faults);
+        let time = |time: Option<&prost_types::Timestamp>, path: &str, faults: &mut Vec<FieldFault>| {
+            time.map(|time| door::any_time(time, path, faults))
+        };
+        let said_by = time(request.as_of_time.as_ref(), "as_of_time", &mut faults);
+        let known_by = time(request.known_time.as_ref(), "known_time", &mut faults);
+        if !faults.is_empty() {
+            return Err(invalid(faults));
+        }
+        let policy = &config.config.consent;
+        let purposes = policy.purposes.iter().map(|one| one.id).filter(|id| purpose.is_none_or(|only| only == *id));
+        let channels: Vec<Option<ChannelId>> = match channel {
+            Some(channel) => vec![Some(channel)],
+            None => [None].into_iter().chain(policy.channels.iter().map(|one| Some(one.id))).collect(),
+        };
+        let asked: Vec<(PurposeId, Option<ChannelId>)> =
+            purposes.flat_map(|purpose| channels.iter().map(move |channel| (purpose, *channel))).collect();
+        let as_of = AsOf { said_by, known_by };
+        let found =
+            self.app.reading(&tenant, move |app, tenant| read::holdings(app, tenant, &who, &asked, as_of)).await;
+        let found = found.map_err(|error| failed(&tenant, error))?;
+        Ok(Response::new(pb::GetConsentStateResponse {
+            profile: door::profile_name(found.profile, &tenant),
+            states: found.seen.iter().map(|holding| door::holding_out(holding, &tenant, &config)).collect(),
+        }))
+    }
+
+    async fn list_statements(
+        &self,
+        request: Request<pb::ListStatementsRequest>,
+    ) -> Result<Response<pb::ListStatementsResponse>, Status> {
+        let request = request.into_inner();
+        let tenant = reading::tenant(&self.app, &request.parent)?;
+        let subject = request.subject.as_ref().map(Message::encode_to_vec).unwrap_or_default();
+        let subject = blake3::keyed_hash(&tenant.keys.index, &subject).to_hex();
+        let query = format!("statements/{}/{subject}", tenant.name);
+        let page = Page::read(&self.app.page_key, &query, request.page_size, &request.page_token)?;
+        let who = self.who(&tenant, request.subject)?;
+        let config = tenant.config();
+        let (after, most) = (Sequence(page.from), page.size);
+        let found =
+            self.app.reading(&tenant, move |app, tenant| read::statements(app, tenant, &who, after, most)).await;
+        let found = found.map_err(|error| failed(&tenant, error))?;
+        let (statements, more) = (found.seen.statements, found.seen.more);
+        let last = statements.last().map_or(page.from, |(entry, _)| entry.id.0);
+        let next_page_token = if more { page::seal(&self.app.page_key, &query, last) } else { String::new() };
+        let out = |(entry, said)| door::statement_out(&entry, said, &tenant, &config);
+        Ok(Response::new(pb::ListStatementsResponse {
+            profile: door::profile_name(found.profile, &tenant),
+            statements: statements.into_iter().map(out).collect(),
+            next_page_token,
+        }))
+    }
+
+    async fn confirm_consent(
+        &self,
+        request: Request<pb::ConfirmConsentRequest>,
+    ) -> Result<Response<pb::ConfirmConsentResponse>, Status> {
+        let request = request.into_inner();
+        let tenant = reading::tenant(&self.app, &request.parent)?;
+        let bad = |message: &str| status::field("confirmation_token", FaultReason::Unknown, message);
+        let pending = Handle::Confirmation.open(&request.confirmation_token, &tenant.keys);
+        let pending = pending.ok_or_else(|| bad("is no token that RecordConsent gave"))?;
+        if request.evidence.len() > limits::STATEMENT_TEXT_BYTES_MAX {
+            return Err(status::field("evidence", FaultReason::TooLarge, "is too long"));
+        }
+        let read = self.app.reading(&tenant, move |app, tenant| read::statement(app, tenant, pending)).await;
+        let (_, mut statement) = read.map_err(|error| failed(&tenant, error))?;
+        let now = self.app.now();
+        statement.decision = Decision::Granted;
+        statement.confirms = Some(pending);
+        (statement.given_at, statement.recorded_at, statement.confirmed_at) = (now, now, Some(now));
+        if !request.evidence.is_empty() {
+            statement.evidence = request.evidence;
+        }
+        let points = std::mem::take(&mut statement.points);
+        let mut saying = Saying::new(statement, &tenant);
+        // It stands where the question stood, whatever the profile holds by now.
+        saying.pin(points);
+        let result = self.say(&tenant, saying, None).await?;
+        Ok(Response::new(pb::ConfirmConsentResponse { result: Some(result) }))
+    }
+
+    async fn issue_unsubscribe_token(
+        &self,
+        request: Request<pb::IssueUnsubscribeTokenRequest>,
+    ) -> Result<Response<pb::IssueUnsubscribeTokenResponse>, Status> {
+        let request = request.into_inner();
+        let tenant = reading::tenant(&self.app, &request.parent)?;
+        let config = tenant.config();
+        let mut faults = Vec::new();
+        let about = match request.identifier {
+            Some(wire) => door::identifier(wire, "identifier", &config, &mut faults),
+            None => {
+                faults.push(FieldFault::new("identifier", FaultReason::Missing, "give the address of the message"));
+                None
+            }
+        };
+        let purpose = door::purpose(&request.purpose, "purpose", &config, &mut faults);
+        let channel = door::channel(&request.channel, "channel", &config, &mut faults);
+        match about {
+            Some(About { subject: Subject::Identifier { namespace, .. }, who }) if faults.is_empty() => {
+                let issued_at = self.app.now();
+                let said = Unsubscribe { namespace, points: who.points, purpose, channel, issued_at };
+                let token = said.seal(&tenant.keys).map_err(|error| {
+                    tracing::error!(error = %error, "a token cannot be made");
+                    status::internal("no token can be made now")
+                })?;
+                Ok(Response::new(pb::IssueUnsubscribeTokenResponse { token }))
+            }
+            _ => Err(invalid(faults)),
+        }
+    }
+
+    async fn unsubscribe(
+        &self,
+        request: Request<pb::UnsubscribeRequest>,
+    ) -> Result<Response<pb::UnsubscribeResponse>, Status> {
+        let request = request.into_inner();
+        let tenant = reading::tenant(&self.app, &request.parent)?;
+        let said = Unsubscribe::open(&request.token, &tenant.keys).ok_or_else(|| {
+            status::field("token", FaultReason::Unknown, "is no token that IssueUnsubscribeToken gave")
+        })?;
+        let now = self.app.now();
+        let statement = onefold_core::consent::Statement {
+            subject: Subject::Identifier { namespace: said.namespace, raw: None },
+            points: said.points,
+            purpose: said.purpose,
+            channel: said.channel,
+            decision: Decision::Withdrawn,
+            lawful_basis: Default::default(),
+            jurisdiction: None,
+            notice: String::new(),
+            language: String::new(),
+            source: None,
+            method: "one-click unsubscribe".to_owned(),
+            evidence: String::new(),
+            given_at: now,
+            expires_at: None,
+            confirmed_at: None,
+            recorded_at: now,
+            confirms: None,
+            signals: Vec::new(),
+        };
+        let mut saying = Saying::new(statement, &tenant);
+        saying.once = true;
+        let result = self.say(&tenant, saying, None).await?;
+        Ok(Response::new(pb::UnsubscribeResponse { result: Some(result) }))
+    }
+
+    async fn get_consent_receipt(
+        &self,
+        request: Request<pb::GetConsentReceiptRequest>,
+    ) -> Result<Response<pb::GetConsentReceiptResponse>, Status> {
+        let request = request.into_inner();
+        let tenant = reading::tenant(&self.app, &request.parent)?;
+        let id = Handle::Statement.open(&request.statement_id, &tenant.keys);
+        let id = id.ok_or_else(|| failed(&tenant, ReadError::StatementUnknown))?;
+        let read = self.app.reading(&tenant, move |app, tenant| read::statement(app, tenant, id)).await;
+        let (entry, said) = read.map_err(|error| failed(&tenant, error))?;
+        let receipt = receipt::receipt(&entry, &said, &tenant, &tenant.config(), self.app.now());
+        Ok(Response::new(pb::GetConsentReceiptResponse { receipt_json: receipt.to_string() }))
+    }
+
+    async fn decide_contact(
+        &self,
+        request: Request<pb::DecideContactRequest>,
+    ) -> Result<Response<pb::DecideContactResponse>, Status> {
+        let request = request.into_inner();
+        let tenant = reading::tenant(&self.app, &request.parent)?;
+        let content = request.encode_to_vec();
+        let named = super::ingest::named_call(&request.request_id, "DecideContact", &content, &tenant)?;
+        let ask = self.ask(&tenant, request).map_err(invalid)?;
+        let verdicts = self.app.decide_contacts(&tenant, vec![ask], named).await.map_err(status::write)?;
+        let verdict = verdicts.first().ok_or_else(|| status::internal("there is no decision"))?;
+        Ok(Response::new(pb::DecideContactResponse { verdict: Some(door::verdict_out(verdict, &tenant)) }))
+    }
+
+    async fn decide_contacts(
+        &self,
+        request: Request<Streaming<pb::DecideContactsRequest>>,
+    ) -> Result<Response<Self::DecideContactsStream>, Status> {
+        let service = self.clone();
+        let parent_of = |message: &pb::DecideContactsRequest| {
+            message.decide.as_ref().map(|decide| decide.parent.clone()).unwrap_or_default()
+        };
+        Ok(serve_in_batches(&self.app, request.into_inner(), parent_of, move |parent, batch| {
+            let service = service.clone();
+            async move { service.decide_batch(&parent, batch).await }
+        }))
+    }
+
+    async fn confirm_reservation(
+        &self,
+        request: Request<pb::ConfirmReservationRequest>,
+    ) -> Result<Response<pb::ConfirmReservationResponse>, Status> {
+        let request = request.into_inner();
+        self.settle(&request.parent, &request.reservation_id, Standing::Confirmed).await?;
+        Ok(Response::new(pb::ConfirmReservationResponse {}))
+    }
+
+    async fn release_reservation(
+        &self,
+        request: Request<pb::ReleaseReservationRequest>,
+    ) -> Result<Response<pb::ReleaseReservationResponse>, Status> {
+        let request = request.into_inner();
+        self.settle(&request.parent, &request.reservation_id, Standing::Released).await?;
+        Ok(Response::new(pb::ReleaseReservationResponse {}))
+    }
+
+    async fn get_consent_policy(
+        &self,
+        request: Request<pb::GetConsentPolicyRequest>,
+    ) -> Result<Response<pb::GetConsentPolicyResponse>, Status> {
+        let tenant = reading::tenant(&self.app, &request.into_inner().parent)?;
+        let policy = policy::policy_out(&tenant.config());
+        Ok(Response::new(pb::GetConsentPolicyResponse { policy: Some(policy) }))
+    }
+
+    async fn update_consent_policy(
+        &self,
+        request: Request<pb::UpdateConsentPolicyRequest>,
+    ) -> Result<Response<pb::UpdateConsentPolicyResponse>, Status> {
+        let request = request.into_inner();
+        let tenant = reading::tenant(&self.app, &request.parent)?;
+        let (wire, of) = (request.policy, Arc::clone(&tenant));
+        let change = move |config: &mut onefold_core::config::TenantConfig| {
+            // Read against the policy that is in force when the lane gets to it.
+            config.consent = policy::policy(wire, &of.config()).map_err(WriteError::Invalid)?;
+            Ok(())
+        };
+        let config = self.app.change_config(&tenant, Box::new(change)).await.map_err(status::write)?;
+        Ok(Response::new(pb::UpdateConsentPolicyResponse { policy: Some(policy::policy_out(&config)) }))
+    }
+}
+
+impl Consents {
+    async fn record_batch(
+        &self,
+        parent: &str,
+        batch: Vec<pb::StreamConsentsRequest>,
+    ) -> Result<Vec<pb::StreamConsentsResponse>, Status> {
+        let tenant = reading::tenant(&self.app, parent)?;
+        let mut answers = Vec::with_capacity(batch.len());
+        let mut items = Vec::with_capacity(batch.len());
+        for message in batch {
+            let said = self.saying(&tenant, message.subject, message.saying);
+            answers.push((
+                message.client_sequence,
+                match said {
+                    Ok(saying) => {
+                        let decision = saying.statement.decision;
+                        items.push(Item::Say(Box::new(saying)));
+                        Ok(decision)
+                    }
+                    Err(faults) => Err(faults),
+                },
+            ));
+        }
+        let told = self.app.submit(&tenant, items).await.await;
+        let told = told.unwrap_or(Err(WriteError::StoreFailed)).map_err(status::write)?;
+        let mut told = told.into_iter();
+        let answers = answers.into_iter().map(|(client_sequence, asked)| {
+            let result = match asked {
+                Ok(decision) => told.next().map(|answer| result(&answer, decision, &tenant)),
+                Err(faults) => Some(refused(faults)),
+            };
+            pb::StreamConsentsResponse { client_sequence, result }
+        });
+        Ok(answers.collect())
+    }
+
+    async fn decide_batch(
+        &self,
+        parent: &str,
+        batch: Vec<pb::DecideContactsRequest>,
+    ) -> Result<Vec<pb::DecideContactsResponse>, Status> {
+        let tenant = reading::tenant(&self.app, parent)?;
+        let mut answers = Vec::with_capacity(batch.len());
+        let mut asks = Vec::with_capacity(batch.len());
+        for message in batch {
+            let asked = self.ask(&tenant, message.decide.unwrap_or_default());
+            answers.push((message.client_sequence, asked.map(|ask| asks.push(ask))));
+        }
+        let mut verdicts = self.app.decide_contacts(&tenant, asks, None).await.map_err(status::write)?.into_iter();
+        let answers = answers.into_iter().map(|(client_sequence, asked)| {
+            let verdict = match asked {
+                Ok(()) => verdicts.next().map(|verdict| door::verdict_out(&verdict, &tenant)),
+                Err(faults) => {
+                    let reason = |fault: FieldFault| pb::ContactReason {
+                        reason: "REQUEST_INVALID".to_owned(),
+                        message: fault.to_string(),
+                        ..Default::default()
+                    };
+                    let reasons = faults.into_iter().map(reason).collect();
+                    Some(pb::ContactVerdict { reasons, ..Default::default() })
+                }
+            };
+            pb::DecideContactsResponse { client_sequence, verdict }
+        });
+        Ok(answers.collect())
+    }
+}
+
+/// Reads a stream in batches as large as what has arrived, does each as one, and answers in order. Takes no more while
+/// answers wait for their reader.
+fn serve_in_batches<In, Out, Work>(
+    app: &Arc<App>,
+    mut inbound: Streaming<In>,
+    parent_of: fn(&In) -> String,
+    mut work: impl FnMut(String, Vec<In>) -> Work + Send + 'static,
+) -> Response<Answers<Out>>
+where
+    In: Send + 'static,
+    Out: Send + 'static,
+    Work: Future<Output = Result<Vec<Out>, Status>> + Send,
+{
+    let (out, answers) = mpsc::channel(STREAM_DEPTH_MAX);
+    let mut stop = app.stop.subscribe();
+    tokio::spawn(async move {
+        let mut parent = names::of_tenant(names::DEFAULT_TENANT);
+        loop {
+            let next = tokio::select! {
+                next = batch(&mut inbound) => next,
+                _ = stop.wait_for(|stop| *stop) => (Vec::new(), Some(status::stopping())),
+            };
+            let (messages, ended) = next;
+            if messages.is_empty() && ended.is_none() {
+                return;
+            }
+            // A batch is of one tenant: it is cut where the parent changes.
+            let mut messages = messages.into_iter().peekable();
+            while let Some(first) = messages.peek() {
+                let named = parent_of(first);
+                if !named.is_empty() {
+                    parent = named;
+                }
+                let same = |message: &In| {
+                    let of = parent_of(message);
+                    of.is_empty() || of == parent
+                };
+                let mut run = Vec::new();
+                while let Some(message) = messages.next_if(same) {
+                    run.push(message);
+                }
+                match work(parent.clone(), run).await {
+                    Ok(done) => {
+                        for answer in done {
+                            if out.send(Ok(answer)).await.is_err() {
+                                return;
+                            }
+                        }
+                    }
+                    Err(status) => {
+                        let _ = out.send(Err(status)).await;
+                        return;
+                    }
+                }
+            }
+            if let Some(status) = ended {
+                let _ = out.send(Err(status)).await;
+                return;
+            }
+        }
+    });
+    Response::new(Box::pin(ReceiverStream::new(answers)))
+}
+
+/// Waits for one message, then takes along what is there already; and the status that ended the stream, if one did.
+async fn batch<In>(inbound: &mut Streaming<In>) -> (Vec<In>, Option<Status>) {
+    let mut messages = Vec::new();
+    let mut ended = None;
+    std::future::poll_fn(|context| {
+        use std::task::Poll;
+        loop {
+            match Pin::new(&mut *inbound).poll_next(context) {
+                Poll::Ready(Some(Ok(message))) => {
+                    messages.push(message);
+                    if messages.len() >= STREAM_BATCH_MAX {
+                        return Poll::Ready(());
+                    }
+                }
+                Poll::Ready(Some(Err(status))) => {
+                    ended = Some(corrections::status(status));
+                    return Poll::Ready(());
+                }
+                Poll::Ready(None) => return Poll::Ready(()),
+                Poll::Pending if messages.is_empty() => return Poll::Pending,
+                Poll::Pending => return Poll::Ready(()),
+            }
+        }
+    })
+    .await;
+    (messages, ended)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::app::consent::identifier_points;
+    use crate::app::tenant::LiveConfig;
+
+    #[test]
+    fn a_policy_survives_the_wire() {
+        let config = onefold_core::config::TenantConfig::new("t", "T");
+        let live = LiveConfig::compile(config, 1, [7; 32]).unwrap();
+        let wire = policy::policy_out(&live);
+        assert_eq!(policy::policy(Some(wire.clone()), &live), Ok(live.config.consent.clone()));
+        let mut turned = wire.clone();
+        turned.purposes.reverse();
+        assert_eq!(policy::policy(Some(turned), &live), Ok(live.config.consent.clone()), "a name keeps its ordinal");
+        let mut less = wire;
+        less.channels.remove(0);
+        let faults = policy::policy(Some(less), &live).unwrap_err();
+        assert!(faults.iter().any(|fault| fault.path == "policy.channels"), "{faults:?}");
+        assert!(identifier_points(&live, onefold_core::ids::NamespaceId(6), "no address", "x").is_err());
+    }
+}

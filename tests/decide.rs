@@ -1,0 +1,330 @@
+//! The contact decision under fire: never more than k contacts in any window, whoever asks at once, whatever merges,
+//! splits, dies and comes back.
+#![allow(missing_docs, clippy::unwrap_used, reason = "test code")]
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use onefold_core::fragment::ObservedAt;
+use onefold_proto::v1 as pb;
+use onefold_server::clock::Clock;
+use onefold_tests::child::Launch;
+use onefold_tests::consent::{at, of_record, reasons, said};
+use onefold_tests::dice::{Dice, how_many};
+use onefold_tests::{Clients, House, person, reason, seconds};
+use pb::ConsentDecision::{Granted, Withdrawn};
+use tokio_stream::StreamExt;
+
+const THEN: i64 = 1_700_000_000;
+
+/// A clock that stands where it is put.
+#[derive(Debug)]
+struct Stopped(AtomicI64);
+
+impl Clock for Stopped {
+    fn now(&self) -> ObservedAt {
+        ObservedAt(self.0.load(Ordering::Relaxed) * 1_000_000)
+    }
+}
+
+async fn one_person_in_halves(clients: &mut Clients, number: usize) {
+    let key = number.to_string();
+    for (source, name) in [("crm", "left"), ("shop", "right")] {
+        let email = format!("{name}{key}@acme-corp.com");
+        clients.put(person(source, &key, THEN, &[("email", &email)], &[])).await;
+        clients.say(of_record(source, &key), said(Granted, THEN)).await.unwrap();
+    }
+}
+
+async fn join(clients: &mut Clients, number: usize, time: i64) {
+    let key = number.to_string();
+    let (left, right) = (format!("left{key}@acme-corp.com"), format!("right{key}@acme-corp.com"));
+    clients.put(person("web", &key, time, &[("email", &left), ("email", &right)], &[])).await;
+}
+
+/// Asks for either half until it is refused often enough; how often it was allowed.
+async fn hammer(mut clients: Clients, number: usize, mut dice: Dice) -> [u32; 2] {
+    let mut allowed = [0, 0];
+    for _ in 0..12 {
+        let side = usize::from(dice.once_in(2));
+        let who = of_record(["crm", "shop"][side], &number.to_string());
+        match clients.may(who, true).await {
+            Ok(verdict) => allowed[side] += u32::from(verdict.allowed),
+            Err(_) => return allowed,
+        }
+    }
+    allowed
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn never_more_than_the_cap_under_many_callers_and_merges() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut house = House::open(&dir.path().join("data")).await;
+    house.sources(&["crm", "shop", "web"]).await;
+    house.cap(3).await.unwrap();
+    let mut dice = Dice::from_environment("ONEFOLD_DECIDE_SEED", 20_261_125);
+    // Joined before anybody asks: both halves together get what one person gets.
+    one_person_in_halves(&mut house, 0).await;
+    join(&mut house, 0, THEN + 1).await;
+    let callers: Vec<_> = (0..8).map(|_| tokio::spawn(hammer(Clients::clone(&house), 0, dice.fork()))).collect();
+    let mut allowed = 0;
+    for caller in callers {
+        allowed += caller.await.unwrap().iter().sum::<u32>();
+    }
+    assert_eq!(allowed, 3, "two halves of one person share the sum");
+    // Joined and parted while everybody asks: no half is ever charged with more than the cap.
+    for number in 1..=how_many("ONEFOLD_DECIDE_ROUNDS", 6) {
+        one_person_in_halves(&mut house, number).await;
+        let callers: Vec<_> =
+            (0..6).map(|_| tokio::spawn(hammer(Clients::clone(&house), number, dice.fork()))).collect();
+        join(&mut house, number, THEN + 1).await;
+        house.retract("web", &number.to_string(), THEN + 2).await;
+        join(&mut house, number, THEN + 3).await;
+        let mut sides = [0, 0];
+        for caller in callers {
+            let more = caller.await.unwrap();
+            sides = [sides[0] + more[0], sides[1] + more[1]];
+        }
+        assert!(sides[0] <= 3 && sides[1] <= 3, "person {number}: {sides:?}");
+        let after = house.may(of_record("crm", &number.to_string()), true).await.unwrap();
+        assert_eq!(reasons(&after), ["CAP_REACHED"], "together they had at least as many as one may have: {sides:?}");
+        assert_eq!(after.reasons[0].cap, "daily");
+    }
+    house.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kill_gives_nobody_one_more() {
+    let rounds = how_many("ONEFOLD_DECIDE_KILLS", 4);
+    let mut dice = Dice::from_environment("ONEFOLD_DECIDE_SEED", 20_261_126);
+    let dir = tempfile::tempdir().unwrap();
+    let mut launch = Launch::new(env!("CARGO_BIN_EXE_onefold-test-server"), &dir.path().join("data"));
+    launch.checkpoint_every = 40;
+    let (child, mut clients) = launch.start().await;
+    clients.sources(&["crm", "shop", "web"]).await;
+    clients.cap(4).await.unwrap();
+    for number in 0..rounds {
+        one_person_in_halves(&mut clients, number).await;
+    }
+    child.stop();
+    for number in 0..rounds {
+        let mut allowed = 0;
+        for kill in 0..3 {
+            let (mut child, mut clients) = launch.start().await;
+            if kill == 1 {
+                join(&mut clients, number, THEN + 1).await;
+            }
+            let callers: Vec<_> = (0..4).map(|_| tokio::spawn(hammer(clients.clone(), number, dice.fork()))).collect();
+            tokio::time::sleep(std::time::Duration::from_millis(dice.below(60))).await;
+            child.kill();
+            for caller in callers {
+                let sides = caller.await.unwrap();
+                // Before the merge the other half is another person, so only one is followed all the way.
+                allowed += if kill == 0 { sides[0] } else { sides[0] + sides[1] };
+            }
+        }
+        let (child, mut clients) = launch.start().await;
+        let last = hammer(clients.clone(), number, dice.fork()).await;
+        allowed += last[0] + last[1];
+        assert!(allowed <= 4, "person {number}: {allowed} contacts");
+        let refused = clients.may(of_record("crm", &number.to_string()), true).await.unwrap();
+        assert_eq!(reasons(&refused), ["CAP_REACHED"], "person {number}");
+        child.stop();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_asks_after_a_merge_was_answered_never_hears_yes_over_a_no() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut house = House::open(&dir.path().join("data")).await;
+    house.sources(&["crm", "shop", "web"]).await;
+    for number in 0..how_many("ONEFOLD_DECIDE_ROUNDS", 10) {
+        one_person_in_halves(&mut house, number).await;
+        let key = number.to_string();
+        house.say(of_record("shop", &key), said(Withdrawn, THEN + 1)).await.unwrap();
+        let merged = Arc::new(AtomicI64::new(0));
+        let askers: Vec<_> = (0..4)
+            .map(|at| {
+                let (mut clients, merged, key) = (Clients::clone(&house), Arc::clone(&merged), key.clone());
+                tokio::spawn(async move {
+                    let mut late = 0;
+                    while late < 5 {
+                        let after = merged.load(Ordering::SeqCst) == 1;
+                        let verdict = clients.may(of_record("crm", &key), at % 2 == 0).await.unwrap();
+                        assert!(!(after && verdict.allowed), "allowed after the merge: {verdict:?}");
+                        late += u32::from(after);
+                    }
+                })
+            })
+            .collect();
+        join(&mut house, number, THEN + 2).await;
+        merged.store(1, Ordering::SeqCst);
+        for asker in askers {
+            asker.await.unwrap();
+        }
+    }
+    house.close().await;
+}
+
+#[tokio::test]
+async fn reservations_are_confirmed_released_or_expire() {
+    let dir = tempfile::tempdir().unwrap();
+    let clock = Arc::new(Stopped(AtomicI64::new(THEN)));
+    let mut house = House::open_at(House::config(&dir.path().join("data")), Arc::clone(&clock) as _).await;
+    house.sources(&["crm"]).await;
+    house.cap(2).await.unwrap();
+    house.put(person("crm", "1", THEN, &[("email", "ada@acme-corp.com")], &[])).await;
+    let who = of_record("crm", "1");
+    house.say(who.clone(), said(Granted, THEN)).await.unwrap();
+    let confirm = |id: &str| pb::ConfirmReservationRequest { reservation_id: id.to_owned(), ..Default::default() };
+    let release = |id: &str| pb::ReleaseReservationRequest { reservation_id: id.to_owned(), ..Default::default() };
+    let first = house.may(who.clone(), true).await.unwrap().reservation_id;
+    let second = house.may(who.clone(), true).await.unwrap().reservation_id;
+    assert_eq!(reasons(&house.may(who.clone(), true).await.unwrap()), ["CAP_REACHED"]);
+    house.consent.release_reservation(release(&first)).await.unwrap();
+    house.consent.release_reservation(release(&first)).await.unwrap();
+    assert_eq!(reason(&house.consent.confirm_reservation(confirm(&first)).await.unwrap_err()), "RESERVATION_RELEASED");
+    // A named call gets its first verdict again, and reserves once.
+    let named = pb::DecideContactRequest {
+        subject: Some(at("email", "ada@acme-corp.com")),
+        purpose: "marketing".to_owned(),
+        channel: "email".to_owned(),
+        reserve: true,
+        request_id: "7f1c2d34-0a1b-4c5d-8e9f-001122334455".to_owned(),
+        ..Default::default()
+    };
+    let once = house.consent.decide_contact(named.clone()).await.unwrap().into_inner().verdict.unwrap();
+    let twice = house.consent.decide_contact(named.clone()).await.unwrap().into_inner().verdict.unwrap();
+    assert!(once.allowed && once == twice);
+    let other = pb::DecideContactRequest { channel: "post".to_owned(), ..named };
+    assert_eq!(reason(&house.consent.decide_contact(other).await.unwrap_err()), "REQUEST_ID_REUSED");
+    house.consent.release_reservation(release(&once.reservation_id)).await.unwrap();
+    // The other way of naming her is counted with her.
+    let third = house.may(at("email", "ada@acme-corp.com"), true).await.unwrap();
+    assert!(third.allowed, "{third:?}");
+    house.consent.confirm_reservation(confirm(&second)).await.unwrap();
+    house.consent.confirm_reservation(confirm(&second)).await.unwrap();
+    assert_eq!(
+        reason(&house.consent.release_reservation(release(&second)).await.unwrap_err()),
+        "RESERVATION_CONFIRMED"
+    );
+    for unknown in ["", "r_1_0", &second.replace('r', "c")] {
+        let status = house.consent.confirm_reservation(confirm(unknown)).await.unwrap_err();
+        assert_eq!(reason(&status), "RESERVATION_NOT_FOUND");
+    }
+    // The third was never confirmed: it counts no more, and cannot be confirmed any more.
+    clock.0.store(THEN + 901, Ordering::Relaxed);
+    assert_eq!(
+        reason(&house.consent.confirm_reservation(confirm(&third.reservation_id)).await.unwrap_err()),
+        "RESERVATION_EXPIRED"
+    );
+    let fourth = house.may(who.clone(), true).await.unwrap();
+    assert!(fourth.allowed);
+    house.consent.confirm_reservation(confirm(&fourth.reservation_id)).await.unwrap();
+    assert_eq!(reasons(&house.may(who.clone(), true).await.unwrap()), ["CAP_REACHED"]);
+    // A day later the first contact that happened has left the window; a clock set back lets nobody have more.
+    clock.0.store(THEN + 86_400, Ordering::Relaxed);
+    assert!(house.may(who.clone(), false).await.unwrap().allowed);
+    clock.0.store(THEN + 1_000, Ordering::Relaxed);
+    assert_eq!(reasons(&house.may(who, false).await.unwrap()), ["CAP_REACHED"]);
+    house.close().await;
+}
+
+#[tokio::test]
+async fn quiet_hours_are_those_of_the_person() {
+    // 2026-07-01T20:30:00Z: half past ten in Berlin, half past four in New York.
+    const EVENING: i64 = 1_782_937_800;
+    let dir = tempfile::tempdir().unwrap();
+    let clock = Arc::new(Stopped(AtomicI64::new(EVENING)));
+    let mut house = House::open_at(House::config(&dir.path().join("data")), Arc::clone(&clock) as _).await;
+    house.sources(&["crm"]).await;
+    let zones = [("berlin", "Europe/Berlin"), ("york", "America/New_York"), ("nowhere", "")];
+    for (key, zone) in zones {
+        let email = format!("{key}@acme-corp.com");
+        let texts: &[(&str, &str)] = if zone.is_empty() { &[] } else { &[("time_zone", zone)] };
+        house.put(person("crm", key, THEN, &[("email", &email)], texts)).await;
+        house
+            .say(of_record("crm", key), pb::ConsentSaying { channel: String::new(), ..said(Granted, THEN) })
+            .await
+            .unwrap();
+    }
+    let ask = |key: &str, at: Option<i64>| pb::DecideContactRequest {
+        subject: Some(of_record("crm", key)),
+        purpose: "marketing".to_owned(),
+        channel: "sms".to_owned(),
+        contact_time: at.map(seconds),
+        ..Default::default()
+    };
+    let table = [
+        ("berlin", None, vec!["QUIET_HOURS"]),
+        ("berlin", Some(EVENING + 10 * 3_600), vec!["GRANTED"]),
+        ("york", None, vec!["GRANTED"]),
+        ("nowhere", None, vec!["TIME_ZONE_UNKNOWN"]),
+    ];
+    for (key, moment, want) in table {
+        let verdict = house.consent.decide_contact(ask(key, moment)).await.unwrap().into_inner().verdict.unwrap();
+        assert_eq!(reasons(&verdict), want, "{key}");
+    }
+    // Somebody of two time zones is contacted when both are awake.
+    let both = [("email", "berlin@acme-corp.com"), ("email", "york@acme-corp.com")];
+    house.put(person("crm", "both", THEN, &both, &[])).await;
+    let verdict = house.consent.decide_contact(ask("york", None)).await.unwrap().into_inner().verdict.unwrap();
+    assert_eq!(reasons(&verdict), ["QUIET_HOURS"], "a merge can only restrict");
+    let mut policy = house.policy().await.unwrap();
+    policy.default_time_zone = "UTC".to_owned();
+    house.set_policy(policy).await.unwrap();
+    let verdict = house.consent.decide_contact(ask("nowhere", None)).await.unwrap().into_inner().verdict.unwrap();
+    assert_eq!(reasons(&verdict), ["GRANTED"], "half past eight");
+    house.close().await;
+}
+
+#[tokio::test]
+async fn a_campaign_is_one_stream_and_what_cannot_be_decided_is_denied() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut house = House::open(&dir.path().join("data")).await;
+    house.sources(&["crm"]).await;
+    house.cap(1).await.unwrap();
+    let american = [("address.country", "US")];
+    for number in 0..300 {
+        let (key, email) = (number.to_string(), format!("p{number}@acme-corp.com"));
+        house.put(person("crm", &key, THEN, &[("email", &email)], if number % 3 == 0 { &american } else { &[] })).await;
+        if number % 3 == 1 {
+            house.say(of_record("crm", &key), said(Granted, THEN)).await.unwrap();
+        }
+    }
+    let request = |client_sequence: u64, email: String, purpose: &str| pb::DecideContactsRequest {
+        client_sequence,
+        decide: Some(pb::DecideContactRequest {
+            subject: Some(at("email", &email)),
+            purpose: purpose.to_owned(),
+            channel: "email".to_owned(),
+            reserve: true,
+            ..Default::default()
+        }),
+    };
+    let mut requests: Vec<_> =
+        (0..600).map(|number| request(number, format!("p{}@acme-corp.com", number % 300), "marketing")).collect();
+    requests.push(request(600, "nobody@acme-corp.com".to_owned(), "marketing"));
+    requests.push(request(601, "p1@acme-corp.com".to_owned(), "marketting"));
+    requests.push(pb::DecideContactsRequest { client_sequence: 602, decide: None });
+    let answers = house.consent.decide_contacts(tokio_stream::iter(requests)).await.unwrap().into_inner();
+    let answers: Vec<_> = answers.map(Result::unwrap).collect().await;
+    assert_eq!(answers.len(), 603);
+    for (number, answer) in (0u64..).zip(&answers) {
+        assert_eq!(answer.client_sequence, number, "in order");
+        let verdict = answer.verdict.as_ref().unwrap();
+        let want: &[&str] = match number {
+            600 => &["NOT_GRANTED"],
+            601 => &["REQUEST_INVALID"],
+            602 => &["REQUEST_INVALID", "REQUEST_INVALID", "REQUEST_INVALID"],
+            _ if number % 3 == 2 => &["NOT_GRANTED"],
+            300.. => &["CAP_REACHED"],
+            _ if number % 3 == 0 => &["OPT_OUT_REGIME"],
+            _ => &["GRANTED"],
+        };
+        assert_eq!(reasons(verdict), want, "{number}");
+        assert_eq!(verdict.allowed, !verdict.reservation_id.is_empty());
+        assert_eq!(verdict.allowed, number < 300 && number % 3 != 2, "{number}");
+    }
+    house.close().await;
+}

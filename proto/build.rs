@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let protos = ["statement", "fragment", "ingest", "profile", "consent", "admin"].map(|name| format!("onefold/v1/{name}.proto"));
+    let protos = ["statement", "fragment", "ingest", "profile", "consent", "admin"]
+        .map(|name| format!("onefold/v1/{name}.proto"));
     println!("cargo:rerun-if-changed=proto");
     let mut compiler = protox::Compiler::new(["proto"])?;
     compiler.include_source_info(true).include_imports(true).open_files(&protos)?;

@@ -401,7 +401,8 @@ impl Deciding<'_> {
                 // A no to a profile that was split since is a no to each part; a yes is a yes to neither.
                 let unclear = ends.len() > 1 && !(statement.decision.is_stop() || statement.decision.is_hold());
                 if members.is_empty() || members.len() > records_max || unclear {
-                    let message = "is not there any more, or grew while this was on its way; look it up and say it again";
+                    let message =
+                        "is not there any more, or grew while this was on its way; look it up and say it again";
                     return refuse("subject.profile", FaultReason::Unknown, message);
                 }
                 statement.points = members.iter().map(|member| member.digest).collect();

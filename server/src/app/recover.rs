@@ -12,8 +12,8 @@ use std::thread::{self, JoinHandle};
 use onefold_core::config::TenantConfig;
 use onefold_core::consent::Statement;
 use onefold_core::decision::{
-    self, ConfigChanged, ContactReserved, EntryKind, NamesLearned, QuarantineCleared, Quarantined, RecordRetracted, ReservationSettled,
-    Sealed, Settled, TenantOpened,
+    self, ConfigChanged, ContactReserved, EntryKind, NamesLearned, QuarantineCleared, Quarantined, RecordRetracted,
+    ReservationSettled, Sealed, Settled, TenantOpened,
 };
 use onefold_core::fragment::{Fragment, ObservedAt};
 use onefold_core::ids::Sequence;

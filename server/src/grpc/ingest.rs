@@ -101,9 +101,8 @@ impl Ingest {
                     config = tenant.config();
                 }
                 let admitted = door::admit(fragment, &config, now);
-                with_consents(admitted, consents, tenant, &config, now).map(|(admitted, says)| {
-                    Item::of(admitted.fragment, admitted.undated, &config, now).saying(says)
-                })
+                with_consents(admitted, consents, tenant, &config, now)
+                    .map(|(admitted, says)| Item::of(admitted.fragment, admitted.undated, &config, now).saying(says))
             }
             Action::Retract(retraction) => door::retraction(retraction, &config, now).map(|(record, at)| {
                 Item::Retract { record: config.preparer().record_digest(record.source, &record.key), at }

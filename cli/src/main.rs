@@ -37,6 +37,10 @@ enum Command {
     Decide(command::decide::Arguments),
     /// Follows the change feed.
     Watch(command::watch::Arguments),
+    /// Accounts and the people in them: put, move, close, tree, rollup, import, propose, affiliate.
+    Account(command::account::Arguments),
+    /// Stages of persons and accounts: define, set, show, history.
+    Stage(command::stage::Arguments),
     /// Counts of a tenant.
     Stats(command::stats::Arguments),
     /// A digest of the graph, to compare two installations or two runs.
@@ -68,6 +72,8 @@ fn main() -> ExitCode {
         Command::Consent(arguments) => command::consent::run(&arguments),
         Command::Decide(arguments) => command::decide::run(&arguments),
         Command::Watch(arguments) => command::watch::run(&arguments),
+        Command::Account(arguments) => command::account::run(&arguments),
+        Command::Stage(arguments) => command::stage::run(&arguments),
         Command::Stats(arguments) => command::stats::run(&arguments),
         Command::Quarantine(arguments) => command::quarantine::run(&arguments),
         Command::Tenant(arguments) => command::tenant::run(&arguments),

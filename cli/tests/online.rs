@@ -459,3 +459,71 @@ fn the_wire_contract_is_exported_whole() {
     let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("../proto/proto/onefold/v1");
     assert_eq!(whole, std::fs::read_dir(own).unwrap().count(), "a file of the contract is missing");
 }
+
+#[test]
+fn accounts_and_stages_are_told_shown_and_loaded_from_the_command_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let served = Served::start(&folder.path().join("data"), "127.0.0.1:0");
+    let file = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    assert_eq!(served.run(&["source", "put", "crm"]).code, Some(0));
+
+    let bad = file("bad.csv", "key,name,parent\nhq,Acme,\nde,Acme DE,hq\nde,Acme DE,hq\nx,X,y\ny,Y,x\nz,Z,nobody\n");
+    let told = served.run(&["account", "import", &bad]);
+    assert_eq!(told.code, Some(1), "{}", told.err);
+    for want in ["bad.csv:4: record: ", "bad.csv:5: parent: ", "bad.csv:6: parent: ", "bad.csv:7: parent: "] {
+        assert!(told.out.contains(want), "{want} in {}", told.out);
+    }
+    assert!(told.err.contains("nothing was taken in"), "{}", told.err);
+    assert_eq!(served.run(&["account", "get", "crm:hq"]).code, Some(1));
+
+    let good = file("good.csv", "key,name,parent,domains\nde,Acme DE,hq,\nhq,Acme,,acme-works.com\nat,Acme AT,de,\n");
+    let loaded = served.json(&["account", "import", &good]);
+    assert_eq!(loaded["accountCount"], 3);
+    let tree = served.run(&["account", "tree", "crm:hq"]);
+    let names: Vec<&str> = tree.out.lines().take(3).map(|line| line.split("  a_").next().unwrap()).collect();
+    assert_eq!(names, ["Acme", "  Acme DE", "    Acme AT"], "{}", tree.out);
+    assert!(tree.out.contains("grpcurl -plaintext -d '{"), "{}", tree.out);
+
+    let refused = served.run(&["account", "move", "crm:hq", "crm:at"]);
+    assert_eq!(refused.code, Some(1));
+    assert!(refused.err.contains("cycle"), "{}", refused.err);
+    let moved = served.json(&["account", "move", "crm:at", "crm:hq"]);
+    assert_eq!(moved["ancestors"][0]["displayName"], "Acme");
+    let id = moved["name"].as_str().unwrap().rsplit('/').next().unwrap().to_owned();
+    let card = served.run(&["account", "get", &id]);
+    assert!(card.out.contains("Acme AT") && card.out.contains("crm:at"), "{}", card.out);
+    assert_eq!(served.run(&["account", "put", "crm:ch", "Acme CH", "--parent", &id, "--owner", "Ruth"]).code, Some(0));
+    assert_eq!(served.run(&["account", "close", "crm:ch"]).code, Some(0));
+
+    let stages = file(
+        "stages.json",
+        r#"{"persons":{"stages":[{"name":"lead","initial":true,"next":["customer"]},{"name":"customer"}]}}"#,
+    );
+    assert_eq!(served.run(&["stage", "define", &stages]).code, Some(0));
+    let person = file("people.csv", "id,email\n1,ada@acme-works.com\n");
+    assert_eq!(served.run(&["import", &person, "--source", "crm"]).code, Some(0));
+    let proposed = served.json(&["account", "propose", "crm:1"]);
+    assert_eq!(proposed["proposals"][0]["evidence"][0]["reason"], "ACCOUNT_DOMAIN");
+    assert_eq!(served.run(&["account", "confirm", "crm:1", "crm:hq", "--role", "buyer"]).code, Some(0));
+    let refused = served.run(&["stage", "set", "customer", "crm:1"]);
+    assert!(refused.code == Some(1) && refused.err.contains("lead"), "{}", refused.err);
+    assert_eq!(served.run(&["stage", "set", "lead", "crm:1"]).code, Some(0));
+    assert_eq!(served.json(&["stage", "show", "crm:1"])["stage"]["stage"], "lead");
+    assert!(served.run(&["stage", "history", "crm:1"]).out.contains("lead"));
+    let sum = served.json(&["account", "rollup", "crm:hq"]);
+    assert_eq!(
+        (&sum["accountCount"], &sum["closedAccountCount"], &sum["personCount"]),
+        (&"4".into(), &"1".into(), &"1".into())
+    );
+    let roles = served.run(&["account", "affiliate", "--of-account", "crm:hq"]);
+    assert!(
+        roles.out.contains("crm:1") && roles.out.contains("buyer") && roles.out.contains("confirmed"),
+        "{}",
+        roles.out
+    );
+    assert_eq!(served.terminate(), Some(0));
+}

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::hierarchy::AccountOrdinal;
 use crate::ids::{Digest128, ProfileOrdinal};
 
 /// One change of one profile. Records are named by their keyed digest, or in the journal by their ordinal in the order
@@ -53,6 +54,11 @@ pub enum ProfileChange<R = Digest128> {
         /// Which profile.
         profile: ProfileOrdinal,
     },
+    /// What is told of a source account changed: its facts, its parent, its people or its stage. Concerns no profile.
+    AccountChanged {
+        /// Which account.
+        account: AccountOrdinal,
+    },
 }
 
 impl<R> ProfileChange<R> {
@@ -76,18 +82,20 @@ impl<R> ProfileChange<R> {
             }
             Self::Emptied { profile } => ProfileChange::Emptied { profile: *profile },
             Self::ConsentChanged { profile } => ProfileChange::ConsentChanged { profile: *profile },
+            Self::AccountChanged { account } => ProfileChange::AccountChanged { account: *account },
         })
     }
 
-    /// The profile that the change is told about.
+    /// The profile that the change is told about, if it is about one.
     #[must_use]
-    pub const fn subject(&self) -> ProfileOrdinal {
+    pub const fn subject(&self) -> Option<ProfileOrdinal> {
         match self {
             Self::Created { profile, .. }
             | Self::Updated { profile, .. }
             | Self::Emptied { profile }
-            | Self::ConsentChanged { profile } => *profile,
-            Self::Merged { from, .. } | Self::Split { from, .. } => *from,
+            | Self::ConsentChanged { profile } => Some(*profile),
+            Self::Merged { from, .. } | Self::Split { from, .. } => Some(*from),
+            Self::AccountChanged { .. } => None,
         }
     }
 }

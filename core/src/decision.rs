@@ -42,6 +42,21 @@ pub enum EntryKind {
     ContactReserved = 11,
     /// [`ReservationSettled`].
     ReservationSettled = 12,
+    /// A source account: [`Subject`](crate::hierarchy::entry::Subject) in front of a sealed
+    /// [`AccountPut`](crate::hierarchy::entry::AccountPut).
+    AccountPut = 20,
+    /// Its parent: likewise a sealed [`ParentSet`](crate::hierarchy::entry::ParentSet).
+    AccountParentSet = 21,
+    /// Its closing: likewise a sealed [`AccountClosed`](crate::hierarchy::entry::AccountClosed).
+    AccountClosed = 22,
+    /// A person's role: likewise a sealed [`AffiliationStated`](crate::hierarchy::entry::AffiliationStated).
+    AffiliationStated = 23,
+    /// A stage reached: likewise a sealed [`StageSet`](crate::hierarchy::entry::StageSet).
+    StageSet = 24,
+    /// The tenant's [`Lifecycle`](crate::lifecycle::Lifecycle).
+    LifecycleDefined = 25,
+    /// The end of a role: likewise a sealed [`AffiliationEnded`](crate::hierarchy::entry::AffiliationEnded).
+    AffiliationEnded = 26,
 }
 
 impl EntryKind {
@@ -61,6 +76,13 @@ impl EntryKind {
             10 => Self::StatementRecorded,
             11 => Self::ContactReserved,
             12 => Self::ReservationSettled,
+            20 => Self::AccountPut,
+            21 => Self::AccountParentSet,
+            22 => Self::AccountClosed,
+            23 => Self::AffiliationStated,
+            24 => Self::StageSet,
+            25 => Self::LifecycleDefined,
+            26 => Self::AffiliationEnded,
             _ => return None,
         })
     }

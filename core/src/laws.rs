@@ -144,6 +144,7 @@ impl Replica {
                 Ok(())
             }
             ProfileChange::ConsentChanged { profile } => self.live(*profile).map(drop),
+            ProfileChange::AccountChanged { .. } => Ok(()),
         }
     }
 
@@ -279,6 +280,48 @@ pub fn a_merge_only_restricts(parts: &[(Voices, Regime)], merged_regime: Regime)
     keeps(!allowed(&merged, merged_regime) || was_allowed, 6, || "a merge turned deny into allow".to_owned())
 }
 
+/// LAW 1, of the hierarchy: whatever was moved, merged or split, every node has at most one parent, and whoever goes up
+/// comes to a top. Nodes and parents by any names.
+///
+/// # Errors
+/// [`LawBroken`] names a node that lies above itself, or a parent that is no node.
+pub fn hierarchy_is_a_forest<N: Ord + Copy + std::fmt::Debug>(
+    parents: &BTreeMap<N, Option<N>>,
+) -> Result<(), LawBroken> {
+    let mut safe: BTreeSet<N> = BTreeSet::new();
+    for start in parents.keys() {
+        let mut way: BTreeSet<N> = BTreeSet::new();
+        let mut at = Some(*start);
+        while let Some(node) = at.filter(|node| !safe.contains(node)) {
+            keeps(way.insert(node), 1, || format!("{node:?} lies above itself"))?;
+            let known = parents.get(&node);
+            keeps(known.is_some(), 1, || format!("{node:?} is a parent and no node"))?;
+            at = known.copied().flatten();
+        }
+        safe.append(&mut way);
+    }
+    Ok(())
+}
+
+/// LAW 1, of the hierarchy: nothing is lost. Every statement that an account belongs under another either makes the parent
+/// of its node or is shown with the reason why not, and never both.
+///
+/// # Errors
+/// [`LawBroken`] names the first statement that is missing or doubled.
+pub fn no_parent_is_lost<E: Ord + std::fmt::Debug>(
+    told: &BTreeSet<E>,
+    counted: &[E],
+    parked: &[E],
+) -> Result<(), LawBroken> {
+    let mut shown = BTreeSet::new();
+    for edge in counted.iter().chain(parked) {
+        keeps(told.contains(edge), 1, || format!("{edge:?} is shown and was never told"))?;
+        keeps(shown.insert(edge), 1, || format!("{edge:?} is shown twice"))?;
+    }
+    let missing = told.iter().find(|edge| !shown.contains(edge));
+    keeps(missing.is_none(), 1, || format!("{missing:?} was told and is not shown"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -319,6 +362,31 @@ mod tests {
         }
         assert!(order_does_not_matter(&[cluster(&[1]), cluster(&[2])], &[cluster(&[2]), cluster(&[1])]).is_ok());
         assert!(order_does_not_matter(&[cluster(&[1]), cluster(&[2])], &[cluster(&[1, 2])]).is_err());
+    }
+
+    #[test]
+    fn a_hierarchy_that_is_no_forest_is_found() {
+        type Parents<'a> = &'a [(u8, Option<u8>)];
+        let table: [(&str, Parents<'_>, bool); 5] = [
+            ("a forest", &[(1, None), (2, Some(1)), (3, Some(2)), (4, None)], true),
+            ("itself", &[(1, Some(1))], false),
+            ("a circle", &[(1, Some(2)), (2, Some(3)), (3, Some(1))], false),
+            ("a way into a circle", &[(1, Some(2)), (2, Some(3)), (3, Some(2))], false),
+            ("nobody", &[(1, Some(9))], false),
+        ];
+        for (case, parents, holds) in table {
+            let parents: BTreeMap<u8, Option<u8>> = parents.iter().copied().collect();
+            assert_eq!(hierarchy_is_a_forest(&parents).is_ok(), holds, "{case}");
+        }
+        let told = BTreeSet::from([1, 2, 3]);
+        for (case, counted, parked, holds) in [
+            ("all", &[1, 2][..], &[3][..], true),
+            ("lost", &[1], &[3], false),
+            ("twice", &[1, 2], &[2, 3], false),
+            ("invented", &[1, 2], &[3, 4], false),
+        ] {
+            assert_eq!(no_parent_is_lost(&told, counted, parked).is_ok(), holds, "{case}");
+        }
     }
 
     #[test]

@@ -84,3 +84,21 @@ pub const RESERVATION_SECONDS_MAX: u32 = 7 * 24 * 60 * 60;
 pub const CONTACT_AHEAD_SECONDS_MAX: i64 = 30 * 24 * 60 * 60;
 /// Contacts of one tenant that are remembered for its caps.
 pub const RESERVATIONS_MAX: usize = 50_000_000;
+/// Source accounts of one tenant.
+pub const ACCOUNTS_MAX: usize = 5_000_000;
+/// Changes of parent that one source account may go through.
+pub const PARENT_STEPS_MAX: usize = 256;
+/// Domains of one source account.
+pub const ACCOUNT_DOMAINS_MAX: usize = 32;
+/// Bytes in the name of an account, of its owner, of a role, or in a stage's note.
+pub const ACCOUNT_TEXT_BYTES_MAX: usize = 512;
+/// Rows of one import of a hierarchy.
+pub const HIERARCHY_ROWS_MAX: usize = 200_000;
+/// Faults of one import that are told; beyond that they are counted.
+pub const HIERARCHY_FAULTS_MAX: usize = 10_000;
+/// Affiliations of one source record of a person.
+pub const AFFILIATIONS_MAX: usize = 256;
+/// Stages of one lifecycle.
+pub const STAGES_MAX: usize = 32;
+/// Names of stages that a tenant may ever have had.
+pub const STAGE_NAMES_MAX: usize = 1_024;

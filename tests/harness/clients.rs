@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use onefold_proto::v1 as pb;
+use onefold_proto::v1::account_service_client::AccountServiceClient;
 use onefold_proto::v1::admin_service_client::AdminServiceClient;
 use onefold_proto::v1::consent_service_client::ConsentServiceClient;
 use onefold_proto::v1::ingest_service_client::IngestServiceClient;
@@ -22,6 +23,8 @@ pub struct Clients {
     pub profiles: ProfileServiceClient<Channel>,
     /// Consent and contact decisions.
     pub consent: ConsentServiceClient<Channel>,
+    /// Accounts, affiliations, stages.
+    pub accounts: AccountServiceClient<Channel>,
     /// Administration.
     pub admin: AdminServiceClient<Channel>,
 }
@@ -41,6 +44,7 @@ impl Clients {
             ingest: IngestServiceClient::new(channel.clone()),
             profiles: ProfileServiceClient::new(channel.clone()).max_decoding_message_size(16 << 20),
             consent: ConsentServiceClient::new(channel.clone()),
+            accounts: AccountServiceClient::new(channel.clone()).max_decoding_message_size(16 << 20),
             admin: AdminServiceClient::new(channel),
         })
     }

@@ -1,6 +1,7 @@
 //! Real servers on loopback, in this process or one that can be killed, and words to talk to them; seeded traffic, and
 //! what must be true of a server whatever befell it.
 
+pub mod accounts;
 pub mod child;
 pub mod clients;
 pub mod consent;
@@ -129,6 +130,19 @@ pub fn person(source: &str, key: &str, at: i64, identifiers: &[(&str, &str)], te
         traits_json: String::new(),
         consents: Vec::new(),
     }
+}
+
+/// An organisation's fragment.
+#[must_use]
+pub fn organisation(
+    source: &str,
+    key: &str,
+    at: i64,
+    identifiers: &[(&str, &str)],
+    texts: &[(&str, &str)],
+) -> pb::Fragment {
+    let party_kind = pb::PartyKind::Organisation as i32;
+    pb::Fragment { party_kind, ..person(source, key, at, identifiers, texts) }
 }
 
 /// The `reason` of an error, as clients see it.

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use clap::Args;
 use onefold_proto::v1 as pb;
+use onefold_proto::v1::account_service_client::AccountServiceClient;
 use onefold_proto::v1::admin_service_client::AdminServiceClient;
 use onefold_proto::v1::consent_service_client::ConsentServiceClient;
 use onefold_proto::v1::ingest_service_client::IngestServiceClient;
@@ -124,6 +125,11 @@ impl Client {
     /// Consent and contact decisions.
     pub fn consent(&self) -> ConsentServiceClient<Channel> {
         ConsentServiceClient::new(self.channel.clone()).max_decoding_message_size(ANSWER_BYTES_MAX)
+    }
+
+    /// Accounts, affiliations, stages.
+    pub fn accounts(&self) -> AccountServiceClient<Channel> {
+        AccountServiceClient::new(self.channel.clone()).max_decoding_message_size(ANSWER_BYTES_MAX)
     }
 
     /// Administration.

@@ -68,6 +68,7 @@ pub fn what(event: &pb::ProfileEvent) -> String {
         pb::ProfileEventKind::Split => format!("split into {others}"),
         pb::ProfileEventKind::Emptied => "emptied: its last record was retracted".to_owned(),
         pb::ProfileEventKind::ConsentChanged => "something was said about consent".to_owned(),
+        pb::ProfileEventKind::AccountChanged => "account changed".to_owned(),
         pb::ProfileEventKind::Unspecified => "something that this version does not know".to_owned(),
     }
 }

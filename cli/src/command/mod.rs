@@ -1,5 +1,6 @@
 //! One file per command; each gives a [`Failure`] with an exit code: 1 for what went wrong, 2 for what was asked wrongly.
 
+pub mod account;
 pub mod consent;
 pub mod decide;
 pub mod demo;
@@ -15,6 +16,7 @@ pub mod quarantine;
 pub mod resolve;
 pub mod serve;
 pub mod source;
+pub mod stage;
 pub mod stats;
 pub mod tenant;
 pub mod watch;

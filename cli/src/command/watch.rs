@@ -147,7 +147,7 @@ impl Feed {
                     "{:>10}  {}  {}  {}\n",
                     count(event.sequence),
                     card::time(event.commit_time.as_ref()),
-                    card::short(&event.profile),
+                    card::short(if event.profile.is_empty() { &event.account } else { &event.profile }),
                     history::what(event)
                 );
                 match &message.profile {

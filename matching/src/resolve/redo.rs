@@ -77,6 +77,7 @@ impl Engine {
                 self.redo_move(*from, *into, records)?;
                 self.redo_end(*from, Kind::Merged, &[into.0])?;
             }
+            ProfileChange::AccountChanged { .. } => {}
             ProfileChange::Emptied { profile } => {
                 self.redo_is_live(*profile)?;
                 let members: Vec<u32> = self.profiles.members(&self.records.warm, profile.0).collect();

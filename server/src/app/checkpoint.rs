@@ -13,6 +13,7 @@ use onefold_store::keys::RootKey;
 use serde::{Deserialize, Serialize};
 
 use super::consent::{Consent, ConsentRows};
+use super::hierarchy::state::Accounts;
 use super::keeper::Keep;
 use super::lane::Lane;
 use super::recover::{Replaying, Tenants};
@@ -102,6 +103,8 @@ impl Lane {
             writer.write(&onefold_core::decision::encode(&whole))?;
             writer.section(section(tenant.id, "consent"))?;
             writer.write(&onefold_core::decision::encode(&state.consent.to_rows()))?;
+            writer.section(section(tenant.id, "accounts"))?;
+            writer.write(&state.accounts.write())?;
             writer.section(section(tenant.id, "times"))?;
             writer.write(&onefold_core::decision::encode(&pack_times(&state.times)))?;
             write_engine(&mut writer, &tenant, &state)?;
@@ -159,6 +162,7 @@ fn restore_tenant(
     state.last_change = whole.last_change;
     state.times = times;
     state.feed = whole.feed;
+    state.accounts = Accounts::read(&checkpoint.read(&section(id, "accounts"))?)?;
     for answered in whole.requests {
         state.requests.remember(answered);
     }

@@ -17,7 +17,7 @@ use onefold_matching::prepared::Prepared;
 use onefold_matching::resolve::RecordView;
 use onefold_store::journal::JournalError;
 use onefold_store::keys::DataKey;
-use onefold_store::vault::VaultError;
+use onefold_store::vault::{Vault, VaultError};
 
 use super::consent::{self, Said, Saying};
 use super::ingest::{Answer, Arriving, Item, Outcome};
@@ -443,25 +443,7 @@ impl Deciding<'_> {
     }
 
     fn key(&self, slot: Option<SlotId>) -> Result<(SlotId, DataKey), JournalError> {
-        let vault = &self.tenant.vault;
-        let found = match slot.map(|slot| (slot, vault.key(slot))) {
-            Some((slot, Ok(key))) => Ok((slot, key)),
-            None => vault.take(),
-            // What was sealed under it is gone; what comes now starts anew.
-            Some((_, Err(VaultError::Destroyed(_)))) => vault.take(),
-            Some((slot, Err(VaultError::Damaged(_)))) => {
-                tracing::error!(
-                    slot = slot.0,
-                    "a slot of the vault is damaged; what comes now is sealed under another"
-                );
-                vault.take()
-            }
-            Some((_, Err(error))) => Err(error),
-        };
-        found.map_err(|error| {
-            tracing::error!(error = %error, "the vault failed");
-            JournalError::Poisoned
-        })
+        key_for(&self.tenant.vault, slot)
     }
 }
 
@@ -489,6 +471,25 @@ fn confirmable(
         Some(stop) if stop.at >= entry.counts_from() => Err("is of a question that was answered with no since"),
         _ => Ok(None),
     }
+}
+
+/// The key of a subject's content: the one in its slot, or a fresh one.
+pub(super) fn key_for(vault: &Vault, slot: Option<SlotId>) -> Result<(SlotId, DataKey), JournalError> {
+    let found = match slot.map(|slot| (slot, vault.key(slot))) {
+        Some((slot, Ok(key))) => Ok((slot, key)),
+        None => vault.take(),
+        // What was sealed under it is gone; what comes now starts anew.
+        Some((_, Err(VaultError::Destroyed(_)))) => vault.take(),
+        Some((slot, Err(VaultError::Damaged(_)))) => {
+            tracing::error!(slot = slot.0, "a slot of the vault is damaged; what comes now is sealed under another");
+            vault.take()
+        }
+        Some((_, Err(error))) => Err(error),
+    };
+    found.map_err(|error| {
+        tracing::error!(error = %error, "the vault failed");
+        JournalError::Poisoned
+    })
 }
 
 impl Drafted {

@@ -54,6 +54,9 @@ pub enum ReadError {
     /// What was acknowledged of the profile's history is not readable yet.
     #[error("the history is still being written")]
     HistoryBehind,
+    /// There is no such account.
+    #[error("there is no such account")]
+    AccountUnknown,
     /// A page token of another query, or none of ours.
     #[error("the page token is not one of this query")]
     PageToken,
@@ -97,6 +100,9 @@ pub enum WriteError {
     /// The request id was used for another request.
     #[error("this request_id was used for another request")]
     RequestIdReused,
+    /// What is told of accounts does not fit what is known of them.
+    #[error(transparent)]
+    Hierarchy(#[from] super::hierarchy::act::HierarchyError),
     /// The store failed; nothing more is acknowledged until a restart.
     #[error("the store failed; the server stops acknowledging and must be restarted")]
     StoreFailed,

@@ -65,8 +65,16 @@ pub enum HistoryEvent {
 #[derive(Clone, Debug)]
 pub struct KeyedWrite {
     tenant: TenantId,
-    key: [u8; 12],
+    table: Table,
+    key: Vec<u8>,
     value: Vec<u8>,
+}
+
+impl KeyedWrite {
+    /// Puts a value under a key of a table.
+    pub const fn new(tenant: TenantId, table: Table, key: Vec<u8>, value: Vec<u8>) -> Self {
+        Self { tenant, table, key, value }
+    }
 }
 
 /// A message to the keeper.
@@ -141,7 +149,8 @@ pub fn history(tenant: TenantId, first: Sequence, at: ObservedAt, changes: &[Pro
     let mut sequence = first;
     for change in changes {
         let mut keep = |profile, event: HistoryEvent| {
-            writes.push(KeyedWrite { tenant, key: key(profile, sequence), value: decision::encode(&event) });
+            let key = key(profile, sequence).to_vec();
+            writes.push(KeyedWrite::new(tenant, HISTORY, key, decision::encode(&event)));
         };
         match change {
             ProfileChange::Merged { from, into, .. } => {
@@ -154,6 +163,7 @@ pub fn history(tenant: TenantId, first: Sequence, at: ObservedAt, changes: &[Pro
             }
             ProfileChange::Emptied { profile } => keep(*profile, HistoryEvent::Emptied { at }),
             ProfileChange::Created { .. } | ProfileChange::Updated { .. } | ProfileChange::ConsentChanged { .. } => {}
+            ProfileChange::AccountChanged { .. } => {}
         }
         sequence = sequence.next();
     }
@@ -168,7 +178,7 @@ pub fn apply(
 ) -> Result<(), onefold_store::keyed::KeyedError> {
     let mut batch = KeyedBatch::new();
     for write in writes {
-        batch.put(write.tenant, HISTORY, &write.key, write.value);
+        batch.put(write.tenant, write.table, &write.key, write.value);
     }
     keyed.apply(&batch, position)
 }

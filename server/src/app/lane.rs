@@ -17,11 +17,12 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::decide::{Decided, decide};
 use super::error::WriteError;
+use super::hierarchy::act::{Act, Done};
 use super::ingest::{Answer, Item, Outcome};
 use super::keeper::{self, Keep};
 use super::tenant::{LiveConfig, ProfileTimes, RequestKey, State, Tenant};
 use super::writer::{Commit, Reply};
-use super::{Shared, consent, reconfigure};
+use super::{Shared, consent, hierarchy, reconfigure};
 
 /// Commands that may wait in front of the lane.
 pub const LANE_DEPTH_MAX: usize = 64;
@@ -88,6 +89,15 @@ pub enum Command {
     },
     /// Decide on contacts and count them.
     Contact(Box<consent::reserve::Work>),
+    /// Take in what is told of accounts.
+    Accounts {
+        /// Whose.
+        tenant: Arc<Tenant>,
+        /// What.
+        act: Box<Act>,
+        /// What came of it.
+        reply: oneshot::Sender<Result<Done, WriteError>>,
+    },
     /// Write a last checkpoint and end.
     Stop,
 }
@@ -219,6 +229,7 @@ impl Lane {
                 Some(other) => return self.group(other),
                 None => Ok(()),
             },
+            Command::Accounts { tenant, act, reply } => hierarchy::commit(self, &tenant, *act, reply),
             Command::Stop => return Ok(Flow::Ends),
         }?;
         Ok(Flow::GoesOn)
@@ -488,7 +499,7 @@ impl Lane {
 }
 
 /// Makes sure that every item can have a key of its own, before anything is decided. False when the disk is full.
-fn keys_are_ready(tenant: &Tenant, items: usize) -> Result<bool, JournalError> {
+pub(super) fn keys_are_ready(tenant: &Tenant, items: usize) -> Result<bool, JournalError> {
     match tenant.vault.reserve(items) {
         Ok(()) => Ok(true),
         Err(VaultError::NoSpace) => {
@@ -557,6 +568,7 @@ pub(super) fn note_changes(state: &mut State, first: Sequence, changes: &[Profil
             ProfileChange::Updated { profile, .. }
             | ProfileChange::Emptied { profile }
             | ProfileChange::ConsentChanged { profile } => touch(*profile, false),
+            ProfileChange::AccountChanged { .. } => {}
             ProfileChange::Merged { from, into, .. } => {
                 touch(*from, false);
                 touch(*into, false);

@@ -9,6 +9,7 @@ mod decide;
 pub mod error;
 pub mod explain;
 pub mod feed;
+pub mod hierarchy;
 pub mod ingest;
 pub mod keeper;
 pub mod lane;

@@ -30,7 +30,7 @@ use super::consent::Said;
 use super::lane::{Command, LANE_DEPTH_MAX, Lane, note_changes};
 use super::tenant::{Held, LiveConfig, State, Tenant};
 use super::writer::WRITER_DEPTH_MAX;
-use super::{App, Shared, checkpoint, keeper, quarantine, reconfigure, writer};
+use super::{App, Shared, checkpoint, hierarchy, keeper, quarantine, reconfigure, writer};
 use crate::clock::{Clock, Stopwatch};
 use crate::config::Config;
 
@@ -306,7 +306,11 @@ fn catch_up(
     let mut waiting = Vec::new();
     let mut last = None;
     reader.scan(from, |batch| {
-        for entry in batch.entries().filter(|entry| entry.kind.0 == EntryKind::Settled as u8) {
+        for entry in batch.entries() {
+            waiting.extend(hierarchy::history_in(&entry)?);
+            if entry.kind.0 != EntryKind::Settled as u8 {
+                continue;
+            }
             let Some(payload) = entry.bytes() else { continue };
             let settled: Settled = decision::decode(payload)?;
             waiting.extend(keeper::history(entry.tenant, entry.sequence, settled.committed_at, &settled.changes));
@@ -513,6 +517,13 @@ impl Replaying {
                     self.state.requests.remember(decision::decode(payload)?);
                 }
             }
+            EntryKind::AccountPut
+            | EntryKind::AccountParentSet
+            | EntryKind::AccountClosed
+            | EntryKind::AffiliationStated
+            | EntryKind::AffiliationEnded
+            | EntryKind::StageSet
+            | EntryKind::LifecycleDefined => hierarchy::replay(self, kind, entry)?,
             EntryKind::QuarantineCleared => {
                 if let Some(payload) = entry.bytes() {
                     let cleared: QuarantineCleared = decision::decode(payload)?;

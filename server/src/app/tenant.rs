@@ -8,6 +8,7 @@ use onefold_core::config::TenantConfig;
 use onefold_core::contract::CompiledContract;
 use onefold_core::decision::RequestAnswered;
 use onefold_core::fault::{FaultReason, FieldFault};
+use onefold_core::hierarchy::{AccountId, AccountOrdinal};
 use onefold_core::ids::{
     AttributeId, Digest128, NamespaceId, Place, ProfileId, ProfileOrdinal, Sequence, SlotId, SourceId, TenantId,
 };
@@ -21,6 +22,7 @@ use tokio::sync::watch;
 
 use super::consent::{Consent, Said};
 use super::error::ReadError;
+use super::hierarchy::state::Accounts;
 use crate::clock::Stopwatch;
 
 /// How long a reader waits for the disk.
@@ -195,6 +197,8 @@ pub struct State {
     pub consent: Consent,
     /// The last answers to named calls.
     pub requests: RequestWindow,
+    /// Accounts, the people in them, and the stages of both.
+    pub accounts: Accounts,
     /// Sparse index of the feed: first sequence of a settlement, and where its batch begins.
     pub feed: Vec<(Sequence, Place)>,
 }
@@ -211,6 +215,7 @@ impl State {
             quarantined: HashMap::new(),
             consent: Consent::default(),
             requests: RequestWindow::default(),
+            accounts: Accounts::default(),
             feed: Vec::new(),
         }
     }
@@ -357,6 +362,11 @@ impl Tenant {
     /// Follows [`Tenant::durable`].
     pub fn follow(&self) -> watch::Receiver<Sequence> {
         self.durable.subscribe()
+    }
+
+    /// The id that callers know a source account by.
+    pub fn account_id(&self, ordinal: AccountOrdinal) -> AccountId {
+        AccountId::seal(ordinal, &self.keys.id)
     }
 
     /// The id that callers know a profile by.

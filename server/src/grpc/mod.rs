@@ -1,5 +1,6 @@
 //! The edge: messages in, messages out. The only rooms that see `pb`.
 
+mod account;
 mod admin;
 mod consent;
 mod convert;
@@ -18,6 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use onefold_proto::v1::FILE_DESCRIPTOR_SET;
+use onefold_proto::v1::account_service_server::AccountServiceServer;
 use onefold_proto::v1::admin_service_server::AdminServiceServer;
 use onefold_proto::v1::consent_service_server::ConsentServiceServer;
 use onefold_proto::v1::ingest_service_server::IngestServiceServer;
@@ -42,6 +44,7 @@ pub async fn serve(
     health.set_serving::<IngestServiceServer<ingest::Ingest>>().await;
     health.set_serving::<ProfileServiceServer<profile::Profiles>>().await;
     health.set_serving::<ConsentServiceServer<consent::Consents>>().await;
+    health.set_serving::<AccountServiceServer<account::Accounts>>().await;
     health.set_serving::<AdminServiceServer<admin::Admin>>().await;
 
     let ingest = IngestServiceServer::new(ingest::Ingest { app: Arc::clone(&app) })
@@ -52,6 +55,9 @@ pub async fn serve(
             .max_decoding_message_size(config::MESSAGE_IN_BYTES_MAX)
             .max_encoding_message_size(config::MESSAGE_OUT_BYTES_MAX);
     let consents = ConsentServiceServer::new(consent::Consents { app: Arc::clone(&app) })
+        .max_decoding_message_size(config::MESSAGE_IN_BYTES_MAX)
+        .max_encoding_message_size(config::MESSAGE_OUT_BYTES_MAX);
+    let accounts = AccountServiceServer::new(account::Accounts { app: Arc::clone(&app) })
         .max_decoding_message_size(config::MESSAGE_IN_BYTES_MAX)
         .max_encoding_message_size(config::MESSAGE_OUT_BYTES_MAX);
     let admin = AdminServiceServer::new(admin::Admin { app: Arc::clone(&app) })
@@ -92,6 +98,7 @@ pub async fn serve(
         .add_service(ingest)
         .add_service(profiles)
         .add_service(consents)
+        .add_service(accounts)
         .add_service(admin)
         .add_service(reflection().build_v1().expect("the descriptor set was encoded by our own build"))
         .add_service(reflection().build_v1alpha().expect("the descriptor set was encoded by our own build"))
@@ -104,6 +111,7 @@ async fn not_serving(health: &HealthReporter) {
     health.set_not_serving::<IngestServiceServer<ingest::Ingest>>().await;
     health.set_not_serving::<ProfileServiceServer<profile::Profiles>>().await;
     health.set_not_serving::<ConsentServiceServer<consent::Consents>>().await;
+    health.set_not_serving::<AccountServiceServer<account::Accounts>>().await;
     health.set_not_serving::<AdminServiceServer<admin::Admin>>().await;
     health.set_service_status("", ServingStatus::NotServing).await;
 }
@@ -116,6 +124,7 @@ fn reflection<'a>() -> tonic_reflection::server::Builder<'a> {
         .with_service_name("onefold.v1.IngestService")
         .with_service_name("onefold.v1.ProfileService")
         .with_service_name("onefold.v1.ConsentService")
+        .with_service_name("onefold.v1.AccountService")
         .with_service_name("onefold.v1.AdminService")
         .with_service_name("grpc.health.v1.Health")
 }

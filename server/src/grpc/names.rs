@@ -1,5 +1,6 @@
 //! Resource names: `tenants/{tenant}`, `tenants/{tenant}/profiles/{profile}`. Never personal data.
 
+use onefold_core::hierarchy::AccountId;
 use onefold_core::ids::ProfileId;
 
 /// The tenant that an empty `parent` means.
@@ -28,6 +29,21 @@ pub fn profile(name: &str) -> Result<(&str, ProfileId), BadName> {
         return Err(SHAPE);
     }
     Ok((tenant(parent).map_err(|_| SHAPE)?, ProfileId::parse(id).map_err(|_| SHAPE)?))
+}
+
+/// Tenant and account id of an account's name.
+pub fn account(name: &str) -> Result<(&str, AccountId), BadName> {
+    const SHAPE: BadName = BadName("write it as tenants/{tenant}/accounts/{account}");
+    let (parent, id) = name.split_once("/accounts/").ok_or(SHAPE)?;
+    if parent.is_empty() {
+        return Err(SHAPE);
+    }
+    Ok((tenant(parent).map_err(|_| SHAPE)?, AccountId::parse(id).map_err(|_| SHAPE)?))
+}
+
+/// The name of an account.
+pub fn of_account(tenant: &str, id: AccountId) -> String {
+    format!("tenants/{tenant}/accounts/{id}")
 }
 
 /// The name of a tenant.

@@ -441,6 +441,7 @@ impl ProfileService for Profiles {
                 others,
                 stays_live,
                 commit_time: Some(timestamp(at)),
+                account: String::new(),
             });
         }
         let next_page_token = if more { page::seal(&self.app.page_key, &query, last) } else { String::new() };
@@ -521,9 +522,9 @@ impl Watch {
                 continue;
             }
             for event in events {
-                let profile = match &self.shown {
-                    Some(shown) => self.now(tells_about(&event.change), shown).await?,
-                    None => None,
+                let profile = match (&self.shown, tells_about(&event.change)) {
+                    (Some(shown), Some(profile)) => self.now(profile, shown).await?,
+                    _ => None,
                 };
                 let message = Message::Event(convert::event(&event, &self.tenant));
                 self.say(message, event.sequence, profile).await?;
@@ -598,9 +599,9 @@ impl Watch {
 }
 
 /// The profile that a reader wants to see after a change.
-const fn tells_about(change: &ProfileChange<u32>) -> ProfileOrdinal {
+const fn tells_about(change: &ProfileChange<u32>) -> Option<ProfileOrdinal> {
     match change {
-        ProfileChange::Merged { into, .. } => *into,
+        ProfileChange::Merged { into, .. } => Some(*into),
         other => other.subject(),
     }
 }

@@ -5,11 +5,14 @@ use std::time::Duration;
 
 use onefold_core::consent::reserve::CannotSettle;
 use onefold_core::fault::FieldFault;
+use onefold_core::hierarchy::Refused;
 use onefold_core::ids::ProfileId;
+use onefold_core::lifecycle::StageRefused;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
 use crate::app::error::{ReadError, WriteError};
+use crate::app::hierarchy::act::HierarchyError;
 use crate::grpc::names;
 
 const DOMAIN: &str = "onefold.dev";
@@ -124,6 +127,7 @@ impl From<ReadErrorIn<'_>> for Status {
                 details.set_retry_info(Some(Duration::from_millis(100)));
                 status(Code::Unavailable, "HISTORY_BEHIND", message, HashMap::new(), details)
             }
+            ReadError::AccountUnknown => plain(Code::NotFound, "ACCOUNT_NOT_FOUND", message),
             ReadError::PageToken => plain(Code::InvalidArgument, "PAGE_TOKEN_INVALID", message),
             ReadError::CursorAhead(reached) => {
                 let metadata = HashMap::from([("reached".to_owned(), reached.0.to_string())]);
@@ -146,6 +150,39 @@ pub fn reservation(error: CannotSettle) -> Status {
         CannotSettle::Confirmed => (Code::FailedPrecondition, "RESERVATION_CONFIRMED"),
     };
     plain(code, reason, error.to_string())
+}
+
+/// What is told of accounts and does not fit what is known of them.
+fn hierarchy(error: &HierarchyError) -> Status {
+    let message = error.to_string();
+    let listed =
+        |of: HashMap<String, String>, code, reason| status(code, reason, message.clone(), of, ErrorDetails::new());
+    match error {
+        HierarchyError::AccountUnknown => plain(Code::NotFound, "ACCOUNT_NOT_FOUND", message),
+        HierarchyError::ParentUnknown => plain(Code::NotFound, "PARENT_NOT_FOUND", message),
+        HierarchyError::AffiliationUnknown => plain(Code::NotFound, "AFFILIATION_NOT_FOUND", message),
+        HierarchyError::Parent(Refused::SelfParent) => plain(Code::InvalidArgument, "ACCOUNT_SELF_PARENT", message),
+        HierarchyError::Parent(Refused::Cycle { below }) => {
+            let steps = HashMap::from([("steps".to_owned(), below.len().to_string())]);
+            listed(steps, Code::FailedPrecondition, "ACCOUNT_CYCLE")
+        }
+        HierarchyError::Parent(Refused::ParentClosed) => plain(Code::FailedPrecondition, "PARENT_CLOSED", message),
+        HierarchyError::Parent(Refused::TooManySteps) => plain(Code::ResourceExhausted, "LIMIT_REACHED", message),
+        HierarchyError::Stage(StageRefused::Undefined(_)) => {
+            plain(Code::FailedPrecondition, "LIFECYCLE_UNDEFINED", message)
+        }
+        HierarchyError::Stage(StageRefused::Unknown { known }) => {
+            let known = HashMap::from([("known".to_owned(), known.join(","))]);
+            listed(known, Code::InvalidArgument, "STAGE_UNKNOWN")
+        }
+        HierarchyError::Stage(StageRefused::Forbidden { from, allowed }) => {
+            let told = HashMap::from([
+                ("from".to_owned(), from.clone().unwrap_or_default()),
+                ("allowed".to_owned(), allowed.join(",")),
+            ]);
+            listed(told, Code::FailedPrecondition, "STAGE_FORBIDDEN")
+        }
+    }
 }
 
 /// A write error as a status.
@@ -171,6 +208,7 @@ pub fn write(error: WriteError) -> Status {
             status(Code::Unavailable, "DISK_FULL", message, HashMap::new(), details)
         }
         WriteError::RequestIdReused => plain(Code::InvalidArgument, "REQUEST_ID_REUSED", message),
+        WriteError::Hierarchy(error) => hierarchy(&error),
         WriteError::StoreFailed => plain(Code::Internal, "STORE_FAILED", message),
     }
 }

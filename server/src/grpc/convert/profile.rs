@@ -228,15 +228,21 @@ pub fn event(event: &Event, tenant: &Tenant) -> pb::ProfileEvent {
         }
         ProfileChange::Emptied { .. } => (pb::ProfileEventKind::Emptied, Vec::new(), false),
         ProfileChange::ConsentChanged { .. } => (pb::ProfileEventKind::ConsentChanged, Vec::new(), true),
+        ProfileChange::AccountChanged { .. } => (pb::ProfileEventKind::AccountChanged, Vec::new(), true),
+    };
+    let account = match &event.change {
+        ProfileChange::AccountChanged { account } => names::of_account(&tenant.name, tenant.account_id(*account)),
+        _ => String::new(),
     };
     pb::ProfileEvent {
         sequence: event.sequence.0,
         previous_sequence: event.previous.0,
         kind: kind as i32,
-        profile: name(&event.change.subject()),
+        profile: event.change.subject().as_ref().map(name).unwrap_or_default(),
         others,
         stays_live,
         commit_time: Some(timestamp(event.committed_at)),
+        account,
     }
 }
 

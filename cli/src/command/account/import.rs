@@ -1,0 +1,144 @@
+//! `onefold account import`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use onefold_cli::output::count;
+use onefold_proto::v1 as pb;
+
+use super::{time, times};
+use crate::client::{Client, Target, wire};
+use crate::command::{Failure, by_hand, online, paint, say, say_json};
+
+/// Rows of one message.
+const MESSAGE_ROWS: usize = 1_000;
+/// Faults that people are shown; JSON has all that the server told.
+const FAULTS_SHOWN_MAX: usize = 50;
+/// Columns that are read.
+const COLUMNS: &[&str] = &["key", "name", "parent", "parent_source", "source", "owner", "kind", "domains", "since"];
+
+#[derive(Args)]
+pub struct Import {
+    /// A CSV file with a header: `key` and `name`, and if wanted `parent` (the key of the account above), `parent_source`
+    /// (where that is another's), `source`, `owner`, `kind` (organisation or household), `domains` (parted by blanks),
+    /// `since`.
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    /// The source of rows that name none.
+    #[arg(long, value_name = "NAME", default_value = "crm")]
+    source: String,
+    /// From when on the parents hold: 2026-04-01. Without it: always.
+    #[arg(long, value_name = "TIME")]
+    from: Option<String>,
+    /// Only looks for faults.
+    #[arg(long)]
+    check: bool,
+    #[command(flatten)]
+    target: Target,
+}
+
+pub fn run(import: &Import) -> Result<(), Failure> {
+    let target = &import.target;
+    let rows = read(import)?;
+    let start = pb::ImportHierarchyStart {
+        parent: target.parent(),
+        effective_time: times(import.from.as_ref())?,
+        validate_only: import.check,
+    };
+    let mut messages = vec![pb::ImportHierarchyRequest { start: Some(start), rows: Vec::new() }];
+    messages
+        .extend(rows.chunks(MESSAGE_ROWS).map(|rows| pb::ImportHierarchyRequest { start: None, rows: rows.to_vec() }));
+    let sent = rows.len();
+    online(async {
+        let client = Client::connect(target).await?;
+        // All of it or nothing is taken in, so the whole may be sent again.
+        let done = client
+            .ask(|| async { client.accounts().import_hierarchy(tokio_stream::iter(messages.clone())).await })
+            .await?;
+        if target.json {
+            say_json(&wire::json("ImportHierarchyResponse", &done))?;
+        } else {
+            let paint = paint(&std::io::stdout());
+            let first = pb::ImportHierarchyRequest {
+                rows: rows.iter().take(1).cloned().collect(),
+                ..messages.first().cloned().unwrap_or_default()
+            };
+            let call =
+                wire::grpcurl(&client.address, "AccountService/ImportHierarchy", "ImportHierarchyRequest", &first);
+            let mut text = String::new();
+            for fault in done.faults.iter().take(FAULTS_SHOWN_MAX) {
+                let told = fault.fault.clone().unwrap_or_default();
+                text.push_str(&format!("{}:{}: {}: {}\n", import.file.display(), fault.line, told.field, told.message));
+            }
+            let more = done.faults.len().saturating_sub(FAULTS_SHOWN_MAX) + done.more_fault_count as usize;
+            if more > 0 {
+                text.push_str(&format!("and {} more faults\n", count(more as u64)));
+            }
+            if done.faults.is_empty() {
+                let word = if import.check { "rows without a fault" } else { "accounts taken in" };
+                let number = if import.check { sent as u64 } else { u64::from(done.account_count) };
+                text.push_str(&format!("{} {word}\n", count(number)));
+            }
+            say(&(text + &by_hand(&call, paint)))?;
+        }
+        if done.faults.is_empty() {
+            return Ok(());
+        }
+        let faults = done.faults.len() as u64 + u64::from(done.more_fault_count);
+        let file = import.file.display();
+        Err(Failure::new(format!("{file}: {} fault(s), nothing was taken in", count(faults))))
+    })
+}
+
+fn read(import: &Import) -> Result<Vec<pb::ImportHierarchyRow>, Failure> {
+    let file = import.file.display();
+    let fault = |line: u64, what: &str| Failure::usage(format!("{file}:{line}: {what}"));
+    let mut reader = csv::ReaderBuilder::new()
+        .trim(csv::Trim::All)
+        .from_path(&import.file)
+        .map_err(|error| Failure::usage(format!("{file}: cannot be read: {error}")))?;
+    let header = reader.headers().map_err(|error| fault(1, &error.to_string()))?.clone();
+    let column = |name: &str| header.iter().position(|title| title.eq_ignore_ascii_case(name));
+    let unknown = header.iter().find(|title| !COLUMNS.iter().any(|known| title.eq_ignore_ascii_case(known)));
+    if let Some(unknown) = unknown {
+        let what = format!("the column `{unknown}` has no meaning here; there are: {}", COLUMNS.join(", "));
+        return Err(fault(1, &what));
+    }
+    let (Some(key), Some(name)) = (column("key"), column("name")) else {
+        return Err(fault(1, "the header must name the columns `key` and `name`"));
+    };
+    let others = ["parent", "parent_source", "source", "owner", "kind", "domains", "since"].map(column);
+    let mut rows = Vec::new();
+    for row in reader.records() {
+        let row = row.map_err(|error| {
+            fault(error.position().map_or(0, csv::Position::line), "is no row of the header's columns")
+        })?;
+        let line = row.position().map_or(0, csv::Position::line);
+        let cell = |at: Option<usize>| at.and_then(|at| row.get(at)).unwrap_or_default();
+        let [parent, parent_source, source, owner, kind, domains, since] = others.map(cell);
+        let source = if source.is_empty() { import.source.as_str() } else { source };
+        let of = |source: &str, key: &str| pb::SourceRecord { source: source.to_owned(), key: key.to_owned() };
+        let kind = match kind.to_ascii_lowercase().as_str() {
+            "" | "organisation" | "organization" | "company" => pb::AccountKind::Organisation,
+            "household" => pb::AccountKind::Household,
+            _ => return Err(fault(line, "kind: write organisation or household")),
+        };
+        let above = if parent_source.is_empty() { source } else { parent_source };
+        let parent = (!parent.is_empty()).then(|| of(above, parent));
+        let start_time = if since.is_empty() { None } else { Some(time(since).map_err(|f| fault(line, &f.message))?) };
+        let account = pb::SourceAccount {
+            record: Some(of(source, row.get(key).unwrap_or_default())),
+            display_name: row.get(name).unwrap_or_default().to_owned(),
+            kind: kind as i32,
+            owner: owner.to_owned(),
+            domains: domains.split([' ', ';']).filter(|domain| !domain.is_empty()).map(str::to_owned).collect(),
+            start_time,
+            ..Default::default()
+        };
+        rows.push(pb::ImportHierarchyRow { line: line as u32, account: Some(account), parent });
+    }
+    if rows.is_empty() {
+        return Err(fault(1, "there is no row below the header"));
+    }
+    Ok(rows)
+}

@@ -1,0 +1,90 @@
+//! Persons in accounts: who has which role where, since when, until when.
+
+use std::collections::{BTreeSet, HashMap};
+
+use serde::{Deserialize, Serialize};
+
+use super::Moment;
+use crate::ids::{Digest128, Place, SlotId};
+
+/// How an affiliation came to be known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Origin {
+    /// Somebody said so.
+    #[default]
+    Stated,
+    /// A proposal by e-mail domain or company name, confirmed.
+    Confirmed,
+}
+
+/// What memory keeps of an affiliation; its text is in the journal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Held {
+    /// Keyed digest of the account's source record.
+    pub account: Digest128,
+    /// Keyed digest of the role: a person has one affiliation for each account and role.
+    pub role: Digest128,
+    /// Since when.
+    pub since: Moment,
+    /// Until when; open where there is no end.
+    pub until: Option<Moment>,
+    /// How it came to be known.
+    pub origin: Origin,
+    /// Its entry in the journal.
+    pub place: Place,
+    /// The key of that entry.
+    pub slot: SlotId,
+}
+
+impl Held {
+    /// Whether it holds at this moment.
+    #[must_use]
+    pub fn holds(&self, at: Moment) -> bool {
+        self.since <= at && self.until.is_none_or(|until| at < until)
+    }
+}
+
+/// All affiliations of a tenant, by the keyed digest of the person's source record.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Affiliations {
+    by_person: HashMap<Digest128, Vec<Held>>,
+    /// Account and person.
+    by_account: BTreeSet<(Digest128, Digest128)>,
+}
+
+impl Affiliations {
+    /// Takes one in; it replaces what was told of the same account and role.
+    pub fn put(&mut self, person: Digest128, held: Held) {
+        let all = self.by_person.entry(person).or_default();
+        match all.iter_mut().find(|known| known.account == held.account && known.role == held.role) {
+            Some(known) => *known = held,
+            None => all.push(held),
+        }
+        self.by_account.insert((held.account, person));
+    }
+
+    /// Ends one, if it is known.
+    pub fn end(&mut self, person: Digest128, account: Digest128, role: Digest128, until: Moment) {
+        let all = self.by_person.get_mut(&person).into_iter().flatten();
+        for held in all.filter(|held| held.account == account && held.role == role) {
+            held.until = Some(until);
+        }
+    }
+
+    /// Those of one person's source record.
+    #[must_use]
+    pub fn of_person(&self, person: Digest128) -> &[Held] {
+        self.by_person.get(&person).map_or(&[], Vec::as_slice)
+    }
+
+    /// Source records of persons that have, or had, a role in an account, by digest.
+    pub fn of_account(&self, account: Digest128) -> impl Iterator<Item = Digest128> + '_ {
+        let (first, last) = (Digest128([0; 16]), Digest128([0xff; 16]));
+        self.by_account.range((account, first)..=(account, last)).map(|(_, person)| *person)
+    }
+
+    /// All of them, by person.
+    pub fn iter(&self) -> impl Iterator<Item = (Digest128, &Held)> {
+        self.by_person.iter().flat_map(|(person, all)| all.iter().map(move |held| (*person, held)))
+    }
+}

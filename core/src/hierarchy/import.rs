@@ -1,0 +1,258 @@
+//! A whole hierarchy at once: every row is checked against every other and against what is known, and every fault is told.
+//! Either all of it may be taken or nothing is.
+
+use std::collections::HashMap;
+
+use super::{Forest, Moment};
+use crate::ids::Digest128;
+use crate::limits::PARENT_STEPS_MAX;
+
+/// The part of a row that the hierarchy rests on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// Line in the caller's file, from 1.
+    pub line: u32,
+    /// Keyed digest of the account's source record.
+    pub record: Digest128,
+    /// That of its parent; none: at the top.
+    pub parent: Option<Digest128>,
+}
+
+/// What is wrong with a row.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RowFault {
+    /// The same account twice.
+    #[error("the account stands in line {first} already: keep one of the two")]
+    Duplicate {
+        /// The line that names it first.
+        first: u32,
+    },
+    /// Its own parent.
+    #[error("the account is its own parent: leave the parent empty for one at the top")]
+    SelfParent,
+    /// A parent that nobody knows.
+    #[error("the parent stands neither in this file nor in the hierarchy: add a row for it, or correct its key")]
+    Orphan,
+    /// The parent lies below the account.
+    #[error("the account lies above itself through line(s) {}: correct one of these parents", shown(lines, *more))]
+    Cycle {
+        /// The first lines of the circle, this one in front; accounts that are not in the file have none.
+        lines: Vec<u32>,
+        /// How many lines it has beyond these.
+        more: usize,
+    },
+    /// The parent is closed.
+    #[error("the parent is closed: give an open one")]
+    ParentClosed,
+    /// More changes of parent than one account may have.
+    #[error("the account has changed its parent {PARENT_STEPS_MAX} times, the most there may be")]
+    TooManySteps,
+}
+
+/// Lines of a circle that a fault names at most.
+const LINES_SHOWN_MAX: usize = 20;
+
+fn shown(lines: &[u32], more: usize) -> String {
+    let mut text: Vec<String> = lines.iter().map(u32::to_string).collect();
+    if more > 0 {
+        text.push(format!("… and {more} more"));
+    }
+    text.join(", ")
+}
+
+/// An account of the result: known already, or only in the file.
+type Name = Digest128;
+
+/// Checks rows that are to say who is whose parent from `from` on, all at once.
+///
+/// # Errors
+/// Every fault with its line, in order of the lines.
+pub fn check(forest: &Forest, rows: &[Row], from: Moment) -> Result<(), Vec<(u32, RowFault)>> {
+    let mut faults = Vec::new();
+    let mut by_record: HashMap<Name, &Row> = HashMap::with_capacity(rows.len());
+    for row in rows {
+        match by_record.entry(row.record) {
+            std::collections::hash_map::Entry::Occupied(first) => {
+                faults.push((row.line, RowFault::Duplicate { first: first.get().line }));
+            }
+            std::collections::hash_map::Entry::Vacant(place) => {
+                place.insert(row);
+            }
+        }
+    }
+    for row in rows {
+        let known = |record| forest.find(record).and_then(|ordinal| forest.get(ordinal));
+        match row.parent {
+            Some(parent) if parent == row.record => faults.push((row.line, RowFault::SelfParent)),
+            Some(parent) if known(parent).is_none() && !by_record.contains_key(&parent) => {
+                faults.push((row.line, RowFault::Orphan));
+            }
+            Some(parent) if known(parent).is_some_and(|parent| parent.is_closed(from)) => {
+                faults.push((row.line, RowFault::ParentClosed));
+            }
+            _ => {}
+        }
+        let steps = known(row.record).map_or(0, |account| account.parents.partition_point(|step| step.from < from));
+        if steps >= PARENT_STEPS_MAX {
+            faults.push((row.line, RowFault::TooManySteps));
+        }
+    }
+    let loaded = Loaded { forest, rows: &by_record };
+    loaded.circles(rows, from, &mut faults);
+    if faults.is_empty() {
+        return Ok(());
+    }
+    // One circle found at several dates is one fault.
+    faults.sort_by_key(|(line, _)| *line);
+    faults.dedup_by(|a, b| a.0 == b.0 && matches!((&a.1, &b.1), (RowFault::Cycle { .. }, RowFault::Cycle { .. })));
+    Err(faults)
+}
+
+/// The hierarchy as it would be.
+struct Loaded<'a> {
+    forest: &'a Forest,
+    rows: &'a HashMap<Name, &'a Row>,
+}
+
+impl Loaded<'_> {
+    /// The parent at a moment from the load on.
+    fn parent(&self, name: Name, at: Moment) -> Option<Name> {
+        if let Some(row) = self.rows.get(&name) {
+            // Its own fault is told already.
+            return row.parent.filter(|parent| *parent != name);
+        }
+        let parent = self.forest.parent(self.forest.find(name)?, at)?;
+        self.forest.get(parent).map(|parent| parent.facts.record)
+    }
+
+    /// Finds every circle: at the moment of the load, and at every later one at which an account that is not loaded is
+    /// planned to move, since at no other moment anything new begins.
+    fn circles(&self, rows: &[Row], from: Moment, faults: &mut Vec<(u32, RowFault)>) {
+        let mut known: HashMap<Name, u32> = HashMap::with_capacity(rows.len());
+        for (round, row) in (1..).zip(rows) {
+            self.walk(row.record, from, round, &mut known, faults);
+        }
+        for account in self.forest.accounts() {
+            let name = account.facts.record;
+            if self.rows.contains_key(&name) {
+                continue;
+            }
+            for step in account.parents.iter().filter(|step| step.from > from && step.parent.is_some()) {
+                self.walk(name, step.from, 1, &mut HashMap::new(), faults);
+            }
+        }
+    }
+
+    /// Walks up from an account until the top, an account of an earlier round, or one of this round: a circle.
+    fn walk(
+        &self,
+        start: Name,
+        at: Moment,
+        round: u32,
+        known: &mut HashMap<Name, u32>,
+        faults: &mut Vec<(u32, RowFault)>,
+    ) {
+        let mut way = Vec::new();
+        let mut next = Some(start);
+        while let Some(name) = next {
+            match known.get(&name) {
+                Some(seen) if *seen == round => {
+                    let begins = way.iter().position(|passed| *passed == name).unwrap_or(0);
+                    let lines: Vec<u32> =
+                        way[begins..].iter().filter_map(|name| self.rows.get(name)).map(|row| row.line).collect();
+                    for (turn, line) in lines.iter().enumerate() {
+                        let around = lines.iter().cycle().skip(turn).take(lines.len().min(LINES_SHOWN_MAX));
+                        let more = lines.len().saturating_sub(LINES_SHOWN_MAX);
+                        faults.push((*line, RowFault::Cycle { lines: around.copied().collect(), more }));
+                    }
+                    return;
+                }
+                Some(_) => return,
+                None => {
+                    known.insert(name, round);
+                    way.push(name);
+                    next = self.parent(name, at);
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hierarchy::{AccountFacts, AccountKind, Step};
+    use crate::ids::SourceId;
+
+    fn name(number: u8) -> Digest128 {
+        Digest128([number; 16])
+    }
+
+    fn facts(number: u8) -> AccountFacts {
+        let (source, kind, since) = (SourceId(0), AccountKind::Organisation, Moment::ALWAYS);
+        AccountFacts { record: name(number), source, kind, since, domains: Vec::new(), name: None }
+    }
+
+    fn rows(told: &[(u8, Option<u8>)]) -> Vec<Row> {
+        let row = |(line, (record, parent)): (u32, &(u8, Option<u8>))| Row {
+            line,
+            record: name(*record),
+            parent: parent.map(name),
+        };
+        (2..).zip(told).map(row).collect()
+    }
+
+    /// 1 above 2; 3 closed at 50; 4 is planned to move below 2 at 100.
+    fn known() -> Forest {
+        let mut forest = Forest::default();
+        let [one, two, three, four] = [1, 2, 3, 4].map(|number| forest.put(facts(number)));
+        forest.set_parent(two, Step { from: Moment::ALWAYS, parent: Some(one) });
+        forest.close(three, Some(Moment(50)));
+        forest.set_parent(four, Step { from: Moment(100), parent: Some(two) });
+        forest
+    }
+
+    #[test]
+    fn every_fault_is_told_with_its_line() {
+        use RowFault::{Cycle, Duplicate, Orphan, ParentClosed, SelfParent};
+        let cycle = |line: u32, lines: &[u32]| (line, Cycle { lines: lines.to_vec(), more: 0 });
+        type Case<'a> = (&'a str, &'a [(u8, Option<u8>)], Vec<(u32, RowFault)>);
+        let table: [Case<'_>; 9] = [
+            ("new and known parents", &[(5, Some(6)), (6, Some(2)), (7, None)], vec![]),
+            ("twice", &[(5, None), (5, None)], vec![(3, Duplicate { first: 2 })]),
+            ("itself", &[(5, Some(5))], vec![(2, SelfParent)]),
+            ("nobody", &[(5, Some(9))], vec![(2, Orphan)]),
+            ("closed", &[(5, Some(3))], vec![(2, ParentClosed)]),
+            (
+                "a circle of the file",
+                &[(5, Some(6)), (6, Some(5)), (7, Some(5))],
+                vec![cycle(2, &[2, 3]), cycle(3, &[3, 2])],
+            ),
+            ("a circle through what is known", &[(1, Some(2))], vec![cycle(2, &[2])]),
+            ("a circle that is planned", &[(1, Some(4))], vec![cycle(2, &[2])]),
+            ("turned round at once", &[(1, Some(2)), (2, None)], vec![]),
+        ];
+        for (case, told, want) in table {
+            let got = check(&known(), &rows(told), Moment(60));
+            assert_eq!(got.err().unwrap_or_default(), want, "{case}");
+        }
+    }
+
+    #[test]
+    fn long_circles_are_told_short_and_in_reasonable_time() {
+        let length: u32 = 20_000;
+        let wide = |number: u32| {
+            let mut bytes = [0; 16];
+            bytes[..4].copy_from_slice(&number.to_le_bytes());
+            Digest128(bytes)
+        };
+        let rows: Vec<Row> = (0..length)
+            .map(|at| Row { line: at + 2, record: wide(at), parent: Some(wide((at + 1) % length)) })
+            .collect();
+        let faults = check(&Forest::default(), &rows, Moment(0)).unwrap_err();
+        assert_eq!(faults.len(), rows.len(), "each line of the circle is told");
+        let (line, fault) = &faults[7];
+        assert_eq!(*line, 9);
+        assert!(fault.to_string().contains("9, 10, 11") && fault.to_string().contains("more"), "{fault}");
+    }
+}

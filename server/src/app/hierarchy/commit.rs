@@ -1,0 +1,456 @@
+//! In the lane: what is told of accounts is checked against all that was told before, written, applied.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+
+use onefold_core::change::ProfileChange;
+use onefold_core::decision::{self, EntryKind, Settled};
+use onefold_core::fault::{FaultReason, FieldFault};
+use onefold_core::fragment::PartyKind;
+use onefold_core::hierarchy::entry::{
+    AccountClosed, AccountPut, AffiliationEnded, AffiliationStated, ParentSet, StageSet, Subject,
+};
+use onefold_core::hierarchy::import::{self, Row, RowFault};
+use onefold_core::hierarchy::{AccountOrdinal, Moment, Refused};
+use onefold_core::ids::{Digest128, Place, ProfileOrdinal, Sequence, SlotId, SourceId};
+use onefold_core::lifecycle::{Lifecycle, PipelineDraft, Reached};
+use onefold_core::limits;
+use onefold_store::journal::{JournalError, entry_room};
+use onefold_store::seal::TAG_BYTES;
+use tokio::sync::oneshot;
+
+use super::act::{Act, Done, HierarchyError, ImportRow};
+use super::digest::Digester;
+use super::replay;
+use super::state::{Accounts, Effect};
+use crate::app::decide::key_for;
+use crate::app::error::WriteError;
+use crate::app::lane::{Group, Lane, SETTLED_ROOM, keys_are_ready, kind, note_changes};
+use crate::app::tenant::{LiveConfig, State, Tenant};
+use crate::app::writer::{Commit, Reply};
+
+/// Changes in one entry of the journal.
+const CHANGES_PER_ENTRY: usize = 1_024;
+/// Bytes that one change takes at most.
+const CHANGE_BYTES: usize = 24;
+/// Bytes that an entry of changes takes beside them.
+const CHANGES_HEAD_BYTES: usize = 64;
+
+type Answer = oneshot::Sender<Result<Done, WriteError>>;
+
+/// One entry to write, and what it does.
+struct Draft {
+    kind: EntryKind,
+    record: Digest128,
+    content: Vec<u8>,
+    effect: Effect,
+}
+
+/// What is to be done, checked.
+enum Plan {
+    /// Write these.
+    Write(Vec<Draft>),
+    /// The stages are others.
+    Define(Lifecycle),
+    /// All of it is known already, or an import was only looked at: these accounts.
+    Nothing(Vec<AccountOrdinal>),
+    /// The import's rows have faults.
+    Faulty(Vec<(u32, FieldFault)>, usize),
+}
+
+/// Does one thing that was told.
+pub fn act(lane: &mut Lane, tenant: &Arc<Tenant>, act: Act, reply: Answer) -> Result<(), JournalError> {
+    let config = tenant.config();
+    let digester = Digester::new(&config, &tenant.keys.index);
+    let (planned, sequence) = {
+        let state = tenant.state();
+        (Planning { state: &state, digester: &digester, config: &config }.plan(act), state.sequence)
+    };
+    let answer = |result: Result<Done, WriteError>| -> Reply {
+        Reply::Then(Box::new(move |durable| drop(reply.send(durable.and(result)))))
+    };
+    match planned {
+        Ok(Plan::Write(drafts)) => write(lane, tenant, drafts, answer),
+        Ok(Plan::Define(lifecycle)) => define(lane, tenant, lifecycle, answer),
+        Ok(Plan::Nothing(accounts)) => only_answer(lane, answer(Ok(Done { sequence, accounts, ..Done::default() }))),
+        Ok(Plan::Faulty(faults, more_faults)) => {
+            only_answer(lane, answer(Ok(Done { sequence, faults, more_faults, ..Done::default() })))
+        }
+        Err(error) => only_answer(lane, answer(Err(error))),
+    }
+}
+
+/// Answers behind what is on its way to the disk: the answer may rest on it.
+fn only_answer(lane: &mut Lane, reply: Reply) -> Result<(), JournalError> {
+    let mut commit = Commit::default();
+    commit.replies.push(reply);
+    lane.writer.send(commit).map_err(|_| JournalError::Poisoned)
+}
+
+struct Planning<'a> {
+    state: &'a State,
+    digester: &'a Digester<'a>,
+    config: &'a LiveConfig,
+}
+
+impl Planning<'_> {
+    fn accounts(&self) -> &Accounts {
+        &self.state.accounts
+    }
+
+    fn find(&self, record: Digest128) -> Result<AccountOrdinal, WriteError> {
+        self.accounts().forest.find(record).ok_or_else(|| HierarchyError::AccountUnknown.into())
+    }
+
+    fn plan(&self, act: Act) -> Result<Plan, WriteError> {
+        match act {
+            Act::Put(account) => self.put(account),
+            Act::Move { account, parent, from } => self.move_to(account, parent, from),
+            Act::Close { account, at } => {
+                let ordinal = self.find(account)?;
+                if self.accounts().forest.get(ordinal).is_some_and(|known| known.closed == at) {
+                    return Ok(Plan::Nothing(vec![ordinal]));
+                }
+                let closed = AccountClosed { at };
+                let content = decision::encode(&closed);
+                let effect = Effect::Closed(closed);
+                Ok(Plan::Write(vec![Draft { kind: EntryKind::AccountClosed, record: account, content, effect }]))
+            }
+            Act::Import { rows, from, only_check } => self.import(rows, from, only_check),
+            Act::Affiliate(stated) => self.affiliate(stated),
+            Act::EndAffiliation { persons, account, role, until } => self.end(&persons, account, role, until),
+            Act::Stage { party, records, stage, at, note } => self.stage(party, &records, &stage, at, &note),
+            Act::Define(persons, accounts) => self.define(&persons, &accounts),
+        }
+    }
+
+    fn put(&self, account: AccountPut) -> Result<Plan, WriteError> {
+        let record = self.config.preparer().record_digest(account.record.source, &account.record.key);
+        let forest = &self.accounts().forest;
+        let known = forest.find(record);
+        if known.is_none() && forest.len() >= limits::ACCOUNTS_MAX {
+            return Err(WriteError::Full { what: "accounts", limit: limits::ACCOUNTS_MAX });
+        }
+        if let Some(ParentSet { parent: Some(above), from }) = account.parent {
+            if above == record {
+                return Err(HierarchyError::from(Refused::SelfParent).into());
+            }
+            let above = forest.find(above).ok_or(HierarchyError::ParentUnknown)?;
+            // An account that is new has nothing below it yet.
+            let ordinal = known.unwrap_or(AccountOrdinal(u32::MAX));
+            forest.check_parent(ordinal, above, from).map_err(HierarchyError::from)?;
+        }
+        Ok(Plan::Write(vec![self.put_draft(account, record)]))
+    }
+
+    fn put_draft(&self, account: AccountPut, record: Digest128) -> Draft {
+        let effect = Effect::put(&account, record, self.digester);
+        Draft { kind: EntryKind::AccountPut, record, content: decision::encode(&account), effect }
+    }
+
+    fn move_to(&self, account: Digest128, parent: Option<Digest128>, from: Moment) -> Result<Plan, WriteError> {
+        let ordinal = self.find(account)?;
+        let forest = &self.accounts().forest;
+        let above = match parent {
+            Some(parent) => {
+                let above = forest.find(parent).ok_or(HierarchyError::ParentUnknown)?;
+                forest.check_parent(ordinal, above, from).map_err(HierarchyError::from)?;
+                Some(above)
+            }
+            None => None,
+        };
+        if let Some(known) = forest.get(ordinal)
+            && known.step(from).and_then(|step| step.parent) == above
+            && known.parents.last().is_none_or(|last| last.from <= from)
+        {
+            return Ok(Plan::Nothing(vec![ordinal]));
+        }
+        let set = ParentSet { parent, from };
+        let content = decision::encode(&set);
+        let effect = Effect::Parent(set);
+        Ok(Plan::Write(vec![Draft { kind: EntryKind::AccountParentSet, record: account, content, effect }]))
+    }
+
+    fn import(&self, rows: Vec<ImportRow>, from: Moment, only_check: bool) -> Result<Plan, WriteError> {
+        let digest = |row: &ImportRow| {
+            let record = &row.account.record;
+            self.config.preparer().record_digest(record.source, &record.key)
+        };
+        let forest = &self.accounts().forest;
+        let checked: Vec<Row> = rows
+            .iter()
+            .map(|row| Row {
+                line: row.line,
+                record: digest(row),
+                parent: row.account.parent.and_then(|parent| parent.parent),
+            })
+            .collect();
+        if let Err(faults) = import::check(forest, &checked, from) {
+            let more = faults.len().saturating_sub(limits::HIERARCHY_FAULTS_MAX);
+            let faults = faults.into_iter().take(limits::HIERARCHY_FAULTS_MAX);
+            return Ok(Plan::Faulty(faults.map(|(line, fault)| (line, row_fault(&fault))).collect(), more));
+        }
+        let fresh = checked.iter().filter(|row| forest.find(row.record).is_none()).count();
+        if forest.len() + fresh > limits::ACCOUNTS_MAX {
+            return Err(WriteError::Full { what: "accounts", limit: limits::ACCOUNTS_MAX });
+        }
+        if only_check {
+            return Ok(Plan::Nothing(Vec::new()));
+        }
+        // Parents first: an entry of the journal names only accounts that came before it.
+        let mut drafts: Vec<Draft> = Vec::with_capacity(rows.len());
+        let parents: Vec<Option<ParentSet>> = rows.iter().map(|row| row.account.parent).collect();
+        for (mut row, checked) in rows.into_iter().zip(&checked) {
+            let waits = checked.parent.is_some_and(|parent| forest.find(parent).is_none());
+            if waits {
+                row.account.parent = None;
+            }
+            drafts.push(self.put_draft(row.account, checked.record));
+        }
+        for (set, checked) in parents.into_iter().zip(&checked) {
+            let waits = checked.parent.is_some_and(|parent| forest.find(parent).is_none());
+            if let (true, Some(set)) = (waits, set) {
+                let content = decision::encode(&set);
+                let effect = Effect::Parent(set);
+                drafts.push(Draft { kind: EntryKind::AccountParentSet, record: checked.record, content, effect });
+            }
+        }
+        Ok(Plan::Write(drafts))
+    }
+
+    fn affiliate(&self, stated: Vec<AffiliationStated>) -> Result<Plan, WriteError> {
+        let mut drafts = Vec::with_capacity(stated.len());
+        for stated in stated {
+            self.find(stated.account)?;
+            let person = self.config.preparer().record_digest(stated.person.source, &stated.person.key);
+            let role = self.digester.role(&stated.role);
+            let held = self.accounts().affiliations.of_person(person);
+            let known = held.iter().any(|held| held.account == stated.account && held.role == role);
+            if !known && held.len() >= limits::AFFILIATIONS_MAX {
+                return Err(WriteError::Full { what: "affiliations of one record", limit: limits::AFFILIATIONS_MAX });
+            }
+            let content = decision::encode(&stated);
+            let effect = Effect::Affiliated(role, stated);
+            drafts.push(Draft { kind: EntryKind::AffiliationStated, record: person, content, effect });
+        }
+        Ok(Plan::Write(drafts))
+    }
+
+    fn end(
+        &self,
+        persons: &[Digest128],
+        account: Digest128,
+        role: Digest128,
+        until: Moment,
+    ) -> Result<Plan, WriteError> {
+        let ordinal = self.find(account)?;
+        let mut drafts = Vec::new();
+        let mut known = false;
+        for person in persons {
+            for held in self.accounts().affiliations.of_person(*person) {
+                if held.account != account || held.role != role {
+                    continue;
+                }
+                known = true;
+                if held.until == Some(until) {
+                    continue;
+                }
+                if until < held.since {
+                    let message = "lies before the affiliation began";
+                    let fault = FieldFault::new("end_time", FaultReason::Malformed, message);
+                    return Err(WriteError::Invalid(vec![fault]));
+                }
+                let ended = AffiliationEnded { account, role, until };
+                let content = decision::encode(&ended);
+                let effect = Effect::Ended(ended);
+                drafts.push(Draft { kind: EntryKind::AffiliationEnded, record: *person, content, effect });
+            }
+        }
+        match (known, drafts.is_empty()) {
+            (false, _) => Err(HierarchyError::AffiliationUnknown.into()),
+            (true, true) => Ok(Plan::Nothing(vec![ordinal])),
+            (true, false) => Ok(Plan::Write(drafts)),
+        }
+    }
+
+    fn stage(
+        &self,
+        party: PartyKind,
+        records: &[(Digest128, SourceId)],
+        name: &str,
+        at: Moment,
+        note: &str,
+    ) -> Result<Plan, WriteError> {
+        let accounts = self.accounts();
+        let trust =
+            |source: SourceId| self.config.config.sources.get(usize::from(source.0)).map_or(0, |source| source.trust);
+        let reached: Vec<Reached> = records
+            .iter()
+            .filter_map(|(record, source)| {
+                let held = accounts.stages.get(&(party, *record))?;
+                Some(Reached { record: *record, stage: held.stage, at: held.at, trust: trust(*source) })
+            })
+            .collect();
+        let here = accounts.lifecycle.effective(party, &reached);
+        let stage = accounts.lifecycle.step(party, here.map(|here| here.stage), name).map_err(HierarchyError::from)?;
+        if reached.iter().any(|reached| reached.at > at) {
+            let message = "lies before a stage that was reached already";
+            return Err(WriteError::Invalid(vec![FieldFault::new("reached_time", FaultReason::Malformed, message)]));
+        }
+        let mut drafts = Vec::new();
+        for (record, source) in records {
+            // Where it stands already it stays, since when it was.
+            if accounts.stages.get(&(party, *record)).is_some_and(|held| held.stage == stage) {
+                continue;
+            }
+            let set = StageSet { party, source: *source, stage, at, note: note.to_owned() };
+            let content = decision::encode(&set);
+            drafts.push(Draft { kind: EntryKind::StageSet, record: *record, content, effect: Effect::Stage(set) });
+        }
+        if drafts.is_empty() {
+            let known = records.iter().filter_map(|(record, _)| accounts.forest.find(*record));
+            return Ok(Plan::Nothing(if party == PartyKind::Organisation { known.collect() } else { Vec::new() }));
+        }
+        Ok(Plan::Write(drafts))
+    }
+
+    fn define(&self, persons: &PipelineDraft, pipeline: &PipelineDraft) -> Result<Plan, WriteError> {
+        let known = &self.accounts().lifecycle;
+        let lifecycle = known.redefined(persons, pipeline).map_err(WriteError::Invalid)?;
+        if lifecycle == **known { Ok(Plan::Nothing(Vec::new())) } else { Ok(Plan::Define(lifecycle)) }
+    }
+}
+
+/// A row's fault as the caller reads it.
+fn row_fault(fault: &RowFault) -> FieldFault {
+    let (field, reason) = match fault {
+        RowFault::Duplicate { .. } => ("record", FaultReason::Repeated),
+        RowFault::Orphan => ("parent", FaultReason::Unknown),
+        RowFault::SelfParent | RowFault::Cycle { .. } | RowFault::ParentClosed => ("parent", FaultReason::Malformed),
+        RowFault::TooManySteps => ("parent", FaultReason::TooLarge),
+    };
+    FieldFault::new(field, reason, fault.to_string())
+}
+
+/// Writes entries and what they change, as one batch: all of it is there after a crash, or nothing.
+fn write(
+    lane: &mut Lane,
+    tenant: &Arc<Tenant>,
+    drafts: Vec<Draft>,
+    answer: impl FnOnce(Result<Done, WriteError>) -> Reply,
+) -> Result<(), JournalError> {
+    let facts: usize = drafts.iter().map(|draft| entry_room(draft.content.len() + Subject::BYTES + TAG_BYTES)).sum();
+    let entries = drafts.len() / CHANGES_PER_ENTRY + 2;
+    let told = drafts.len() * CHANGE_BYTES + entries * entry_room(CHANGES_HEAD_BYTES);
+    let most = lane.segment_bytes().saturating_sub(SETTLED_ROOM);
+    if facts + told > most {
+        return only_answer(lane, answer(Err(WriteError::Full { what: "bytes of one change", limit: most })));
+    }
+    let fresh: HashSet<Digest128> = {
+        let state = tenant.state();
+        drafts.iter().map(|draft| draft.record).filter(|record| !state.accounts.slots.contains_key(record)).collect()
+    };
+    // A key that was destroyed is replaced, so there may be need of as many as there are entries.
+    let group = if keys_are_ready(tenant, fresh.len() + 1)? { lane.begin(facts + told)? } else { None };
+    let Some(mut group) = group else {
+        return only_answer(lane, answer(Err(WriteError::DiskFull)));
+    };
+    let mut sequence = tenant.state().sequence;
+    let mut slots: HashMap<Digest128, SlotId> = HashMap::new();
+    let mut written = Vec::with_capacity(drafts.len());
+    for Draft { kind: what, record, content, effect } in drafts {
+        let (known, opens) = {
+            let state = tenant.state();
+            let known = slots.get(&record).or_else(|| state.accounts.slots.get(&record)).copied();
+            (known, what == EntryKind::AccountPut && state.accounts.forest.find(record).is_none())
+        };
+        let (slot, key) = key_for(&tenant.vault, known)?;
+        slots.insert(record, slot);
+        sequence = sequence.next();
+        let header = Subject { slot, opens, record }.header();
+        let place = group.builder.push(tenant.id, sequence, kind(what), |context, out| {
+            out.extend_from_slice(&header);
+            context.seal(&key, 0, &header, &content, out);
+        })?;
+        group.commit.keyed.push(replay::history_of(tenant.id, what, record, sequence, place));
+        written.push((record, effect, place, slot, sequence));
+    }
+    let accounts = apply(lane, tenant, &mut group, written)?;
+    let sequence = tenant.state().sequence;
+    group.commit.published.push((Arc::clone(tenant), sequence));
+    group.commit.replies.push(answer(Ok(Done { sequence, accounts, ..Done::default() })));
+    lane.commit(group)
+}
+
+type Written = (Digest128, Effect, Place, SlotId, Sequence);
+
+/// Applies what was written and tells the feed; readers see all of it or nothing.
+fn apply(
+    lane: &Lane,
+    tenant: &Arc<Tenant>,
+    group: &mut Group,
+    written: Vec<Written>,
+) -> Result<Vec<AccountOrdinal>, JournalError> {
+    let committed_at = lane.shared.clock.now();
+    let mut state = tenant.state_mut();
+    let mut accounts = Vec::new();
+    let mut persons: BTreeMap<ProfileOrdinal, Vec<u32>> = BTreeMap::new();
+    for (record, effect, place, slot, sequence) in written {
+        let of_person = matches!(&effect, Effect::Stage(set) if set.party == PartyKind::Person);
+        state.sequence = sequence;
+        accounts.extend(state.accounts.apply(record, effect, (place, slot, sequence)));
+        if of_person
+            && let Some(profile) = state.engine.profile_of(record)
+            && let Some(ordinal) = state.engine.ordinal_of(record)
+        {
+            persons.entry(profile).or_default().push(ordinal);
+        }
+    }
+    accounts.sort_unstable();
+    accounts.dedup();
+    let changes: Vec<ProfileChange<u32>> = persons
+        .into_iter()
+        .map(|(profile, mut touched)| {
+            touched.sort_unstable();
+            ProfileChange::Updated { profile, joined: Vec::new(), touched }
+        })
+        .chain(accounts.iter().map(|account| ProfileChange::AccountChanged { account: *account }))
+        .collect();
+    let mut rest = changes.as_slice();
+    while !rest.is_empty() {
+        let (now, later) = rest.split_at(rest.len().min(CHANGES_PER_ENTRY));
+        let first = state.sequence.next();
+        let settled =
+            Settled { previous: state.last_change, committed_at, changes: now.to_vec(), more: !later.is_empty() };
+        note_changes(&mut state, first, now);
+        let payload = decision::encode(&settled);
+        group.builder.push(tenant.id, first, kind(EntryKind::Settled), |_, out| out.extend_from_slice(&payload))?;
+        state.index_feed(first, group.start);
+        rest = later;
+    }
+    Ok(accounts)
+}
+
+fn define(
+    lane: &mut Lane,
+    tenant: &Arc<Tenant>,
+    lifecycle: Lifecycle,
+    answer: impl FnOnce(Result<Done, WriteError>) -> Reply,
+) -> Result<(), JournalError> {
+    let payload = decision::encode(&lifecycle);
+    let Some(mut group) = lane.begin(entry_room(payload.len()))? else {
+        return only_answer(lane, answer(Err(WriteError::DiskFull)));
+    };
+    let sequence = tenant.state().sequence.next();
+    group.builder.push(tenant.id, sequence, kind(EntryKind::LifecycleDefined), |_, out| {
+        out.extend_from_slice(&payload);
+    })?;
+    {
+        let mut state = tenant.state_mut();
+        state.sequence = sequence;
+        state.accounts.lifecycle = Arc::new(lifecycle);
+    }
+    group.commit.published.push((Arc::clone(tenant), sequence));
+    group.commit.replies.push(answer(Ok(Done { sequence, ..Done::default() })));
+    lane.commit(group)
+}

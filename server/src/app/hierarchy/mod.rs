@@ -1,0 +1,18 @@
+//! Accounts, the people in them, and the stages of both: what is told, and what is served of it.
+//!
+//! What is told goes down the lane as an [`act::Act`] and into the journal sealed under its subject's key; [`state`] is
+//! what memory keeps of it: places, dates and keyed digests, no text. [`read`] serves it as a view over the engine's
+//! profiles, [`rollup`] counts a subtree, [`propose`] finds the account of a person, [`history`] tells what was said.
+
+pub mod act;
+mod commit;
+mod digest;
+pub mod history;
+pub mod propose;
+pub mod read;
+mod replay;
+pub mod rollup;
+pub mod state;
+
+pub(super) use commit::act as commit;
+pub(super) use replay::{history_in, replay};

@@ -1,0 +1,262 @@
+//! What memory keeps of accounts, affiliations and stages. No text: what has a name lies sealed in the journal, at the
+//! place that stands here.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use onefold_core::fragment::PartyKind;
+use onefold_core::hierarchy::affiliation::{Affiliations, Held};
+use onefold_core::hierarchy::entry::{
+    AccountClosed, AccountPut, AffiliationEnded, AffiliationStated, ParentSet, StageSet,
+};
+use onefold_core::hierarchy::{Account, AccountFacts, AccountOrdinal, Forest, Moment, Step};
+use onefold_core::ids::{Digest128, Place, Sequence, SlotId, SourceId};
+use onefold_core::lifecycle::{Lifecycle, StageId};
+use serde::{Deserialize, Serialize};
+
+use super::digest::Digester;
+
+/// Where the last word on an account's facts lies.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Row {
+    /// Its entry in the journal; `None` when its content is gone.
+    pub place: Option<Place>,
+    /// Sequence of the last change to the account.
+    pub changed: Sequence,
+}
+
+/// The stage that a source record stands at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StageHeld {
+    /// Which.
+    pub stage: StageId,
+    /// Since when.
+    pub at: Moment,
+    /// Who keeps the record.
+    pub source: SourceId,
+}
+
+/// A statement, ready to be applied.
+#[derive(Clone, Debug)]
+pub enum Effect {
+    /// An account, and its parent where one was told along.
+    Put(AccountFacts, Option<ParentSet>),
+    /// A parent.
+    Parent(ParentSet),
+    /// A closing.
+    Closed(AccountClosed),
+    /// A role: keyed digest of it, and the rest.
+    Affiliated(Digest128, AffiliationStated),
+    /// The end of a role.
+    Ended(AffiliationEnded),
+    /// A stage.
+    Stage(StageSet),
+}
+
+impl Effect {
+    /// An account as told.
+    pub fn put(account: &AccountPut, record: Digest128, digester: &Digester<'_>) -> Self {
+        let mut domains: Vec<Digest128> = account.domains.iter().filter_map(|raw| digester.domain(raw)).collect();
+        domains.sort_unstable();
+        domains.dedup();
+        let (source, kind, since) = (account.record.source, account.kind, account.since);
+        let name = digester.name(&account.name);
+        Self::Put(AccountFacts { record, source, kind, since, domains, name }, account.parent)
+    }
+}
+
+/// All that is told of accounts. Only the lane changes it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Accounts {
+    /// Accounts and their parents.
+    pub forest: Forest,
+    /// By account.
+    pub rows: Vec<Row>,
+    /// The key of each subject's content.
+    pub slots: HashMap<Digest128, SlotId>,
+    /// Persons in accounts.
+    pub affiliations: Affiliations,
+    /// Where source records stand.
+    pub stages: HashMap<(PartyKind, Digest128), StageHeld>,
+    /// The stages there are.
+    pub lifecycle: Arc<Lifecycle>,
+    by_domain: HashMap<Digest128, Vec<AccountOrdinal>>,
+    by_name: HashMap<Digest128, Vec<AccountOrdinal>>,
+}
+
+/// What a checkpoint keeps of [`Accounts`].
+#[derive(Serialize, Deserialize)]
+struct Written {
+    accounts: Vec<Account>,
+    rows: Vec<Row>,
+    slots: Vec<(Digest128, SlotId)>,
+    affiliations: Vec<(Digest128, Held)>,
+    stages: Vec<(PartyKind, Digest128, StageHeld)>,
+    lifecycle: Lifecycle,
+}
+
+impl Accounts {
+    /// Applies a statement about a subject, written at a place under a key. Answers with the account that it changes; a
+    /// person's stage changes none.
+    pub fn apply(
+        &mut self,
+        record: Digest128,
+        effect: Effect,
+        (place, slot, sequence): (Place, SlotId, Sequence),
+    ) -> Option<AccountOrdinal> {
+        self.slots.insert(record, slot);
+        let account = match effect {
+            Effect::Put(facts, parent) => {
+                let account = self.put(facts);
+                self.rows[account.0 as usize].place = Some(place);
+                if let Some(parent) = parent {
+                    self.set_parent(account, parent);
+                }
+                account
+            }
+            Effect::Parent(parent) => {
+                let account = self.forest.find(record)?;
+                self.set_parent(account, parent);
+                account
+            }
+            Effect::Closed(closed) => {
+                let account = self.forest.find(record)?;
+                self.forest.close(account, closed.at);
+                account
+            }
+            Effect::Affiliated(role, stated) => {
+                let AffiliationStated { account, since, until, origin, .. } = stated;
+                self.affiliations.put(record, Held { account, role, since, until, origin, place, slot });
+                self.forest.find(account)?
+            }
+            Effect::Ended(AffiliationEnded { account, role, until }) => {
+                self.affiliations.end(record, account, role, until);
+                self.forest.find(account)?
+            }
+            Effect::Stage(set) => {
+                let StageSet { party, source, stage, at, .. } = set;
+                self.stages.insert((party, record), StageHeld { stage, at, source });
+                match party {
+                    PartyKind::Person => return None,
+                    PartyKind::Organisation => self.forest.find(record)?,
+                }
+            }
+        };
+        self.rows[account.0 as usize].changed = sequence;
+        Some(account)
+    }
+
+    fn put(&mut self, facts: AccountFacts) -> AccountOrdinal {
+        if let Some(known) = self.forest.find(facts.record) {
+            self.index(known, false);
+        }
+        let account = self.forest.put(facts);
+        if self.rows.len() < self.forest.len() {
+            self.rows.push(Row::default());
+        }
+        self.index(account, true);
+        account
+    }
+
+    /// A parent that is told before it is itself: only while a batch is applied, whose accounts all come.
+    fn set_parent(&mut self, account: AccountOrdinal, set: ParentSet) {
+        let parent = match set.parent {
+            None => None,
+            Some(record) => match self.forest.find(record) {
+                Some(parent) => Some(parent),
+                None => return,
+            },
+        };
+        self.forest.set_parent(account, Step { from: set.from, parent });
+    }
+
+    /// An account whose content is gone keeps its ordinal, which changes name accounts by.
+    pub fn keep_vacant(&mut self, record: Digest128) {
+        if self.forest.find(record).is_none() {
+            self.put(AccountFacts {
+                record,
+                source: SourceId(u16::MAX),
+                kind: onefold_core::hierarchy::AccountKind::Organisation,
+                since: Moment::ALWAYS,
+                domains: Vec::new(),
+                name: None,
+            });
+        }
+    }
+
+    /// Lets an account be found by its domains and its name, or no longer.
+    fn index(&mut self, account: AccountOrdinal, add: bool) {
+        fn change(
+            table: &mut HashMap<Digest128, Vec<AccountOrdinal>>,
+            key: Digest128,
+            account: AccountOrdinal,
+            add: bool,
+        ) {
+            let holders = table.entry(key).or_default();
+            holders.retain(|holder| *holder != account);
+            if add {
+                holders.push(account);
+            }
+            if holders.is_empty() {
+                table.remove(&key);
+            }
+        }
+        let Some(known) = self.forest.get(account) else { return };
+        for domain in &known.facts.domains {
+            change(&mut self.by_domain, *domain, account, add);
+        }
+        if let Some(name) = known.facts.name {
+            change(&mut self.by_name, name, account, add);
+        }
+    }
+
+    /// Accounts that have this domain.
+    pub fn of_domain(&self, domain: Digest128) -> &[AccountOrdinal] {
+        self.by_domain.get(&domain).map_or(&[], Vec::as_slice)
+    }
+
+    /// Accounts that have this name.
+    pub fn of_name(&self, name: Digest128) -> &[AccountOrdinal] {
+        self.by_name.get(&name).map_or(&[], Vec::as_slice)
+    }
+
+    /// What a checkpoint keeps.
+    pub fn write(&self) -> Vec<u8> {
+        let mut slots: Vec<(Digest128, SlotId)> = self.slots.iter().map(|(record, slot)| (*record, *slot)).collect();
+        slots.sort_unstable_by_key(|(record, _)| *record);
+        let written = Written {
+            accounts: self.forest.accounts().to_vec(),
+            rows: self.rows.clone(),
+            slots,
+            affiliations: self.affiliations.iter().map(|(person, held)| (person, *held)).collect(),
+            stages: self.stages.iter().map(|((party, record), held)| (*party, *record, *held)).collect(),
+            lifecycle: Lifecycle::clone(&self.lifecycle),
+        };
+        onefold_core::decision::encode(&written)
+    }
+
+    /// Reads what [`Accounts::write`] wrote.
+    ///
+    /// # Errors
+    /// When the bytes are of another version or damaged.
+    pub fn read(bytes: &[u8]) -> Result<Self, onefold_core::decision::DecisionError> {
+        let written: Written = onefold_core::decision::decode(bytes)?;
+        let mut accounts = Self {
+            forest: Forest::of(written.accounts),
+            rows: written.rows,
+            slots: written.slots.into_iter().collect(),
+            lifecycle: Arc::new(written.lifecycle),
+            ..Self::default()
+        };
+        for (person, held) in written.affiliations {
+            accounts.affiliations.put(person, held);
+        }
+        for (party, record, held) in written.stages {
+            accounts.stages.insert((party, record), held);
+        }
+        for account in (0..accounts.forest.len() as u32).map(AccountOrdinal) {
+            accounts.index(account, true);
+        }
+        Ok(accounts)
+    }
+}

@@ -1,0 +1,470 @@
+//! AccountService: accounts, the people in them, the stages of both.
+
+mod call;
+
+use std::sync::Arc;
+
+use onefold_core::fault::{FaultReason, FieldFault};
+use onefold_core::fragment::Vocabulary;
+use onefold_core::hierarchy::affiliation::Origin;
+use onefold_core::hierarchy::entry::ParentSet;
+use onefold_core::hierarchy::{Moment, Refused};
+use onefold_core::ids::Digest128;
+use onefold_core::limits;
+use onefold_proto::v1 as pb;
+use onefold_proto::v1::account_service_server::AccountService;
+use tonic::{Request, Response, Status, Streaming};
+
+use super::convert::account as convert;
+use super::page::{self, Page};
+use super::{corrections, reading, status};
+use crate::app::App;
+use crate::app::error::{ReadError, WriteError};
+use crate::app::hierarchy::act::{Act, HierarchyError, ImportRow};
+use crate::app::hierarchy::read::Whose;
+use crate::app::hierarchy::{history, propose, read, rollup};
+use call::{Call, blocking, invalid};
+
+/// Further clues of one question.
+const CLUES_MAX: usize = 64;
+
+/// The service.
+#[derive(Clone, Debug)]
+pub struct Accounts {
+    /// The use cases.
+    pub app: Arc<App>,
+}
+
+impl Accounts {
+    fn call(&self, parent: &str) -> Result<Call, Status> {
+        let tenant = reading::tenant(&self.app, parent)?;
+        let config = tenant.config();
+        Ok(Call { app: Arc::clone(&self.app), tenant, config })
+    }
+}
+
+#[tonic::async_trait]
+impl AccountService for Accounts {
+    async fn put_account(
+        &self,
+        request: Request<pb::PutAccountRequest>,
+    ) -> Result<Response<pb::PutAccountResponse>, Status> {
+        let request = request.into_inner();
+        let call = self.call(&request.parent)?;
+        let mut faults = Vec::new();
+        let account = convert::source_account(request.account, "account", &call.config, &mut faults);
+        let time = "parent_effective_time";
+        let known = account
+            .as_ref()
+            .is_some_and(|account| call.tenant.state().accounts.forest.find(call.digest(&account.record)).is_some());
+        let absent = if known { call.now() } else { Moment::ALWAYS };
+        let from = convert::moment(request.parent_effective_time, time, absent, &mut faults);
+        let Some(mut account) = account.filter(|_| faults.is_empty()) else { return Err(invalid(faults)) };
+        if let Some(parent) = request.parent_account {
+            // An account that is its own parent may not be there yet.
+            let itself = matches!(&parent.key, Some(pb::account_key::Key::Record(parent))
+                if parent.key == account.record.key
+                    && call.config.source_named(&parent.source) == Some(account.record.source));
+            if itself {
+                return Err(status::write(HierarchyError::from(Refused::SelfParent).into()));
+            }
+            let above = call.one(Some(parent), "parent_account")?;
+            account.parent = Some(ParentSet { parent: Some(above), from });
+        }
+        let account = call.tell_and_show(Act::Put(account)).await?;
+        Ok(Response::new(pb::PutAccountResponse { account: Some(account) }))
+    }
+
+    async fn get_account(
+        &self,
+        request: Request<pb::GetAccountRequest>,
+    ) -> Result<Response<pb::GetAccountResponse>, Status> {
+        let request = request.into_inner();
+        let call = self.call(&request.parent)?;
+        reading::reached(&call.tenant, request.min_sequence).await?;
+        let at = call.at(request.as_of_time, "as_of_time")?;
+        let key = call.key(request.key, "key")?;
+        let account = blocking(move || call.show(&key, at)).await?;
+        Ok(Response::new(pb::GetAccountResponse { account: Some(account) }))
+    }
+
+    async fn move_account(
+        &self,
+        request: Request<pb::MoveAccountRequest>,
+    ) -> Result<Response<pb::MoveAccountResponse>, Status> {
+        let request = request.into_inner();
+        let call = self.call(&request.parent)?;
+        let from = call.at(request.effective_time, "effective_time")?;
+        let account = call.one(request.key, "key")?;
+        let parent = match request.parent_account {
+            Some(parent) => Some(call.one(Some(parent), "parent_account")?),
+            None => None,
+        };
+        let account = call.tell_and_show(Act::Move { account, parent, from }).await?;
+        Ok(Response::new(pb::MoveAccountResponse { account: Some(account) }))
+    }
+
+    async fn close_account(
+        &self,
+        request: Request<pb::CloseAccountRequest>,
+    ) -> Result<Response<pb::CloseAccountResponse>, Status> {
+        let request = request.into_inner();
+        let call = self.call(&request.parent)?;
+        let at = call.at(request.close_time, "close_time")?;
+        let account = call.one(request.key, "key")?;
+        let at = (!request.reopen).then_some(at);
+        let account = call.tell_and_show(Act::Close { account, at }).await?;
+        Ok(Response::new(pb::CloseAccountResponse { account: Some(account) }))
+    }
+
+    async fn list_children(
+        &self,
+        request: Request<pb::ListChildrenRequest>,
+    ) -> Result<Response<pb::ListChildrenResponse>, Status> {
+        let request = request.into_inner();
+        let call = self.call(&request.parent)?;
+        let at = call.at(request.as_of_time, "as_of_time")?;
+        let key = call.key(request.key, "key")?;
+        let asked = request.as_of_time.map(|time| (time.seconds, time.nanos));
+        let account = {
+            let state = call.tenant.state();
+            read::find(&call.tenant, &state, &call.config, &key).map_err(|error| call.failed(error))?
+        };
+        let query = format!("children/{}/{}/{asked:?}", call.tenant.name, account.0);
+        let page = Page::read(&self.app.page_key, &query, request.page_size, &request.page_token)?;
+        let page_key = self.app.page_key;
+        blocking(move || {
+            let from = usize::try_from(page.from).unwrap_or(usize::MAX);
+            let found = read::children(&call.app.shared, &call.tenant, &key, at, (from, page.size));
+            let (found, more) = found.map_err(|error| call.failed(error))?;
+            let lifecycle = call.lifecycle();
+            let next = page.from + found.len() as u64;
+            let next_page_token = if more { page::seal(&page_key, &query, next) } else { String::new() };
+            let accounts = found
+                .into_iter()
+                .map(|shown| convert::account(shown, &call.tenant, &call.config, &lifecycle, at))
+                .collect();
+            Ok(Response::new(pb::ListChildrenResponse { accounts, next_page_token }))
+        })
+        .await
+    }
+
+    async fn get_rollup(
+        &self,
+        request: Request<pb::GetRollupRequest>,
+    ) -> Result<Response<pb::GetRollupResponse>, Status> {
+        let request = request.into_inner();
+        let call = self.call(&request.parent)?;
+        reading::reached(&call.tenant, request.min_sequence).await?;
+        let at = call.at(request.as_of_time, "as_of_time")?;
+        let key = call.key(request.key, "key")?;
+        blocking(move || {
+            let sum = rollup::of(&call.tenant, &key, at).map_err(|error| call.failed(error))?;
+            Ok(Response::new(convert::rollup(sum, &call.lifecycle())))
+        })
+        .await
+    }
+
+    async fn import_hierarchy(
+        &self,
+        request: Request<Streaming<pb::ImportHierarchyRequest>>,
+    ) -> Result<Response<pb::ImportHierarchyResponse>, Status> {
+        let mut messages = request.into_inner();
+        let mut begun: Option<(Call, Moment, bool)> = None;
+        let mut rows: Vec<ImportRow> = Vec::new();
+        let mut faults: Vec<(u32, FieldFault)> = Vec::new();
+        let (mut count, mut more) = (0, 0);
+        while let Some(message) = messages.message().await.map_err(corrections::status)? {
+            match (begun.is_some(), message.start) {
+                (false, start) => {
+                    let start = start.unwrap_or_default();
+                    let call = self.call(&start.parent)?;
+                    let mut wrong = Vec::new();
+                    let from =
+                        convert::moment(start.effective_time, "start.effective_time", Moment::ALWAYS, &mut wrong);
+                    if !wrong.is_empty() {
+                        return Err(invalid(wrong));
+                    }
+                    begun = Some((call, from, start.validate_only));
+                }
+                (true, Some(_)) => {
+                    let message = "belongs into the first message only";
+                    return Err(status::field("start", FaultReason::Malformed, message));
+                }
+                (true, None) => {}
+            }
+            let Some((call, from, _)) = &begun else { continue };
+            let from = *from;
+            for wire in message.rows {
+                count += 1;
+                if count > limits::HIERARCHY_ROWS_MAX {
+                    let what = "rows of one import";
+                    return Err(status::write(WriteError::Full { what, limit: limits::HIERARCHY_ROWS_MAX }));
+                }
+                let line = if wire.line == 0 { count as u32 } else { wire.line };
+                let mut wrong = Vec::new();
+                let account = convert::row(wire, from, &call.config, &mut wrong);
+                rows.extend(account.map(|account| ImportRow { line, account }));
+                more += (faults.len() + wrong.len()).saturating_sub(limits::HIERARCHY_FAULTS_MAX);
+                faults.extend(wrong.into_iter().map(|fault| (line, fault)));
+                faults.truncate(limits::HIERARCHY_FAULTS_MAX);
+            }
+        }
+        let Some((call, from, validate_only)) = begun else {
+            return Err(status::field("rows", FaultReason::Missing, "send at least one row"));
+        };
+        // A row with a fault of its own is a fault of the whole, which is looked at all the same.
+        let only_check = validate_only || !faults.is_empty();
+        let mut done = call.tell(Act::Import { rows, from, only_check }).await?;
+        if !faults.is_empty() {
+            done.faults.extend(faults);
+            done.faults.sort_by_key(|(line, _)| *line);
+            done.more_faults += more + done.faults.len().saturating_sub(limits::HIERARCHY_FAULTS_MAX);
+            done.faults.truncate(limits::HIERARCHY_FAULTS_MAX);
+        }
+        Ok(Response::new(convert::imported(done)))
+    }
+
+    async fn put_affiliation(
+        &self,
+        request: Request<pb::PutAffiliationRequest>,
+    ) -> Result<Response<pb::PutAffiliationResponse>, Status> {
+        let request = request.into_inner();
+        let call = self.call(&request.parent)?;
+        let mut faults = Vec::new();
+        let role = convert::text(&request.role, "role", &mut faults);
+        let since = convert::moment(request.start_time, "start_time", Moment::ALWAYS, &mut faults);
+        let until = request.end_time.map(|time| convert::moment(Some(time), "end_time", since, &mut faults));
+        if until.is_some_and(|until| until < since) {
+            faults.push(FieldFault::new("end_time", FaultReason::Malformed, "lies before `start_time`"));
+        }
+        if !faults.is_empty() {
+            return Err(invalid(faults));
+        }
+        let who = (request.person, request.account);
+        let (affiliation_count, sequence) = call.affiliate(who, role, (since, until), Origin::Stated).await?;
+        Ok(Response::new(pb::PutAffiliationResponse { affiliation_count, sequence }))
+    }
+
+    async fn end_affiliation(
+        &self,
+        request: Request<pb::EndAffiliationRequest>,
+    ) -> Result<Response<pb::EndAffiliationResponse>, Status> {
+        let request = request.into_inner();
+        let call = self.call(&request.parent)?;
+        let until = call.at(request.end_time, "end_time")?;
+        let account = call.one(request.account, "account")?;
+        let role = read::role(&call.tenant, &call.config, &request.role);
+        let call = Arc::new(call);
+        let reading = Arc::clone(&call);
+        let persons = blocking(move || {
+            let persons = reading.person(request.person, "person")?;
+            Ok(persons.iter().map(|person| reading.digest(person)).collect())
+        })
+        .await?;
+        let done = call.tell(Act::EndAffiliation { persons, account, role, until }).await?;
+        Ok(Response::new(pb::EndAffiliationResponse { sequence: done.sequence.0 }))
+    }
+
+    async fn list_affiliations(
+        &self,
+        request: Request<pb::ListAffiliationsRequest>,
+    ) -> Result<Response<pb::ListAffiliationsResponse>, Status> {
+        use pb::list_affiliations_request::Of;
+        let request = request.into_inner();
+        let call = self.call(&request.parent)?;
+        let at = match request.as_of_time {
+            Some(time) => Some(call.at(Some(time), "as_of_time")?),
+            None => None,
+        };
+        let page_key = self.app.page_key;
+        blocking(move || {
+            let (whose, of) = match request.of {
+                Some(Of::Person(key)) => {
+                    let records = call.person(Some(key), "person")?;
+                    let records: Vec<Digest128> = records.iter().map(|record| call.digest(record)).collect();
+                    let of = format!("{records:?}");
+                    (Whose::Person(records), of)
+                }
+                Some(Of::Account(key)) => {
+                    let key = call.key(Some(key), "account")?;
+                    let state = call.tenant.state();
+                    let account =
+                        read::find(&call.tenant, &state, &call.config, &key).map_err(|error| call.failed(error))?;
+                    (Whose::Account(key), account.0.to_string())
+                }
+                None => {
+                    return Err(status::field("of", FaultReason::Missing, "name a person or an account"));
+                }
+            };
+            let query = format!("affiliations/{}/{of}/{at:?}", call.tenant.name);
+            let page = Page::read(&page_key, &query, request.page_size, &request.page_token)?;
+            let from = usize::try_from(page.from).unwrap_or(usize::MAX);
+            let found = read::affiliations(&call.app.shared, &call.tenant, &whose, at, (from, page.size));
+            let (found, more) = found.map_err(|error| call.failed(error))?;
+            let next = page.from + page.size as u64;
+            let next_page_token = if more { page::seal(&page_key, &query, next) } else { String::new() };
+            let affiliations =
+                found.into_iter().map(|one| convert::affiliation(one, &call.tenant, &call.config)).collect();
+            Ok(Response::new(pb::ListAffiliationsResponse { affiliations, next_page_token }))
+        })
+        .await
+    }
+
+    async fn propose_accounts(
+        &self,
+        request: Request<pb::ProposeAccountsRequest>,
+    ) -> Result<Response<pb::ProposeAccountsResponse>, Status> {
+        let request = request.into_inner();
+        let call = self.call(&request.parent)?;
+        let mut faults = Vec::new();
+        for (path, given) in [("addresses", &request.addresses), ("company_names", &request.company_names)] {
+            if given.len() > CLUES_MAX {
+                let message = format!("{} given, at most {CLUES_MAX} are allowed", given.len());
+                faults.push(FieldFault::new(path, FaultReason::TooLarge, message));
+            }
+            for (at, text) in given.iter().enumerate() {
+                convert::text(text, &format!("{path}[{at}]"), &mut faults);
+            }
+        }
+        if request.person.is_none() && request.addresses.is_empty() && request.company_names.is_empty() {
+            let message = "name a person, or give `addresses` or `company_names`";
+            faults.push(FieldFault::new("person", FaultReason::Missing, message));
+        }
+        if !faults.is_empty() {
+            return Err(invalid(faults));
+        }
+        blocking(move || {
+            let mut clues = propose::Clues { addresses: request.addresses, companies: request.company_names };
+            if let Some(person) = request.person {
+                let records = call.person(Some(person), "person")?;
+                let profile =
+                    records.first().and_then(|record| call.tenant.state().engine.profile_of(call.digest(record)));
+                let profile = profile.ok_or_else(|| call.failed(ReadError::ProfileUnknown))?;
+                let known =
+                    propose::clues_of(&call.app.shared, &call.tenant, profile).map_err(|error| call.failed(error))?;
+                clues.addresses.extend(known.addresses);
+                clues.companies.extend(known.companies);
+            }
+            let now = call.now();
+            let found = propose::accounts_for(&call.app.shared, &call.tenant, &clues, now)
+                .map_err(|error| call.failed(error))?;
+            let lifecycle = call.lifecycle();
+            let proposals = found
+                .into_iter()
+                .map(|found| convert::proposal(found, &call.tenant, &call.config, &lifecycle, now))
+                .collect();
+            Ok(Response::new(pb::ProposeAccountsResponse { proposals }))
+        })
+        .await
+    }
+
+    async fn confirm_account(
+        &self,
+        request: Request<pb::ConfirmAccountRequest>,
+    ) -> Result<Response<pb::ConfirmAccountResponse>, Status> {
+        let request = request.into_inner();
+        let call = self.call(&request.parent)?;
+        let mut faults = Vec::new();
+        let role = convert::text(&request.role, "role", &mut faults);
+        if !faults.is_empty() {
+            return Err(invalid(faults));
+        }
+        let since = call.now();
+        let who = (request.person, request.account);
+        let (_, sequence) = call.affiliate(who, role, (since, None), Origin::Confirmed).await?;
+        Ok(Response::new(pb::ConfirmAccountResponse { sequence }))
+    }
+
+    async fn put_lifecycle(
+        &self,
+        request: Request<pb::PutLifecycleRequest>,
+    ) -> Result<Response<pb::PutLifecycleResponse>, Status> {
+        let request = request.into_inner();
+        let call = self.call(&request.parent)?;
+        let Some(wire) = request.lifecycle else {
+            return Err(status::field("lifecycle", FaultReason::Missing, "give the stages"));
+        };
+        let mut faults = Vec::new();
+        let persons = convert::pipeline(wire.persons, "lifecycle.persons", &mut faults);
+        let accounts = convert::pipeline(wire.accounts, "lifecycle.accounts", &mut faults);
+        if !faults.is_empty() {
+            return Err(invalid(faults));
+        }
+        call.tell(Act::Define(persons, accounts)).await?;
+        let lifecycle = Some(convert::lifecycle(&call.lifecycle()));
+        Ok(Response::new(pb::PutLifecycleResponse { lifecycle }))
+    }
+
+    async fn get_lifecycle(
+        &self,
+        request: Request<pb::GetLifecycleRequest>,
+    ) -> Result<Response<pb::GetLifecycleResponse>, Status> {
+        let call = self.call(&request.into_inner().parent)?;
+        let lifecycle = call.lifecycle();
+        reading::durable(&call.tenant).await?;
+        Ok(Response::new(pb::GetLifecycleResponse { lifecycle: Some(convert::lifecycle(&lifecycle)) }))
+    }
+
+    async fn set_stage(&self, request: Request<pb::SetStageRequest>) -> Result<Response<pb::SetStageResponse>, Status> {
+        let request = request.into_inner();
+        let call = Arc::new(self.call(&request.parent)?);
+        let mut faults = Vec::new();
+        let note = convert::text(&request.note, "note", &mut faults);
+        let now = call.now();
+        let at = convert::moment(request.reached_time, "reached_time", now, &mut faults);
+        if at > now {
+            let message = "lies ahead of the server's clock; a stage is told when it is reached";
+            faults.push(FieldFault::new("reached_time", FaultReason::InTheFuture, message));
+        }
+        if !faults.is_empty() {
+            return Err(invalid(faults));
+        }
+        let reading = Arc::clone(&call);
+        let (party, records) = blocking(move || reading.subject(request.subject)).await?;
+        let told = records.clone();
+        let done = call.tell(Act::Stage { party, records: told, stage: request.stage, at, note }).await?;
+        let stage = blocking(move || call.stage(party, &records)).await?.stage;
+        Ok(Response::new(pb::SetStageResponse { stage, sequence: done.sequence.0 }))
+    }
+
+    async fn get_stage(&self, request: Request<pb::GetStageRequest>) -> Result<Response<pb::GetStageResponse>, Status> {
+        let request = request.into_inner();
+        let call = self.call(&request.parent)?;
+        reading::reached(&call.tenant, request.min_sequence).await?;
+        blocking(move || {
+            let (party, records) = call.subject(request.subject)?;
+            call.stage(party, &records).map(Response::new)
+        })
+        .await
+    }
+
+    async fn list_stage_history(
+        &self,
+        request: Request<pb::ListStageHistoryRequest>,
+    ) -> Result<Response<pb::ListStageHistoryResponse>, Status> {
+        let request = request.into_inner();
+        let call = self.call(&request.parent)?;
+        self.app.shared.kept.caught_up().await.map_err(|error| call.failed(error))?;
+        let page_key = self.app.page_key;
+        blocking(move || {
+            let (party, records) = call.subject(request.subject)?;
+            let whole = call.whole(party, &records);
+            let query = format!("stages/{}/{party:?}/{whole:?}", call.tenant.name);
+            let page = Page::read(&page_key, &query, request.page_size, &request.page_token)?;
+            let found =
+                history::stages(&call.app.shared, &call.tenant, party, &whole).map_err(|error| call.failed(error))?;
+            let lifecycle = call.lifecycle();
+            let (shown, next_page_token) = page.cut(&found, &page_key, &query);
+            let events = shown.iter().map(|event| pb::StageEvent {
+                sequence: event.sequence.0,
+                source: Vocabulary::source(call.config.config.as_ref(), event.set.source).to_owned(),
+                stage: lifecycle.name(event.set.stage).to_owned(),
+                reached_time: convert::moment_out(event.set.at),
+                note: event.set.note.clone(),
+            });
+            Ok(Response::new(pb::ListStageHistoryResponse { events: events.collect(), next_page_token }))
+        })
+        .await
+    }
+}

@@ -65,6 +65,7 @@ fn prepared(number: u64, people: u64, recycled: u64) -> Prepared {
         party: PartyKind::Person,
         links,
         name: Some(mixed(person)),
+        features: None,
     }
 }
 

@@ -133,6 +133,7 @@ impl Preparer {
             party: fragment.party,
             links,
             name: self.name_key(fragment),
+            features: None,
         };
         (prepared, notes)
     }

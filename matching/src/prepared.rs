@@ -3,6 +3,8 @@
 use onefold_core::fragment::{ObservedAt, PartyKind};
 use onefold_core::ids::{Digest128, NamespaceId, SourceId};
 
+use crate::pair::Features;
+
 /// An identifier that may link: well formed and not blocked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LinkValue {
@@ -30,4 +32,6 @@ pub struct Prepared {
     /// Digest of the name in a form that survives typing habits (case, order, accents, initials); `None` without a name.
     /// Distinct ones behind one value make it generic.
     pub name: Option<u64>,
+    /// What a match model compares; `None` when the fragment was prepared without one.
+    pub features: Option<Features>,
 }

@@ -60,6 +60,7 @@ fn engine(records: &[Row<'_>]) -> Engine {
             party: PartyKind::Person,
             links,
             name: *name,
+            features: None,
         };
         engine.put(&prepared, Place { segment: 1, offset: number }, SlotId(number));
     }

@@ -3,6 +3,7 @@
 mod oracle;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use onefold_core::change::ProfileChange;
 use onefold_core::fragment::{ObservedAt, PartyKind};
@@ -10,8 +11,9 @@ use onefold_core::ids::{Digest128, NamespaceId, Place, ProfileOrdinal, SlotId, S
 use onefold_core::laws::{self, Answer, LawBroken, Replica};
 use onefold_core::namespace::NamespaceClass::{Identifying, Supporting, Unique};
 use onefold_matching::prepared::{LinkValue, Prepared};
-use onefold_matching::resolve::{Arrival, Engine, LinkRules, NamespaceRule, Standing};
+use onefold_matching::resolve::{Arrival, Engine, Judgement, LinkRules, NamespaceRule, Standing, Verdict, Weigher};
 use oracle::Ground;
+use oracle::looks::{Dice, LINES, Looks, features};
 use proptest::collection::{btree_set, vec};
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
@@ -33,12 +35,19 @@ enum Verb {
         at: i64,
         values: BTreeSet<(u16, u8)>,
         name: Option<u64>,
+        looks: Option<Looks>,
     },
     /// Sends an earlier arrival again.
     Again(prop::sample::Index),
     Retract {
         record: u8,
         at: i64,
+    },
+    /// A steward judges two records, or takes a judgement back.
+    Judge {
+        one: u8,
+        other: u8,
+        verdict: Option<Verdict>,
     },
     Settle,
     /// Stops and comes back from a checkpoint.
@@ -56,6 +65,10 @@ fn record_digest(record: u8) -> Digest128 {
 }
 
 fn prepared(record: u8, at: i64, values: &BTreeSet<(u16, u8)>, name: Option<u64>) -> Prepared {
+    seen(record, at, values, name, None)
+}
+
+fn seen(record: u8, at: i64, values: &BTreeSet<(u16, u8)>, name: Option<u64>, looks: Option<Looks>) -> Prepared {
     let mut links: Vec<LinkValue> = values
         .iter()
         .map(|(namespace, value)| LinkValue {
@@ -66,12 +79,13 @@ fn prepared(record: u8, at: i64, values: &BTreeSet<(u16, u8)>, name: Option<u64>
     links.sort();
     Prepared {
         record: record_digest(record),
-        facts: digest("facts", &format!("{record}/{at}/{values:?}/{name:?}")),
+        facts: digest("facts", &format!("{record}/{at}/{values:?}/{name:?}/{looks:?}")),
         source: SourceId(u16::from(record % 3)),
         observed_at: ObservedAt(at),
         party: PartyKind::Person,
         links,
         name,
+        features: looks.map(features),
     }
 }
 
@@ -109,6 +123,26 @@ fn values_of(scale: u8) -> impl Strategy<Value = BTreeSet<(u16, u8)>> {
     btree_set(value, 0..4)
 }
 
+/// Few faces and few keys, so that blocks cross their bound and faces meet.
+fn looks(scale: u8) -> impl Strategy<Value = Option<Looks>> {
+    let looks = (0..6u8, [0..4 * scale, 0..4 * scale]);
+    prop_oneof![1 => Just(None), 5 => looks.prop_map(Some)]
+}
+
+fn verdict() -> impl Strategy<Value = Option<Verdict>> {
+    prop_oneof![
+        3 => Just(Some(Verdict::Same)),
+        3 => Just(Some(Verdict::Different)),
+        1 => Just(Some(Verdict::Unsure)),
+        1 => Just(None),
+    ]
+}
+
+/// Without a model, or with one of several.
+fn model() -> impl Strategy<Value = Option<u8>> {
+    prop_oneof![1 => Just(None), 5 => (0..8u8).prop_map(Some)]
+}
+
 fn verb(records: u8) -> impl Strategy<Value = Verb> {
     verb_of(records, 1)
 }
@@ -116,10 +150,12 @@ fn verb(records: u8) -> impl Strategy<Value = Verb> {
 fn verb_of(records: u8, scale: u8) -> impl Strategy<Value = Verb> {
     let name = prop_oneof![Just(None), (0..4u64).prop_map(Some), Just(Some(7)), Just(Some(7))];
     prop_oneof![
-        12 => (0..records, 0..6i64, values_of(scale), name)
-            .prop_map(|(record, at, values, name)| Verb::Put { record, at, values, name }),
+        12 => (0..records, 0..6i64, values_of(scale), name, looks(scale))
+            .prop_map(|(record, at, values, name, looks)| Verb::Put { record, at, values, name, looks }),
         2 => any::<prop::sample::Index>().prop_map(Verb::Again),
         3 => (0..records, 0..7i64).prop_map(|(record, at)| Verb::Retract { record, at }),
+        2 => (0..records, 0..records, verdict())
+            .prop_map(|(one, other, verdict)| Verb::Judge { one, other, verdict }),
         5 => Just(Verb::Settle),
         1 => Just(Verb::Reload),
         1 => Just(Verb::Replay),
@@ -131,12 +167,15 @@ fn verb_of(records: u8, scale: u8) -> impl Strategy<Value = Verb> {
 enum Entry {
     Put(Prepared),
     Retract(Digest128, i64),
+    Judge(Digest128, Digest128, Option<Judgement>),
     Change(ProfileChange),
 }
 
 /// An engine, and everything that a bystander can know about it.
 struct House {
     rules: LinkRules,
+    /// The seed of the model, if there is one.
+    model: Option<u8>,
     engine: Engine,
     ground: Ground,
     journal: Vec<Entry>,
@@ -144,17 +183,23 @@ struct House {
     first_seen: BTreeMap<Digest128, u64>,
 }
 
+/// A model for persons; there are no others here.
+fn models(seed: Option<u8>) -> [Option<Arc<dyn Weigher>>; 2] {
+    [seed.map(|seed| Arc::new(Dice { seed, lines: LINES }) as Arc<dyn Weigher>), None]
+}
+
 const NOWHERE: Place = Place { segment: 1, offset: 2 };
 
 impl House {
     fn new() -> Self {
-        Self::under(rules())
+        Self::under(rules(), None)
     }
 
-    fn under(rules: LinkRules) -> Self {
+    fn under(rules: LinkRules, model: Option<u8>) -> Self {
         Self {
-            engine: Engine::new(rules.clone()),
+            engine: Engine::with_models(rules.clone(), models(model)),
             rules,
+            model,
             ground: Ground::default(),
             journal: Vec::new(),
             replica: Replica::default(),
@@ -178,6 +223,26 @@ impl House {
         self.engine.retract(record, ObservedAt(at), NOWHERE);
     }
 
+    fn judge(&mut self, one: Digest128, other: Digest128, verdict: Option<Verdict>) {
+        let pair = (one.min(other), one.max(other));
+        let judgement = verdict.map(|verdict| Judgement { verdict, seen_bits: Some(1.0), expires_at: None });
+        match judgement {
+            Some(judgement) => {
+                let refused = one == other || self.ground.would_contradict(one, other, judgement.verdict);
+                assert_eq!(self.engine.judge_pair(one, other, judgement).is_err(), refused);
+                if refused {
+                    return;
+                }
+                self.ground.judgements.insert(pair, judgement.verdict);
+            }
+            None => {
+                let known = self.ground.judgements.remove(&pair).is_some();
+                assert_eq!(self.engine.withdraw_judgement(one, other), known);
+            }
+        }
+        self.journal.push(Entry::Judge(one, other, judgement));
+    }
+
     fn saw(&mut self, record: Digest128) {
         let next = self.first_seen.len() as u64;
         self.first_seen.entry(record).or_insert(next);
@@ -191,13 +256,16 @@ impl House {
                 other => other.clone(),
             };
             match &verb {
-                Verb::Put { record, at, values, name } => {
-                    self.put(&prepared(*record, *at, values, *name));
+                Verb::Put { record, at, values, name, looks } => {
+                    self.put(&seen(*record, *at, values, *name, *looks));
                     sent.push(verb);
                 }
                 Verb::Retract { record, at } => {
                     self.retract(record_digest(*record), *at);
                     sent.push(verb);
+                }
+                Verb::Judge { one, other, verdict } => {
+                    self.judge(record_digest(*one), record_digest(*other), *verdict);
                 }
                 Verb::Settle | Verb::Again(_) => self.settle()?,
                 // Settled or not: what is unsettled is in the checkpoint too.
@@ -232,8 +300,11 @@ impl House {
                 (*record, fragment.links.iter().filter(unique).map(|v| (v.namespace, v.digest)).collect())
             })
             .collect();
-        laws::exclusive_means_exclusive(&clusters, &uniques, &[])?;
-        let wanted: Vec<BTreeSet<Digest128>> = self.ground.clusters(&self.rules).into_iter().collect();
+        let judged = self.ground.judgements.iter().filter(|(_, verdict)| **verdict == Verdict::Different);
+        let apart: Vec<(Digest128, Digest128)> = judged.map(|(pair, _)| *pair).collect();
+        laws::exclusive_means_exclusive(&clusters, &uniques, &apart)?;
+        let model = self.model.map(|seed| (seed, LINES));
+        let wanted: Vec<BTreeSet<Digest128>> = self.ground.clusters_with(&self.rules, model).into_iter().collect();
         laws::order_does_not_matter(&wanted, &clusters)?;
         self.agrees_with_the_feed();
         assert!(self.engine.settle().is_empty(), "nothing is left to settle");
@@ -267,14 +338,15 @@ impl House {
 
     fn reload(&mut self) {
         let sections = written(&self.engine);
-        let engine = Engine::read_from(self.rules.clone(), &mut |name| sections.get(name).cloned())
+        let models = models(self.model);
+        let engine = Engine::read_with_models(self.rules.clone(), models, &mut |name| sections.get(name).cloned())
             .expect("the engine reads what it wrote");
         same_state(&self.engine, &engine);
         self.engine = engine;
     }
 
     fn replay(&mut self) {
-        let mut engine = Engine::new(self.rules.clone());
+        let mut engine = Engine::with_models(self.rules.clone(), models(self.model));
         for entry in &self.journal {
             match entry {
                 Entry::Put(prepared) => {
@@ -282,6 +354,12 @@ impl House {
                 }
                 Entry::Retract(record, at) => {
                     engine.retract(*record, ObservedAt(*at), NOWHERE);
+                }
+                Entry::Judge(one, other, Some(judgement)) => {
+                    engine.judge_pair(*one, *other, *judgement).expect("it was taken before");
+                }
+                Entry::Judge(one, other, None) => {
+                    engine.withdraw_judgement(*one, *other);
                 }
                 Entry::Change(change) => engine.redo(change).expect("the changes fit the arrivals"),
             }
@@ -325,8 +403,8 @@ proptest! {
 
     /// LAWS 1, 2, 4, 5: at every settlement of any history, restarts included.
     #[test]
-    fn every_settlement_keeps_the_laws(verbs in vec(verb(12), 1..80)) {
-        let mut house = House::new();
+    fn every_settlement_keeps_the_laws(verbs in vec(verb(12), 1..80), model in model()) {
+        let mut house = House::under(rules(), model);
         if let Err(broken) = house.run(&verbs) {
             prop_assert!(false, "{broken}");
         }
@@ -340,8 +418,10 @@ proptest! {
     /// The same in a town where contested links chain many small clusters: what is resolved alone must come out as if all
     /// of it had been resolved.
     #[test]
-    fn a_region_alone_is_resolved_as_the_whole(verbs in (2..6u8).prop_flat_map(|scale| vec(verb_of(50, scale), 60..160))) {
-        let mut house = House::new();
+    fn a_region_alone_is_resolved_as_the_whole(
+        verbs in (2..6u8).prop_flat_map(|scale| vec(verb_of(50, scale), 60..160)), model in model()
+    ) {
+        let mut house = House::under(rules(), model);
         if let Err(broken) = house.run(&verbs) {
             prop_assert!(false, "{broken}");
         }
@@ -355,11 +435,14 @@ proptest! {
     /// LAW 2: the same arrivals in any order and any batches end in the same graph.
     #[test]
     fn order_and_batches_do_not_show(
-        (one, other) in vec(verb(10), 1..50).prop_flat_map(|verbs| (Just(verbs.clone()), Just(verbs).prop_shuffle()))
+        (one, other) in vec(verb(10), 1..50).prop_flat_map(|verbs| (Just(verbs.clone()), Just(verbs).prop_shuffle())),
+        model in model(),
     ) {
         // Sending again by position would name other arrivals after shuffling.
-        let plain = |verbs: Vec<Verb>| verbs.into_iter().filter(|verb| !matches!(verb, Verb::Again(_))).collect::<Vec<_>>();
-        let (mut first, mut second) = (House::new(), House::new());
+        // Of judgements that contradict each other the first is taken, and the last of those on one pair.
+        let passes = |verb: &Verb| !matches!(verb, Verb::Again(_) | Verb::Judge { .. });
+        let plain = |verbs: Vec<Verb>| verbs.into_iter().filter(passes).collect::<Vec<_>>();
+        let (mut first, mut second) = (House::under(rules(), model), House::under(rules(), model));
         first.run(&plain(one)).unwrap();
         second.run(&plain(other)).unwrap();
         prop_assert_eq!(first.engine.digest(), second.engine.digest());
@@ -368,13 +451,13 @@ proptest! {
     /// Taking records back leaves the graph that never saw them, and sending them again leaves the graph that always did.
     #[test]
     fn a_retraction_leaves_no_trace_in_the_graph(
-        verbs in vec(verb(8), 1..40), passing in vec((100..110u8, values(), 0..3u64), 1..10)
+        verbs in vec(verb(8), 1..40), passing in vec((100..110u8, values(), 0..3u64, looks(1)), 1..10), model in model()
     ) {
-        let mut house = House::new();
+        let mut house = House::under(rules(), model);
         house.run(&verbs).unwrap();
         let before = house.engine.digest();
-        for (record, values, name) in &passing {
-            house.put(&prepared(*record, 1, values, Some(*name)));
+        for (record, values, name, looks) in &passing {
+            house.put(&seen(*record, 1, values, Some(*name), *looks));
         }
         house.settle().unwrap();
         let with = house.engine.digest();
@@ -385,7 +468,7 @@ proptest! {
         prop_assert_eq!(house.engine.digest(), before);
         let last: BTreeMap<u8, Prepared> = passing
             .iter()
-            .map(|(record, values, name)| prepared(*record, 1, values, Some(*name)))
+            .map(|(record, values, name, looks)| seen(*record, 1, values, Some(*name), *looks))
             .zip(&passing)
             .fold(BTreeMap::new(), |mut last, (offered, (record, ..))| {
                 let held = last.entry(*record).or_insert_with(|| offered.clone());
@@ -394,7 +477,7 @@ proptest! {
                 }
                 last
             });
-        let mut straight = House::new();
+        let mut straight = House::under(rules(), model);
         straight.run(&verbs).unwrap();
         for fragment in last.values() {
             straight.put(fragment);
@@ -415,8 +498,9 @@ proptest! {
         which in any::<prop::sample::Index>(),
         at in any::<prop::sample::Index>(),
         noise in prop_oneof![any::<u8>().prop_map(Some), Just(None)],
+        model in model(),
     ) {
-        let mut house = House::new();
+        let mut house = House::under(rules(), model);
         house.run(&verbs).unwrap();
         let mut sections = written(&house.engine);
         let name = which.get(&sections.keys().cloned().collect::<Vec<_>>()).clone();
@@ -428,11 +512,12 @@ proptest! {
             }
             None => bytes.truncate(at.index(bytes.len())),
         }
-        if let Ok(mut engine) = Engine::read_from(rules(), &mut |name| sections.get(name).cloned()) {
+        let read = Engine::read_with_models(rules(), models(model), &mut |name| sections.get(name).cloned());
+        if let Ok(mut engine) = read {
             for verb in more {
                 match verb {
-                    Verb::Put { record, at, values, name } => {
-                        engine.put(&prepared(record, at, &values, name), NOWHERE, SlotId(1));
+                    Verb::Put { record, at, values, name, looks } => {
+                        engine.put(&seen(record, at, &values, name, looks), NOWHERE, SlotId(1));
                     }
                     Verb::Retract { record, at } => {
                         engine.retract(record_digest(record), ObservedAt(at), NOWHERE);
@@ -457,8 +542,8 @@ fn hot_verb() -> impl Strategy<Value = Verb> {
     ];
     let name = prop_oneof![40 => Just(Some(7)), 3 => Just(None), 1 => (0..3u64).prop_map(Some)];
     prop_oneof![
-        30 => (0..60u8, 0..6i64, hot, name)
-            .prop_map(|(record, at, values, name)| Verb::Put { record, at, values, name }),
+        30 => (0..60u8, 0..6i64, hot, name, prop_oneof![3 => Just(Some((1, [0, 0]))), 1 => looks(1)])
+            .prop_map(|(record, at, values, name, looks)| Verb::Put { record, at, values, name, looks }),
         2 => (0..60u8, 0..7i64).prop_map(|(record, at)| Verb::Retract { record, at }),
         4 => Just(Verb::Settle),
         1 => Just(Verb::Reload),
@@ -472,12 +557,13 @@ proptest! {
     /// A hot value keeps the laws, whether it is scanned, counted, or crowded.
     #[test]
     fn a_hot_value_keeps_the_laws(
-        verbs in vec(hot_verb(), 60..250), crowded in prop_oneof![Just(7u32), Just(40), Just(50), Just(1_000)]
+        verbs in vec(hot_verb(), 60..250), crowded in prop_oneof![Just(7u32), Just(40), Just(50), Just(1_000)],
+        model in model(),
     ) {
         let mut rules = rules();
         rules.value_records_max = crowded;
         rules.cluster_records_max = 1_000;
-        let mut house = House::under(rules);
+        let mut house = House::under(rules, model);
         if let Err(broken) = house.run(&verbs) {
             prop_assert!(false, "{broken}");
         }
@@ -486,9 +572,10 @@ proptest! {
     /// Other rules over the same fragments: the same clusters as if they had always been in force, and ids by law 4.
     #[test]
     fn new_rules_reach_old_fragments(
-        verbs in vec(verb(14), 1..60), more in vec(verb(14), 0..20), limit in 0..5u16, swap in any::<bool>(), large in 2..9u32
+        verbs in vec(verb(14), 1..60), more in vec(verb(14), 0..20), limit in 0..5u16, swap in any::<bool>(), large in 2..9u32,
+        model in model(),
     ) {
-        let mut house = House::new();
+        let mut house = House::under(rules(), model);
         house.run(&verbs).unwrap();
         house.rules.namespaces[2].diversity_limit = limit;
         house.rules.cluster_records_max = large;
@@ -498,6 +585,33 @@ proptest! {
         }
         house.engine.set_rules(house.rules.clone());
         if let Err(broken) = house.settle().and_then(|()| house.run(&more)) {
+            prop_assert!(false, "{broken}");
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(cases(400))]
+
+    /// Another model over the same fragments: the same clusters as if it had always been in force; the preview said so,
+    /// and changed nothing.
+    #[test]
+    fn another_model_reaches_old_fragments(
+        verbs in vec(verb(14), 1..60), more in vec(verb(14), 0..20), model in 0..8u8, other in 0..8u8
+    ) {
+        let mut house = House::under(rules(), Some(model));
+        house.run(&verbs).unwrap();
+        let before = house.engine.digest();
+        let preview = house.engine.preview(models(Some(other))).expect("both compare the same aspects");
+        prop_assert_eq!(house.engine.digest(), before);
+        prop_assert!(house.engine.set_models(models(Some(other))));
+        house.model = Some(other);
+        if let Err(broken) = house.settle() {
+            prop_assert!(false, "{broken}");
+        }
+        prop_assert_eq!(preview.digest, house.engine.digest());
+        prop_assert_eq!(preview.profiles.1, house.engine.stats().profiles);
+        if let Err(broken) = house.run(&more) {
             prop_assert!(false, "{broken}");
         }
     }

@@ -28,6 +28,7 @@ fn prepared(number: u32) -> Prepared {
         party: PartyKind::Person,
         links,
         name: Some(u64::from(person)),
+        features: None,
     }
 }
 

@@ -2,9 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use onefold_core::fragment::PartyKind;
 use onefold_core::ids::{Digest128, NamespaceId};
 use onefold_core::laws;
-use onefold_matching::resolve::partition::{Component, Link, Node, ParkReason, Rank, Tier, partition};
+use onefold_matching::resolve::Thresholds;
+use onefold_matching::resolve::partition::{
+    Component, Link, Node, ParkReason, Partition, Rank, Tier, admits, harmless_bits, partition,
+};
 use proptest::collection::{btree_set, vec};
 use proptest::prelude::*;
 
@@ -13,13 +17,13 @@ fn facts(node: usize) -> Digest128 {
 }
 
 fn component() -> impl Strategy<Value = Component> {
-    let nodes = vec((vec((0..2u16, 0..3u32), 0..3), 0..3u32), 10);
+    let nodes = vec(vec((0..2u16, 0..3u32), 0..3), 10);
     let tier = prop_oneof![Just(Tier::Judgement), Just(Tier::Unique), Just(Tier::Identifying), Just(Tier::Probable)];
     let links = vec((tier, 0..2u16, btree_set(0..10u32, 1..4)), 0..14);
     (nodes, links, btree_set((0..10u32, 0..10u32), 0..3), 2..12u32).prop_map(|(nodes, links, apart, records_max)| {
-        let nodes = nodes.into_iter().enumerate().map(|(node, (uniques, weight))| Node {
+        let nodes = nodes.into_iter().enumerate().map(|(node, uniques)| Node {
             facts: facts(node),
-            weight: 1 + weight / 2,
+            party: PartyKind::Person,
             uniques: uniques.into_iter().map(|(namespace, value)| (NamespaceId(namespace), value)).collect(),
         });
         let links = links.into_iter().map(|(tier, weakness, members)| Link {
@@ -31,12 +35,31 @@ fn component() -> impl Strategy<Value = Component> {
             links: links.collect(),
             apart: apart.into_iter().filter(|(a, b)| a != b).collect(),
             records_max,
+            thresholds: [Some(LINES), None],
         }
     })
 }
 
-fn by_facts(component: &Component) -> Vec<BTreeSet<Digest128>> {
-    let clusters = partition(component).clusters;
+const LINES: Thresholds = Thresholds { link_bits: 4.0, review_bits: 0.0, conflict_bits: -6.0, block_records_max: 4 };
+
+/// What two nodes weigh: by their facts and a seed, so that no order shows.
+fn weight(component: &Component, seed: u8, one: u32, other: u32) -> Option<f32> {
+    let [a, b] = [one, other].map(|node| component.nodes[node as usize].facts.0);
+    let mut dice = blake3::Hasher::new();
+    dice.update(&[seed]).update(&a.min(b)).update(&a.max(b));
+    match dice.finalize().as_bytes()[0] {
+        0..30 => None,
+        30..60 => Some(-9.0),
+        byte => Some(f32::from(byte) / 25.0),
+    }
+}
+
+fn clusters_of(component: &Component, seed: u8) -> Partition {
+    partition(component, &|one, other| weight(component, seed, one, other))
+}
+
+fn by_facts(component: &Component, seed: u8) -> Vec<BTreeSet<Digest128>> {
+    let clusters = clusters_of(component, seed).clusters;
     let facts = |node: &u32| component.nodes[*node as usize].facts;
     clusters.iter().map(|nodes| nodes.iter().map(facts).collect()).collect()
 }
@@ -45,8 +68,8 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 3_000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn clusters_keep_what_must_be_apart_and_every_parked_link_has_a_reason(component in component()) {
-        let clusters = by_facts(&component);
+    fn clusters_keep_what_must_be_apart_and_every_parked_link_has_a_reason(component in component(), seed in 0..4u8) {
+        let clusters = by_facts(&component, seed);
         let uniques: BTreeMap<Digest128, Vec<(NamespaceId, Digest128)>> = component
             .nodes
             .iter()
@@ -55,10 +78,9 @@ proptest! {
         let apart: Vec<_> = component.apart.iter().map(|(a, b)| (facts(*a as usize), facts(*b as usize))).collect();
         laws::exclusive_means_exclusive(&clusters, &uniques, &apart).unwrap();
         laws::partition_is_total(&component.nodes.iter().map(|node| node.facts).collect(), &clusters).unwrap();
-        let outcome = partition(&component);
+        let outcome = clusters_of(&component, seed);
         for nodes in outcome.clusters.iter().filter(|nodes| nodes.len() > 1) {
-            let weight: u32 = nodes.iter().map(|node| component.nodes[*node as usize].weight).sum();
-            prop_assert!(weight <= component.records_max);
+            prop_assert!(nodes.len() <= component.records_max as usize);
         }
         let parked: BTreeSet<u32> = outcome.parked.iter().map(|(link, _)| *link).collect();
         for (index, link) in (0..).zip(&component.links) {
@@ -74,7 +96,7 @@ proptest! {
 
     #[test]
     fn the_order_in_which_it_is_told_does_not_show(
-        (component, order, links) in component().prop_flat_map(|component| {
+        seed in 0..4u8, (component, order, links) in component().prop_flat_map(|component| {
             let links = Just(component.links.clone()).prop_shuffle();
             (Just(component), Just((0..10u32).collect::<Vec<_>>()).prop_shuffle(), links)
         })
@@ -88,7 +110,7 @@ proptest! {
             link.members = link.members.iter().map(renamed).collect();
         }
         told.apart = component.apart.iter().map(|(a, b)| (renamed(b), renamed(a))).collect();
-        laws::order_does_not_matter(&by_facts(&component), &by_facts(&told)).unwrap();
+        laws::order_does_not_matter(&by_facts(&component, seed), &by_facts(&told, seed)).unwrap();
     }
 }
 
@@ -96,21 +118,38 @@ proptest! {
 fn each_bar_has_its_reason() {
     let node = |index: usize, unique: Option<u32>| Node {
         facts: facts(index),
-        weight: 1,
+        party: PartyKind::Person,
         uniques: unique.map(|value| (NamespaceId(7), value)).into_iter().collect(),
     };
     let link =
         Link { rank: Rank { tier: Tier::Identifying, weakness: 0, members: 2 }, members: [0, 1].into_iter().collect() };
     let table = [
-        ("nothing bars it", [None, Some(1)], vec![], 2, None),
-        ("two values", [Some(1), Some(2)], vec![], 2, Some(ParkReason::Exclusive(NamespaceId(7)))),
-        ("a judgement", [None, None], vec![(1, 0)], 2, Some(ParkReason::Apart)),
-        ("too large", [None, None], vec![], 1, Some(ParkReason::TooLarge)),
+        ("nothing bars it", [None, Some(1)], vec![], 2, -1.0, None),
+        ("two values", [Some(1), Some(2)], vec![], 2, 9.0, Some(ParkReason::Exclusive(NamespaceId(7)))),
+        ("a judgement", [None, None], vec![(1, 0)], 2, 9.0, Some(ParkReason::Apart)),
+        ("too large", [None, None], vec![], 1, 9.0, Some(ParkReason::TooLarge)),
+        ("a contradiction", [None, None], vec![], 2, -7.0, Some(ParkReason::Contradiction)),
+        ("in the mean", [None, None], vec![], 2, -1.5, Some(ParkReason::Contradiction)),
     ];
-    for (case, [one, other], apart, records_max, wanted) in table {
+    for (case, [one, other], apart, records_max, weight, wanted) in table {
         let nodes = vec![node(0, one), node(1, other)];
-        let outcome = partition(&Component { nodes, links: vec![link.clone()], apart, records_max });
+        let thresholds = [Some(LINES), None];
+        let component = Component { nodes, links: vec![link.clone()], apart, records_max, thresholds };
+        let outcome = partition(&component, &|_, _| Some(weight));
         assert_eq!(outcome.parked.first().map(|(_, reason)| *reason), wanted, "{case}");
         assert_eq!(outcome.clusters.len(), if wanted.is_some() { 2 } else { 1 }, "{case}");
+    }
+}
+
+proptest! {
+    /// What an even cluster rests on: harmless weights are admitted, however many and whichever.
+    #[test]
+    fn harmless_weights_are_admitted(
+        over in vec(0.0..40.0f32, 0..60), conflict_bits in -20.0..-1.0f32, link_bits in 1.0..9.0f32
+    ) {
+        let lines = Thresholds { link_bits, review_bits: 0.0, conflict_bits, block_records_max: 4 };
+        prop_assert!(harmless_bits(&lines) >= conflict_bits);
+        let cross: Vec<f32> = over.iter().map(|over| harmless_bits(&lines) + over).collect();
+        prop_assert_eq!(admits(&cross, &lines), Ok(()));
     }
 }

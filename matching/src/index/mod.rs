@@ -2,12 +2,16 @@
 //!
 //! Everything is a dense 32-bit index into a column: records ([`records`]), values ([`values`]), profiles
 //! ([`profiles`]). Lists of indexes share one arena ([`lists`]), so that a list of one item costs nothing beyond its
-//! handle. There is no text, and no allocation of its own for any record.
+//! handle. What records are compared by are rows of interned texts ([`rows`]); who might be compared with whom is found
+//! by blocking keys ([`postings`]); what came of it are [`edges`]. There is no allocation of its own for any record.
 
 pub(crate) mod column;
+pub(crate) mod edges;
 pub(crate) mod lists;
+pub(crate) mod postings;
 pub(crate) mod profiles;
 pub(crate) mod records;
+pub(crate) mod rows;
 pub(crate) mod values;
 
 /// "No such index".

@@ -26,8 +26,10 @@ pub(crate) struct Profile {
     pub(crate) count: u32,
     pub(crate) list: List,
     pub(crate) kind: Kind,
-    /// A member holds a parked value.
+    /// A member holds a parked or divided value, or has a parked link of another kind.
     pub(crate) contested: bool,
+    /// Not every pair of members was seen to be harmless.
+    pub(crate) uneven: bool,
 }
 
 /// All profiles, by ordinal.
@@ -41,7 +43,14 @@ impl Profiles {
     /// Opens the next ordinal, without members.
     pub(crate) fn open(&mut self) -> u32 {
         self.live += 1;
-        self.column.push(Profile { head: NONE, count: 0, list: List::default(), kind: Kind::Live, contested: false })
+        self.column.push(Profile {
+            head: NONE,
+            count: 0,
+            list: List::default(),
+            kind: Kind::Live,
+            contested: false,
+            uneven: false,
+        })
     }
 
     /// Makes an emptied profile live again.
@@ -58,6 +67,7 @@ impl Profiles {
         debug_assert!(ended.kind == Kind::Live && ended.count == 0);
         ended.kind = kind;
         ended.contested = false;
+        ended.uneven = false;
         lists.clear(&mut ended.list);
         match kind {
             Kind::Merged => ended.head = into.first().copied().unwrap_or(NONE),

@@ -29,6 +29,8 @@ pub(crate) mod flag {
     pub(crate) const VISITED: u16 = 1 << 8;
     /// Facts came in since last settled.
     pub(crate) const FACTS: u16 = 1 << 9;
+    /// Has a row that was not compared with others yet.
+    pub(crate) const UNMATCHED: u16 = 1 << 10;
     /// What a settlement clears.
     pub(crate) const PASSING: u16 = DIRTY | GREW | REOPENED | VISITED | FACTS;
     /// The top bits count the unique values in front of the value list, up to [`UNIQUES_MANY`].

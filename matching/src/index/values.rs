@@ -25,6 +25,8 @@ pub(crate) mod flag {
     pub(crate) const UNLISTED: u16 = 1 << 6;
     /// Already part of a component in this settlement.
     pub(crate) const VISITED: u16 = 1 << 7;
+    /// As last settled: it links, but its holders contradict each other by weight, so it joins some of them at most.
+    pub(crate) const DIVIDED: u16 = 1 << 8;
     /// What a settlement clears.
     pub(crate) const PASSING: u16 = DIRTY | SHRANK | VISITED;
 }

@@ -113,6 +113,23 @@ impl Symbols {
         at
     }
 
+    /// The text's symbol in a slot, counted once more, for a model that keeps nothing else of a text.
+    pub fn intern_plain(&mut self, slot: u8, text: &str) -> Symbol {
+        self.intern(slot, text, |_| Facts { log_frequency: 0.0, coarse: 0, words: Box::default() })
+    }
+
+    /// Number of texts.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.table.len()
+    }
+
+    /// Whether no row holds a text.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.table.is_empty()
+    }
+
     /// One row more holds the symbol.
     pub fn retain(&mut self, symbol: Symbol) {
         if symbol != ABSENT {

@@ -151,6 +151,7 @@ impl Engine {
         for value in held.iter().filter(|_| was_live) {
             self.uncount(*value, record, name_before);
         }
+        let turned_row = self.set_row(record, prepared.party, prepared.features.as_ref(), &before);
         let warm = &mut self.records.warm[record];
         warm.source = prepared.source.0;
         warm.name = prepared.name.unwrap_or_default();
@@ -159,6 +160,9 @@ impl Engine {
         set_flag(&mut warm.flags, flag::ORGANISATION, prepared.party == PartyKind::Organisation);
         if !was_live {
             self.records.live += 1;
+        }
+        if turned_row {
+            self.post_row(record);
         }
         self.arrange(record, &mut offered);
         let contradicts = self.records.warm[record].has(flag::SELF_CONTRADICTING);
@@ -177,7 +181,8 @@ impl Engine {
         // A record that begins or ceases to contradict itself leaves or enters all its links at once.
         let turned = was_live && contradicts != before.has(flag::SELF_CONTRADICTING);
         let renamed = was_live && name_before != prepared.name;
-        if turned {
+        let compared_otherwise = was_live && (turned_row || before.party() != prepared.party);
+        if turned || compared_otherwise {
             change |= flag::REOPENED;
         }
         if turned || renamed || change != 0 {
@@ -203,6 +208,10 @@ impl Engine {
         for value in &held {
             self.uncount(*value, record, name);
             self.drop_holder(*value, record);
+        }
+        self.drop_row(record, before.party());
+        for (other, _) in self.judged_with(record) {
+            self.touch_record(other, flag::REOPENED);
         }
         let warm = &mut self.records.warm[record];
         self.lists.clear(&mut warm.values);

@@ -4,7 +4,8 @@
 //!
 //! Written: of each record its digests, name, source, moment, place, slot, profile and party; of each value its digest,
 //! standing and holders in their order; profiles that are not plainly live; indexes that are free; what is dirty.
-//! Rebuilt: tables, counters and counts; the records' lists of values, which are those of the holders turned round and
+//! Of a match model's matter: each text once, rows of texts by number, edges with their weights.
+//! Rebuilt: postings, tables, counters and counts; the records' lists of values, which are those of the holders turned round and
 //! are always sorted the same way; the rings of members, whose order says nothing; the profiles' unique values, which
 //! are written only where something unsettled makes them differ from those of the members.
 //!
@@ -12,11 +13,15 @@
 //! take memory out of proportion to their length, whatever counts they claim.
 
 mod bytes;
+mod judgements;
+mod pairs;
 mod profiles;
 mod records;
 #[cfg(test)]
 mod tests;
 mod values;
+
+use std::sync::Arc;
 
 use hashbrown::{HashMap, HashTable};
 use onefold_core::ids::Digest128;
@@ -27,12 +32,12 @@ use crate::index::lists::List;
 use crate::index::profiles::{Kind, Profile};
 use crate::index::records::flag;
 use crate::index::values::{Value, flag as value_flag};
-use crate::resolve::{Engine, LinkRules};
+use crate::resolve::{Engine, LinkRules, Weigher};
 
 use bytes::{Bytes, make_room, put, read_rows, write_rows};
 
 /// The layout of the sections.
-const VERSION: u16 = 2;
+const VERSION: u16 = 3;
 const MAGIC: &[u8; 8] = b"onefoldE";
 
 /// A checkpoint that cannot be used. The journal can rebuild what it held.
@@ -47,6 +52,9 @@ pub enum CheckpointError {
     /// Made under other linking rules.
     #[error("the checkpoint was made under other linking rules")]
     Rules,
+    /// Made under another match model.
+    #[error("the checkpoint was made under another match model")]
+    Model,
     /// The bytes contradict themselves.
     #[error("the checkpoint's section {0} is damaged")]
     Damaged(&'static str),
@@ -70,14 +78,20 @@ struct Head {
     spare: u32,
     dirty_records: u32,
     dirty_values: u32,
+    /// Texts by kind of party.
+    texts: [u32; 2],
+    /// Blocks that were opened or closed since they were last looked at.
+    crossed: u32,
+    judgements: u32,
 }
 
 impl Head {
-    fn write(&self, rules: &LinkRules) -> Vec<u8> {
+    fn write(&self, rules: &LinkRules, models: &[u8; 32]) -> Vec<u8> {
         let mut out = Vec::new();
         out.extend_from_slice(MAGIC);
         out.extend_from_slice(&VERSION.to_le_bytes());
         out.extend_from_slice(&rules.fingerprint());
+        out.extend_from_slice(models);
         out.push(u8::from(self.replaying));
         let counts = [
             self.records,
@@ -87,6 +101,10 @@ impl Head {
             self.spare,
             self.dirty_records,
             self.dirty_values,
+            self.texts[0],
+            self.texts[1],
+            self.crossed,
+            self.judgements,
         ];
         for count in counts {
             put(&mut out, count.into());
@@ -94,7 +112,7 @@ impl Head {
         out
     }
 
-    fn read(rules: &LinkRules, head: &[u8]) -> Result<Self, CheckpointError> {
+    fn read(rules: &LinkRules, models: &[u8; 32], head: &[u8]) -> Result<Self, CheckpointError> {
         const DAMAGED: CheckpointError = CheckpointError::Damaged("head");
         let mut bytes = Bytes(head);
         if bytes.array().ok_or(DAMAGED)? != *MAGIC {
@@ -107,6 +125,9 @@ impl Head {
         if bytes.array().ok_or(DAMAGED)? != rules.fingerprint() {
             return Err(CheckpointError::Rules);
         }
+        if bytes.array().ok_or(DAMAGED)? != *models {
+            return Err(CheckpointError::Model);
+        }
         let replaying = bytes.byte().ok_or(DAMAGED)? != 0;
         let mut count = || bytes.small::<u32>().filter(|count| *count != NONE).ok_or(DAMAGED);
         let head = Self {
@@ -118,6 +139,9 @@ impl Head {
             spare: count()?,
             dirty_records: count()?,
             dirty_values: count()?,
+            texts: [count()?, count()?],
+            crossed: count()?,
+            judgements: count()?,
         };
         if bytes.0.is_empty() { Ok(head) } else { Err(DAMAGED) }
     }
@@ -141,12 +165,14 @@ impl Engine {
                 Kind::Live => !of_members.iter().map(|(_, value)| value).eq(list),
                 Kind::Merged | Kind::Split | Kind::Emptied => !list.is_empty(),
             };
-            if listed || profile.kind != Kind::Live || profile.count == 0 || profile.contested {
+            let delicate = profile.contested || profile.uneven;
+            if listed || profile.kind != Kind::Live || profile.count == 0 || delicate {
                 telling.push((ordinal, listed));
             }
         }
         let spare = Spare::of(&self.values.spare);
         let all_values = self.values.column.count();
+        let texts = self.texts();
         let head = Head {
             replaying: self.replaying,
             records: self.records.warm.count(),
@@ -156,8 +182,11 @@ impl Engine {
             spare: self.values.spare.len() as u32,
             dirty_records: self.dirty_records.len() as u32,
             dirty_values: self.dirty_values.len() as u32,
+            texts: texts.counts(),
+            crossed: self.crossed.len() as u32,
+            judgements: self.judgements().count() as u32,
         };
-        sink("engine.head", &head.write(&self.rules))?;
+        sink("engine.head", &head.write(&self.rules, &self.rows.fingerprint()))?;
 
         let mut expected = records::Expected::at_first();
         let mut names = vec![0; self.profiles.column.len()];
@@ -188,12 +217,14 @@ impl Engine {
 
         write_rows("dirty_records", self.dirty_records.iter(), sink, |out, record| {
             put(out, (*record).into());
-            put(out, (self.records.warm[*record].flags & flag::PASSING).into());
+            put(out, (self.records.warm[*record].flags & (flag::PASSING | flag::UNMATCHED)).into());
         })?;
         write_rows("dirty_values", self.dirty_values.iter(), sink, |out, value| {
             put(out, (*value).into());
             put(out, (self.values.column[*value].flags & value_flag::PASSING).into());
-        })
+        })?;
+        self.write_judgements(sink)?;
+        self.write_pairs(&texts, sink)
     }
 
     /// The state that [`Engine::write_to`] wrote, under the same rules. `source` hands out a section by its name.
@@ -204,9 +235,21 @@ impl Engine {
         rules: LinkRules,
         source: &mut dyn FnMut(&str) -> Option<Vec<u8>>,
     ) -> Result<Self, CheckpointError> {
+        Self::read_with_models(rules, [None, None], source)
+    }
+
+    /// The same, where the match models were in force.
+    ///
+    /// # Errors
+    /// [`CheckpointError`] when a section is missing or damaged, or of another release, other rules or other models.
+    pub fn read_with_models(
+        rules: LinkRules,
+        weighers: [Option<Arc<dyn Weigher>>; 2],
+        source: &mut dyn FnMut(&str) -> Option<Vec<u8>>,
+    ) -> Result<Self, CheckpointError> {
         let head = source("engine.head").ok_or_else(|| CheckpointError::Missing("engine.head".to_owned()))?;
-        let head = Head::read(&rules, &head)?;
-        let mut engine = Self::new(rules);
+        let mut engine = Self::with_models(rules, weighers);
+        let head = Head::read(&engine.rules, &engine.rows.fingerprint(), &head)?;
         engine.replaying = head.replaying;
         let names_known = engine.read_records(&head, source)?;
         let listed = engine.read_profiles(&head, source)?;
@@ -215,6 +258,8 @@ impl Engine {
         engine.list_uniques(&listed)?;
         engine.read_dirty(&head, source)?;
         engine.rebuild();
+        engine.read_judgements(&head, source)?;
+        engine.read_pairs(&head, source)?;
         Ok(engine)
     }
 
@@ -251,7 +296,8 @@ impl Engine {
         if u64::from(head.profiles) > u64::from(head.records) + told.len() as u64 {
             return Err(DAMAGED);
         }
-        let plain = Profile { head: NONE, count: 0, list: List::default(), kind: Kind::Live, contested: false };
+        let plain =
+            Profile { head: NONE, count: 0, list: List::default(), kind: Kind::Live, contested: false, uneven: false };
         self.profiles.column.resize(head.profiles as usize, plain);
         let mut listed = Vec::new();
         for (ordinal, profile, brings_list) in told {
@@ -401,9 +447,15 @@ impl Engine {
     fn read_dirty(&mut self, head: &Head, source: &mut SectionSource<'_>) -> Result<(), CheckpointError> {
         read_rows("dirty_records", head.dirty_records, source, |bytes| {
             let record: u32 = bytes.small()?;
-            let passing = bytes.small::<u16>()? & flag::PASSING & !flag::VISITED;
-            self.records.warm.get(record as usize).filter(|warm| !warm.has(flag::DIRTY))?;
+            let passing = bytes.small::<u16>()? & (flag::PASSING | flag::UNMATCHED) & !flag::VISITED;
+            let live = self.records.warm.get(record as usize).filter(|warm| !warm.has(flag::DIRTY))?.has(flag::LIVE);
             self.touch_record(record, passing);
+            if passing & flag::UNMATCHED != 0 {
+                if !live {
+                    return None;
+                }
+                self.unmatched.push(record);
+            }
             Some(())
         })?;
         read_rows("dirty_values", head.dirty_values, source, |bytes| {

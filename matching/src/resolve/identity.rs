@@ -24,8 +24,10 @@ pub(super) struct NewCluster {
     pub(super) joins: SmallVec<[u32; 2]>,
     /// Unique values in it.
     pub(super) uniques: SmallVec<[u32; 2]>,
-    /// A parked value is held by a member.
+    /// A member has a parked link, or holds a divided value.
     pub(super) contested: bool,
+    /// Not every pair is harmless.
+    pub(super) uneven: bool,
 }
 
 /// What happened, before it is put into words.
@@ -189,6 +191,7 @@ impl Engine {
         }
         let profile = &mut self.profiles.column[target];
         profile.contested = cluster.contested;
+        profile.uneven = cluster.uneven;
         self.lists.set(&mut profile.list, &cluster.uniques);
     }
 

@@ -5,28 +5,43 @@
 //! of the profiles. The clusters are a pure function of the live fragments and the rules ([`partition`]), so neither
 //! order nor batching shows in them; the profiles' ids follow from their history by law 4.
 //!
-//! The children do the work: `arrive` judges and indexes, `diversity` tells generic values, `settle` finds what must
-//! be resolved, `region` how much of it afresh, `partition` clusters it, `identity` hands on the ids, `redo` replays them at a restart,
-//! `lookup`, `explain` and `growth` answer questions, `checkpoint` keeps it all across restarts.
+//! The children do the work: `arrive` judges and indexes, `diversity` tells generic values, `pairing` finds the edges of a
+//! match model (`weigher` is what it asks of one), `settle` finds what must be resolved, `region` how much of it afresh,
+//! `judge` holds what stewards said, `soft` divides shared values, `even` tells what needs no second look, `partition` clusters, `identity` hands on the
+//! ids, `redo` replays them at a restart, `review` asks them, `models` changes the model, `lookup`, `explain` and `growth` answer questions, `checkpoint` keeps it all
+//! across restarts.
 
 mod arrive;
 mod checkpoint;
 mod diversity;
+mod even;
 mod explain;
 mod growth;
 mod identity;
+mod judge;
 mod lookup;
+mod models;
+mod pairing;
 pub mod partition;
 mod redo;
 mod region;
+mod review;
 mod rules;
 mod settle;
+mod soft;
+mod weigher;
 
-use hashbrown::HashMap;
+use std::sync::Arc;
 
+use hashbrown::{HashMap, HashSet};
+use onefold_core::fragment::PartyKind;
+
+use crate::index::edges::Edges;
 use crate::index::lists::Lists;
+use crate::index::postings::Postings;
 use crate::index::profiles::Profiles;
 use crate::index::records::{self, Records};
+use crate::index::rows::Rows;
 use crate::index::values::{self, Values};
 use crate::prepared::LinkValue;
 
@@ -34,11 +49,17 @@ pub use arrive::Arrival;
 pub use checkpoint::{CheckpointError, SectionSink};
 pub use explain::{EvidenceStep, Explanation, REASONS_MAX, SeparateReason};
 pub use growth::{CUT_LINKS_MAX, CUT_RECORDS_MAX, Cut, Growth, HoldingLink};
+pub use judge::{JUDGEMENTS_MAX, Judgement, JudgementRefused, Verdict};
 pub use lookup::{GenericReason, RecordView, Standing, Stats, VALUE_PROFILES_MAX, ValueStanding};
+pub use models::Preview;
 pub use redo::RedoError;
+pub use review::{AGAINST_BITS, Doubt, QUESTIONS_MAX, Question, QuestionCursor};
 pub use rules::{LinkRules, NamespaceRule, VALUE_RECORDS_MAX};
+pub use soft::SOFT_ROWS_MAX;
+pub use weigher::{Thresholds, Weigher};
 
 use diversity::Diversity;
+use judge::Judgements;
 
 /// The resolution engine of one tenant: one writer, no I/O, no clock. `Debug` prints figures only.
 #[derive(Clone)]
@@ -52,6 +73,16 @@ pub struct Engine {
     counted: HashMap<u32, Box<Diversity>>,
     dirty_records: Vec<u32>,
     dirty_values: Vec<u32>,
+    rows: Rows,
+    postings: Postings,
+    edges: Edges,
+    judgements: Judgements,
+    /// Records whose rows were not compared with others yet.
+    unmatched: Vec<u32>,
+    /// Blocking keys whose blocks were opened or closed since.
+    crossed: HashSet<u32>,
+    /// Blocking keys whose lists want tidying.
+    untidy: Vec<u32>,
     /// Changes were replayed: what follows from the clusters is out of date until the replay is finished.
     replaying: bool,
 }
@@ -69,6 +100,12 @@ impl Engine {
     /// An engine without records.
     #[must_use]
     pub fn new(rules: LinkRules) -> Self {
+        Self::with_models(rules, [None, None])
+    }
+
+    /// An engine without records, with a match model for persons and one for organisations.
+    #[must_use]
+    pub fn with_models(rules: LinkRules, weighers: [Option<Arc<dyn Weigher>>; 2]) -> Self {
         Self {
             rules,
             records: Records::default(),
@@ -78,6 +115,13 @@ impl Engine {
             counted: HashMap::new(),
             dirty_records: Vec::new(),
             dirty_values: Vec::new(),
+            rows: Rows::new(weighers),
+            postings: Postings::default(),
+            edges: Edges::default(),
+            judgements: Judgements::default(),
+            unmatched: Vec::new(),
+            crossed: HashSet::new(),
+            untidy: Vec::new(),
             replaying: false,
         }
     }
@@ -86,6 +130,12 @@ impl Engine {
     #[must_use]
     pub const fn rules(&self) -> &LinkRules {
         &self.rules
+    }
+
+    /// The match model in force for this kind of party.
+    #[must_use]
+    pub fn model(&self, party: PartyKind) -> Option<&Arc<dyn Weigher>> {
+        self.rows.weigher(party)
     }
 
     /// Puts other rules in force. Every record is dirty afterwards: the next [`Engine::settle`] resolves all afresh.
@@ -119,7 +169,12 @@ impl Engine {
             + self.lists.memory_bytes()
             + self.counted.allocation_size()
             + self.counted.values().map(|diversity| diversity.memory_bytes()).sum::<usize>()
-            + (self.dirty_records.capacity() + self.dirty_values.capacity()) * size_of::<u32>()
+            + (self.dirty_records.capacity() + self.dirty_values.capacity() + self.unmatched.capacity())
+                * size_of::<u32>()
+            + self.rows.memory_bytes()
+            + self.postings.memory_bytes()
+            + self.edges.memory_bytes()
+            + self.judgements.memory_bytes()
     }
 
     fn touch_record(&mut self, record: u32, flags: u16) {

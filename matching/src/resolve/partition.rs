@@ -5,10 +5,25 @@
 //! the bound, then what the link says is provably true of two parties, so it speaks for neither. It is parked, with its
 //! reason, and shown (law 5). Ties break by the content of the members, never by order of arrival or by keyed digests,
 //! so two installations with the same fragments agree.
+//!
+//! What only suggests (an identifying value, a match by weight) is guarded besides: before clusters are joined on such
+//! evidence, records of theirs are compared across, and [`admits`] is asked. So chains of lookalikes do not snowball.
 
+use onefold_core::fragment::PartyKind;
 use onefold_core::ids::{Digest128, NamespaceId};
 use petgraph::unionfind::UnionFind;
 use smallvec::SmallVec;
+
+use crate::resolve::Thresholds;
+
+/// Records of each cluster that are compared across before two clusters are joined: the first by content.
+pub const CROSS_RECORDS_MAX: usize = 16;
+/// Pairs that are compared across for one link.
+pub const CROSS_PAIRS_MAX: usize = 1_024;
+/// One pair counts for no more than this in the mean across, for or against, in bits.
+pub const CROSS_CLAMP_BITS: f32 = 12.0;
+/// Match weight that pairs across must have in the mean, in bits. A whole number, so that sums of it are exact.
+pub const CROSS_MEAN_BITS: f32 = -1.0;
 
 /// Where a link's strength comes from, strongest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -39,8 +54,8 @@ pub struct Rank {
 pub struct Node {
     /// Unkeyed digest of its facts; orders ties.
     pub facts: Digest128,
-    /// How many records it stands for.
-    pub weight: u32,
+    /// Person or organisation: whose thresholds hold.
+    pub party: PartyKind,
     /// Its values of unique namespaces, each named by any number that means the value.
     pub uniques: SmallVec<[(NamespaceId, u32); 2]>,
 }
@@ -65,7 +80,12 @@ pub struct Component {
     pub apart: Vec<(u32, u32)>,
     /// Records that one cluster may hold.
     pub records_max: u32,
+    /// The lines of the match model, by kind of party; `None` without a model.
+    pub thresholds: [Option<Thresholds>; 2],
 }
+
+/// Match weight in bits between two nodes; `None` when nothing is known of one of them. Must be symmetric.
+pub type Weigh<'a> = dyn Fn(u32, u32) -> Option<f32> + 'a;
 
 /// Why a link was parked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -76,6 +96,29 @@ pub enum ParkReason {
     Apart,
     /// It would make a cluster larger than the bound.
     TooLarge,
+    /// Records of the clusters that it would join contradict each other by weight, or speak against it in the mean.
+    Contradiction,
+}
+
+/// Whether clusters may be joined on evidence that only suggests, when pairs across them have these match weights, in an
+/// order that is one of content: none may contradict, and by and large they must not speak against it.
+///
+/// # Errors
+/// Why not.
+pub fn admits(cross: &[f32], thresholds: &Thresholds) -> Result<(), ParkReason> {
+    let total: f32 = cross.iter().map(|weight| weight.clamp(-CROSS_CLAMP_BITS, CROSS_CLAMP_BITS)).sum();
+    let contradicts = cross.iter().any(|weight| *weight < thresholds.conflict_bits);
+    if contradicts || total < CROSS_MEAN_BITS * cross.len() as f32 {
+        return Err(ParkReason::Contradiction);
+    }
+    Ok(())
+}
+
+/// While every pair of a cluster weighs at least this, [`admits`] has nothing against any way in which it may have grown.
+/// Never below `conflict_bits`.
+#[must_use]
+pub const fn harmless_bits(thresholds: &Thresholds) -> f32 {
+    if thresholds.conflict_bits > CROSS_MEAN_BITS { thresholds.conflict_bits } else { CROSS_MEAN_BITS }
 }
 
 /// The outcome.
@@ -92,26 +135,35 @@ pub struct Partition {
 /// What a growing cluster holds.
 #[derive(Clone, Debug, Default)]
 struct Held {
-    weight: u64,
+    /// Its nodes in the order of their facts, each by its position in that order.
+    members: SmallVec<[u32; 4]>,
     uniques: SmallVec<[(NamespaceId, u32); 2]>,
     apart: SmallVec<[u32; 1]>,
 }
 
-/// Clusters of the component.
+/// Clusters of the component. `weigh` is asked for pairs of nodes, of records in two clusters only.
 ///
 /// A node that holds two values of one unique namespace contradicts itself: it is left out of every link and stays
 /// alone, so one broken record neither joins two parties nor parks a link between others.
 #[must_use]
-pub fn partition(component: &Component) -> Partition {
+pub fn partition(component: &Component, weigh: &Weigh<'_>) -> Partition {
     let nodes = &component.nodes;
     let mut union = UnionFind::<u32>::new(nodes.len());
+    // Comparing positions in the order of facts is comparing facts.
+    let mut by_facts: Vec<u32> = (0..nodes.len() as u32).collect();
+    by_facts.sort_unstable_by_key(|node| nodes[*node as usize].facts);
+    let mut position = vec![0; nodes.len()];
+    for (at, node) in by_facts.iter().enumerate() {
+        position[*node as usize] = at as u32;
+    }
     let mut held: Vec<Held> = nodes
         .iter()
-        .map(|node| {
+        .zip(&position)
+        .map(|(node, at)| {
             let mut uniques = node.uniques.clone();
             uniques.sort_unstable();
             uniques.dedup();
-            Held { weight: u64::from(node.weight), uniques, apart: SmallVec::new() }
+            Held { members: SmallVec::from_elem(*at, 1), uniques, apart: SmallVec::new() }
         })
         .collect();
     let contradicting: Vec<bool> = held.iter().map(|held| first_clash(&held.uniques).is_some()).collect();
@@ -121,7 +173,7 @@ pub fn partition(component: &Component) -> Partition {
     }
 
     let mut parked = Vec::new();
-    for index in strongest_first(component, &contradicting) {
+    for index in strongest_first(component, &position, &contradicting) {
         let link = &component.links[index as usize];
         let mut roots: SmallVec<[u32; 4]> = link
             .members
@@ -135,7 +187,15 @@ pub fn partition(component: &Component) -> Partition {
         if others.is_empty() {
             continue;
         }
-        match joined(&roots, &held, &union, component.records_max) {
+        let whole = joined(&roots, &held, &union, component.records_max).and_then(|whole| {
+            if link.rank.tier >= Tier::Identifying
+                && let Some(thresholds) = &component.thresholds[nodes[*first as usize].party as usize]
+            {
+                admits(&across(&roots, &held, &by_facts, weigh), thresholds)?;
+            }
+            Ok(whole)
+        });
+        match whole {
             Err(reason) => parked.push((index, reason)),
             Ok(whole) => {
                 for other in others {
@@ -147,6 +207,13 @@ pub fn partition(component: &Component) -> Partition {
             }
         }
     }
+    // What was parked in its turn may have been joined by later evidence.
+    parked.retain(|(index, _)| {
+        let members = component.links[*index as usize].members.iter();
+        let mut roots = members.filter(|member| !contradicting[**member as usize]).map(|member| union.find(*member));
+        let first = roots.next();
+        roots.any(|root| Some(root) != first)
+    });
     parked.sort_unstable();
 
     let mut cluster_of = vec![u32::MAX; nodes.len()];
@@ -165,14 +232,7 @@ pub fn partition(component: &Component) -> Partition {
 }
 
 /// The links' indexes in the order in which they are tried.
-fn strongest_first(component: &Component, contradicting: &[bool]) -> Vec<u32> {
-    // Comparing positions in the order of facts is comparing facts.
-    let mut by_facts: Vec<u32> = (0..component.nodes.len() as u32).collect();
-    by_facts.sort_unstable_by_key(|node| component.nodes[*node as usize].facts);
-    let mut position = vec![0; component.nodes.len()];
-    for (at, node) in by_facts.iter().enumerate() {
-        position[*node as usize] = at as u32;
-    }
+fn strongest_first(component: &Component, position: &[u32], contradicting: &[bool]) -> Vec<u32> {
     let mut order: Vec<(Rank, SmallVec<[u32; 4]>, u32)> = component
         .links
         .iter()
@@ -199,7 +259,7 @@ fn joined(roots: &[u32], held: &[Held], union: &UnionFind<u32>, records_max: u32
     let mut whole = Held::default();
     for root in roots {
         let part = &held[*root as usize];
-        whole.weight += part.weight;
+        whole.members.extend_from_slice(&part.members);
         whole.uniques.extend_from_slice(&part.uniques);
         whole.apart.extend_from_slice(&part.apart);
     }
@@ -211,10 +271,35 @@ fn joined(roots: &[u32], held: &[Held], union: &UnionFind<u32>, records_max: u32
     if whole.apart.iter().any(|other| roots.binary_search(&union.find(*other)).is_ok()) {
         return Err(ParkReason::Apart);
     }
-    if whole.weight > u64::from(records_max) {
+    if whole.members.len() > records_max as usize {
         return Err(ParkReason::TooLarge);
     }
+    whole.members.sort_unstable();
     Ok(whole)
+}
+
+/// Match weights across the clusters with these roots, within bounds: of each cluster the first records by content, and
+/// the pairs of clusters in the order of their first records.
+fn across(roots: &[u32], held: &[Held], by_facts: &[u32], weigh: &Weigh<'_>) -> SmallVec<[f32; 64]> {
+    let mut clusters: SmallVec<[&[u32]; 4]> =
+        roots.iter().map(|root| held[*root as usize].members.as_slice()).collect();
+    clusters.sort_unstable();
+    let mut weights = SmallVec::new();
+    let mut pairs = 0;
+    for (at, one) in clusters.iter().enumerate() {
+        for other in &clusters[at + 1..] {
+            for a in one.iter().take(CROSS_RECORDS_MAX) {
+                for b in other.iter().take(CROSS_RECORDS_MAX) {
+                    if pairs == CROSS_PAIRS_MAX {
+                        return weights;
+                    }
+                    pairs += 1;
+                    weights.extend(weigh(by_facts[*a as usize], by_facts[*b as usize]));
+                }
+            }
+        }
+    }
+    weights
 }
 
 /// The first namespace with two different values. `uniques` is sorted, no pair twice.

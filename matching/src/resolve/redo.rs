@@ -94,6 +94,7 @@ impl Engine {
 
     /// Ends a replay: nothing is dirty any more, and all that follows from fragments and clusters is computed.
     pub fn finish_replay(&mut self) {
+        self.match_rows();
         let dirty_values = std::mem::take(&mut self.dirty_values);
         let dirty_records = std::mem::take(&mut self.dirty_records);
         self.refresh();
@@ -112,8 +113,16 @@ impl Engine {
                     .collect();
                 uniques.sort_unstable();
                 uniques.dedup();
+                let members: Vec<u32> = self.profiles.members(&self.records.warm, profile).collect();
+                let uneven = !self.are_even(&members);
+                let contested = members.iter().any(|record| {
+                    let others = self.links_by_weight(*record).map(|(other, _)| other);
+                    let mut others = others.chain(self.links_by_judgement(*record));
+                    self.is_kept_apart(*record) || others.any(|other| self.records.warm[other].profile != profile)
+                });
                 let held = &mut self.profiles.column[profile];
-                held.contested = false;
+                held.contested = contested;
+                held.uneven = uneven;
                 self.lists.set(&mut held.list, &uniques);
             }
         }
@@ -129,9 +138,15 @@ impl Engine {
             self.set_value_flag(value, value_flag::GENERIC, matches!(behind, Behind::Generic(_)));
             self.set_value_flag(value, value_flag::DISPUTED, matches!(behind, Behind::Disputed(_)));
             self.unlist_if_far_too_crowded(value);
-            let parked = self.linking(value) && self.holders_are_apart(value);
+            let links = self.linking(value);
+            let parked = links && self.holders_are_apart(value);
             self.set_value_flag(value, value_flag::PARKED, parked);
-            if parked {
+            let divided = links && (parked || self.is_uneven_within(value)) && self.divide(value).is_some();
+            self.values.column[value].flags &= !value_flag::DIVIDED;
+            if divided {
+                self.values.column[value].flags |= value_flag::DIVIDED;
+            }
+            if parked || divided {
                 for holder in self.lists.get(&self.values.column[value].holders) {
                     let warm = &self.records.warm[*holder];
                     if warm.links() && warm.placed() {
@@ -140,6 +155,12 @@ impl Engine {
                 }
             }
         }
+    }
+
+    /// Whether a holder's profile is uneven: only then may holders of one profile contradict each other.
+    fn is_uneven_within(&self, value: u32) -> bool {
+        let mut holders = self.holders(value).iter().map(|holder| &self.records.warm[*holder]);
+        holders.any(|warm| !warm.placed() || self.profiles.column[warm.profile].uneven)
     }
 
     /// Whether the value's holders are in more than one profile. A link that was parked stays so for the rest of the

@@ -2,13 +2,17 @@
 //!
 //! [`partition`] is a function of a whole component. Components of clusters that contested links tie together can grow
 //! without bound, though: recycled phone numbers chain a whole city. So a region is resolved alone, as if every parked
-//! link that leads out of it stayed parked; what such a link meets outside is put in its place by *ghosts*, which hold
-//! what the outer cluster had come to hold when the link's turn came. If in the end each such link is parked, the outcome
-//! is that of the whole component, by induction over the links in their order: inside nothing else could happen, and
-//! outside nothing changes. If one is not, the region takes in what it leads to, and is resolved once more.
+//! link that leads out of it stayed parked. What such a link meets outside is its *fringe*: the profiles of its outer
+//! members, which grow in the same run by their own inner links, so that each stands as it stood when the link's turn
+//! came. If in the end no profile of the fringe has met the region or another, every link outward is parked, and the
+//! outcome is that of the whole component, by induction over the links in their order: inside nothing else could happen,
+//! and outside nothing changes. If one has, the region takes it in, and is resolved once more.
+
+use std::collections::BTreeMap;
 
 use hashbrown::{HashMap, HashSet};
-use onefold_core::ids::{Digest128, NamespaceId};
+use onefold_core::fragment::PartyKind;
+use onefold_core::ids::NamespaceId;
 use onefold_core::namespace::NamespaceClass;
 use smallvec::SmallVec;
 
@@ -16,10 +20,11 @@ use crate::index::records::flag;
 use crate::index::values::flag as value_flag;
 use crate::resolve::Engine;
 use crate::resolve::identity::NewCluster;
-use crate::resolve::partition::{Component, Link, Node, Rank, Tier, partition};
+use crate::resolve::partition::{Component, Link, Node, Partition, Rank, Tier, partition};
+use crate::resolve::soft::Group;
 
-/// How often a region grows link by link before it takes in its whole component.
-const ROUNDS_MAX: u32 = 6;
+/// How often a region grows profile by profile before it takes in its whole fringe at a time.
+const ROUNDS_MAX: u32 = 8;
 
 /// What is resolved together.
 #[derive(Debug, Default)]
@@ -27,18 +32,26 @@ struct Region {
     records: Vec<u32>,
     values: Vec<u32>,
     profiles: HashSet<u32>,
-    /// Parked links are followed too.
-    whole: bool,
+    /// The groups of holders behind each value, and whether the value is divided.
+    groups: HashMap<u32, (Vec<Group>, bool)>,
 }
 
-/// A region in the plain terms of [`partition`].
+/// A region in the plain terms of [`partition`], its fringe behind it.
 #[derive(Debug, Default)]
 struct Description {
     component: Component,
-    /// The value behind each link.
-    values: Vec<u32>,
-    /// Links that lead out of the region.
-    outward: Vec<u32>,
+    /// By node.
+    records: Vec<u32>,
+    node_of: HashMap<u32, u32>,
+    /// By node: 0 is the region, each other number a profile of the fringe.
+    owner: Vec<u32>,
+    owners: u32,
+}
+
+impl Description {
+    fn link(&mut self, rank: Rank, members: impl Iterator<Item = u32>) {
+        self.component.links.push(Link { rank, members: members.collect() });
+    }
 }
 
 impl Engine {
@@ -50,58 +63,91 @@ impl Engine {
             return Vec::new();
         }
         let mut round = 0;
-        let (description, outcome) = loop {
+        let (told, outcome) = loop {
             region.records.sort_unstable();
-            let description = self.describe(&region);
-            let outcome = partition(&description.component);
-            let parked: HashSet<u32> = outcome.parked.iter().map(|(link, _)| *link).collect();
-            let mut beyond: Vec<u32> = Vec::new();
-            for link in description.outward.iter().filter(|link| !parked.contains(*link)) {
-                beyond.extend(self.linking_holders(description.values[*link as usize]));
-            }
-            if beyond.is_empty() {
-                break (description, outcome);
+            let told = self.describe(&mut region);
+            let outcome = partition(&told.component, &|one, other| {
+                self.weigh(told.records[one as usize], told.records[other as usize])
+            });
+            let mut met = met(&told, &outcome);
+            if met.is_empty() {
+                break (told, outcome);
             }
             round += 1;
-            if round == ROUNDS_MAX {
-                region.whole = true;
-                for value in &region.values {
-                    beyond.extend(self.linking_holders(*value));
-                }
+            if round >= ROUNDS_MAX {
+                met.extend(1..told.owners);
             }
-            self.take_in(&mut region, beyond);
+            let met: HashSet<u32> = met.into_iter().collect();
+            let beyond = told.records.iter().zip(&told.owner).filter(|(_, owner)| met.contains(*owner));
+            self.take_in(&mut region, beyond.map(|(record, _)| *record).collect());
         };
+        self.new_clusters(&region, &told, &outcome)
+    }
 
-        for value in &region.values {
-            self.set_value_flag(*value, value_flag::PARKED, false);
-            self.values.column[*value].flags &= !value_flag::VISITED;
-        }
+    fn new_clusters(&mut self, region: &Region, told: &Description, outcome: &Partition) -> Vec<NewCluster> {
         let mut contested = vec![false; outcome.clusters.len()];
         for (link, _) in &outcome.parked {
-            self.set_value_flag(description.values[*link as usize], value_flag::PARKED, true);
-            for member in &description.component.links[*link as usize].members {
+            for member in &told.component.links[*link as usize].members {
                 contested[outcome.cluster_of[*member as usize] as usize] = true;
+            }
+        }
+        for (record, cluster) in told.records.iter().zip(&outcome.cluster_of) {
+            if self.is_kept_apart(*record) {
+                contested[*cluster as usize] = true;
+            }
+        }
+        for value in &region.values {
+            let divided = region.groups.get(value).is_some_and(|(_, divided)| *divided);
+            let holders: SmallVec<[Option<u32>; 8]> = self
+                .linking_holders(*value)
+                .map(|holder| {
+                    let node = told.node_of.get(&holder).filter(|node| told.owner[**node as usize] == 0);
+                    node.map(|node| outcome.cluster_of[*node as usize])
+                })
+                .collect();
+            let parked = holders.windows(2).any(|pair| pair[0] != pair[1]);
+            if parked || divided {
+                for cluster in holders.into_iter().flatten() {
+                    contested[cluster as usize] = true;
+                }
+            }
+            self.set_value_flag(*value, value_flag::PARKED, parked);
+            let held = &mut self.values.column[*value];
+            held.flags &= !(value_flag::VISITED | value_flag::DIVIDED);
+            if divided {
+                held.flags |= value_flag::DIVIDED;
             }
         }
         let clusters = outcome.clusters.iter().zip(contested);
         clusters
-            .filter(|(nodes, _)| nodes.first().is_some_and(|first| (*first as usize) < region.records.len()))
+            .filter(|(nodes, _)| nodes.first().is_some_and(|first| told.owner[*first as usize] == 0))
             .map(|(nodes, contested)| {
                 let mut uniques: SmallVec<[u32; 2]> = nodes
                     .iter()
-                    .flat_map(|node| description.component.nodes[*node as usize].uniques.iter())
+                    .flat_map(|node| told.component.nodes[*node as usize].uniques.iter())
                     .map(|(_, value)| *value)
                     .collect();
                 uniques.sort_unstable();
                 uniques.dedup();
-                let records = nodes.iter().map(|node| region.records[*node as usize]).collect();
-                NewCluster { records, joins: SmallVec::new(), uniques, contested }
+                let records: SmallVec<[u32; 4]> = nodes.iter().map(|node| told.records[*node as usize]).collect();
+                let uneven = !self.are_even(&records);
+                NewCluster { records, joins: SmallVec::new(), uniques, contested, uneven }
             })
             .collect()
     }
 
-    fn linking_holders(&self, value: u32) -> impl Iterator<Item = u32> + '_ {
+    pub(super) fn linking_holders(&self, value: u32) -> impl Iterator<Item = u32> + '_ {
         self.holders(value).iter().copied().filter(|holder| self.records.warm[*holder].links())
+    }
+
+    /// Whether a link between the two is known to be parked: it was there when they were last settled, apart.
+    fn known_apart(&self, one: u32, other: u32) -> bool {
+        let (one, other) = (&self.records.warm[one], &self.records.warm[other]);
+        one.placed()
+            && other.placed()
+            && one.profile != other.profile
+            && !one.has(flag::GREW | flag::REOPENED)
+            && !other.has(flag::GREW | flag::REOPENED)
     }
 
     /// Takes records into the region, with all they were together with and all that links not parked lead to.
@@ -126,105 +172,128 @@ impl Engine {
                 }
                 self.values.column[*value].flags |= value_flag::VISITED;
                 region.values.push(*value);
-                if region.whole || !self.values.column[*value].has(value_flag::PARKED) {
+                if !self.values.column[*value].has(value_flag::PARKED) {
                     let holders = self.lists.get(&self.values.column[*value].holders);
                     stack.extend(holders.iter().filter(|holder| self.records.warm[**holder].links()));
                 }
             }
+            let linked = self.links_by_weight(record).map(|(other, _)| other).chain(self.links_by_judgement(record));
+            stack.extend(linked.filter(|other| !self.known_apart(record, *other)));
         }
     }
 
-    /// The region in the plain terms of [`partition`]: its records, then the ghosts.
-    fn describe(&self, region: &Region) -> Description {
-        let mut told = Description::default();
+    /// The region in the plain terms of [`partition`].
+    fn describe(&self, region: &mut Region) -> Description {
+        let mut told = Description { owners: 1, ..Description::default() };
         told.component.records_max = self.rules.cluster_records_max;
-        let node_of: HashMap<u32, u32> = region.records.iter().copied().zip(0..).collect();
-        told.component.nodes = region
-            .records
-            .iter()
-            .map(|record| Node {
-                facts: self.records.cold[*record].facts,
-                weight: 1,
-                uniques: self.named_uniques(&[*record]),
-            })
-            .collect();
-        for value in &region.values {
-            let mut members: SmallVec<[u32; 4]> = SmallVec::new();
-            let mut outside: Vec<u32> = Vec::new();
-            for holder in self.linking_holders(*value) {
-                match node_of.get(&holder) {
-                    Some(node) => members.push(*node),
-                    None => outside.push(holder),
-                }
-            }
-            if members.len() + outside.len() < 2 {
-                continue;
-            }
-            let rank = self.rank(*value, members.len() + outside.len());
-            if !outside.is_empty() {
-                told.outward.push(told.component.links.len() as u32);
-                for ghost in self.ghosts(*value, rank, outside) {
-                    members.push(told.component.nodes.len() as u32);
-                    told.component.nodes.push(ghost);
-                }
-            }
-            told.component.links.push(Link { rank, members });
-            told.values.push(*value);
+        told.component.thresholds = [PartyKind::Person, PartyKind::Organisation].map(|party| self.thresholds(party));
+        for record in &region.records {
+            self.add_node(&mut told, *record, 0);
         }
+        let inside = told.records.len();
+        for value in &region.values {
+            let (groups, _) = region.groups.entry(*value).or_insert_with(|| match self.divide(*value) {
+                Some(groups) => (groups, true),
+                None => (vec![self.linking_holders(*value).collect()], false),
+            });
+            for group in groups.iter().filter(|group| group.len() > 1) {
+                if group.iter().any(|holder| told.node_of.get(holder).is_some_and(|node| (*node as usize) < inside)) {
+                    self.add_link(&mut told, self.rank(*value, group.len()), group);
+                }
+            }
+        }
+        for record in &region.records {
+            for (other, weight) in self.links_by_weight(*record) {
+                let inner = told.node_of.get(&other).is_some_and(|node| (*node as usize) < inside);
+                if !inner || record < &other {
+                    self.add_link(&mut told, rank_by_weight(weight), &[*record, other]);
+                }
+            }
+            for other in self.links_by_judgement(*record) {
+                let inner = told.node_of.get(&other).is_some_and(|node| (*node as usize) < inside);
+                if !inner || record < &other {
+                    self.add_link(&mut told, JUDGED, &[*record, other]);
+                }
+            }
+        }
+        self.describe_fringe(&mut told, inside);
+        told.component.apart = self.kept_apart(&told.node_of);
         told
     }
 
-    /// The unique values that these records hold, in the terms of [`partition`].
-    fn named_uniques(&self, records: &[u32]) -> SmallVec<[(NamespaceId, u32); 2]> {
-        let values = records.iter().flat_map(|record| self.uniques_of(*record));
-        values.map(|value| (NamespaceId(self.values.column[*value].namespace), *value)).collect()
+    fn add_node(&self, told: &mut Description, record: u32, owner: u32) {
+        told.node_of.insert(record, told.records.len() as u32);
+        told.records.push(record);
+        told.owner.push(owner);
+        told.component.nodes.push(Node {
+            facts: self.records.cold[record].facts,
+            party: self.records.warm[record].party(),
+            uniques: self.named_uniques(record),
+        });
     }
 
-    /// A node for each outer holder of a parked value. The first of those that were in one cluster when the value's turn
-    /// came stands for all of that cluster, the others for nothing but themselves in the order of ties.
-    fn ghosts(&self, value: u32, rank: Rank, holders: Vec<u32>) -> Vec<Node> {
-        let turn = (rank, self.holders_facts(value));
-        let mut stands_for: HashMap<u32, bool> = HashMap::new();
-        let mut ghosts = Vec::new();
-        for holder in holders {
-            let facts = self.records.cold[holder].facts;
-            if stands_for.contains_key(&holder) {
-                ghosts.push(Node { facts, weight: 0, uniques: SmallVec::new() });
+    /// Adds a link, and the profiles of those of its members that are not there yet.
+    fn add_link(&self, told: &mut Description, rank: Rank, members: &[u32]) {
+        for member in members {
+            if told.node_of.contains_key(member) {
                 continue;
             }
-            let mut cluster = vec![holder];
-            stands_for.insert(holder, true);
-            let mut next = 0;
-            while let Some(record) = cluster.get(next).copied() {
-                next += 1;
-                for tie in self.values_of(record) {
-                    let held = &self.values.column[*tie];
-                    if held.holders.len > 1
-                        && !held.has(value_flag::PARKED)
-                        && self.linking(*tie)
-                        && self.comes_before(*tie, &turn)
-                    {
-                        let others = self.linking_holders(*tie);
-                        cluster.extend(others.filter(|other| stands_for.insert(*other, true).is_none()));
+            let owner = told.owners;
+            told.owners += 1;
+            let warm = &self.records.warm[*member];
+            if warm.placed() {
+                for record in self.profiles.members(&self.records.warm, warm.profile) {
+                    self.add_node(told, record, owner);
+                }
+            } else {
+                self.add_node(told, *member, owner);
+            }
+        }
+        let nodes: SmallVec<[u32; 4]> = members.iter().map(|member| told.node_of[member]).collect();
+        told.link(rank, nodes.into_iter());
+    }
+
+    /// Adds the inner links of the profiles in the fringe: those whose members are all of one of them.
+    fn describe_fringe(&self, told: &mut Description, inside: usize) {
+        let mut seen = HashSet::new();
+        for node in inside..told.records.len() {
+            let (record, owner) = (told.records[node], told.owner[node]);
+            if !self.records.warm[record].links() {
+                continue;
+            }
+            let owner_of =
+                |told: &Description, record: u32| told.node_of.get(&record).map(|node| told.owner[*node as usize]);
+            for value in self.values_of(record) {
+                if !self.linking(*value) || self.values.column[*value].holders.len < 2 || !seen.insert(*value) {
+                    continue;
+                }
+                for group in self.groups(*value) {
+                    let first = group.first().and_then(|holder| owner_of(told, *holder));
+                    let inner = first.is_some_and(|owner| owner > 0)
+                        && group.iter().all(|holder| owner_of(told, *holder) == first);
+                    if inner {
+                        self.add_link(told, self.rank(*value, group.len()), &group);
                     }
                 }
             }
-            let uniques = self.named_uniques(&cluster);
-            ghosts.push(Node { facts, weight: cluster.len() as u32, uniques });
+            let edges: SmallVec<[(u32, f32); 8]> = self.links_by_weight(record).collect();
+            for (other, weight) in edges {
+                if record < other && owner_of(told, other) == Some(owner) {
+                    self.add_link(told, rank_by_weight(weight), &[record, other]);
+                }
+            }
+            for other in self.links_by_judgement(record) {
+                if record < other && owner_of(told, other) == Some(owner) {
+                    self.add_link(told, JUDGED, &[record, other]);
+                }
+            }
         }
-        ghosts
     }
 
-    fn comes_before(&self, value: u32, turn: &(Rank, Vec<Digest128>)) -> bool {
-        let rank = self.rank(value, self.linking_holders(value).count());
-        rank < turn.0 || (rank == turn.0 && self.holders_facts(value) < turn.1)
-    }
-
-    fn holders_facts(&self, value: u32) -> Vec<Digest128> {
-        let mut facts: Vec<Digest128> =
-            self.linking_holders(value).map(|holder| self.records.cold[holder].facts).collect();
-        facts.sort_unstable();
-        facts
+    /// The unique values that a record holds, in the terms of [`partition`].
+    fn named_uniques(&self, record: u32) -> SmallVec<[(NamespaceId, u32); 2]> {
+        let values = self.uniques_of(record).iter();
+        values.map(|value| (NamespaceId(self.values.column[*value].namespace), *value)).collect()
     }
 
     /// How strongly a value links this many records.
@@ -239,4 +308,35 @@ impl Engine {
             members: u32::try_from(members).unwrap_or(u32::MAX),
         }
     }
+}
+
+/// Profiles of the fringe that met the region or each other.
+fn met(told: &Description, outcome: &Partition) -> Vec<u32> {
+    let mut met = Vec::new();
+    for nodes in &outcome.clusters {
+        let mut owners: SmallVec<[u32; 4]> = nodes.iter().map(|node| told.owner[*node as usize]).collect();
+        owners.sort_unstable();
+        owners.dedup();
+        if owners.len() > 1 {
+            met.extend(owners.into_iter().filter(|owner| *owner > 0));
+        }
+    }
+    // A profile that nothing new reached is as it was, so it comes out whole. Unless what was read back from a damaged
+    // checkpoint never was: then it is put right.
+    let mut clusters: BTreeMap<u32, u32> = BTreeMap::new();
+    for (owner, cluster) in told.owner.iter().zip(&outcome.cluster_of).filter(|(owner, _)| **owner > 0) {
+        if clusters.entry(*owner).or_insert(*cluster) != cluster {
+            met.push(*owner);
+        }
+    }
+    met
+}
+
+/// The rank of a judgement.
+pub(super) const JUDGED: Rank = Rank { tier: Tier::Judgement, weakness: 0, members: 2 };
+
+/// The rank of a link by weight: sixty-four steps to the bit.
+pub(super) fn rank_by_weight(bits: f32) -> Rank {
+    let strength = (bits.max(0.0) * 64.0).round().min(f32::from(u16::MAX)) as u16;
+    Rank { tier: Tier::Probable, weakness: u16::MAX - strength, members: 2 }
 }

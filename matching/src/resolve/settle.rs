@@ -21,6 +21,7 @@ impl Engine {
     /// Resolves all that was touched since the last time, hands on the profiles' ids by law 4, and answers with what
     /// became of them, in canonical order: created, updated, split, merged, emptied, each by ordinal.
     pub fn settle(&mut self) -> Vec<ProfileChange> {
+        self.match_rows();
         if self.replaying {
             self.refresh();
         }
@@ -34,9 +35,10 @@ impl Engine {
         }
         for record in &dirty_records {
             let warm = &self.records.warm[*record];
-            let contested = warm.placed() && self.profiles.column[warm.profile].contested;
-            // In a contested component new facts alone may turn a tie.
-            if warm.has(flag::LIVE) && (warm.has(flag::REOPENED) || contested) {
+            let profile = warm.placed().then(|| &self.profiles.column[warm.profile]);
+            // In a contested component new facts alone may turn a tie, and in an uneven cluster what is compared.
+            let delicate = profile.is_some_and(|profile| profile.contested || profile.uneven);
+            if warm.has(flag::LIVE) && (warm.has(flag::REOPENED) || delicate) {
                 reopened.push(*record);
             }
         }
@@ -195,6 +197,18 @@ impl Engine {
             }
         }
 
+        for node in 0..records {
+            for (other, _) in self.links_by_weight(nodes[node]) {
+                let warm = &self.records.warm[other];
+                let linked = match node_of_record.get(&other) {
+                    Some(node) => *node,
+                    None if warm.placed() => profile_node(warm.profile, &mut nodes),
+                    None => continue,
+                };
+                pairs.push((node as u32, linked));
+            }
+        }
+
         let mut union = UnionFind::<u32>::new(nodes.len());
         for (a, b) in pairs {
             union.union(a, b);
@@ -228,10 +242,13 @@ impl Engine {
 
     /// Whether all that the group touches may be one cluster without asking further; fills in its unique values.
     fn is_plain(&self, group: &mut NewCluster) -> bool {
+        if group.records.iter().any(|record| !self.judged_with(*record).is_empty()) {
+            return false;
+        }
         let mut size = 0;
         for profile in &group.joins {
             let profile = &self.profiles.column[*profile];
-            if profile.contested {
+            if profile.contested || profile.uneven {
                 return false;
             }
             size += u64::from(profile.count);
@@ -249,7 +266,20 @@ impl Engine {
         let mut namespaces: SmallVec<[u16; 4]> =
             group.uniques.iter().map(|value| self.values.column[*value].namespace).collect();
         namespaces.sort_unstable();
-        namespaces.windows(2).all(|pair| pair[0] != pair[1])
+        namespaces.windows(2).all(|pair| pair[0] != pair[1]) && self.joins_evenly(group)
+    }
+
+    /// Whether no pair of records across what the group joins speaks against it.
+    fn joins_evenly(&self, group: &NewCluster) -> bool {
+        if self.rows.is_off() {
+            return true;
+        }
+        let joined = |record: &&u32| !self.records.warm[**record].placed();
+        let mut parts: SmallVec<[SmallVec<[u32; 8]>; 4]> =
+            group.records.iter().filter(joined).map(|record| SmallVec::from_slice(&[*record])).collect();
+        let members = |profile: &u32| self.profiles.members(&self.records.warm, *profile).collect();
+        parts.extend(group.joins.iter().map(members));
+        self.are_even_across(&parts)
     }
 
     /// Clears the marks of this settlement and forgets values that nobody holds.

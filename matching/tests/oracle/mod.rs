@@ -1,15 +1,19 @@
 //! A naive resolver, straight from the rules' words: no index, no increments, nothing shared with the product's code.
 
+pub mod looks;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use onefold_core::ids::Digest128;
 use onefold_core::namespace::NamespaceClass;
 use onefold_matching::prepared::{LinkValue, Prepared};
-use onefold_matching::resolve::LinkRules;
+use onefold_matching::resolve::{LinkRules, Thresholds, Verdict};
 
 /// The last word on each record.
 #[derive(Clone, Default)]
 pub struct Ground {
+    /// Judgements in force, by pair.
+    pub judgements: BTreeMap<(Digest128, Digest128), Verdict>,
     last: BTreeMap<Digest128, (i64, bool, Digest128, Option<Prepared>)>,
 }
 
@@ -35,43 +39,194 @@ impl Ground {
         self.last.values().filter_map(|word| word.3.as_ref()).collect()
     }
 
-    /// The clusters that must be.
+    /// The clusters that must be, without a model.
+    #[allow(dead_code, reason = "not every test that includes this goes without a model")]
     pub fn clusters(&self, rules: &LinkRules) -> BTreeSet<BTreeSet<Digest128>> {
+        self.clusters_with(rules, None)
+    }
+
+    /// The clusters that must be, with the model of dice under this seed and these lines.
+    pub fn clusters_with(&self, rules: &LinkRules, model: Option<(u8, Thresholds)>) -> BTreeSet<BTreeSet<Digest128>> {
         let live = self.live();
+        let judge = Judge { model };
         let mut holders: BTreeMap<LinkValue, Vec<&Prepared>> = BTreeMap::new();
         for fragment in &live {
             for value in &fragment.links {
                 holders.entry(*value).or_default().push(fragment);
             }
         }
-        let mut links: Vec<_> = holders
-            .iter()
-            .filter(|(value, _)| rules.rule(value.namespace).class != NamespaceClass::Supporting)
-            .filter(|(value, held)| !is_generic(rules, value, held))
-            .map(|(value, held)| {
-                let rule = rules.rule(value.namespace);
-                let members: Vec<&Prepared> =
-                    held.iter().copied().filter(|fragment| !contradicts(rules, &[fragment])).collect();
-                let mut facts: Vec<Digest128> = members.iter().map(|fragment| fragment.facts).collect();
-                facts.sort();
-                let class = if rule.class == NamespaceClass::Unique { 0 } else { 1 };
-                (class, u16::MAX - rule.priority, members.len(), facts, members)
-            })
-            .collect();
+        let mut links: Vec<OrderedLink<'_>> = Vec::new();
+        for (value, held) in &holders {
+            let rule = rules.rule(value.namespace);
+            if rule.class == NamespaceClass::Supporting || is_generic(rules, value, held) {
+                continue;
+            }
+            let members: Vec<&Prepared> =
+                held.iter().copied().filter(|fragment| !contradicts(rules, &[fragment])).collect();
+            // What two provably different parties hold identifies neither.
+            if contradicts(rules, &members) {
+                continue;
+            }
+            let class = if rule.class == NamespaceClass::Unique { 0 } else { 1 };
+            let groups = if class == 1 { judge.groups(members) } else { vec![members] };
+            for members in groups {
+                let facts = sorted_facts(&members);
+                links.push((class, u16::MAX - rule.priority, members.len(), facts, members));
+            }
+        }
+        for ((one, other), verdict) in &self.judgements {
+            let pair: Vec<&Prepared> =
+                live.iter().copied().filter(|fragment| [one, other].contains(&&fragment.record)).collect();
+            let may_link = pair.len() == 2 && pair.iter().all(|fragment| !contradicts(rules, &[fragment]));
+            if *verdict == Verdict::Same && may_link {
+                links.push((-1, 0, 2, sorted_facts(&pair), pair));
+            }
+        }
+        for (one, other, weight) in judge.edges(&live) {
+            let pair = vec![one, other];
+            if weight >= judge.lines().link_bits && pair.iter().all(|fragment| !contradicts(rules, &[fragment])) {
+                links.push((2, u16::MAX - (weight * 64.0).round() as u16, 2, sorted_facts(&pair), pair));
+            }
+        }
         links.sort_by(|a, b| (a.0, a.1, a.2, &a.3).cmp(&(b.0, b.1, b.2, &b.3)));
 
         let mut clusters: Vec<Vec<&Prepared>> = live.iter().map(|fragment| vec![*fragment]).collect();
-        for (.., members) in links {
+        for (class, .., members) in links {
             let touches =
                 |cluster: &Vec<&Prepared>| cluster.iter().any(|f| members.iter().any(|m| m.record == f.record));
             let (touched, others): (Vec<_>, Vec<_>) = clusters.iter().cloned().partition(touches);
             let whole: Vec<&Prepared> = touched.concat();
-            if whole.len() <= rules.cluster_records_max as usize && !contradicts(rules, &whole) {
+            let fits =
+                whole.len() <= rules.cluster_records_max as usize && !contradicts(rules, &whole) && !self.parts(&whole);
+            if fits && (class <= 0 || judge.admits(&touched)) {
                 clusters = others;
                 clusters.extend((!whole.is_empty()).then_some(whole));
             }
         }
         clusters.iter().map(|cluster| cluster.iter().map(|fragment| fragment.record).collect()).collect()
+    }
+}
+
+impl Ground {
+    /// Whether a judgement keeps two of these apart.
+    fn parts(&self, whole: &[&Prepared]) -> bool {
+        let has = |record: &Digest128| whole.iter().any(|fragment| fragment.record == *record);
+        let mut different = self.judgements.iter().filter(|(_, verdict)| **verdict == Verdict::Different);
+        different.any(|((one, other), _)| has(one) && has(other))
+    }
+
+    /// Whether the judgements in force with this one in place of an earlier one would make two parties one and keep them
+    /// apart.
+    #[allow(dead_code, reason = "not every test that includes this judges")]
+    pub fn would_contradict(&self, one: Digest128, other: Digest128, verdict: Verdict) -> bool {
+        let mut judgements = self.judgements.clone();
+        judgements.insert((one.min(other), one.max(other)), verdict);
+        let mut parties: Vec<BTreeSet<Digest128>> = Vec::new();
+        for ((a, b), _) in judgements.iter().filter(|(_, verdict)| **verdict == Verdict::Same) {
+            let (with, without): (Vec<_>, Vec<_>) =
+                parties.into_iter().partition(|party| party.contains(a) || party.contains(b));
+            parties = without;
+            parties.push(with.into_iter().flatten().chain([*a, *b]).collect());
+        }
+        let mut different = judgements.iter().filter(|(_, verdict)| **verdict == Verdict::Different);
+        different.any(|((a, b), _)| parties.iter().any(|party| party.contains(a) && party.contains(b)))
+    }
+}
+
+/// Class, weakness, members, their facts, and they themselves.
+type OrderedLink<'a> = (i8, u16, usize, Vec<Digest128>, Vec<&'a Prepared>);
+
+fn sorted_facts(members: &[&Prepared]) -> Vec<Digest128> {
+    let mut facts: Vec<Digest128> = members.iter().map(|fragment| fragment.facts).collect();
+    facts.sort();
+    facts
+}
+
+/// The naive reading of a model.
+struct Judge {
+    model: Option<(u8, Thresholds)>,
+}
+
+impl Judge {
+    fn lines(&self) -> Thresholds {
+        self.model.map_or(looks::LINES, |(_, lines)| lines)
+    }
+
+    fn weight(&self, one: &Prepared, other: &Prepared) -> Option<f32> {
+        let (seed, _) = self.model?;
+        let face = |fragment: &Prepared| Some(fragment.features.as_ref()?.texts().next()?.to_owned());
+        Some(looks::weight(seed, &face(one)?, &face(other)?))
+    }
+
+    fn contradict(&self, one: &Prepared, other: &Prepared) -> bool {
+        self.weight(one, other).is_some_and(|weight| weight < self.lines().conflict_bits)
+    }
+
+    /// Holders that are not torn between two that contradict each other, in classes.
+    fn groups<'a>(&self, members: Vec<&'a Prepared>) -> Vec<Vec<&'a Prepared>> {
+        let torn = |holder: &Prepared| {
+            members.iter().any(|a| {
+                members
+                    .iter()
+                    .any(|b| self.contradict(a, b) && !self.contradict(holder, a) && !self.contradict(holder, b))
+            })
+        };
+        let firm: Vec<&Prepared> = members.iter().copied().filter(|holder| !torn(holder)).collect();
+        let mut groups: Vec<Vec<&Prepared>> = Vec::new();
+        for holder in firm {
+            match groups.iter_mut().find(|group| group.iter().all(|other| !self.contradict(holder, other))) {
+                Some(group) => group.push(holder),
+                None => groups.push(vec![holder]),
+            }
+        }
+        groups
+    }
+
+    /// Pairs that share a key of a block within its bound, if they weigh as much as a question is worth.
+    fn edges<'a>(&self, live: &[&'a Prepared]) -> Vec<(&'a Prepared, &'a Prepared, f32)> {
+        let keys = |fragment: &Prepared| -> BTreeSet<String> {
+            let texts = fragment.features.iter().flat_map(|features| features.texts().skip(1));
+            texts.filter(|text| !text.is_empty()).map(str::to_owned).collect()
+        };
+        let mut blocks: BTreeMap<String, Vec<&Prepared>> = BTreeMap::new();
+        for fragment in live {
+            for key in keys(fragment) {
+                blocks.entry(key).or_default().push(fragment);
+            }
+        }
+        let mut edges = BTreeMap::new();
+        for block in blocks.values().filter(|block| block.len() <= self.lines().block_records_max as usize) {
+            for one in block {
+                for other in block.iter().filter(|other| one.record < other.record) {
+                    if let Some(weight) = self.weight(one, other)
+                        && weight >= self.lines().review_bits
+                    {
+                        edges.insert((one.record, other.record), (*one, *other, weight));
+                    }
+                }
+            }
+        }
+        edges.into_values().collect()
+    }
+
+    /// No pair across contradicts, and the mean does not speak against it, among the first sixteen of each cluster by content, and 1,024 pairs.
+    fn admits(&self, clusters: &[Vec<&Prepared>]) -> bool {
+        let mut sorted: Vec<Vec<&Prepared>> = clusters.to_vec();
+        for cluster in &mut sorted {
+            cluster.sort_by_key(|fragment| fragment.facts);
+        }
+        sorted.sort_by_key(|cluster| cluster[0].facts);
+        let mut pairs = Vec::new();
+        for (at, one) in sorted.iter().enumerate() {
+            for other in &sorted[at + 1..] {
+                for a in one.iter().take(16) {
+                    pairs.extend(other.iter().take(16).map(|b| (*a, *b)));
+                }
+            }
+        }
+        let weights: Vec<f32> = pairs.into_iter().take(1_024).filter_map(|(a, b)| self.weight(a, b)).collect();
+        let total: f32 = weights.iter().map(|weight| weight.clamp(-12.0, 12.0)).sum();
+        weights.iter().all(|weight| *weight >= self.lines().conflict_bits) && total >= -(weights.len() as f32)
     }
 }
 

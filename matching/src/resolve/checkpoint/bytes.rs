@@ -57,6 +57,12 @@ impl Bytes<'_> {
         Some(*first)
     }
 
+    pub(super) fn take(&mut self, len: usize) -> Option<&[u8]> {
+        let (taken, rest) = self.0.split_at_checked(len)?;
+        self.0 = rest;
+        Some(taken)
+    }
+
     pub(super) fn digest(&mut self) -> Option<Digest128> {
         self.array().map(Digest128)
     }

@@ -11,6 +11,8 @@ const KIND: u8 = 3;
 const CONTESTED: u8 = 1 << 2;
 /// A list follows: where a split went, or the unique values of a live profile as they were last settled.
 const LISTED: u8 = 1 << 3;
+/// Not every pair of members is harmless.
+const UNEVEN: u8 = 1 << 4;
 
 /// What is expected of the next row.
 #[derive(Default)]
@@ -25,7 +27,8 @@ impl Expected {
         out.push(
             profile.kind as u8
                 | if profile.contested { CONTESTED } else { 0 }
-                | if list.is_some() { LISTED } else { 0 },
+                | if list.is_some() { LISTED } else { 0 }
+                | if profile.uneven { UNEVEN } else { 0 },
         );
         if profile.kind == Kind::Merged {
             put(out, profile.head.into());
@@ -54,6 +57,7 @@ impl Expected {
             let items = (0..bytes.number()?).map(|_| bytes.small()).collect::<Option<Vec<u32>>>()?;
             lists.set(&mut list, &items);
         }
-        Some((ordinal, Profile { head, count: 0, list, kind, contested: what & CONTESTED != 0 }, listed))
+        let (contested, uneven) = (what & CONTESTED != 0, what & UNEVEN != 0);
+        Some((ordinal, Profile { head, count: 0, list, kind, contested, uneven }, listed))
     }
 }

@@ -108,6 +108,7 @@ fn prepared() -> impl Strategy<Value = Prepared> {
             party: if organisation { PartyKind::Organisation } else { PartyKind::Person },
             links: links.into_iter().collect(),
             name,
+            features: None,
         },
     )
 }
@@ -216,6 +217,7 @@ fn a_fragment_takes_at_most_75_bytes() {
             party: PartyKind::Person,
             links,
             name: Some(digest("name", person + mixed / 13 % 4 / 3).table_hash()),
+            features: None,
         };
         engine.put(&prepared, Place { segment: 1, offset: number as u32 * 290 }, SlotId(number as u32));
         if number % 512 == 0 {
@@ -240,6 +242,9 @@ fn a_head_that_claims_too_much_is_refused() {
         spare: 0,
         dirty_records: 0,
         dirty_values: 0,
+        texts: [0; 2],
+        crossed: 0,
+        judgements: 0,
     };
     let much = NONE - 1;
     let table = [
@@ -253,7 +258,7 @@ fn a_head_that_claims_too_much_is_refused() {
         ("head", Head { records: NONE, ..none() }),
     ];
     for (section, head) in table {
-        let head = head.write(&rules(2));
+        let head = head.write(&rules(2), &Engine::new(rules(2)).rows.fingerprint());
         for noise in [0u8, 1, 2, 0x7F, 0x80, 0xFF] {
             let refused = Engine::read_from(rules(2), &mut |name| {
                 Some(if name == "engine.head" { head.clone() } else { vec![noise; 1_000] })
@@ -279,6 +284,7 @@ fn contradictions_are_refused() {
             party: PartyKind::Person,
             links: vec![value],
             name: None,
+            features: None,
         };
         engine.put(&prepared, Place { segment: 1, offset: 0 }, SlotId(number as u32));
     }

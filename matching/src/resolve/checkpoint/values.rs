@@ -9,14 +9,19 @@ use crate::index::values::{Value, flag};
 use crate::resolve::checkpoint::bytes::{Bytes, put, put_near};
 
 /// The value's flags that last beyond a settlement and are not rebuilt, and the bit of `what` for each.
-const FLAGS: [(u16, u8); 4] =
-    [(flag::GENERIC, 1), (flag::DISPUTED, 1 << 1), (flag::PARKED, 1 << 2), (flag::UNLISTED, 1 << 3)];
+const FLAGS: [(u16, u8); 5] = [
+    (flag::GENERIC, 1),
+    (flag::DISPUTED, 1 << 1),
+    (flag::PARKED, 1 << 2),
+    (flag::UNLISTED, 1 << 3),
+    (flag::DIVIDED, 1 << 4),
+];
 /// The holders do not ascend.
-const JUMBLED: u8 = 1 << 4;
-/// Three bits: the number of holders, up to [`MANY`].
-const LEN_SHIFT: u32 = 5;
+const JUMBLED: u8 = 1 << 5;
+/// Two bits: the number of holders, up to [`MANY`].
+const LEN_SHIFT: u32 = 6;
 /// This many or more: the rest follows.
-const MANY: usize = 7;
+const MANY: usize = 3;
 
 /// What is expected of the next value.
 #[derive(Default)]

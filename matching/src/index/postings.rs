@@ -1,0 +1,367 @@
+//! Which records have which blocking key: a multimap in about ten bytes a posting.
+//!
+//! Keys of few records lie in shards of sorted slots, eight bytes each, reached by open addressing. A key of more moves
+//! to a list in the arena. Where far more records than a block may hold have a key, their list is kept up lazily:
+//! what left stays in it until a look at the records tidies it up, so that leaving costs the same for each.
+
+use crate::index::NONE;
+use crate::index::column::Column;
+use crate::index::lists::{List, Lists};
+
+/// Shards grow one by one, so that no arrival waits for the whole.
+const SHARDS: usize = 256;
+/// Holders of one key that lie in slots.
+const INLINE_MAX: usize = 3;
+/// Holders from which on a list is kept up lazily.
+const EXACT_MAX: u32 = 256;
+/// Marks a slot that names a block and not a record.
+const BLOCK: u32 = 1 << 31;
+
+#[derive(Clone, Copy, Debug)]
+struct Slot {
+    key: u32,
+    /// A record, a block, or [`NONE`].
+    what: u32,
+}
+
+const EMPTY: Slot = Slot { key: 0, what: NONE };
+
+#[derive(Clone, Debug, Default)]
+struct Shard {
+    slots: Vec<Slot>,
+    /// Slots that a key may be sent to; a few more follow for what is pushed on.
+    homes: u32,
+    used: u32,
+}
+
+/// A key of many records.
+#[derive(Clone, Copy, Debug)]
+struct Block {
+    /// May name records that left, and records twice; exact while it is no longer than `live`.
+    list: List,
+    live: u32,
+}
+
+/// Who has a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Holders<'a> {
+    /// All of them.
+    Listed(&'a [u32]),
+    /// So many; the list must be tidied before it is read.
+    Untidy(u32),
+}
+
+#[cfg(test)]
+impl Holders<'_> {
+    const fn count(&self) -> u32 {
+        match self {
+            Self::Listed(records) => records.len() as u32,
+            Self::Untidy(count) => *count,
+        }
+    }
+}
+
+/// The multimap.
+#[derive(Clone, Debug)]
+pub(crate) struct Postings {
+    shards: Vec<Shard>,
+    blocks: Column<Block>,
+    spare: Vec<u32>,
+    lists: Lists,
+    /// What the last look at a key found in slots.
+    few: [u32; INLINE_MAX + 1],
+}
+
+impl Default for Postings {
+    fn default() -> Self {
+        Self {
+            shards: vec![Shard::default(); SHARDS],
+            blocks: Column::default(),
+            spare: Vec::new(),
+            lists: Lists::default(),
+            few: [NONE; INLINE_MAX + 1],
+        }
+    }
+}
+
+impl Shard {
+    fn home(&self, key: u32) -> usize {
+        ((u64::from(key << 8) * u64::from(self.homes)) >> 32) as usize
+    }
+
+    /// The first slot of the key, or where it would lie. Slots of one run ascend by key.
+    fn seek(&self, key: u32) -> usize {
+        let mut at = self.home(key);
+        while self.slots[at].what != NONE && self.slots[at].key < key {
+            at += 1;
+        }
+        at
+    }
+
+    fn run(&self, key: u32) -> impl Iterator<Item = u32> + '_ {
+        let from = if self.homes == 0 { 0 } else { self.seek(key) };
+        let slots = self.slots.get(from..).unwrap_or_default();
+        slots.iter().take_while(move |slot| slot.what != NONE && slot.key == key).map(|slot| slot.what)
+    }
+
+    fn insert(&mut self, key: u32, what: u32) {
+        if self.used >= self.homes / 8 * 7 {
+            self.grow();
+        }
+        loop {
+            let at = self.seek(key);
+            let Some(run) = self.slots[at..].iter().position(|slot| slot.what == NONE) else {
+                self.grow();
+                continue;
+            };
+            // One empty slot always ends the last run.
+            if at + run + 1 == self.slots.len() {
+                self.grow();
+                continue;
+            }
+            self.slots.copy_within(at..at + run, at + 1);
+            self.slots[at] = Slot { key, what };
+            self.used += 1;
+            return;
+        }
+    }
+
+    fn grow(&mut self) {
+        let homes = (self.homes / 4 * 5).max(self.homes + 16);
+        let old = std::mem::take(&mut self.slots);
+        self.homes = homes;
+        self.slots = vec![EMPTY; homes as usize + 32];
+        // Old slots ascend by key, so each goes behind the one before it.
+        let mut next = 0;
+        for slot in old.into_iter().filter(|slot| slot.what != NONE) {
+            let at = self.home(slot.key).max(next);
+            next = at + 1;
+            if next >= self.slots.len() {
+                self.slots.resize(next + 32, EMPTY);
+            }
+            self.slots[at] = slot;
+        }
+    }
+
+    fn remove(&mut self, key: u32, what: u32) -> bool {
+        if self.homes == 0 {
+            return false;
+        }
+        let mut at = self.seek(key);
+        while self.slots[at].what != NONE && self.slots[at].key == key {
+            if self.slots[at].what == what {
+                // What was pushed on moves back.
+                while self.slots[at + 1].what != NONE && self.home(self.slots[at + 1].key) <= at {
+                    self.slots[at] = self.slots[at + 1];
+                    at += 1;
+                }
+                self.slots[at] = EMPTY;
+                self.used -= 1;
+                return true;
+            }
+            at += 1;
+        }
+        false
+    }
+}
+
+const fn shard_of(key: u32) -> usize {
+    (key >> 24) as usize
+}
+
+impl Postings {
+    /// Adds a posting that is not there yet; answers how many records have the key now.
+    pub(crate) fn add(&mut self, key: u32, record: u32) -> u32 {
+        let shard = &mut self.shards[shard_of(key)];
+        let mut count = 0;
+        for what in shard.run(key) {
+            if what & BLOCK != 0 {
+                let block = &mut self.blocks[what & !BLOCK];
+                block.live += 1;
+                self.lists.push(&mut block.list, record);
+                return block.live;
+            }
+            self.few[count] = what;
+            count += 1;
+        }
+        if count < INLINE_MAX {
+            shard.insert(key, record);
+            return count as u32 + 1;
+        }
+        let mut list = List::default();
+        for held in &self.few[..count] {
+            shard.remove(key, *held);
+            self.lists.push(&mut list, *held);
+        }
+        self.lists.push(&mut list, record);
+        let block = Block { list, live: list.len };
+        let at = match self.spare.pop() {
+            Some(at) => {
+                self.blocks[at] = block;
+                at
+            }
+            None => self.blocks.push(block),
+        };
+        shard.insert(key, at | BLOCK);
+        list.len
+    }
+
+    /// Takes a posting out; answers how many records have the key now, and whether their list wants tidying.
+    pub(crate) fn remove(&mut self, key: u32, record: u32) -> (u32, bool) {
+        let (mut count, mut block) = (0, None);
+        for what in self.shards[shard_of(key)].run(key) {
+            if what & BLOCK != 0 {
+                block = Some(what & !BLOCK);
+                break;
+            }
+            count += 1;
+        }
+        if let Some(at) = block {
+            return self.leave_block(key, at, record);
+        }
+        let was_there = self.shards[shard_of(key)].remove(key, record);
+        debug_assert!(was_there, "a posting is taken out once");
+        (count - u32::from(was_there), false)
+    }
+
+    fn leave_block(&mut self, key: u32, at: u32, record: u32) -> (u32, bool) {
+        let block = &mut self.blocks[at];
+        block.live = block.live.saturating_sub(1);
+        let live = block.live;
+        if block.list.len > EXACT_MAX || block.list.len > live + 1 {
+            return (live, block.list.len > live.saturating_mul(2).max(EXACT_MAX));
+        }
+        self.lists.remove(&mut block.list, record);
+        if block.list.len < INLINE_MAX as u32 {
+            let list = block.list;
+            self.dissolve(key, at, list);
+        }
+        (live, false)
+    }
+
+    /// A block of few goes back into slots.
+    fn dissolve(&mut self, key: u32, at: u32, mut list: List) {
+        let shard = &mut self.shards[shard_of(key)];
+        shard.remove(key, at | BLOCK);
+        for record in self.lists.get(&list) {
+            shard.insert(key, *record);
+        }
+        self.lists.clear(&mut list);
+        self.spare.push(at);
+    }
+
+    /// Strikes from a key's list what does not have the key any more.
+    pub(crate) fn tidy(&mut self, key: u32, has: impl Fn(u32) -> bool) {
+        let Some(at) = self.block_of(key) else { return };
+        let mut records = self.lists.get(&self.blocks[at].list).to_vec();
+        records.sort_unstable();
+        records.dedup();
+        records.retain(|record| has(*record));
+        let block = &mut self.blocks[at];
+        debug_assert_eq!(block.live as usize, records.len(), "leaving and coming were both counted");
+        block.live = records.len() as u32;
+        self.lists.set(&mut block.list, &records);
+        if records.len() < INLINE_MAX {
+            let list = block.list;
+            self.dissolve(key, at, list);
+        }
+    }
+
+    fn block_of(&self, key: u32) -> Option<u32> {
+        self.shards[shard_of(key)].run(key).next().filter(|what| what & BLOCK != 0).map(|what| what & !BLOCK)
+    }
+
+    /// Who has the key. `few` is room for those that lie in slots.
+    pub(crate) fn holders<'a>(&'a self, key: u32, few: &'a mut [u32; INLINE]) -> Holders<'a> {
+        let mut count = 0;
+        for what in self.shards[shard_of(key)].run(key) {
+            if what & BLOCK != 0 {
+                let block = &self.blocks[what & !BLOCK];
+                return if block.list.len > block.live {
+                    Holders::Untidy(block.live)
+                } else {
+                    Holders::Listed(self.lists.get(&block.list))
+                };
+            }
+            few[count] = what;
+            count += 1;
+        }
+        Holders::Listed(&few[..count])
+    }
+
+    /// Bytes of memory, spare capacity included.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        let slots: usize = self.shards.iter().map(|shard| shard.slots.capacity() * size_of::<Slot>()).sum();
+        slots
+            + SHARDS * size_of::<Shard>()
+            + self.blocks.memory_bytes()
+            + self.spare.capacity() * size_of::<u32>()
+            + self.lists.memory_bytes()
+    }
+}
+
+/// Room for the holders that lie in slots.
+pub(crate) const INLINE: usize = INLINE_MAX + 1;
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn read(postings: &Postings, key: u32) -> BTreeSet<u32> {
+        match postings.holders(key, &mut [NONE; INLINE]) {
+            Holders::Listed(records) => records.iter().copied().collect(),
+            Holders::Untidy(_) => panic!("tidied before"),
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(300))]
+
+        /// Whatever lies where: keys of a crowd, keys that collide in their first bits, keys that empty and fill again.
+        #[test]
+        fn postings_behave_like_a_map_of_sets(
+            steps in proptest::collection::vec((0..12u32, 0..700u32, 0..3u8), 0..3_000), spread in 0..3u32
+        ) {
+            let mut postings = Postings::default();
+            let mut plain: BTreeMap<u32, BTreeSet<u32>> = BTreeMap::new();
+            for (key, record, verb) in steps {
+                let key = match spread { 0 => key, 1 => key << 20, _ => key.wrapping_mul(0x9e37_79b9) };
+                // Some keys are held by all, some by few.
+                let record = if key % 3 == 0 { record } else { record % 5 };
+                let held = plain.entry(key).or_default();
+                if verb > 0 && held.insert(record) {
+                    prop_assert_eq!(postings.add(key, record) as usize, held.len());
+                } else if verb == 0 && held.remove(&record) {
+                    let (left, untidy) = postings.remove(key, record);
+                    prop_assert_eq!(left as usize, held.len());
+                    if untidy {
+                        postings.tidy(key, |record| held.contains(&record));
+                        prop_assert_eq!(&read(&postings, key), &*held);
+                    }
+                }
+                prop_assert_eq!(postings.holders(key, &mut [NONE; INLINE]).count() as usize, held.len());
+            }
+            for (key, held) in &plain {
+                postings.tidy(*key, |record| held.contains(&record));
+                prop_assert_eq!(&read(&postings, *key), held);
+            }
+        }
+    }
+
+    #[test]
+    fn many_keys_take_about_ten_bytes_a_posting() {
+        let mut postings = Postings::default();
+        for number in 0..400_000u32 {
+            postings.add(number.wrapping_mul(0x9e37_79b9), number);
+        }
+        let bytes = postings.memory_bytes() as f64 / 400_000.0;
+        assert!(bytes < 12.0, "{bytes:.1} bytes a posting");
+        for number in (0..400_000u32).step_by(977) {
+            assert_eq!(read(&postings, number.wrapping_mul(0x9e37_79b9)), BTreeSet::from([number]));
+        }
+    }
+}

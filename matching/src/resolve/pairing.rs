@@ -1,0 +1,299 @@
+//! Pairs by weight: which records are compared, and which edges come of it.
+//!
+//! Two records are *candidates* when they share a blocking key that no more live records have than the model's bound;
+//! they have an *edge* when they are candidates and weigh as much as a question is worth. So the edges are a pure function
+//! of the live rows and the model (LAW 2). Arrivals keep the postings up; the edges follow in one go when it is settled:
+//! a record with a new row is compared with all its candidates, and where a block went over its bound, or came back
+//! under it, the pairs that rest on it are looked at again.
+
+use onefold_core::fragment::PartyKind;
+use smallvec::SmallVec;
+
+use crate::index::NONE;
+use crate::index::postings::{Holders, INLINE};
+use crate::index::records::{Warm, flag};
+use crate::pair::Features;
+use crate::resolve::{Engine, Thresholds};
+
+/// Blocking keys of a record, as the postings know them.
+pub(super) type Keys = SmallVec<[u32; 16]>;
+
+/// Keys of persons and of organisations are told apart.
+const KIND_SALT: [u64; 2] = [0x9e37_79b9_7f4a_7c15, 0xc2b2_ae3d_27d4_eb4f];
+
+impl Warm {
+    pub(crate) const fn party(&self) -> PartyKind {
+        if self.has(flag::ORGANISATION) { PartyKind::Organisation } else { PartyKind::Person }
+    }
+}
+
+impl Engine {
+    /// The blocking keys of a record's row, sorted, none twice. Two keys that the model tells apart may become one here,
+    /// for everyone alike.
+    pub(super) fn keys_of(&self, record: u32) -> Keys {
+        let party = self.records.warm[record].party();
+        let mut whole = SmallVec::new();
+        self.rows.keys(party, record, &mut whole);
+        let salt = KIND_SALT[party as usize];
+        let mut keys: Keys = whole.into_iter().map(|key| ((key ^ salt).wrapping_mul(salt | 1) >> 32) as u32).collect();
+        keys.sort_unstable();
+        keys.dedup();
+        keys
+    }
+
+    /// The lines that the model of this kind draws; `None` without a model.
+    pub(super) fn thresholds(&self, party: PartyKind) -> Option<Thresholds> {
+        self.rows.weigher(party).map(|weigher| weigher.thresholds())
+    }
+
+    /// The match weight of two records; `None` when they are of two kinds, nothing is known of one, or there is no model.
+    pub(super) fn weigh(&self, one: u32, other: u32) -> Option<f32> {
+        let (party, same) = (self.records.warm[one].party(), self.records.warm[other].party());
+        if party == same { self.rows.weigh(party, one, other) } else { None }
+    }
+
+    /// The neighbours that a record is linked with by weight, if both may link.
+    pub(super) fn links_by_weight(&self, record: u32) -> impl Iterator<Item = (u32, f32)> + '_ {
+        let warm = &self.records.warm[record];
+        let least = match self.thresholds(warm.party()) {
+            Some(thresholds) if warm.links() => thresholds.link_bits,
+            _ => f32::INFINITY,
+        };
+        self.edges.of(record).filter(move |(other, weight)| *weight >= least && self.records.warm[*other].links())
+    }
+
+    /// Makes the record's row that of these features; answers whether it changed. `before` is how the record was.
+    pub(super) fn set_row(
+        &mut self,
+        record: u32,
+        party: PartyKind,
+        features: Option<&Features>,
+        before: &Warm,
+    ) -> bool {
+        if self.rows.is_off() {
+            return false;
+        }
+        self.rows.intern(party, features);
+        if before.has(flag::LIVE) {
+            if before.party() == party && self.rows.is_same(record) {
+                self.rows.discard(party);
+                return false;
+            }
+            self.drop_row(record, before.party());
+        }
+        self.rows.keep(record);
+        true
+    }
+
+    /// Notes the keys of a record's new row. The record must be marked as live and with its kind.
+    pub(super) fn post_row(&mut self, record: u32) {
+        if self.post_keys(record) && !self.records.warm[record].has(flag::UNMATCHED) {
+            self.records.warm[record].flags |= flag::UNMATCHED;
+            self.unmatched.push(record);
+        }
+    }
+
+    /// Notes the keys of a record's row; answers whether it has any.
+    pub(super) fn post_keys(&mut self, record: u32) -> bool {
+        let Some(thresholds) = self.thresholds(self.records.warm[record].party()) else { return false };
+        let keys = self.keys_of(record);
+        for key in &keys {
+            if self.postings.add(*key, record) == thresholds.block_records_max + 1 {
+                self.crossed(*key);
+            }
+        }
+        !keys.is_empty()
+    }
+
+    /// Takes a record's row, postings and edges out.
+    pub(super) fn drop_row(&mut self, record: u32, party: PartyKind) {
+        let Some(thresholds) = self.thresholds(party) else { return };
+        for key in self.keys_of(record) {
+            let (left, untidy) = self.postings.remove(key, record);
+            if left == thresholds.block_records_max {
+                self.crossed(key);
+            }
+            if untidy {
+                self.untidy.push(key);
+            }
+        }
+        for (neighbour, weight) in self.edges.clear(record) {
+            if weight >= thresholds.link_bits {
+                self.touch_record(neighbour, flag::REOPENED);
+            }
+        }
+        self.rows.clear(record, party);
+    }
+
+    /// A block went over its bound or came back; twice is as if never.
+    fn crossed(&mut self, key: u32) {
+        if !self.crossed.remove(&key) {
+            self.crossed.insert(key);
+        }
+    }
+
+    /// Brings the edges up to date with the rows.
+    pub(super) fn match_rows(&mut self) {
+        if self.rows.is_off() {
+            return;
+        }
+        for key in std::mem::take(&mut self.untidy) {
+            self.tidy(key);
+        }
+        let mut crossed: Vec<u32> = std::mem::take(&mut self.crossed).into_iter().collect();
+        crossed.sort_unstable();
+        let mut opened = Vec::new();
+        for key in crossed {
+            self.tidy(key);
+            match self.open_block(key) {
+                Some(records) => opened.push(records),
+                None => self.close(key),
+            }
+        }
+        let mut unmatched = std::mem::take(&mut self.unmatched);
+        // Rows that came, went and came again are noted twice; those that went have no keys.
+        unmatched.sort_unstable();
+        unmatched.dedup();
+        for record in &unmatched {
+            self.compare_with_candidates(*record);
+        }
+        for records in opened {
+            self.compare_all(&records);
+        }
+        for record in &unmatched {
+            self.records.warm[*record].flags &= !flag::UNMATCHED;
+        }
+        self.unmatched = unmatched;
+        self.unmatched.clear();
+        self.unmatched.shrink_to(4_096);
+    }
+
+    fn tidy(&mut self, key: u32) {
+        let mut postings = std::mem::take(&mut self.postings);
+        postings.tidy(key, |record| self.keys_of(record).binary_search(&key).is_ok());
+        self.postings = postings;
+    }
+
+    /// Who has the key, when they are no more than a block may hold.
+    fn open_block(&self, key: u32) -> Option<SmallVec<[u32; 16]>> {
+        let mut few = [NONE; INLINE];
+        match self.postings.holders(key, &mut few) {
+            Holders::Listed(records) => self.is_open(records).then(|| SmallVec::from_slice(records)),
+            Holders::Untidy(_) => None,
+        }
+    }
+
+    fn is_open(&self, holders: &[u32]) -> bool {
+        let Some(first) = holders.first() else { return true };
+        let party = self.records.warm[*first].party();
+        self.thresholds(party).is_some_and(|thresholds| holders.len() <= thresholds.block_records_max as usize)
+    }
+
+    /// Whether some block of both is open.
+    fn are_candidates(&self, one: &[u32], other: &[u32]) -> bool {
+        one.iter().any(|key| {
+            other.binary_search(key).is_ok() && {
+                let mut few = [NONE; INLINE];
+                matches!(self.postings.holders(*key, &mut few), Holders::Listed(records) if self.is_open(records))
+            }
+        })
+    }
+
+    /// A block over its bound: edges that rested on it alone go.
+    fn close(&mut self, key: u32) {
+        let mut few = [NONE; INLINE];
+        let records: Vec<u32> = match self.postings.holders(key, &mut few) {
+            Holders::Listed(records) => records.to_vec(),
+            Holders::Untidy(_) => Vec::new(),
+        };
+        let keys: Vec<(u32, Keys)> = records.iter().map(|record| (*record, self.keys_of(*record))).collect();
+        let keys_of: hashbrown::HashMap<u32, &Keys> = keys.iter().map(|(record, keys)| (*record, keys)).collect();
+        let mut gone = Vec::new();
+        for (record, held) in &keys {
+            for (other, weight) in self.edges.of(*record).filter(|(other, _)| other > record) {
+                let Some(others) = keys_of.get(&other) else { continue };
+                if !self.are_candidates(held, others) {
+                    gone.push((*record, other, weight));
+                }
+            }
+        }
+        for (one, other, weight) in gone {
+            self.edges.remove(one, other);
+            self.edge_turned(one, other, weight);
+        }
+    }
+
+    /// An edge between two records came or went though neither of them changed.
+    fn edge_turned(&mut self, one: u32, other: u32, weight: f32) {
+        let least = self.thresholds(self.records.warm[one].party()).map_or(f32::INFINITY, |t| t.link_bits);
+        if weight >= least {
+            self.touch_record(one, flag::REOPENED);
+            self.touch_record(other, flag::REOPENED);
+        }
+    }
+
+    fn compare_with_candidates(&mut self, record: u32) {
+        let Some(thresholds) = self.thresholds(self.records.warm[record].party()) else { return };
+        let mut candidates: SmallVec<[u32; 64]> = SmallVec::new();
+        let mut few = [NONE; INLINE];
+        for key in self.keys_of(record) {
+            if let Holders::Listed(holders) = self.postings.holders(key, &mut few)
+                && holders.len() <= thresholds.block_records_max as usize
+            {
+                candidates.extend_from_slice(holders);
+            }
+        }
+        candidates.sort_unstable();
+        candidates.dedup();
+        for other in candidates {
+            // Of two that are both new the first sees to it.
+            let seen_to = other < record && self.records.warm[other].has(flag::UNMATCHED);
+            // A record with a new row has no edges yet, whatever a damaged checkpoint says.
+            if other == record || seen_to || self.edges.has(record, other) {
+                continue;
+            }
+            if let Some(weight) = self.weigh(record, other)
+                && weight >= thresholds.review_bits
+            {
+                self.edges.add(record, other, weight);
+            }
+        }
+    }
+
+    /// Compares the records of a block that was opened again, but for those with new rows, which were compared already.
+    fn compare_all(&mut self, records: &[u32]) {
+        let old: Vec<u32> =
+            records.iter().copied().filter(|record| !self.records.warm[*record].has(flag::UNMATCHED)).collect();
+        for (at, one) in old.iter().enumerate() {
+            let Some(thresholds) = self.thresholds(self.records.warm[*one].party()) else { return };
+            for other in &old[at + 1..] {
+                if self.edges.has(*one, *other) {
+                    continue;
+                }
+                if let Some(weight) = self.weigh(*one, *other)
+                    && weight >= thresholds.review_bits
+                {
+                    self.edges.add(*one, *other, weight);
+                    self.edge_turned(*one, *other, weight);
+                }
+            }
+        }
+    }
+
+    /// Computes all postings and edges from the rows.
+    pub(super) fn match_all(&mut self) {
+        self.edges = crate::index::edges::Edges::default();
+        self.postings = crate::index::postings::Postings::default();
+        self.unmatched.clear();
+        self.untidy.clear();
+        for record in 0..self.records.warm.count() {
+            self.records.warm[record].flags &= !flag::UNMATCHED;
+            if self.records.warm[record].has(flag::LIVE) {
+                self.post_row(record);
+            }
+        }
+        // Edges are made in the light of all postings: no block needs a second look.
+        self.crossed.clear();
+        self.match_rows();
+    }
+}

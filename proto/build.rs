@@ -11,6 +11,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     // The encoded set keeps extension options, which the typed one drops; reflection serves the encoded one.
     let out = PathBuf::from(std::env::var("OUT_DIR")?);
     std::fs::write(out.join("onefold_descriptor.bin"), compiler.encode_file_descriptor_set())?;
-    tonic_prost_build::configure().compile_fds(compiler.file_descriptor_set())?;
+    // Ordered maps, so that one message always has the same bytes: request ids compare digests of them.
+    tonic_prost_build::configure().btree_map(".").compile_fds(compiler.file_descriptor_set())?;
     Ok(())
 }

@@ -40,6 +40,8 @@ async fn a_start_that_cannot_be_says_why() {
     assert_ne!(meanwhile, digest);
     house.close().await;
 
+    let told = refusal(Config { segment_bytes: (2 << 20) - 1, ..config() }).await;
+    assert!(told.contains("segment_bytes") && told.contains("2097152"), "{told}");
     let remote = Config { listen: ([0, 0, 0, 0], 0).into(), ..config() };
     let told = refusal(remote).await;
     assert!(told.contains("no encryption or authentication"), "{told}");
@@ -201,8 +203,17 @@ async fn a_full_disk_refuses_writes_and_goes_on_once_there_is_room() {
         assert_eq!(told(&status), disk_full());
     }
     let tenant = pb::Tenant { name: "tenants/west".to_owned(), ..Default::default() };
-    let status = house.admin.create_tenant(pb::CreateTenantRequest { tenant: Some(tenant) }).await.unwrap_err();
+    let status = house
+        .admin
+        .create_tenant(pb::CreateTenantRequest { tenant: Some(tenant), ..Default::default() })
+        .await
+        .unwrap_err();
     assert_eq!(told(&status), disk_full());
+
+    let mut health = onefold_tests::health::connect(house.server().address()).await.unwrap();
+    for (service, serves) in [("", 2), ("onefold.v1.IngestService", 2), ("onefold.v1.ProfileService", 1)] {
+        health.becomes(service, serves).await.unwrap();
+    }
 
     // Reads go on, and a start on the full disk reads as well.
     let digest = house.digest().await;
@@ -213,7 +224,11 @@ async fn a_full_disk_refuses_writes_and_goes_on_once_there_is_room() {
     assert_eq!(house.lookup("email", "f3@harbour-mail.net").await.unwrap().record_count, 1);
     assert_eq!(told(&house.try_put(refused.clone()).await.unwrap_err()), disk_full());
 
+    let mut health = onefold_tests::health::connect(house.server().address()).await.unwrap();
+    health.becomes("onefold.v1.IngestService", 2).await.unwrap();
     disk.free();
+    // Nobody has to write for the server to notice.
+    health.becomes("", 1).await.unwrap();
     assert_eq!(house.try_put(refused).await.unwrap().status(), Accepted);
     let again = house.stream("", &kept).await.unwrap();
     assert!(again.iter().all(|result| result.status() == Duplicate), "nothing acknowledged is lost");

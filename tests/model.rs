@@ -88,8 +88,9 @@ impl Model {
 
     async fn learn_namespaces(&mut self) {
         let known = self.clients().admin.list_namespaces(pb::ListNamespacesRequest::default()).await.unwrap();
-        self.ground.namespaces =
-            known.into_inner().namespaces.into_iter().map(|known| (known.name.clone(), known)).collect();
+        // Without the etag: they are put to other servers too.
+        let untagged = |known: pb::Namespace| (known.name.clone(), pb::Namespace { etag: String::new(), ..known });
+        self.ground.namespaces = known.into_inner().namespaces.into_iter().map(untagged).collect();
     }
 
     async fn put_source(&mut self, name: &str, trust: u32) {
@@ -248,7 +249,7 @@ impl Model {
                 let request = pb::GetTenantRequest { name: "tenants/default".to_owned() };
                 let mut tenant = self.clients().admin.get_tenant(request).await.unwrap().into_inner().tenant.unwrap();
                 tenant.default_survivorship = self.ground.survivorship as i32;
-                let request = pb::UpdateTenantRequest { tenant: Some(tenant) };
+                let request = pb::UpdateTenantRequest { tenant: Some(tenant), ..Default::default() };
                 self.clients().admin.update_tenant(request).await.unwrap();
                 self.story.push(format!("{:?}", self.ground.survivorship));
                 false
@@ -425,7 +426,11 @@ impl Model {
         let request = pb::GetTenantRequest { name: "tenants/default".to_owned() };
         let mut tenant = house.admin.get_tenant(request).await.unwrap().into_inner().tenant.unwrap();
         tenant.default_survivorship = self.ground.survivorship as i32;
-        house.admin.update_tenant(pb::UpdateTenantRequest { tenant: Some(tenant) }).await.unwrap();
+        house
+            .admin
+            .update_tenant(pb::UpdateTenantRequest { tenant: Some(tenant), ..Default::default() })
+            .await
+            .unwrap();
         // Own namespaces must be there before the fragments; the other laws come in the middle.
         let identifying = NamespaceClass::Identifying as i32;
         let club = pb::Namespace { class: identifying, ..self.ground.namespaces["club"].clone() };

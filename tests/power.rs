@@ -20,9 +20,11 @@ use onefold_tests::traffic::{Ledger, Message, Mill, SOURCES, open_sources};
 use onefold_tests::{Clients, House};
 use tempfile::TempDir;
 
-/// Small, so that a short run crosses segments; the lane wants a mebibyte of room in front of each batch, and twice that
-/// for a change of the configuration.
+/// Small, so that a short run crosses segments; the least there may be is two mebibytes.
 const SEGMENT_BYTES: u32 = (2 << 20) + (1 << 16);
+
+/// E-mail addresses are generic above so many names; 4 by default.
+const DIVERSITY_LIMIT: u32 = 2;
 
 /// How often the server is started under the recording.
 const RUNS: usize = 3;
@@ -36,10 +38,31 @@ struct Drill {
     sources_acknowledged: u64,
     /// Tenants that were opened on the way, each with the length of the log.
     tenants: Vec<(String, u64)>,
+    /// Fragments that were discarded from quarantine, and others that were left in it, each with the length of the log.
+    discarded: Vec<(String, u64)>,
+    held: Vec<(String, u64)>,
+    /// Length of the log when e-mail addresses had another law.
+    laws_acknowledged: u64,
     /// The digests of a server that was fed with everything.
     digest: (String, String),
     /// The files at the end.
     end: Tree,
+}
+
+/// Another law for e-mail addresses: everything known is prepared and resolved again.
+async fn change_the_laws(clients: &mut Clients) {
+    let known = clients.admin.list_namespaces(pb::ListNamespacesRequest::default()).await.unwrap().into_inner();
+    let email = known.namespaces.into_iter().find(|namespace| namespace.name == "email").unwrap();
+    let namespace = Some(pb::Namespace { diversity_limit: DIVERSITY_LIMIT, ..email });
+    clients.admin.put_namespace(pb::PutNamespaceRequest { namespace, ..Default::default() }).await.unwrap();
+}
+
+/// Sends a fragment that breaks its contract; its handle.
+async fn quarantine(clients: &mut Clients, key: &str) -> String {
+    clients
+        .put(onefold_tests::person("ledger", key, 1_700_000_000, &[("email", "q@harbour-mail.net")], &[]))
+        .await
+        .quarantine_id
 }
 
 /// A directory in memory where there is one: the drill syncs nothing for real.
@@ -67,6 +90,7 @@ async fn record(dice: &mut Dice, shim: &Path) -> Drill {
     let mill = Arc::new(Mutex::new(Mill::new(dice.fork(), 50, 16_000)));
     let noted = Arc::new(Mutex::new((Ledger::default(), Vec::new())));
     let (mut sources_acknowledged, mut tenants) = (0, Vec::new());
+    let (mut discarded, mut held, mut laws_acknowledged) = (Vec::new(), Vec::new(), u64::MAX);
     for run in 0..RUNS {
         let (mut child, mut clients) = launch.start().await;
         if run == 0 {
@@ -99,8 +123,19 @@ async fn record(dice: &mut Dice, shim: &Path) -> Drill {
             .collect();
         // A tenant brings a vault of its own.
         let tenant = pb::Tenant { name: format!("tenants/t{run}"), ..Default::default() };
-        let opened = clients.admin.create_tenant(pb::CreateTenantRequest { tenant: Some(tenant) }).await.unwrap();
+        let request = pb::CreateTenantRequest { tenant: Some(tenant), ..Default::default() };
+        let opened = clients.admin.create_tenant(request).await.unwrap();
         tenants.push((opened.into_inner().tenant.unwrap().name, length(&log)));
+        let (goes, stays) = (format!("goes-{run}"), format!("stays-{run}"));
+        let (goes, stays) = (quarantine(&mut clients, &goes).await, quarantine(&mut clients, &stays).await);
+        held.push((stays, length(&log)));
+        let request = pb::DiscardQuarantineRequest { quarantine_ids: vec![goes.clone()], ..Default::default() };
+        assert_eq!(clients.ingest.discard_quarantine(request).await.unwrap().into_inner().discarded_count, 1);
+        discarded.push((goes, length(&log)));
+        if run == 1 {
+            change_the_laws(&mut clients).await;
+            laws_acknowledged = length(&log);
+        }
         for sender in senders {
             sender.await.unwrap();
         }
@@ -110,6 +145,7 @@ async fn record(dice: &mut Dice, shim: &Path) -> Drill {
     let fresh = scratch();
     let mut house = House::open(&fresh.path().join("data")).await;
     open_sources(&mut house, "").await;
+    change_the_laws(&mut house).await;
     house.stream("", &ledger.sent).await.unwrap();
     let digest = house.digest().await;
     house.close().await;
@@ -120,6 +156,9 @@ async fn record(dice: &mut Dice, shim: &Path) -> Drill {
         acknowledged,
         sources_acknowledged,
         tenants,
+        discarded,
+        held,
+        laws_acknowledged,
         digest,
         end,
     }
@@ -149,7 +188,23 @@ impl Drill {
                 broken.push(format!("{name}: {status}"));
             }
         }
+        let request = pb::ListQuarantineRequest { page_size: 1_000, ..Default::default() };
+        let listed = clients.ingest.list_quarantine(request).await.unwrap().into_inner().quarantined;
+        let is_there = |id: &String| listed.iter().any(|one| one.quarantine_id == *id);
+        for (id, _) in self.discarded.iter().filter(|(id, at)| *at <= length && is_there(id)) {
+            broken.push(format!("{id} was discarded and is back"));
+        }
+        for (id, _) in self.held.iter().filter(|(id, at)| *at <= length && !is_there(id)) {
+            broken.push(format!("{id} was held in quarantine and is gone"));
+        }
+        let request = pb::ListNamespacesRequest::default();
+        let laws = clients.admin.list_namespaces(request).await.unwrap().into_inner().namespaces;
+        let changed = laws.iter().any(|law| law.name == "email" && law.diversity_limit == DIVERSITY_LIMIT);
+        if length >= self.laws_acknowledged && !changed {
+            broken.push("the law of e-mail addresses is the old one".to_owned());
+        }
         open_sources(&mut clients, "").await;
+        change_the_laws(&mut clients).await;
         let in_hand = |number: &usize| self.acknowledged[*number].is_some_and(|at| at <= length);
         let numbers: Vec<usize> = (0..self.ledger.sent.len()).filter(in_hand).collect();
         if let Err(more) = self.ledger.check_kept(&mut clients, &numbers).await {

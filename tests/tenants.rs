@@ -33,7 +33,7 @@ struct Handles {
 /// Opens a tenant and fills it; the handle of the first fragment of all, which breaks its contract.
 async fn tenant_with(house: &mut House, name: &str, ledger: &Ledger) -> String {
     let tenant = pb::Tenant { name: name.to_owned(), default_region: "US".to_owned(), ..Default::default() };
-    house.admin.create_tenant(pb::CreateTenantRequest { tenant: Some(tenant) }).await.unwrap();
+    house.admin.create_tenant(pb::CreateTenantRequest { tenant: Some(tenant), ..Default::default() }).await.unwrap();
     open_sources(house, name).await;
     let broken = Message::Put(person("ledger", "first", 1_700_000_000, &[], &[]));
     let first = house.stream(name, &[broken]).await.unwrap().remove(0).quarantine_id;
@@ -130,7 +130,7 @@ async fn used_on(clients: &mut Clients, parent: &str, handles: &Handles) -> Vec<
     let request =
         pb::ReplayQuarantineRequest { parent: at(), quarantine_ids: quarantine_ids.clone(), ..Default::default() };
     note("ReplayQuarantine", whole(clients.ingest.replay_quarantine(request).await));
-    let request = pb::DiscardQuarantineRequest { parent: at(), quarantine_ids };
+    let request = pb::DiscardQuarantineRequest { parent: at(), quarantine_ids, ..Default::default() };
     note("DiscardQuarantine", whole(clients.ingest.discard_quarantine(request).await));
     answers
 }

@@ -38,7 +38,7 @@ pub async fn sources(address: SocketAddr) -> Result<(), Failure> {
     let mut admin = AdminServiceClient::new(connect(address).await?);
     for (rank, name) in super::SOURCES.iter().enumerate() {
         let source = pb::Source { name: (*name).to_owned(), trust: 900 - 100 * rank as u32, ..Default::default() };
-        admin.put_source(pb::PutSourceRequest { parent: String::new(), source: Some(source) }).await?;
+        admin.put_source(pb::PutSourceRequest { source: Some(source), ..Default::default() }).await?;
     }
     Ok(())
 }

@@ -150,6 +150,31 @@ pub mod attribute {
     pub const TRADING_NAME: AttributeId = AttributeId(14);
 }
 
+/// The part of a tenant's configuration that is set as one: all but sources, namespaces and learned names.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TenantSettings {
+    /// The tenant's name: lower case, digits, `-`.
+    pub name: String,
+    /// For people.
+    pub display_name: String,
+    /// ISO 3166 code for reading phone numbers without a country code.
+    pub default_region: Option<String>,
+    /// By attribute name or group.
+    pub survivorship: BTreeMap<String, Survivorship>,
+    /// For the rest.
+    pub default_survivorship: Survivorship,
+}
+
+impl TenantSettings {
+    /// A new tenant's configuration.
+    #[must_use]
+    pub fn into_config(self) -> TenantConfig {
+        let mut config = TenantConfig::new(self.name.clone(), self.display_name.clone());
+        config.set(self);
+        config
+    }
+}
+
 /// Everything a tenant decides about its data. Built once per change and shared; readers never see half of one.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TenantConfig {
@@ -188,6 +213,26 @@ impl TenantConfig {
             default_survivorship: Survivorship::MostRecent,
             consent: ConsentPolicy::default(),
         }
+    }
+
+    /// What [`TenantConfig::set`] sets.
+    #[must_use]
+    pub fn settings(&self) -> TenantSettings {
+        TenantSettings {
+            name: self.name.clone(),
+            display_name: self.display_name.clone(),
+            default_region: self.default_region.clone(),
+            survivorship: self.survivorship.clone(),
+            default_survivorship: self.default_survivorship,
+        }
+    }
+
+    /// Replaces the settings but for the name, which is for ever.
+    pub fn set(&mut self, settings: TenantSettings) {
+        self.display_name = settings.display_name;
+        self.default_region = settings.default_region;
+        self.survivorship = settings.survivorship;
+        self.default_survivorship = settings.default_survivorship;
     }
 
     /// The source with this name.

@@ -18,4 +18,6 @@ pub mod laws;
 pub mod lifecycle;
 pub mod limits;
 pub mod namespace;
+mod packed;
 pub mod profile;
+mod settled;

@@ -52,6 +52,8 @@ pub const PATTERN_BYTES_MAX: usize = 1_024;
 pub const PATTERN_PROGRAM_BYTES_MAX: usize = 1 << 20;
 /// Answers that one tenant's request ids are remembered with; the oldest go first.
 pub const REQUEST_IDS_MAX: usize = 65_536;
+/// Bytes that these answers take together; beyond them the oldest go first too.
+pub const REQUEST_ANSWERS_BYTES_MAX: usize = 64 << 20;
 /// Consent statements that one fragment may carry.
 pub const STATEMENTS_PER_FRAGMENT_MAX: usize = 32;
 /// Bytes in one text of a statement: notice, language, method, evidence.

@@ -15,6 +15,33 @@ pub const STREAMS_PER_CONNECTION_MAX: u32 = 100;
 pub const CONNECTION_AGE_MAX: Duration = Duration::from_secs(30 * 60);
 /// Bytes of metadata that one request may bring.
 pub const METADATA_BYTES_MAX: u32 = 8 << 10;
+/// Calls that one connection may have waiting for the head of their answer; more are refused at once.
+pub const CALLS_PER_CONNECTION_MAX: usize = STREAMS_PER_CONNECTION_MAX as usize;
+/// Connections at once; further ones are closed as they come. Below the 1,024 descriptors that a process usually may have.
+pub const CONNECTIONS_MAX: usize = 900;
+/// Streams that a client reset before they were taken up; more end the connection (rapid reset).
+pub const PENDING_RESETS_MAX: usize = 20;
+/// Streams that were reset because the client broke the protocol; more end the connection.
+pub const ERROR_RESETS_MAX: usize = 64;
+/// A quiet connection is asked this often whether it is still there.
+pub const KEEPALIVE_EVERY: Duration = Duration::from_secs(30);
+/// How long it has to answer.
+pub const KEEPALIVE_WAIT_MAX: Duration = Duration::from_secs(10);
+/// Bytes in flight of one stream's requests.
+pub const STREAM_WINDOW_BYTES: u32 = 1 << 20;
+/// Bytes in flight of one connection's requests.
+pub const CONNECTION_WINDOW_BYTES: u32 = 4 << 20;
+/// How long a call may take; a stream may take so long to begin. Long enough for a write to wait while a configuration is
+/// changed or a checkpoint written.
+pub const CALL_TIME_MAX: Duration = Duration::from_secs(60);
+/// How long [`LONG_CALLS`] may take.
+pub const LONG_CALL_TIME_MAX: Duration = Duration::from_secs(60 * 60);
+/// Calls that go over everything a tenant has.
+pub const LONG_CALLS: &[&str] = &["GetDigest", "PutNamespace", "UpdateTenant"];
+/// Streams whose answers are too small to be worth compressing, unless their caller compresses too.
+pub const STREAMS_OF_SMALL_MESSAGES: &[&str] = &["StreamFragments", "WatchProfiles"];
+/// Smallest journal segment that holds every batch there may be; see the lane.
+pub const SEGMENT_BYTES_MIN: u32 = 2 << 20;
 /// Journal entries between two checkpoints, when nothing else is said.
 pub const CHECKPOINT_EVERY_DEFAULT: u64 = 1_000_000;
 
@@ -33,6 +60,8 @@ pub struct Config {
     pub segment_bytes: u32,
     /// Serve on an address that other machines can reach, without encryption or authentication.
     pub allow_insecure_remote: bool,
+    /// Origins of web pages that may call through gRPC-Web, e.g. `https://console.example.org`; none: no browser may.
+    pub web_origins: Vec<String>,
 }
 
 impl Config {
@@ -46,6 +75,7 @@ impl Config {
             checkpoint_every: CHECKPOINT_EVERY_DEFAULT,
             segment_bytes: 64 << 20,
             allow_insecure_remote: false,
+            web_origins: Vec::new(),
         }
     }
 }

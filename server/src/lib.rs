@@ -11,12 +11,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tokio::sync::{oneshot, watch};
-use tokio::task::JoinHandle;
+use tokio::sync::watch;
 
 pub use app::recover::{Recovered, StartError};
 use clock::{Clock, SystemClock};
 pub use config::Config;
+pub use grpc::InvalidOrigin;
 
 /// How long calls in flight may take to end when the server goes down.
 const DRAIN_MAX: Duration = Duration::from_secs(10);
@@ -26,9 +26,8 @@ const DRAIN_MAX: Duration = Duration::from_secs(10);
 pub struct Server {
     address: SocketAddr,
     recovered: Recovered,
-    stop: Option<oneshot::Sender<()>>,
     failure: watch::Receiver<bool>,
-    serving: JoinHandle<Result<(), tonic::transport::Error>>,
+    edge: grpc::Edge,
     threads: app::recover::Threads,
 }
 
@@ -47,7 +46,7 @@ pub enum ServeError {
 }
 
 impl Server {
-    /// Opens the data directory, recovers, and listens.
+    /// Listens, opens the data directory and recovers; until that is done callers are told to come again.
     ///
     /// # Errors
     /// [`StartError`], which names what stands in the way.
@@ -63,18 +62,28 @@ impl Server {
         if !config.listen.ip().is_loopback() && !config.allow_insecure_remote {
             return Err(StartError::RemoteWithoutProtection(config.listen));
         }
+        if config.segment_bytes < config::SEGMENT_BYTES_MIN {
+            return Err(StartError::SegmentTooSmall { given: config.segment_bytes, least: config::SEGMENT_BYTES_MIN });
+        }
+        let origins = grpc::Origins::read(&config.web_origins).map_err(StartError::WebOrigin)?;
         let listener = TcpListener::bind(config.listen)
             .await
             .map_err(|source| StartError::Listen { address: config.listen, source })?;
         let address = listener.local_addr().map_err(|source| StartError::Listen { address: config.listen, source })?;
-        let opened = tokio::task::spawn_blocking(move || app::recover::open(&config, clock))
-            .await
-            .map_err(|_| StartError::Interrupted)??;
-        let app::recover::Opened { app, recovered, threads } = opened;
+        // Callers hear at once that there is a server, and that it recovers.
+        let mut edge = grpc::Edge::listen(listener, origins).await;
+        let opened = tokio::task::spawn_blocking(move || app::recover::open(&config, clock)).await;
+        let app::recover::Opened { app, recovered, threads } = match opened.map_err(|_| StartError::Interrupted) {
+            Ok(Ok(opened)) => opened,
+            Ok(Err(error)) | Err(error) => {
+                edge.close();
+                edge.serving.abort();
+                return Err(error);
+            }
+        };
         let failure = app.shared.failure();
-        let (stop, stopped) = oneshot::channel();
-        let serving = tokio::spawn(grpc::serve(listener, app, stopped));
-        Ok(Self { address, recovered, stop: Some(stop), failure, serving, threads })
+        edge.open(&app).await;
+        Ok(Self { address, recovered, failure, edge, threads })
     }
 
     /// Where it listens.
@@ -99,14 +108,12 @@ impl Server {
             () = until => false,
             changed = self.failure.wait_for(|failed| *failed) => changed.is_ok(),
         };
-        if let Some(stop) = self.stop.take() {
-            let _ = stop.send(());
-        }
-        let served = match tokio::time::timeout(DRAIN_MAX, &mut self.serving).await {
+        self.edge.close();
+        let served = match tokio::time::timeout(DRAIN_MAX, &mut self.edge.serving).await {
             Ok(served) => served,
             Err(_) => {
                 tracing::warn!("calls in flight did not end in time and are cut off");
-                self.serving.abort();
+                self.edge.serving.abort();
                 Ok(Ok(()))
             }
         };

@@ -56,7 +56,7 @@ impl Clients {
     pub async fn sources(&mut self, names: &[&str]) {
         for name in names {
             let source = pb::Source { name: (*name).to_owned(), trust: 500, ..Default::default() };
-            let request = pb::PutSourceRequest { parent: String::new(), source: Some(source) };
+            let request = pb::PutSourceRequest { source: Some(source), ..Default::default() };
             self.admin.put_source(request).await.expect("a source");
         }
     }

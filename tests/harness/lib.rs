@@ -7,6 +7,7 @@ pub mod clients;
 pub mod consent;
 pub mod dice;
 pub mod disk;
+pub mod health;
 pub mod recording;
 pub mod replica;
 pub mod traffic;
@@ -83,6 +84,12 @@ impl House {
     /// The server.
     pub const fn server(&self) -> &Server {
         &self.server
+    }
+
+    /// Clients of its services, to be set up otherwise.
+    #[must_use]
+    pub fn clients(&self) -> Clients {
+        self.clients.clone()
     }
 
     /// Stops the server in order.

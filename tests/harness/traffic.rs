@@ -96,7 +96,7 @@ pub async fn open_sources(clients: &mut Clients, parent: &str) {
             contract: Some(contract),
             ..Default::default()
         };
-        let request = pb::PutSourceRequest { parent: parent.to_owned(), source: Some(source) };
+        let request = pb::PutSourceRequest { parent: parent.to_owned(), source: Some(source), ..Default::default() };
         clients.admin.put_source(request).await.expect("a source");
     }
 }

@@ -68,6 +68,20 @@ impl Target {
     }
 }
 
+/// A name for one write, so that asking again after a lost answer does nothing twice. A UUID (version 4); empty, which is
+/// no name, where the system gives no random numbers.
+#[must_use]
+pub fn request_id() -> String {
+    let mut bytes = [0; 16];
+    if getrandom::fill(&mut bytes).is_err() {
+        return String::new();
+    }
+    bytes[6] = bytes[6] & 0x0f | 0x40;
+    bytes[8] = bytes[8] & 0x3f | 0x80;
+    let digits: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("{}-{}-{}-{}-{}", &digits[..8], &digits[8..12], &digits[12..16], &digits[16..20], &digits[20..])
+}
+
 /// A connection to one server.
 #[derive(Clone)]
 pub struct Client {

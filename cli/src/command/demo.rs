@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 
 use super::serve::{Signals, banner_line, program, start_failure, to_option};
 use super::{Failure, card, explain, online, paint, say};
-use crate::client::{Client, Target};
+use crate::client::{Client, Target, request_id};
 use crate::clock::Stopwatch;
 use crate::ingest::rows::timestamp;
 use crate::ingest::stream::Upload;
@@ -175,9 +175,10 @@ async fn sources(client: &Client, target: &Target) -> Result<(), Failure> {
                 Origin::Events | Origin::Newsletter => 200,
                 _ => 500,
             },
-            contract: None,
+            ..Default::default()
         };
-        let request = pb::PutSourceRequest { parent: target.parent(), source: Some(source) };
+        let (parent, source) = (target.parent(), Some(source));
+        let request = pb::PutSourceRequest { parent, source, request_id: request_id() };
         client.ask(|| async { client.admin().put_source(request.clone()).await }).await?;
     }
     Ok(())

@@ -18,7 +18,7 @@ use tokio::sync::mpsc;
 
 use super::resolve::delimiter_of;
 use super::{Failure, by_hand, online, paint, say, say_json};
-use crate::client::{Client, Target, wire};
+use crate::client::{Client, Target, request_id, wire};
 use crate::clock::Stopwatch;
 use crate::ingest::rows::{self, Reading, RowOptions};
 use crate::ingest::stream::Upload;
@@ -229,9 +229,11 @@ async fn namespaces(client: &Client, target: &Target, inputs: &[Input], create: 
                 namespace.name
             )));
         }
-        let request = pb::PutNamespaceRequest { parent: target.parent(), namespace: Some(on_the_wire(namespace)) };
+        let name = namespace.name.clone();
+        let namespace = Some(on_the_wire(namespace));
+        let request = pb::PutNamespaceRequest { parent: target.parent(), namespace, request_id: request_id() };
         client.ask(|| async { client.admin().put_namespace(request.clone()).await }).await?;
-        made.push(namespace.name.clone());
+        made.push(name);
     }
     Ok(made)
 }
@@ -257,6 +259,7 @@ fn on_the_wire(namespace: &Namespace) -> pb::Namespace {
         blocked_values: namespace.blocked_values.clone(),
         blocked_patterns: namespace.blocked_patterns.clone(),
         allow_junk: !namespace.junk_defaults,
+        etag: String::new(),
     }
 }
 

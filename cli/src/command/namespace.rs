@@ -7,7 +7,7 @@ use onefold_cli::output::{Side, Table};
 use onefold_proto::v1 as pb;
 
 use super::{Failure, by_hand, online, paint, read_text, say, say_json};
-use crate::client::{Client, Target, wire};
+use crate::client::{Client, Target, request_id, wire};
 
 /// Namespaces: kinds of identifier, and what a shared value of one proves.
 #[derive(Args)]
@@ -109,14 +109,16 @@ async fn change(put: &Put) -> Result<(), Failure> {
     let mut namespace = given.or(known).unwrap_or_default();
     namespace.name.clone_from(&put.name);
     lay_over(put, &mut namespace);
-    let request = pb::PutNamespaceRequest { parent, namespace: Some(namespace) };
+    let request = pb::PutNamespaceRequest { parent, namespace: Some(namespace), request_id: request_id() };
     let done = client.ask(|| async { client.admin().put_namespace(request.clone()).await }).await?;
     let namespace = done.namespace.unwrap_or_default();
     if put.target.json {
         return say_json(&wire::json("Namespace", &namespace));
     }
     let paint = paint(&std::io::stdout());
-    let call = wire::grpcurl(&client.address, "AdminService/PutNamespace", "PutNamespaceRequest", &request);
+    let shown = pb::Namespace { etag: String::new(), ..request.namespace.unwrap_or_default() };
+    let again = pb::PutNamespaceRequest { parent: request.parent, namespace: Some(shown), ..Default::default() };
+    let call = wire::grpcurl(&client.address, "AdminService/PutNamespace", "PutNamespaceRequest", &again);
     let word = if fresh { "made" } else { "changed" };
     say(&format!("{word} the namespace {}, {}\n{}", namespace.name, class(&namespace), by_hand(&call, paint)))
 }

@@ -5,7 +5,7 @@ use onefold_cli::output::{Side, Table, count};
 use onefold_proto::v1 as pb;
 
 use super::{Failure, by_hand, card, online, paint, say, say_json};
-use crate::client::{Client, Target, wire};
+use crate::client::{Client, Target, request_id, wire};
 
 /// Entries that one call may name.
 const NAMED_MAX: usize = 1_000;
@@ -127,6 +127,7 @@ async fn replay_all(replay: &Replay) -> Result<(), Failure> {
     let mut request = pb::ReplayQuarantineRequest { parent: target.parent(), ..Default::default() };
     for some in ids.chunks(NAMED_MAX) {
         request.quarantine_ids = some.to_vec();
+        request.request_id = request_id();
         let done = client.ask(|| async { client.ingest().replay_quarantine(request.clone()).await }).await?;
         all.released_count += done.released_count;
         all.kept_count += done.kept_count;
@@ -148,6 +149,7 @@ async fn replay_all(replay: &Replay) -> Result<(), Failure> {
         text.push_str(&format!("  {id}  {}\n", faults.join("; ")));
     }
     request.quarantine_ids = replay.ids.clone();
+    request.request_id.clear();
     request.source = replay.source.clone().unwrap_or_default();
     let call = wire::grpcurl(&client.address, "IngestService/ReplayQuarantine", "ReplayQuarantineRequest", &request);
     say(&(text + &by_hand(&call, paint)))
@@ -158,7 +160,8 @@ async fn discard_all(discard: &Discard) -> Result<(), Failure> {
     let client = Client::connect(target).await?;
     let mut all = pb::DiscardQuarantineResponse::default();
     for some in discard.ids.chunks(NAMED_MAX) {
-        let request = pb::DiscardQuarantineRequest { parent: target.parent(), quarantine_ids: some.to_vec() };
+        let (parent, quarantine_ids) = (target.parent(), some.to_vec());
+        let request = pb::DiscardQuarantineRequest { parent, quarantine_ids, request_id: request_id() };
         let done = client.ask(|| async { client.ingest().discard_quarantine(request.clone()).await }).await?;
         all.discarded_count += done.discarded_count;
     }
@@ -166,7 +169,8 @@ async fn discard_all(discard: &Discard) -> Result<(), Failure> {
         return say_json(&wire::json("DiscardQuarantineResponse", &all));
     }
     let paint = paint(&std::io::stdout());
-    let request = pb::DiscardQuarantineRequest { parent: target.parent(), quarantine_ids: discard.ids.clone() };
+    let (parent, quarantine_ids) = (target.parent(), discard.ids.clone());
+    let request = pb::DiscardQuarantineRequest { parent, quarantine_ids, ..Default::default() };
     let call = wire::grpcurl(&client.address, "IngestService/DiscardQuarantine", "DiscardQuarantineRequest", &request);
     let gone = match discard.ids.len() as u64 - all.discarded_count.min(discard.ids.len() as u64) {
         0 => String::new(),

@@ -26,6 +26,10 @@ pub struct Arguments {
     /// Listens where other machines can connect, although nothing is encrypted and nobody authenticated.
     #[arg(long)]
     allow_insecure_remote: bool,
+    /// Lets the pages of this origin call through gRPC-Web, e.g. `https://console.example.org`; may be given more than
+    /// once. Without it no browser reaches the server.
+    #[arg(long, value_name = "ORIGIN")]
+    web_origin: Vec<String>,
     /// What is logged to standard error, e.g. `info` or `onefold_server=debug`.
     #[arg(long, value_name = "FILTER", default_value = "info", env = "ONEFOLD_LOG")]
     log: String,
@@ -42,6 +46,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         let mut config = Config::new(&arguments.data, arguments.listen);
         config.root_key_file.clone_from(&arguments.root_key_file);
         config.allow_insecure_remote = arguments.allow_insecure_remote;
+        config.web_origins.clone_from(&arguments.web_origin);
         let server = Server::start(config).await.map_err(|error| start_failure(&error.into(), &arguments.data))?;
         say(&banner(&server, &arguments.data, paint(&std::io::stdout())))?;
         let ended = server.run_until(async {

@@ -7,7 +7,7 @@ use onefold_cli::output::{Side, Table};
 use onefold_proto::v1 as pb;
 
 use super::{Failure, by_hand, online, paint, read_text, say, say_json};
-use crate::client::{Client, Target, wire};
+use crate::client::{Client, Target, request_id, wire};
 
 /// Trust of a new source, out of 1000.
 const TRUST_DEFAULT: u32 = 500;
@@ -77,7 +77,7 @@ async fn change(put: &Put) -> Result<(), Failure> {
         name: put.name.clone(),
         display_name: put.name.clone(),
         trust: TRUST_DEFAULT,
-        contract: None,
+        ..Default::default()
     });
     if let Some(text) = &put.display_name {
         source.display_name.clone_from(text);
@@ -86,14 +86,16 @@ async fn change(put: &Put) -> Result<(), Failure> {
     if contract.is_some() || put.no_contract {
         source.contract = contract;
     }
-    let request = pb::PutSourceRequest { parent, source: Some(source) };
+    let request = pb::PutSourceRequest { parent, source: Some(source), request_id: request_id() };
     let done = client.ask(|| async { client.admin().put_source(request.clone()).await }).await?;
     let source = done.source.unwrap_or_default();
     if put.target.json {
         return say_json(&wire::json("Source", &source));
     }
     let paint = paint(&std::io::stdout());
-    let call = wire::grpcurl(&client.address, "AdminService/PutSource", "PutSourceRequest", &request);
+    let shown = pb::Source { etag: String::new(), ..request.source.unwrap_or_default() };
+    let again = pb::PutSourceRequest { parent: request.parent, source: Some(shown), ..Default::default() };
+    let call = wire::grpcurl(&client.address, "AdminService/PutSource", "PutSourceRequest", &again);
     let word = if fresh { "made" } else { "changed" };
     let asks_otherwise = !fresh && (put.contract.is_some() || put.no_contract);
     let replay = if asks_otherwise {

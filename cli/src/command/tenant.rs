@@ -5,7 +5,7 @@ use onefold_cli::output::{Side, Table};
 use onefold_proto::v1 as pb;
 
 use super::{Failure, by_hand, online, paint, say, say_json};
-use crate::client::{Client, Target, wire};
+use crate::client::{Client, Target, request_id, wire};
 
 /// Tenants: isolated customers of one installation. `default` is there from the start.
 #[derive(Args)]
@@ -95,15 +95,15 @@ async fn make(create: &Create) -> Result<(), Failure> {
         default_region: create.region.as_deref().unwrap_or_default().to_ascii_uppercase(),
         ..Default::default()
     };
-    let request = pb::CreateTenantRequest { tenant: Some(tenant) };
-    // Asked once: a second answer to a lost first one would be "exists already".
-    let made = client.admin().create_tenant(request.clone()).await.map_err(|status| client.failed(&status))?;
-    let tenant = made.into_inner().tenant.unwrap_or_default();
+    let request = pb::CreateTenantRequest { tenant: Some(tenant), request_id: request_id() };
+    let made = client.ask(|| async { client.admin().create_tenant(request.clone()).await }).await?;
+    let tenant = made.tenant.unwrap_or_default();
     if create.target.json {
         return say_json(&wire::json("Tenant", &tenant));
     }
     let paint = paint(&std::io::stdout());
-    let call = wire::grpcurl(&client.address, "AdminService/CreateTenant", "CreateTenantRequest", &request);
+    let again = pb::CreateTenantRequest { tenant: request.tenant, ..Default::default() };
+    let call = wire::grpcurl(&client.address, "AdminService/CreateTenant", "CreateTenantRequest", &again);
     let name = tenant.name.strip_prefix("tenants/").unwrap_or(&tenant.name);
     say(&format!("opened {}\nnext: onefold import FILE --tenant {name}\n{}", tenant.name, by_hand(&call, paint)))
 }
@@ -126,14 +126,16 @@ async fn change(update: &Update) -> Result<(), Failure> {
     if let Some(rule) = update.default_survivorship {
         tenant.default_survivorship = rule as i32;
     }
-    let request = pb::UpdateTenantRequest { tenant: Some(tenant) };
+    let request = pb::UpdateTenantRequest { tenant: Some(tenant), request_id: request_id() };
     let done = client.ask(|| async { client.admin().update_tenant(request.clone()).await }).await?;
     let tenant = done.tenant.unwrap_or_default();
     if update.target.json {
         return say_json(&wire::json("Tenant", &tenant));
     }
     let paint = paint(&std::io::stdout());
-    let call = wire::grpcurl(&client.address, "AdminService/UpdateTenant", "UpdateTenantRequest", &request);
+    let shown = pb::Tenant { etag: String::new(), ..request.tenant.unwrap_or_default() };
+    let again = pb::UpdateTenantRequest { tenant: Some(shown), ..Default::default() };
+    let call = wire::grpcurl(&client.address, "AdminService/UpdateTenant", "UpdateTenantRequest", &again);
     say(&format!("changed {}\n{}", tenant.name, by_hand(&call, paint)))
 }
 

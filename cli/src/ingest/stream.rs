@@ -15,7 +15,7 @@ use tonic::{Status, Streaming};
 
 use super::tally::Tally;
 use super::{At, Row, Sending};
-use crate::client::{Client, Patience};
+use crate::client::{Client, Patience, request_id};
 use crate::command::Failure;
 
 /// Fragments that may be without an answer.
@@ -179,8 +179,9 @@ impl Upload<'_> {
             )));
         }
         let source =
-            pb::Source { name: name.clone(), display_name: name.clone(), trust: TRUST_DEFAULT, contract: None };
-        let request = pb::PutSourceRequest { parent: self.parent.clone(), source: Some(source) };
+            pb::Source { name: name.clone(), display_name: name.clone(), trust: TRUST_DEFAULT, ..Default::default() };
+        let parent = self.parent.clone();
+        let request = pb::PutSourceRequest { parent, source: Some(source), request_id: request_id() };
         let put =
             self.client.ask_for(self.retry_for, || async { self.client.admin().put_source(request.clone()).await });
         put.await?;

@@ -75,6 +75,10 @@ pub enum WriteCheckpointError {
 impl Lane {
     /// Writes a checkpoint of everything durable. The lane waits for it; readers do not.
     pub(super) fn checkpoint(&mut self) {
+        if !self.unsettled.is_empty() {
+            // A checkpoint says that all before it is settled.
+            return;
+        }
         if let Err(error) = self.write_checkpoint() {
             // The one before stands, and the journal has everything: only the next start is slower.
             tracing::warn!(error = %error, "a checkpoint was not written");

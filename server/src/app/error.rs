@@ -97,6 +97,9 @@ pub enum WriteError {
     /// The disk has no room; reads go on.
     #[error("the disk has no room for the journal; nothing was written")]
     DiskFull,
+    /// The change was made from a reading that is no longer true.
+    #[error("the resource has changed since its etag was read; read it again and decide anew")]
+    Stale,
     /// The request id was used for another request.
     #[error("this request_id was used for another request")]
     RequestIdReused,

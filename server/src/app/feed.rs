@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 
 use onefold_core::change::ProfileChange;
-use onefold_core::decision::{self, EntryKind, Settled};
+use onefold_core::decision::{EntryKind, Settled};
 use onefold_core::fragment::ObservedAt;
 use onefold_core::ids::{Place, Sequence};
 
@@ -68,7 +68,7 @@ impl Cursor {
                     continue;
                 }
                 let Some(payload) = entry.bytes() else { continue };
-                let settled: Settled = decision::decode(payload)?;
+                let settled = Settled::decode(payload)?;
                 let (mut sequence, mut previous) = (entry.sequence, settled.previous);
                 for change in settled.changes {
                     if sequence > self.after {

@@ -18,7 +18,8 @@ use super::consent::Saying;
 use super::error::WriteError;
 use super::explain;
 use super::lane::Command;
-use super::tenant::{LiveConfig, RequestKey, Tenant};
+use super::requests::RequestKey;
+use super::tenant::{LiveConfig, Tenant};
 
 /// How long a call waits for room in front of the lane.
 const LANE_WAIT_MAX: Duration = Duration::from_secs(1);
@@ -159,7 +160,7 @@ impl Arriving {
 }
 
 /// What became of one item.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Answer {
     /// What became of it.
     pub outcome: Outcome,
@@ -253,7 +254,7 @@ impl App {
         items: Vec<Item>,
         request: Option<RequestKey>,
     ) -> Result<Vec<Answer>, WriteError> {
-        if items.is_empty() {
+        if items.is_empty() && request.is_none() {
             return Ok(Vec::new());
         }
         let tenant = Arc::clone(tenant);

@@ -7,20 +7,23 @@ use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 
 use onefold_core::change::ProfileChange;
-use onefold_core::config::TenantConfig;
-use onefold_core::decision::{self, EntryKind, QuarantineCleared, RequestAnswered, Sealed, Settled};
+use onefold_core::config::{Source, TenantConfig, TenantSettings};
+use onefold_core::decision::{self, EntryKind, QuarantineCleared, Sealed, Settled};
 use onefold_core::ids::{Place, ProfileOrdinal, Sequence};
+use onefold_core::namespace::Namespace;
 use onefold_store::journal::{Appender, BatchBuilder, JournalError, batch_room, entry_room};
 use onefold_store::seal::TAG_BYTES;
 use onefold_store::vault::VaultError;
+use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 
 use super::decide::{Decided, decide};
 use super::error::WriteError;
 use super::hierarchy::act::{Act, Done};
-use super::ingest::{Answer, Item, Outcome};
+use super::ingest::{Answer, Item};
 use super::keeper::{self, Keep};
-use super::tenant::{LiveConfig, ProfileTimes, RequestKey, State, Tenant};
+use super::requests::{RequestKey, remember, room_to_remember};
+use super::tenant::{ProfileTimes, State, Tenant};
 use super::writer::{Commit, Reply};
 use super::{Shared, consent, hierarchy, reconfigure};
 
@@ -30,15 +33,32 @@ pub const LANE_DEPTH_MAX: usize = 64;
 const GROUP_ITEMS_MAX: usize = 1_024;
 /// Bytes of fragments that one batch takes at most.
 const GROUP_BYTES_MAX: usize = 4 << 20;
-/// Room kept in a batch for what settling says, beyond `SETTLED_BYTES_PER_ITEM`; more goes into the next batch.
+/// Room kept in a batch for what settling says, beyond `SETTLED_BYTES_PER_ITEM`; more goes into the next batch. In small
+/// segments a quarter of one.
 pub(super) const SETTLED_ROOM: usize = 1 << 20;
 /// What settling usually says about one item.
 const SETTLED_BYTES_PER_ITEM: usize = 96;
 /// Changes in one settlement entry.
 const SETTLED_CHANGES_MAX: usize = 1_024;
+/// The most bytes that a change takes beside its records, and each of these.
+const CHANGE_BYTES_MAX: usize = 24;
+const CHANGED_RECORD_BYTES_MAX: usize = 10;
+
+/// What of a configuration a change was about, as it is afterwards: the answer to the change.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Changed {
+    /// Its settings.
+    Settings(TenantSettings),
+    /// A source.
+    Source(Source),
+    /// A namespace.
+    Namespace(Namespace),
+    /// Something that is read back otherwise.
+    Other,
+}
 
 /// A change to a tenant's configuration.
-pub type ConfigChange = Box<dyn FnOnce(&mut TenantConfig) -> Result<(), WriteError> + Send>;
+pub type ConfigChange = Box<dyn FnOnce(&mut TenantConfig) -> Result<Changed, WriteError> + Send>;
 
 /// What the lane does.
 pub enum Command {
@@ -55,10 +75,12 @@ pub enum Command {
     },
     /// Open a tenant.
     OpenTenant {
-        /// Its configuration.
-        config: Box<TenantConfig>,
-        /// The tenant.
-        reply: oneshot::Sender<Result<Arc<Tenant>, WriteError>>,
+        /// Its settings.
+        settings: TenantSettings,
+        /// The call's name, where its caller gave it one.
+        request: Option<RequestKey>,
+        /// The settings as they were opened with.
+        reply: oneshot::Sender<Result<TenantSettings, WriteError>>,
     },
     /// Change a configuration.
     Reconfigure {
@@ -66,8 +88,10 @@ pub enum Command {
         tenant: Arc<Tenant>,
         /// How.
         change: ConfigChange,
-        /// The configuration in force afterwards.
-        reply: oneshot::Sender<Result<Arc<LiveConfig>, WriteError>>,
+        /// The call's name, where its caller gave it one.
+        request: Option<RequestKey>,
+        /// What was changed, as it is afterwards.
+        reply: oneshot::Sender<Result<Changed, WriteError>>,
     },
     /// Learn attribute names.
     LearnNames {
@@ -84,6 +108,8 @@ pub enum Command {
         tenant: Arc<Tenant>,
         /// Which.
         entries: Vec<Sequence>,
+        /// The call's name, where its caller gave it one.
+        request: Option<RequestKey>,
         /// How many were there.
         reply: oneshot::Sender<Result<u64, WriteError>>,
     },
@@ -98,8 +124,26 @@ pub enum Command {
         /// What came of it.
         reply: oneshot::Sender<Result<Done, WriteError>>,
     },
+    /// See whether the disk has room again.
+    ProbeRoom,
     /// Write a last checkpoint and end.
     Stop,
+}
+
+impl Command {
+    /// Answers that the disk has no room.
+    fn refuse(self) {
+        match self {
+            Self::Ingest { reply, .. } => drop(reply.send(Err(WriteError::DiskFull))),
+            Self::OpenTenant { reply, .. } => drop(reply.send(Err(WriteError::DiskFull))),
+            Self::Reconfigure { reply, .. } => drop(reply.send(Err(WriteError::DiskFull))),
+            Self::LearnNames { reply, .. } => drop(reply.send(Err(WriteError::DiskFull))),
+            Self::Discard { reply, .. } => drop(reply.send(Err(WriteError::DiskFull))),
+            Self::Contact(work) => work.refuse(),
+            Self::Accounts { reply, .. } => drop(reply.send(Err(WriteError::DiskFull))),
+            Self::ProbeRoom | Self::Stop => {}
+        }
+    }
 }
 
 /// The lane's own belongings.
@@ -111,6 +155,11 @@ pub struct Lane {
     pub(super) keeper: SyncSender<Keep>,
     pub(super) since_checkpoint: u64,
     pub(super) segment_bytes: usize,
+    /// The largest batch and the most keys that the disk had no room for, until there is room for as much.
+    pub(super) refused_bytes: usize,
+    pub(super) refused_keys: usize,
+    /// Tenants about whom the last run left something unsettled.
+    pub(super) unsettled: Vec<Arc<Tenant>>,
 }
 
 /// A batch in the making, and what is to happen when it is durable.
@@ -176,23 +225,29 @@ impl Lane {
         self.shared.checkpoint_every.max(known)
     }
 
-    /// Settles what the last run had decided and not settled when it was cut off.
-    pub(super) fn settle_left_overs(&mut self, tenants: &[Arc<Tenant>]) -> Result<(), JournalError> {
-        for tenant in tenants {
-            let group = self.begin(SETTLED_ROOM)?.ok_or(JournalError::NoSpace)?;
-            let group = self.settle(tenant, group, Decided::relinked())?;
+    /// Settles what the last run had decided and not settled when it was cut off. False while the disk has no room for
+    /// it: until then nothing else is written, and reads show what was settled before.
+    pub(super) fn settle_left_overs(&mut self) -> Result<bool, JournalError> {
+        while let Some(tenant) = self.unsettled.last().cloned() {
+            let Some(group) = self.begin(self.settled_room())? else { return Ok(false) };
+            let group = self.settle(&tenant, group, Decided::relinked())?;
             self.commit(group)?;
+            self.unsettled.pop();
         }
-        Ok(())
+        Ok(true)
     }
 
     fn group(&mut self, first: Command) -> Result<Flow, JournalError> {
+        if !matches!(first, Command::Stop) && !self.settle_left_overs()? {
+            first.refuse();
+            return Ok(Flow::GoesOn);
+        }
         match first {
             Command::Ingest { tenant, items, request: Some(request), reply } => {
                 self.ingest_named(tenant, items, request, reply)
             }
             Command::Ingest { tenant, items, request: None, reply } if room_of(&items) > self.group_bytes_max() => {
-                self.ingest_in_pieces(&tenant, items, reply)
+                self.ingest_in_pieces(&tenant, items, None, reply)
             }
             Command::Ingest { tenant, items, request: None, reply } => {
                 let mut runs = vec![(tenant, items, reply)];
@@ -221,15 +276,24 @@ impl Lane {
                     None => Ok(()),
                 }
             }
-            Command::OpenTenant { config, reply } => reconfigure::open_tenant(self, *config, reply),
-            Command::Reconfigure { tenant, change, reply } => reconfigure::change(self, &tenant, change, reply),
+            Command::OpenTenant { settings, request, reply } => {
+                reconfigure::open_tenant(self, settings, request, reply)
+            }
+            Command::Reconfigure { tenant, change, request, reply } => match self.repeat(&tenant, request, reply)? {
+                Some(reply) => reconfigure::change(self, &tenant, change, request, reply),
+                None => Ok(()),
+            },
             Command::LearnNames { tenant, names, reply } => reconfigure::learn_names(self, &tenant, names, reply),
-            Command::Discard { tenant, entries, reply } => self.discard(&tenant, &entries, reply),
+            Command::Discard { tenant, entries, request, reply } => match self.repeat(&tenant, request, reply)? {
+                Some(reply) => self.discard(&tenant, &entries, request, reply),
+                None => Ok(()),
+            },
             Command::Contact(work) => match consent::reserve::run(self, *work)? {
                 Some(other) => return self.group(other),
                 None => Ok(()),
             },
             Command::Accounts { tenant, act, reply } => hierarchy::commit(self, &tenant, *act, reply),
+            Command::ProbeRoom => self.probe_room(),
             Command::Stop => return Ok(Flow::Ends),
         }?;
         Ok(Flow::GoesOn)
@@ -237,7 +301,12 @@ impl Lane {
 
     /// Bytes of items from which on a batch takes no more. Twice as many fit into a segment, beside what is said of them.
     fn group_bytes_max(&self) -> usize {
-        GROUP_BYTES_MAX.min(self.segment_bytes.saturating_sub(SETTLED_ROOM) / 4)
+        GROUP_BYTES_MAX.min(self.segment_bytes.saturating_sub(self.settled_room()) / 4)
+    }
+
+    /// Bytes kept in a batch for what settling says.
+    pub(super) fn settled_room(&self) -> usize {
+        SETTLED_ROOM.min(self.segment_bytes / 4)
     }
 
     /// Bytes of a segment: more than any batch.
@@ -248,12 +317,49 @@ impl Lane {
     /// Makes sure of the room and begins a batch; `None` when the disk is full, with nothing changed.
     pub(super) fn begin(&mut self, bytes: usize) -> Result<Option<Group>, JournalError> {
         match self.appender.ensure_room(batch_room(bytes)) {
-            Ok(()) => Ok(Some(self.empty_group()?)),
+            Ok(()) => {
+                // A small write may find room where a larger one did not.
+                if bytes >= self.refused_bytes && self.refused_keys == 0 {
+                    self.refused_bytes = 0;
+                    self.shared.note_room(true);
+                }
+                Ok(Some(self.empty_group()?))
+            }
             Err(JournalError::NoSpace) => {
+                self.refused_bytes = self.refused_bytes.max(bytes);
+                self.shared.note_room(false);
                 tracing::warn!("the disk has no room for the journal; writes are refused");
                 Ok(None)
             }
             Err(error) => Err(error),
+        }
+    }
+
+    /// Sees whether what was refused would find room now, for who waits until it does.
+    fn probe_room(&mut self) -> Result<(), JournalError> {
+        for tenant in self.shared.tenants() {
+            if !self.keys_are_ready(&tenant, self.refused_keys.max(1))? {
+                return Ok(());
+            }
+        }
+        self.refused_keys = 0;
+        self.begin(self.refused_bytes.max(self.settled_room())).map(drop)
+    }
+
+    /// Makes sure that every item can have a key of its own, before anything is decided. False when the disk is full.
+    pub(super) fn keys_are_ready(&mut self, tenant: &Tenant, items: usize) -> Result<bool, JournalError> {
+        match tenant.vault.reserve(items) {
+            Ok(()) => Ok(true),
+            Err(VaultError::NoSpace) => {
+                tracing::warn!("the disk has no room for keys; writes are refused");
+                self.refused_keys = self.refused_keys.max(items);
+                self.shared.note_room(false);
+                Ok(false)
+            }
+            Err(error) => {
+                tracing::error!(error = %error, "the vault failed");
+                Err(JournalError::Poisoned)
+            }
         }
     }
 
@@ -269,6 +375,11 @@ impl Lane {
             self.since_checkpoint += u64::from(builder.entries());
             commit.batch = Some(self.appender.seal(builder, self.shared.clock.now().0)?);
         }
+        self.hand_on(commit)
+    }
+
+    /// Hands something to the writer.
+    pub(super) fn hand_on(&self, commit: Commit) -> Result<(), JournalError> {
         self.writer.send(commit).map_err(|_| JournalError::Poisoned)
     }
 
@@ -279,11 +390,11 @@ impl Lane {
         bytes: usize,
         request: Option<RequestKey>,
     ) -> Result<(), JournalError> {
-        let room = bytes + items * SETTLED_BYTES_PER_ITEM + SETTLED_ROOM;
+        let room = bytes + items * SETTLED_BYTES_PER_ITEM + self.settled_room();
         let keys: usize = runs.iter().flat_map(|(_, items, _)| items).map(Item::keys).sum();
         let mut ready = true;
         for (tenant, ..) in &runs {
-            ready = ready && keys_are_ready(tenant, keys)?;
+            ready = ready && self.keys_are_ready(tenant, keys)?;
         }
         let group = if ready { self.begin(room)? } else { None };
         let Some(mut group) = group else {
@@ -318,14 +429,14 @@ impl Lane {
             let mut drafted = drafted.into_iter();
             for (count, reply) in replies {
                 let answers: Vec<Answer> = drafted.by_ref().take(count).map(|draft| draft.finish(&state)).collect();
-                if let (Some(request), Some(answer)) = (request, answers.first()) {
-                    named = Some((Arc::clone(&tenant), request, answer.outcome.clone()));
+                if request.is_some() {
+                    named = Some((Arc::clone(&tenant), answers.clone()));
                 }
                 group.commit.replies.push(Reply::Ingest(reply, answers));
             }
         }
-        if let Some((tenant, request, outcome)) = named {
-            remember(&tenant, request, &outcome, &mut group)?;
+        if let Some((tenant, answers)) = named {
+            remember(&tenant, request, &answers, &mut group)?;
         }
         self.commit(group)
     }
@@ -336,26 +447,14 @@ impl Lane {
         tenant: Arc<Tenant>,
         items: Vec<Item>,
         request: RequestKey,
-        reply: oneshot::Sender<Result<Vec<Answer>, WriteError>>,
+        reply: IngestReply,
     ) -> Result<(), JournalError> {
-        let known = tenant.state().requests.get(&request.id).cloned();
-        match known {
-            Some((content, _)) if content != request.content => {
-                let _ = reply.send(Err(WriteError::RequestIdReused));
-                Ok(())
-            }
-            Some((_, answer)) => {
-                let outcome: Outcome = decision::decode(&answer).map_err(|_| JournalError::Poisoned)?;
-                // Behind what is on its way: the first answer may not be durable yet.
-                let mut commit = Commit::default();
-                commit.replies.push(Reply::Ingest(reply, vec![Answer { outcome }]));
-                self.writer.send(commit).map_err(|_| JournalError::Poisoned)
-            }
-            None => {
-                let (count, bytes) = (items.len(), room_of(&items));
-                self.ingest(vec![(tenant, items, reply)], count, bytes, Some(request))
-            }
+        let Some(reply) = self.repeat(&tenant, Some(request), reply)? else { return Ok(()) };
+        if room_of(&items) > self.group_bytes_max() {
+            return self.ingest_in_pieces(&tenant, items, Some(request), reply);
         }
+        let (count, bytes) = (items.len(), room_of(&items));
+        self.ingest(vec![(tenant, items, reply)], count, bytes, Some(request))
     }
 
     /// Items that no batch can hold together: batch after batch, answered behind the last.
@@ -363,7 +462,8 @@ impl Lane {
         &mut self,
         tenant: &Arc<Tenant>,
         items: Vec<Item>,
-        reply: oneshot::Sender<Result<Vec<Answer>, WriteError>>,
+        request: Option<RequestKey>,
+        reply: IngestReply,
     ) -> Result<(), JournalError> {
         let mut drafted = Vec::with_capacity(items.len());
         let mut begun: Option<Group> = None;
@@ -379,9 +479,9 @@ impl Lane {
             if let Some(before) = begun.take() {
                 self.commit(before)?;
             }
-            let room = bytes + piece.len() * SETTLED_BYTES_PER_ITEM + SETTLED_ROOM;
+            let room = bytes + piece.len() * SETTLED_BYTES_PER_ITEM + self.settled_room();
             let keys: usize = piece.iter().map(Item::keys).sum();
-            let group = if keys_are_ready(tenant, keys)? { self.begin(room)? } else { None };
+            let group = if self.keys_are_ready(tenant, keys)? { self.begin(room)? } else { None };
             let Some(mut group) = group else {
                 // What came before stays; to the caller it is unacknowledged, and harmless to send again.
                 let _ = reply.send(Err(WriteError::DiskFull));
@@ -392,11 +492,12 @@ impl Lane {
             begun = Some(self.settle(tenant, group, decided)?);
         }
         let Some(mut group) = begun else { return Ok(()) };
-        {
+        let answers: Vec<Answer> = {
             let state = tenant.state();
-            let answers = drafted.into_iter().map(|draft| draft.finish(&state)).collect();
-            group.commit.replies.push(Reply::Ingest(reply, answers));
-        }
+            drafted.into_iter().map(|draft| draft.finish(&state)).collect()
+        };
+        remember(tenant, request, &answers, &mut group)?;
+        group.commit.replies.push(Reply::Ingest(reply, answers));
         self.commit(group)
     }
 
@@ -424,7 +525,7 @@ impl Lane {
             let mut rest = changes.as_slice();
             // Facts without a consequence are settled too: the journal says so, and a replay has nothing left to do.
             while !rest.is_empty() || (facts && settlements.is_empty()) {
-                let (now, later) = rest.split_at(rest.len().min(SETTLED_CHANGES_MAX));
+                let (now, later) = rest.split_at(entry_of(rest, self.settled_room() / 4));
                 let first = state.sequence.next();
                 let settled = Settled {
                     previous: state.last_change,
@@ -439,7 +540,7 @@ impl Lane {
             state.sequence
         };
         for (first, settled) in settlements {
-            let payload = decision::encode(&settled);
+            let payload = settled.encode();
             let push = |group: &mut Group| {
                 group.builder.push(tenant.id, first, kind(EntryKind::Settled), |_, out| out.extend_from_slice(&payload))
             };
@@ -447,7 +548,7 @@ impl Lane {
                 Ok(_) => {}
                 Err(JournalError::TooLarge { .. }) if !group.builder.is_empty() => {
                     // The batch is full. What was promised so far waits for the last batch's answers.
-                    let room = batch_room(entry_room(payload.len()) + SETTLED_ROOM);
+                    let room = batch_room(entry_room(payload.len()) + self.settled_room());
                     let waits = std::mem::take(&mut group.commit);
                     self.commit(group)?;
                     self.appender.ensure_room(room)?;
@@ -468,9 +569,11 @@ impl Lane {
         &mut self,
         tenant: &Arc<Tenant>,
         entries: &[Sequence],
+        request: Option<RequestKey>,
         reply: oneshot::Sender<Result<u64, WriteError>>,
     ) -> Result<(), JournalError> {
-        let Some(mut group) = self.begin(entry_room(16 + 10 * entries.len()))? else {
+        let room = entry_room(16 + 10 * entries.len()) + room_to_remember(request, &u64::MAX);
+        let Some(mut group) = self.begin(room)? else {
             let _ = reply.send(Err(WriteError::DiskFull));
             return Ok(());
         };
@@ -493,58 +596,41 @@ impl Lane {
         }
         group.commit.published.push((Arc::clone(tenant), state.sequence));
         drop(state);
-        group.commit.replies.push(Reply::Count(reply, known.len() as u64));
+        let count = known.len() as u64;
+        remember(tenant, request, &count, &mut group)?;
+        group.commit.replies.push(Reply::of(reply, count));
         self.commit(group)
     }
 }
 
-/// Makes sure that every item can have a key of its own, before anything is decided. False when the disk is full.
-pub(super) fn keys_are_ready(tenant: &Tenant, items: usize) -> Result<bool, JournalError> {
-    match tenant.vault.reserve(items) {
-        Ok(()) => Ok(true),
-        Err(VaultError::NoSpace) => {
-            tracing::warn!("the disk has no room for keys; writes are refused");
-            Ok(false)
-        }
-        Err(error) => {
-            tracing::error!(error = %error, "the vault failed");
-            Err(JournalError::Poisoned)
-        }
-    }
+/// How many of these changes one entry takes: at most so many bytes, however large they are. A single change is bounded by
+/// the records of a cluster.
+fn entry_of(changes: &[ProfileChange<u32>], bytes_max: usize) -> usize {
+    let mut left = bytes_max;
+    let fits = changes.iter().take(SETTLED_CHANGES_MAX).take_while(|change| {
+        let bytes = change_bytes_max(change);
+        let fits = bytes <= left;
+        left = left.saturating_sub(bytes);
+        fits
+    });
+    fits.count().max(1).min(changes.len())
+}
+
+/// The most bytes that a change takes in a settlement.
+fn change_bytes_max(change: &ProfileChange<u32>) -> usize {
+    let records = match change {
+        ProfileChange::Created { records, .. } | ProfileChange::Merged { records, .. } => records.len(),
+        ProfileChange::Updated { joined, touched, .. } => joined.len() + touched.len(),
+        ProfileChange::Split { into, .. } => into.iter().map(|(_, records)| 1 + records.len()).sum(),
+        _ => 0,
+    };
+    CHANGE_BYTES_MAX + CHANGED_RECORD_BYTES_MAX * records
 }
 
 /// Bytes of a batch that these items may take, settling not counted.
 fn room_of(items: &[Item]) -> usize {
     let own = |item: &Item| entry_room(item.bytes() + Sealed::HEADER_BYTES + TAG_BYTES);
     items.iter().map(|item| own(item) + item.says().iter().map(consent::Saying::room).sum::<usize>()).sum()
-}
-
-/// Notes the answer to a named call in the batch that holds its effect.
-fn remember(
-    tenant: &Arc<Tenant>,
-    request: RequestKey,
-    outcome: &Outcome,
-    group: &mut Group,
-) -> Result<(), JournalError> {
-    let answer = decision::encode(outcome);
-    let answered = RequestAnswered { request_id: request.id, content: request.content, answer };
-    let mut state = tenant.state_mut();
-    let sequence = state.sequence.next();
-    let payload = decision::encode(&answered);
-    let pushed = group.builder.push(tenant.id, sequence, kind(EntryKind::RequestAnswered), |_, out| {
-        out.extend_from_slice(&payload);
-    });
-    match pushed {
-        Ok(_) => {
-            state.sequence = sequence;
-            state.requests.remember(answered);
-            group.commit.published.push((Arc::clone(tenant), sequence));
-            Ok(())
-        }
-        // A settlement that filled the batch: the call itself is still harmless to repeat.
-        Err(JournalError::TooLarge { .. }) => Ok(()),
-        Err(error) => Err(error),
-    }
 }
 
 /// Keeps times and the feed's end up with changes that take sequences from `first` on. Without a change the settlement
@@ -590,3 +676,6 @@ pub(super) fn note_changes(state: &mut State, first: Sequence, changes: &[Profil
 pub(super) const fn kind(kind: EntryKind) -> onefold_store::journal::EntryKind {
     onefold_store::journal::EntryKind(kind as u8)
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,6 +7,7 @@ pub mod checkpoint;
 pub mod consent;
 mod decide;
 pub mod error;
+pub mod etag;
 pub mod explain;
 pub mod feed;
 pub mod hierarchy;
@@ -17,6 +18,7 @@ pub mod quarantine;
 pub mod read;
 pub mod reconfigure;
 pub mod recover;
+pub mod requests;
 pub mod statistics;
 pub mod tenant;
 pub mod writer;
@@ -72,6 +74,7 @@ pub struct Shared {
     tenants: RwLock<HashMap<String, Arc<Tenant>>>,
     failed: AtomicBool,
     failure: watch::Sender<bool>,
+    full: watch::Sender<bool>,
 }
 
 impl std::fmt::Debug for App {
@@ -111,6 +114,16 @@ impl Shared {
     /// Whether the store failed.
     pub fn has_failed(&self) -> bool {
         self.failed.load(Ordering::Acquire)
+    }
+
+    /// Says whether the disk has room for writes.
+    pub fn note_room(&self, room: bool) {
+        self.full.send_if_modified(|full| std::mem::replace(full, !room) == room);
+    }
+
+    /// Follows whether the disk has no room for writes.
+    pub fn disk_full(&self) -> watch::Receiver<bool> {
+        self.full.subscribe()
     }
 
     /// Follows [`Shared::has_failed`].

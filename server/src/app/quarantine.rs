@@ -11,6 +11,7 @@ use super::error::{ReadError, WriteError};
 use super::ingest::{Answer, Arriving, Item};
 use super::lane::Command;
 use super::read::durable_at;
+use super::requests::RequestKey;
 use super::tenant::{Held, Tenant};
 use super::{App, lane};
 
@@ -128,7 +129,12 @@ fn read(app: &App, tenant: &Tenant, entry: Sequence, held: Held) -> Result<Opene
 ///
 /// # Errors
 /// [`WriteError`] when nothing was written.
-pub async fn replay(app: &Arc<App>, tenant: &Arc<Tenant>, entries: &[Sequence]) -> Result<Vec<Answer>, WriteError> {
+pub async fn replay(
+    app: &Arc<App>,
+    tenant: &Arc<Tenant>,
+    entries: &[Sequence],
+    request: Option<RequestKey>,
+) -> Result<Vec<Answer>, WriteError> {
     let held: Vec<(Sequence, Held)> = {
         let state = tenant.state();
         entries.iter().filter_map(|entry| state.quarantine.get(entry).map(|held| (*entry, *held))).collect()
@@ -156,16 +162,21 @@ pub async fn replay(app: &Arc<App>, tenant: &Arc<Tenant>, entries: &[Sequence]) 
         tracing::error!(error = ?error.to_string(), "a quarantined fragment cannot be read");
         WriteError::StoreFailed
     })?;
-    app.ingest(tenant, items, None).await
+    app.ingest(tenant, items, request).await
 }
 
 /// Destroys entries. Answers with how many there were.
 ///
 /// # Errors
 /// [`WriteError`] when nothing was destroyed.
-pub async fn discard(app: &App, tenant: &Arc<Tenant>, entries: Vec<Sequence>) -> Result<u64, WriteError> {
+pub async fn discard(
+    app: &App,
+    tenant: &Arc<Tenant>,
+    entries: Vec<Sequence>,
+    request: Option<RequestKey>,
+) -> Result<u64, WriteError> {
     let tenant = Arc::clone(tenant);
-    app.ask(|reply| Command::Discard { tenant, entries, reply }).await
+    app.ask(|reply| Command::Discard { tenant, entries, request, reply }).await
 }
 
 #[cfg(test)]

@@ -163,6 +163,12 @@ pub fn plan(tenant: &Tenant, profile: ProfileOrdinal) -> Result<Plan, ReadError>
 }
 
 impl Plan {
+    /// What it shows is durable once this sequence is: the profile's last change, and the configuration that it is read
+    /// under.
+    pub fn durable_from(&self) -> Sequence {
+        self.changed.max(self.config.since)
+    }
+
     /// How many fragments there are to read.
     pub const fn len(&self) -> usize {
         self.places.len()

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use onefold_core::config::{Source, TenantConfig};
+use onefold_core::config::{Source, TenantConfig, TenantSettings};
 use onefold_core::decision::{self, ConfigChanged, EntryKind, NamesLearned, TenantOpened};
 use onefold_core::fault::{FaultReason, FieldFault};
 use onefold_core::ids::{NamespaceId, Sequence, SlotId, SourceId, TenantId};
@@ -16,7 +16,9 @@ use tokio::sync::oneshot;
 
 use super::decide::Decided;
 use super::error::WriteError;
-use super::lane::{Command, ConfigChange, Lane, kind};
+use super::etag::guard;
+use super::lane::{Changed, Command, ConfigChange, Lane, kind};
+use super::requests::{RequestKey, remember, room_to_remember};
 use super::tenant::{LiveConfig, State, Tenant};
 use super::writer::Reply;
 use super::{App, read};
@@ -27,11 +29,24 @@ const RELINK_STEP: usize = 4_096;
 /// Opens a tenant.
 pub(super) fn open_tenant(
     lane: &mut Lane,
-    config: TenantConfig,
-    reply: oneshot::Sender<Result<Arc<Tenant>, WriteError>>,
+    settings: TenantSettings,
+    request: Option<RequestKey>,
+    reply: oneshot::Sender<Result<TenantSettings, WriteError>>,
 ) -> Result<(), JournalError> {
     let known = lane.shared.tenants();
-    let refused = if known.iter().any(|tenant| tenant.name == config.name) {
+    // The answer is remembered with the tenant that was opened: whose else it could be is not known before.
+    let named =
+        |of: &Tenant| request.and_then(|r| of.state().requests.get(&r.id).map(|(content, _)| *content == r.content));
+    let asked_before = known.iter().find(|tenant| named(tenant) == Some(true));
+    let asked_before = asked_before.or_else(|| known.iter().find(|tenant| named(tenant).is_some()));
+    let reply = match asked_before {
+        Some(tenant) => match lane.repeat(tenant, request, reply)? {
+            Some(reply) => reply,
+            None => return Ok(()),
+        },
+        None => reply,
+    };
+    let refused = if known.iter().any(|tenant| tenant.name == settings.name) {
         Some(WriteError::Exists("a tenant of this name"))
     } else if known.len() >= limits::TENANTS_MAX {
         Some(WriteError::Full { what: "tenants", limit: limits::TENANTS_MAX })
@@ -43,6 +58,7 @@ pub(super) fn open_tenant(
         return Ok(());
     }
     let id = TenantId(known.iter().map(|tenant| tenant.id.0 + 1).max().unwrap_or(0));
+    let config = settings.clone().into_config();
     let made = make_tenant(lane, id, &config);
     let tenant = match made {
         Ok(tenant) => Arc::new(tenant),
@@ -52,15 +68,17 @@ pub(super) fn open_tenant(
         }
     };
     let payload = decision::encode(&TenantOpened { config, wrapped_keys: tenant.wrapped_keys.clone() });
-    let Some(mut group) = lane.begin(entry_room(payload.len()))? else {
+    let room = entry_room(payload.len()) + room_to_remember(request, &settings);
+    let Some(mut group) = lane.begin(room)? else {
         let _ = reply.send(Err(WriteError::DiskFull));
         return Ok(());
     };
     group.builder.push(id, Sequence(1), kind(EntryKind::TenantOpened), |_, out| out.extend_from_slice(&payload))?;
     tenant.state_mut().sequence = Sequence(1);
+    remember(&tenant, request, &settings, &mut group)?;
     lane.shared.add(Arc::clone(&tenant));
-    group.commit.published.push((Arc::clone(&tenant), Sequence(1)));
-    group.commit.replies.push(Reply::Tenant(reply, tenant));
+    group.commit.published.push((tenant, Sequence(1)));
+    group.commit.replies.push(Reply::of(reply, settings));
     lane.commit(group)
 }
 
@@ -91,15 +109,17 @@ pub(super) fn change(
     lane: &mut Lane,
     tenant: &Arc<Tenant>,
     change: ConfigChange,
-    reply: oneshot::Sender<Result<Arc<LiveConfig>, WriteError>>,
+    request: Option<RequestKey>,
+    reply: oneshot::Sender<Result<Changed, WriteError>>,
 ) -> Result<(), JournalError> {
     let before = tenant.config();
     let mut config = TenantConfig::clone(&before.config);
-    let compiled = change(&mut config).and_then(|()| {
-        LiveConfig::compile(config.clone(), before.version + 1, tenant.keys.index).map_err(WriteError::Invalid)
+    let compiled = change(&mut config).and_then(|changed| {
+        let live = LiveConfig::compile(config.clone(), before.version + 1, tenant.keys.index);
+        live.map(|live| (changed, live)).map_err(WriteError::Invalid)
     });
-    let after = match compiled {
-        Ok(after) => Arc::new(after),
+    let (changed, mut after) = match compiled {
+        Ok(compiled) => compiled,
         Err(error) => {
             let _ = reply.send(Err(error));
             return Ok(());
@@ -107,11 +127,12 @@ pub(super) fn change(
     };
     if config == *before.config {
         // Nothing to say, but the answer keeps its turn behind what was said before.
-        let Some(mut group) = lane.begin(0)? else {
-            let _ = reply.send(Ok(before));
+        let Some(mut group) = lane.begin(room_to_remember(request, &changed))? else {
+            let _ = reply.send(if request.is_none() { Ok(changed) } else { Err(WriteError::DiskFull) });
             return Ok(());
         };
-        group.commit.replies.push(Reply::Config(reply, before));
+        remember(tenant, request, &changed, &mut group)?;
+        group.commit.replies.push(Reply::of(reply, changed));
         return lane.commit(group);
     }
     let relinks =
@@ -121,8 +142,8 @@ pub(super) fn change(
         // Fragments are read again below, so all of them must be on disk.
         lane.drain()?;
     }
-    let room = entry_room(payload.len()) + super::lane::SETTLED_ROOM;
-    let most = lane.segment_bytes().saturating_sub(super::lane::SETTLED_ROOM);
+    let room = entry_room(payload.len()) + room_to_remember(request, &changed) + lane.settled_room();
+    let most = lane.segment_bytes().saturating_sub(lane.settled_room());
     if room > most {
         let _ = reply.send(Err(WriteError::Full { what: "bytes of configuration", limit: most }));
         return Ok(());
@@ -144,19 +165,22 @@ pub(super) fn change(
     }
     pushed?;
     tenant.state_mut().sequence = sequence;
+    after.since = sequence;
+    let after = Arc::new(after);
     if relinks {
         relink(&lane.shared, tenant, &after).map_err(|error| {
             tracing::error!(error = %error, "a fragment cannot be read while linking afresh");
             JournalError::Poisoned
         })?;
     }
-    tenant.set_config(Arc::clone(&after));
+    tenant.set_config(after);
     if relinks {
         group = lane.settle(tenant, group, Decided::relinked())?;
     }
+    remember(tenant, request, &changed, &mut group)?;
     let end = tenant.state().sequence;
     group.commit.published.push((Arc::clone(tenant), end));
-    group.commit.replies.push(Reply::Config(reply, after));
+    group.commit.replies.push(Reply::of(reply, changed));
     lane.commit(group)
 }
 
@@ -200,8 +224,8 @@ pub(super) fn learn_names(
     }
     let mut config = TenantConfig::clone(&before.config);
     config.attribute_names.extend(names.iter().cloned());
-    let after = match LiveConfig::compile(config, before.version + 1, tenant.keys.index) {
-        Ok(after) => Arc::new(after),
+    let mut after = match LiveConfig::compile(config, before.version + 1, tenant.keys.index) {
+        Ok(after) => after,
         Err(faults) => {
             let _ = reply.send(Err(WriteError::Invalid(faults)));
             return Ok(());
@@ -215,9 +239,10 @@ pub(super) fn learn_names(
     let sequence = tenant.state().sequence.next();
     group.builder.push(tenant.id, sequence, kind(EntryKind::NamesLearned), |_, out| out.extend_from_slice(&payload))?;
     tenant.state_mut().sequence = sequence;
-    tenant.set_config(after);
+    after.since = sequence;
+    tenant.set_config(Arc::new(after));
     group.commit.published.push((Arc::clone(tenant), sequence));
-    group.commit.replies.push(Reply::Done(reply));
+    group.commit.replies.push(Reply::of(reply, ()));
     lane.commit(group)
 }
 
@@ -237,8 +262,12 @@ impl App {
     ///
     /// # Errors
     /// [`WriteError`] when nothing was done.
-    pub async fn open_tenant(&self, config: TenantConfig) -> Result<Arc<Tenant>, WriteError> {
-        self.ask(|reply| Command::OpenTenant { config: Box::new(config), reply }).await
+    pub async fn open_tenant(
+        &self,
+        settings: TenantSettings,
+        request: Option<RequestKey>,
+    ) -> Result<TenantSettings, WriteError> {
+        self.ask(|reply| Command::OpenTenant { settings, request, reply }).await
     }
 
     /// Changes a configuration.
@@ -249,8 +278,28 @@ impl App {
         &self,
         tenant: &Arc<Tenant>,
         change: ConfigChange,
-    ) -> Result<Arc<LiveConfig>, WriteError> {
-        self.ask(|reply| Command::Reconfigure { tenant: Arc::clone(tenant), change, reply }).await
+        request: Option<RequestKey>,
+    ) -> Result<Changed, WriteError> {
+        self.ask(|reply| Command::Reconfigure { tenant: Arc::clone(tenant), change, request, reply }).await
+    }
+
+    /// Replaces a tenant's settings, if they are still those of the etag.
+    ///
+    /// # Errors
+    /// [`WriteError`] when nothing was done.
+    pub async fn set_settings(
+        &self,
+        tenant: &Arc<Tenant>,
+        settings: TenantSettings,
+        etag: String,
+        request: Option<RequestKey>,
+    ) -> Result<Changed, WriteError> {
+        let change = move |config: &mut TenantConfig| {
+            guard(&etag, Some(&config.settings()))?;
+            config.set(settings);
+            Ok(Changed::Settings(config.settings()))
+        };
+        self.change_config(tenant, Box::new(change), request).await
     }
 
     /// Learns attribute names. Those over the limit are left out, which the door then says of the fragment.
@@ -261,33 +310,41 @@ impl App {
         self.ask(|reply| Command::LearnNames { tenant: Arc::clone(tenant), names, reply }).await
     }
 
-    /// Creates a source, or replaces its trust and contract.
+    /// Creates a source, or replaces its trust and contract, if it is still that of the etag.
     ///
     /// # Errors
     /// [`WriteError`] when nothing was done.
-    pub async fn put_source(&self, tenant: &Arc<Tenant>, source: Source) -> Result<Arc<LiveConfig>, WriteError> {
-        self.change_config(
-            tenant,
-            Box::new(move |config| {
-                let count = config.sources.len();
-                let known = config.sources.iter_mut().find(|known| known.name == source.name);
-                match known {
-                    Some(known) => *known = Source { id: known.id, ..source },
-                    None if count >= limits::SOURCES_MAX => {
-                        return Err(WriteError::Full { what: "sources", limit: limits::SOURCES_MAX });
-                    }
-                    None => {
-                        let id = SourceId(count as u16);
-                        config.sources.push(Source { id, ..source });
-                    }
+    pub async fn put_source(
+        &self,
+        tenant: &Arc<Tenant>,
+        source: Source,
+        etag: String,
+        request: Option<RequestKey>,
+    ) -> Result<Changed, WriteError> {
+        let change = move |config: &mut TenantConfig| {
+            let count = config.sources.len();
+            let known = config.sources.iter_mut().find(|known| known.name == source.name);
+            guard(&etag, known.as_deref())?;
+            let put = match known {
+                Some(known) => {
+                    *known = Source { id: known.id, ..source };
+                    known.clone()
                 }
-                Ok(())
-            }),
-        )
-        .await
+                None if count >= limits::SOURCES_MAX => {
+                    return Err(WriteError::Full { what: "sources", limit: limits::SOURCES_MAX });
+                }
+                None => {
+                    let put = Source { id: SourceId(count as u16), ..source };
+                    config.sources.push(put.clone());
+                    put
+                }
+            };
+            Ok(Changed::Source(put))
+        };
+        self.change_config(tenant, Box::new(change), request).await
     }
 
-    /// Creates a namespace, or replaces its laws.
+    /// Creates a namespace, or replaces its laws, if it is still that of the etag.
     ///
     /// # Errors
     /// [`WriteError`] when nothing was done.
@@ -295,30 +352,34 @@ impl App {
         &self,
         tenant: &Arc<Tenant>,
         namespace: Namespace,
-    ) -> Result<Arc<LiveConfig>, WriteError> {
-        self.change_config(
-            tenant,
-            Box::new(move |config| {
-                let count = config.namespaces.len();
-                let known = config.namespaces.iter_mut().find(|known| known.name == namespace.name);
-                match known {
-                    Some(known) if known.normaliser != namespace.normaliser => {
-                        let message = "cannot change once the namespace exists; make another namespace";
-                        let fault = FieldFault::new("namespace.normaliser", FaultReason::Malformed, message);
-                        return Err(WriteError::Invalid(vec![fault]));
-                    }
-                    Some(known) => *known = Namespace { id: known.id, ..namespace },
-                    None if count >= limits::NAMESPACES_MAX => {
-                        return Err(WriteError::Full { what: "namespaces", limit: limits::NAMESPACES_MAX });
-                    }
-                    None => {
-                        let id = NamespaceId(count as u16);
-                        config.namespaces.push(Namespace { id, ..namespace });
-                    }
+        etag: String,
+        request: Option<RequestKey>,
+    ) -> Result<Changed, WriteError> {
+        let change = move |config: &mut TenantConfig| {
+            let count = config.namespaces.len();
+            let known = config.namespaces.iter_mut().find(|known| known.name == namespace.name);
+            guard(&etag, known.as_deref())?;
+            let put = match known {
+                Some(known) if known.normaliser != namespace.normaliser => {
+                    let message = "cannot change once the namespace exists; make another namespace";
+                    let fault = FieldFault::new("namespace.normaliser", FaultReason::Malformed, message);
+                    return Err(WriteError::Invalid(vec![fault]));
                 }
-                Ok(())
-            }),
-        )
-        .await
+                Some(known) => {
+                    *known = Namespace { id: known.id, ..namespace };
+                    known.clone()
+                }
+                None if count >= limits::NAMESPACES_MAX => {
+                    return Err(WriteError::Full { what: "namespaces", limit: limits::NAMESPACES_MAX });
+                }
+                None => {
+                    let put = Namespace { id: NamespaceId(count as u16), ..namespace };
+                    config.namespaces.push(put.clone());
+                    put
+                }
+            };
+            Ok(Changed::Namespace(put))
+        };
+        self.change_config(tenant, Box::new(change), request).await
     }
 }

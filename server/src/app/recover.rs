@@ -50,6 +50,17 @@ pub enum StartError {
         /// Why.
         source: std::io::Error,
     },
+    /// An origin of web pages is none.
+    #[error("the web origin cannot be used: {0}")]
+    WebOrigin(crate::grpc::InvalidOrigin),
+    /// Segments are too small for what one batch may hold.
+    #[error("segment_bytes is {given}: give at least {least}, so that every batch fits into a segment")]
+    SegmentTooSmall {
+        /// What was given.
+        given: u32,
+        /// The least there may be.
+        least: u32,
+    },
     /// The root key's file cannot be used.
     #[error("the root key file {path} {why}")]
     RootKeyFile {
@@ -215,6 +226,7 @@ pub fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<Opened, StartError
         tenants: RwLock::default(),
         failed: AtomicBool::new(false),
         failure: watch::Sender::new(false),
+        full: watch::Sender::new(false),
     });
     let mut unsettled = Vec::new();
     for (id, replaying) in tenants {
@@ -239,6 +251,9 @@ pub fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<Opened, StartError
         keeper: keep.clone(),
         since_checkpoint: recovered.replayed_entries,
         segment_bytes: config.segment_bytes as usize,
+        refused_bytes: 0,
+        refused_keys: 0,
+        unsettled,
     };
     let spawn = |name: &str, run: Box<dyn FnOnce() + Send>| {
         let guard = FailOnPanic(Arc::clone(&shared));
@@ -252,8 +267,10 @@ pub fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<Opened, StartError
     let journal_writer = opened.writer;
     let writer = spawn("writer", Box::new(move || writer::run(&for_writer, journal_writer, &to_write, &keep)))?;
     let keeper = spawn("keeper", Box::new(move || keeper::run(&for_keeper, &to_keep)))?;
-    // Nothing is served before what the last run left is settled.
-    lane.settle_left_overs(&unsettled)?;
+    // Nothing is served before what the last run left is settled, but for want of room: then reads are.
+    if !lane.settle_left_overs()? {
+        tracing::warn!("the last run left something unsettled, and the disk has no room for it: writes are refused");
+    }
     let handles = vec![spawn("lane", Box::new(move || lane.run()))?, writer, keeper];
     let app = Arc::new(App {
         shared,
@@ -263,9 +280,9 @@ pub fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<Opened, StartError
         stop: watch::Sender::new(false),
     });
     if app.tenant(crate::grpc::DEFAULT_TENANT).is_none() {
-        let first = TenantConfig::new(crate::grpc::DEFAULT_TENANT, "Default");
+        let settings = TenantConfig::new(crate::grpc::DEFAULT_TENANT, "Default").settings();
         let (reply, opened) = tokio::sync::oneshot::channel();
-        let _ = app.lane.blocking_send(Command::OpenTenant { config: Box::new(first), reply });
+        let _ = app.lane.blocking_send(Command::OpenTenant { settings, request: None, reply });
         match opened.blocking_recv() {
             Ok(Ok(_)) => {}
             Ok(Err(error)) => return Err(StartError::Replay(format!("the default tenant cannot be opened: {error}"))),
@@ -312,7 +329,7 @@ fn catch_up(
                 continue;
             }
             let Some(payload) = entry.bytes() else { continue };
-            let settled: Settled = decision::decode(payload)?;
+            let settled = Settled::decode(payload)?;
             waiting.extend(keeper::history(entry.tenant, entry.sequence, settled.committed_at, &settled.changes));
         }
         last = Some(batch.end);
@@ -445,7 +462,7 @@ impl Replaying {
             }
             EntryKind::Settled => {
                 if let Some(payload) = entry.bytes() {
-                    let settled: Settled = decision::decode(payload)?;
+                    let settled = Settled::decode(payload)?;
                     for change in &settled.changes {
                         let engine = &self.state.engine;
                         let change = change.rename(|ordinal| {

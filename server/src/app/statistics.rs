@@ -1,6 +1,6 @@
 //! Counts and digests.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use onefold_core::config::TenantConfig;
@@ -23,7 +23,7 @@ pub struct Statistics {
     /// Fragments in quarantine.
     pub quarantined: usize,
     /// Live records by source name.
-    pub live_records_by_source: HashMap<String, u64>,
+    pub live_records_by_source: BTreeMap<String, u64>,
 }
 
 /// Counts, all of one moment.

@@ -1,18 +1,16 @@
 //! One tenant while the server runs: its keys, its configuration, its resolution state.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
 use onefold_core::config::TenantConfig;
 use onefold_core::contract::CompiledContract;
-use onefold_core::decision::RequestAnswered;
 use onefold_core::fault::{FaultReason, FieldFault};
 use onefold_core::hierarchy::{AccountId, AccountOrdinal};
 use onefold_core::ids::{
     AttributeId, Digest128, NamespaceId, Place, ProfileId, ProfileOrdinal, Sequence, SlotId, SourceId, TenantId,
 };
-use onefold_core::limits;
 use onefold_matching::prepare::Preparer;
 use onefold_matching::resolve::{Engine, LinkRules, Standing};
 use onefold_store::keys::TenantKeys;
@@ -23,6 +21,8 @@ use tokio::sync::watch;
 use super::consent::{Consent, Said};
 use super::error::ReadError;
 use super::hierarchy::state::Accounts;
+pub use super::requests::RequestKey;
+use super::requests::RequestWindow;
 use crate::clock::Stopwatch;
 
 /// How long a reader waits for the disk.
@@ -40,6 +40,8 @@ pub struct LiveConfig {
     pub config: Arc<TenantConfig>,
     /// Grows with every change while the server runs.
     pub version: u64,
+    /// Sequence of the entry that says so: what is shown under this configuration is shown once that is durable.
+    pub since: Sequence,
     preparer: Preparer,
     contracts: Vec<CompiledContract>,
     attributes: HashMap<String, AttributeId>,
@@ -73,7 +75,7 @@ impl LiveConfig {
         let attributes = by_name(config.attribute_names.iter().map(String::as_str), AttributeId);
         let namespaces = by_name(config.namespaces.iter().map(|n| n.name.as_str()), NamespaceId);
         let sources = by_name(config.sources.iter().map(|s| s.name.as_str()), SourceId);
-        Ok(Self { config, version, preparer, contracts, attributes, namespaces, sources })
+        Ok(Self { config, version, since: Sequence(0), preparer, contracts, attributes, namespaces, sources })
     }
 
     /// Turns fragments into comparable form.
@@ -123,50 +125,6 @@ pub struct Held {
     pub source: SourceId,
     /// Keyed digest of the record and digest of the facts: the same fragment is held once.
     pub fragment: (Digest128, Digest128),
-}
-
-/// A call that its caller named.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RequestKey {
-    /// The caller's UUID.
-    pub id: [u8; 16],
-    /// Keyed digest of the call's content.
-    pub content: Digest128,
-}
-
-/// The last answers to named calls; the oldest go first.
-#[derive(Debug, Default)]
-pub struct RequestWindow {
-    answers: HashMap<[u8; 16], (Digest128, Vec<u8>)>,
-    order: VecDeque<[u8; 16]>,
-}
-
-impl RequestWindow {
-    /// The content and answer of the call with this id.
-    pub fn get(&self, id: &[u8; 16]) -> Option<&(Digest128, Vec<u8>)> {
-        self.answers.get(id)
-    }
-
-    /// Remembers an answer.
-    pub fn remember(&mut self, answered: RequestAnswered) {
-        let RequestAnswered { request_id, content, answer } = answered;
-        if self.answers.insert(request_id, (content, answer)).is_none() {
-            self.order.push_back(request_id);
-        }
-        if self.order.len() > limits::REQUEST_IDS_MAX
-            && let Some(oldest) = self.order.pop_front()
-        {
-            self.answers.remove(&oldest);
-        }
-    }
-
-    /// All of them, oldest first.
-    pub fn iter(&self) -> impl Iterator<Item = RequestAnswered> + '_ {
-        self.order.iter().filter_map(|id| {
-            let (content, answer) = self.answers.get(id)?;
-            Some(RequestAnswered { request_id: *id, content: *content, answer: answer.clone() })
-        })
-    }
 }
 
 /// When a profile was opened and last changed.

@@ -11,7 +11,7 @@ use super::Shared;
 use super::error::WriteError;
 use super::ingest::Answer;
 use super::keeper::{Keep, KeyedWrite};
-use super::tenant::{LiveConfig, Tenant};
+use super::tenant::Tenant;
 
 /// Batches that may wait for the disk while the lane goes on.
 pub const WRITER_DEPTH_MAX: usize = 4;
@@ -35,30 +35,23 @@ pub struct Commit {
 pub enum Reply {
     /// To an ingest command.
     Ingest(oneshot::Sender<Result<Vec<Answer>, WriteError>>, Vec<Answer>),
-    /// To a new tenant.
-    Tenant(oneshot::Sender<Result<Arc<Tenant>, WriteError>>, Arc<Tenant>),
-    /// To a new configuration.
-    Config(oneshot::Sender<Result<Arc<LiveConfig>, WriteError>>, Arc<LiveConfig>),
-    /// To a command that counts.
-    Count(oneshot::Sender<Result<u64, WriteError>>, u64),
-    /// To a command that is done.
-    Done(oneshot::Sender<Result<(), WriteError>>),
-    /// To whoever knows what to do with it.
+    /// To any other command; see [`Reply::of`].
     Then(Box<dyn FnOnce(Result<(), WriteError>) + Send>),
     /// To the lane itself, which waits until everything before is durable.
     Drained(std::sync::mpsc::Sender<Position>),
 }
 
 impl Reply {
+    /// This answer to a command, once its batch is durable.
+    pub fn of<T: Send + 'static>(to: oneshot::Sender<Result<T, WriteError>>, answer: T) -> Self {
+        Self::Then(Box::new(move |written| drop(to.send(written.map(|()| answer)))))
+    }
+
     fn give(self, end: Position) {
         // A receiver that is gone has lost interest; what was written stays written.
         match self {
             Self::Ingest(to, answers) => drop(to.send(Ok(answers))),
-            Self::Tenant(to, tenant) => drop(to.send(Ok(tenant))),
-            Self::Config(to, config) => drop(to.send(Ok(config))),
-            Self::Count(to, count) => drop(to.send(Ok(count))),
-            Self::Done(to) => drop(to.send(Ok(()))),
-            Self::Then(told) => told(Ok(())),
+            Self::Then(tell) => tell(Ok(())),
             Self::Drained(to) => drop(to.send(end)),
         }
     }
@@ -66,11 +59,7 @@ impl Reply {
     fn fail(self) {
         match self {
             Self::Ingest(to, _) => drop(to.send(Err(WriteError::StoreFailed))),
-            Self::Tenant(to, _) => drop(to.send(Err(WriteError::StoreFailed))),
-            Self::Config(to, _) => drop(to.send(Err(WriteError::StoreFailed))),
-            Self::Count(to, _) => drop(to.send(Err(WriteError::StoreFailed))),
-            Self::Done(to) => drop(to.send(Err(WriteError::StoreFailed))),
-            Self::Then(told) => told(Err(WriteError::StoreFailed)),
+            Self::Then(tell) => tell(Err(WriteError::StoreFailed)),
             Self::Drained(_) => {}
         }
     }

@@ -7,10 +7,12 @@ use onefold_proto::v1::admin_service_server::AdminService;
 use tonic::{Request, Response, Status};
 
 use super::convert::{config as convert, fragment::timestamp};
+use super::mount::answer;
 use super::page::Page;
-use super::{reading, status};
+use super::{reading, requests, status};
 use crate::app::App;
 use crate::app::error::WriteError;
+use crate::app::lane::Changed;
 use crate::app::tenant::Tenant;
 
 /// The service.
@@ -32,10 +34,12 @@ impl AdminService for Admin {
         &self,
         request: Request<pb::CreateTenantRequest>,
     ) -> Result<Response<pb::CreateTenantResponse>, Status> {
-        let settings =
-            convert::tenant(request.into_inner().tenant).map_err(|f| status::write(WriteError::Invalid(f)))?;
-        let tenant = self.app.open_tenant(settings.into_config()).await.map_err(status::write)?;
-        Ok(Response::new(pb::CreateTenantResponse { tenant: Some(convert::tenant_out(&tenant.config().config)) }))
+        let request = request.into_inner();
+        let key = self.app.shared.root.derive("request ids");
+        let named = requests::named(&request.request_id, "CreateTenant", &request, &key)?;
+        let settings = convert::tenant(request.tenant).map_err(|f| status::write(WriteError::Invalid(f)))?;
+        let opened = self.app.open_tenant(settings, named).await.map_err(status::write)?;
+        Ok(answer(pb::CreateTenantResponse { tenant: Some(convert::tenant_out(&opened)) }))
     }
 
     async fn get_tenant(
@@ -43,7 +47,8 @@ impl AdminService for Admin {
         request: Request<pb::GetTenantRequest>,
     ) -> Result<Response<pb::GetTenantResponse>, Status> {
         let tenant = self.tenant(&request.into_inner().name)?;
-        Ok(Response::new(pb::GetTenantResponse { tenant: Some(convert::tenant_out(&tenant.config().config)) }))
+        let config = reading::config(&tenant).await?;
+        Ok(answer(pb::GetTenantResponse { tenant: Some(convert::tenant_out(&config.config.settings())) }))
     }
 
     async fn list_tenants(
@@ -56,26 +61,26 @@ impl AdminService for Admin {
         let query = "tenants";
         let page = Page::read(&self.app.page_key, query, request.page_size, &request.page_token)?;
         let (shown, next_page_token) = page.cut(&tenants, &self.app.page_key, query);
-        let tenants = shown.iter().map(|tenant| convert::tenant_out(&tenant.config().config)).collect();
-        Ok(Response::new(pb::ListTenantsResponse { tenants, next_page_token }))
+        let mut tenants = Vec::with_capacity(shown.len());
+        for tenant in shown {
+            tenants.push(convert::tenant_out(&reading::config(tenant).await?.config.settings()));
+        }
+        Ok(answer(pb::ListTenantsResponse { tenants, next_page_token }))
     }
 
     async fn update_tenant(
         &self,
         request: Request<pb::UpdateTenantRequest>,
     ) -> Result<Response<pb::UpdateTenantResponse>, Status> {
-        let settings =
-            convert::tenant(request.into_inner().tenant).map_err(|f| status::write(WriteError::Invalid(f)))?;
-        let tenant = self.app.tenant(&settings.name).ok_or_else(|| status::write(WriteError::TenantUnknown))?;
-        let change = move |config: &mut onefold_core::config::TenantConfig| {
-            config.display_name = settings.display_name;
-            config.default_region = settings.default_region;
-            config.survivorship = settings.survivorship;
-            config.default_survivorship = settings.default_survivorship;
-            Ok(())
-        };
-        let config = self.app.change_config(&tenant, Box::new(change)).await.map_err(status::write)?;
-        Ok(Response::new(pb::UpdateTenantResponse { tenant: Some(convert::tenant_out(&config.config)) }))
+        let request = request.into_inner();
+        let etag = request.tenant.as_ref().map(|tenant| tenant.etag.clone()).unwrap_or_default();
+        let settings = convert::tenant(request.tenant.clone()).map_err(|f| status::write(WriteError::Invalid(f)))?;
+        let tenant = reading::named(&self.app, &settings.name)?;
+        let named = requests::named(&request.request_id, "UpdateTenant", &request, &tenant.keys.index)?;
+        match self.app.set_settings(&tenant, settings, etag, named).await.map_err(status::write)? {
+            Changed::Settings(set) => Ok(answer(pb::UpdateTenantResponse { tenant: Some(convert::tenant_out(&set)) })),
+            _ => Err(status::internal("the lane answered another question")),
+        }
     }
 
     async fn put_source(
@@ -84,12 +89,17 @@ impl AdminService for Admin {
     ) -> Result<Response<pb::PutSourceResponse>, Status> {
         let request = request.into_inner();
         let tenant = self.tenant(&request.parent)?;
+        let named = requests::named(&request.request_id, "PutSource", &request, &tenant.keys.index)?;
+        let etag = request.source.as_ref().map(|source| source.etag.clone()).unwrap_or_default();
         let source = convert::source(request.source, &tenant.config().config)
             .map_err(|f| status::write(WriteError::Invalid(f)))?;
-        let name = source.name.clone();
-        let config = self.app.put_source(&tenant, source).await.map_err(status::write)?;
-        let source = config.config.source_named(&name).map(|source| convert::source_out(source, &config.config));
-        Ok(Response::new(pb::PutSourceResponse { source }))
+        match self.app.put_source(&tenant, source, etag, named).await.map_err(status::write)? {
+            Changed::Source(put) => {
+                let source = Some(convert::source_out(&put, &tenant.config().config));
+                Ok(answer(pb::PutSourceResponse { source }))
+            }
+            _ => Err(status::internal("the lane answered another question")),
+        }
     }
 
     async fn list_sources(
@@ -98,12 +108,12 @@ impl AdminService for Admin {
     ) -> Result<Response<pb::ListSourcesResponse>, Status> {
         let request = request.into_inner();
         let tenant = self.tenant(&request.parent)?;
-        let config = tenant.config();
+        let config = reading::config(&tenant).await?;
         let query = format!("sources/{}", tenant.name);
         let page = Page::read(&self.app.page_key, &query, request.page_size, &request.page_token)?;
         let (shown, next_page_token) = page.cut(&config.config.sources, &self.app.page_key, &query);
         let sources = shown.iter().map(|source| convert::source_out(source, &config.config)).collect();
-        Ok(Response::new(pb::ListSourcesResponse { sources, next_page_token }))
+        Ok(answer(pb::ListSourcesResponse { sources, next_page_token }))
     }
 
     async fn put_namespace(
@@ -112,11 +122,15 @@ impl AdminService for Admin {
     ) -> Result<Response<pb::PutNamespaceResponse>, Status> {
         let request = request.into_inner();
         let tenant = self.tenant(&request.parent)?;
+        let named = requests::named(&request.request_id, "PutNamespace", &request, &tenant.keys.index)?;
+        let etag = request.namespace.as_ref().map(|namespace| namespace.etag.clone()).unwrap_or_default();
         let namespace = convert::namespace(request.namespace).map_err(|f| status::write(WriteError::Invalid(f)))?;
-        let name = namespace.name.clone();
-        let config = self.app.put_namespace(&tenant, namespace).await.map_err(status::write)?;
-        let namespace = config.config.namespace_named(&name).map(convert::namespace_out);
-        Ok(Response::new(pb::PutNamespaceResponse { namespace }))
+        match self.app.put_namespace(&tenant, namespace, etag, named).await.map_err(status::write)? {
+            Changed::Namespace(put) => {
+                Ok(answer(pb::PutNamespaceResponse { namespace: Some(convert::namespace_out(&put)) }))
+            }
+            _ => Err(status::internal("the lane answered another question")),
+        }
     }
 
     async fn list_namespaces(
@@ -125,12 +139,12 @@ impl AdminService for Admin {
     ) -> Result<Response<pb::ListNamespacesResponse>, Status> {
         let request = request.into_inner();
         let tenant = self.tenant(&request.parent)?;
-        let config = tenant.config();
+        let config = reading::config(&tenant).await?;
         let query = format!("namespaces/{}", tenant.name);
         let page = Page::read(&self.app.page_key, &query, request.page_size, &request.page_token)?;
         let (shown, next_page_token) = page.cut(&config.config.namespaces, &self.app.page_key, &query);
         let namespaces = shown.iter().map(convert::namespace_out).collect();
-        Ok(Response::new(pb::ListNamespacesResponse { namespaces, next_page_token }))
+        Ok(answer(pb::ListNamespacesResponse { namespaces, next_page_token }))
     }
 
     async fn get_statistics(
@@ -144,7 +158,7 @@ impl AdminService for Admin {
             .map_err(|_| status::internal("the count was interrupted"))?
             .map_err(|error| Status::from(status::ReadErrorIn { tenant: &name, error }))?;
         let stats = counted.engine;
-        Ok(Response::new(pb::GetStatisticsResponse {
+        Ok(answer(pb::GetStatisticsResponse {
             sequence: counted.sequence.0,
             live_record_count: stats.live_records.into(),
             retracted_record_count: (stats.records - stats.live_records).into(),
@@ -174,7 +188,7 @@ impl AdminService for Admin {
             .map_err(|error| Status::from(status::ReadErrorIn { tenant: &tenant.name, error }))?;
         // It is of the state as it was decided; it is told once that is durable.
         reading::reached(&tenant, digest.sequence.0).await?;
-        Ok(Response::new(pb::GetDigestResponse {
+        Ok(answer(pb::GetDigestResponse {
             graph_digest: digest.graph.to_hex().to_string(),
             golden_digest: digest.golden.map(|hash| hash.to_hex().to_string()).unwrap_or_default(),
             sequence: digest.sequence.0,

@@ -18,8 +18,9 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::convert::consent::{self as door, About, Given};
 use super::convert::{policy, receipt};
+use super::mount::answer;
 use super::page::{self, Page};
-use super::{corrections, names, reading, status};
+use super::{corrections, names, reading, requests, status};
 use crate::app::App;
 use crate::app::consent::Saying;
 use crate::app::consent::contact::Ask;
@@ -27,6 +28,7 @@ use crate::app::consent::read::{self, AsOf, Who};
 use crate::app::consent::token::{Handle, Unsubscribe};
 use crate::app::error::{ReadError, WriteError};
 use crate::app::ingest::{Answer, Item, Outcome};
+use crate::app::lane::Changed;
 use crate::app::read::ProfileKey;
 use crate::app::tenant::Tenant;
 
@@ -188,11 +190,10 @@ impl ConsentService for Consents {
     ) -> Result<Response<pb::RecordConsentResponse>, Status> {
         let request = request.into_inner();
         let tenant = reading::tenant(&self.app, &request.parent)?;
-        let content = request.encode_to_vec();
-        let named = super::ingest::named_call(&request.request_id, "RecordConsent", &content, &tenant)?;
+        let named = requests::named(&request.request_id, "RecordConsent", &request, &tenant.keys.index)?;
         let saying = self.saying(&tenant, request.subject, request.saying).map_err(invalid)?;
         let result = self.say(&tenant, saying, named).await?;
-        Ok(Response::new(pb::RecordConsentResponse { result: Some(result) }))
+        Ok(answer(pb::RecordConsentResponse { result: Some(result) }))
     }
 
     async fn stream_consents(
@@ -239,7 +240,7 @@ impl ConsentService for Consents {
         let found =
             self.app.reading(&tenant, move |app, tenant| read::holdings(app, tenant, &who, &asked, as_of)).await;
         let found = found.map_err(|error| failed(&tenant, error))?;
-        Ok(Response::new(pb::GetConsentStateResponse {
+        Ok(answer(pb::GetConsentStateResponse {
             profile: door::profile_name(found.profile, &tenant),
             states: found.seen.iter().map(|holding| door::holding_out(holding, &tenant, &config)).collect(),
         }))
@@ -265,7 +266,7 @@ impl ConsentService for Consents {
         let last = statements.last().map_or(page.from, |(entry, _)| entry.id.0);
         let next_page_token = if more { page::seal(&self.app.page_key, &query, last) } else { String::new() };
         let out = |(entry, said)| door::statement_out(&entry, said, &tenant, &config);
-        Ok(Response::new(pb::ListStatementsResponse {
+        Ok(answer(pb::ListStatementsResponse {
             profile: door::profile_name(found.profile, &tenant),
             statements: statements.into_iter().map(out).collect(),
             next_page_token,
@@ -298,7 +299,7 @@ impl ConsentService for Consents {
         // It stands where the question stood, whatever the profile holds by now.
         saying.pin(points);
         let result = self.say(&tenant, saying, None).await?;
-        Ok(Response::new(pb::ConfirmConsentResponse { result: Some(result) }))
+        Ok(answer(pb::ConfirmConsentResponse { result: Some(result) }))
     }
 
     async fn issue_unsubscribe_token(
@@ -326,7 +327,7 @@ impl ConsentService for Consents {
                     tracing::error!(error = %error, "a token cannot be made");
                     status::internal("no token can be made now")
                 })?;
-                Ok(Response::new(pb::IssueUnsubscribeTokenResponse { token }))
+                Ok(answer(pb::IssueUnsubscribeTokenResponse { token }))
             }
             _ => Err(invalid(faults)),
         }
@@ -365,7 +366,7 @@ impl ConsentService for Consents {
         let mut saying = Saying::new(statement, &tenant);
         saying.once = true;
         let result = self.say(&tenant, saying, None).await?;
-        Ok(Response::new(pb::UnsubscribeResponse { result: Some(result) }))
+        Ok(answer(pb::UnsubscribeResponse { result: Some(result) }))
     }
 
     async fn get_consent_receipt(
@@ -379,7 +380,7 @@ impl ConsentService for Consents {
         let read = self.app.reading(&tenant, move |app, tenant| read::statement(app, tenant, id)).await;
         let (entry, said) = read.map_err(|error| failed(&tenant, error))?;
         let receipt = receipt::receipt(&entry, &said, &tenant, &tenant.config(), self.app.now());
-        Ok(Response::new(pb::GetConsentReceiptResponse { receipt_json: receipt.to_string() }))
+        Ok(answer(pb::GetConsentReceiptResponse { receipt_json: receipt.to_string() }))
     }
 
     async fn decide_contact(
@@ -388,12 +389,11 @@ impl ConsentService for Consents {
     ) -> Result<Response<pb::DecideContactResponse>, Status> {
         let request = request.into_inner();
         let tenant = reading::tenant(&self.app, &request.parent)?;
-        let content = request.encode_to_vec();
-        let named = super::ingest::named_call(&request.request_id, "DecideContact", &content, &tenant)?;
+        let named = requests::named(&request.request_id, "DecideContact", &request, &tenant.keys.index)?;
         let ask = self.ask(&tenant, request).map_err(invalid)?;
         let verdicts = self.app.decide_contacts(&tenant, vec![ask], named).await.map_err(status::write)?;
         let verdict = verdicts.first().ok_or_else(|| status::internal("there is no decision"))?;
-        Ok(Response::new(pb::DecideContactResponse { verdict: Some(door::verdict_out(verdict, &tenant)) }))
+        Ok(answer(pb::DecideContactResponse { verdict: Some(door::verdict_out(verdict, &tenant)) }))
     }
 
     async fn decide_contacts(
@@ -416,7 +416,7 @@ impl ConsentService for Consents {
     ) -> Result<Response<pb::ConfirmReservationResponse>, Status> {
         let request = request.into_inner();
         self.settle(&request.parent, &request.reservation_id, Standing::Confirmed).await?;
-        Ok(Response::new(pb::ConfirmReservationResponse {}))
+        Ok(answer(pb::ConfirmReservationResponse {}))
     }
 
     async fn release_reservation(
@@ -425,7 +425,7 @@ impl ConsentService for Consents {
     ) -> Result<Response<pb::ReleaseReservationResponse>, Status> {
         let request = request.into_inner();
         self.settle(&request.parent, &request.reservation_id, Standing::Released).await?;
-        Ok(Response::new(pb::ReleaseReservationResponse {}))
+        Ok(answer(pb::ReleaseReservationResponse {}))
     }
 
     async fn get_consent_policy(
@@ -434,7 +434,7 @@ impl ConsentService for Consents {
     ) -> Result<Response<pb::GetConsentPolicyResponse>, Status> {
         let tenant = reading::tenant(&self.app, &request.into_inner().parent)?;
         let policy = policy::policy_out(&tenant.config());
-        Ok(Response::new(pb::GetConsentPolicyResponse { policy: Some(policy) }))
+        Ok(answer(pb::GetConsentPolicyResponse { policy: Some(policy) }))
     }
 
     async fn update_consent_policy(
@@ -447,10 +447,10 @@ impl ConsentService for Consents {
         let change = move |config: &mut onefold_core::config::TenantConfig| {
             // Read against the policy that is in force when the lane gets to it.
             config.consent = policy::policy(wire, &of.config()).map_err(WriteError::Invalid)?;
-            Ok(())
+            Ok(Changed::Other)
         };
-        let config = self.app.change_config(&tenant, Box::new(change)).await.map_err(status::write)?;
-        Ok(Response::new(pb::UpdateConsentPolicyResponse { policy: Some(policy::policy_out(&config)) }))
+        self.app.change_config(&tenant, Box::new(change), None).await.map_err(status::write)?;
+        Ok(answer(pb::UpdateConsentPolicyResponse { policy: Some(policy::policy_out(&tenant.config())) }))
     }
 }
 

@@ -1,6 +1,9 @@
 //! Three corrections to tonic: a message over the size limit is RESOURCE_EXHAUSTED, not OUT_OF_RANGE, bytes that are no
 //! message are INVALID_ARGUMENT, not INTERNAL, and a deadline that passed is DEADLINE_EXCEEDED, not CANCELLED. Clients
 //! decide by these codes whether to try again.
+//!
+//! Here too: every call has a deadline, the client's or ours, whichever is nearer, and streams of small messages are
+//! compressed only for who compresses them too.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -10,13 +13,24 @@ use tonic::{Code, Status};
 use tower::{Layer, Service};
 
 use super::status;
+use crate::config;
 
 /// How tonic says that a message is too large.
 const TOO_LARGE: &str = "message length too large";
+/// How tonic says that a message would be too large once it is decompressed.
+const INFLATES: &str = "exceeded while decompressing message";
+/// How tonic says that what claims to be compressed is not.
+const NOT_COMPRESSED: &str = "Error decompressing";
+/// How tonic says that the message is an answer of ours.
+const ANSWERED: &str = "encoded message length";
 /// How prost says that bytes are no message, e.g. that a text is not UTF-8; it names the field.
 const NO_MESSAGE: &str = "failed to decode Protobuf message";
 /// How long a caller waits at most, as the gRPC protocol writes it.
 const TIMEOUT_HEADER: &str = "grpc-timeout";
+/// How messages of a request are compressed.
+const ENCODING_HEADER: &str = "grpc-encoding";
+/// How messages of the answer may be.
+const ACCEPT_ENCODING_HEADER: &str = "grpc-accept-encoding";
 /// tonic has its own clock for the same deadline around every layer of ours, and says CANCELLED. It has read the header
 /// before we see it, so we must be ahead by more than the timer's step of 1 ms.
 const AHEAD_OF_TONIC: Duration = Duration::from_millis(2);
@@ -28,9 +42,34 @@ pub fn status(status: Status) -> Status {
 
 fn corrected(wrong: &Status) -> Option<Status> {
     match wrong.code() {
-        Code::OutOfRange if wrong.message().contains(TOO_LARGE) => Some(status::message_too_large(wrong.message())),
+        Code::OutOfRange if wrong.message().contains(ANSWERED) => {
+            Some(status::answer_too_large(config::MESSAGE_OUT_BYTES_MAX, "ask for less at once"))
+        }
+        Code::OutOfRange if wrong.message().contains(TOO_LARGE) => {
+            Some(status::message_too_large(wrong.message(), config::MESSAGE_IN_BYTES_MAX))
+        }
+        Code::ResourceExhausted if wrong.message().contains(INFLATES) => {
+            Some(status::message_too_large(wrong.message(), config::MESSAGE_IN_BYTES_MAX))
+        }
         Code::Internal if wrong.message().contains(NO_MESSAGE) => Some(status::message_malformed(wrong.message())),
+        Code::Internal if wrong.message().contains(NOT_COMPRESSED) => {
+            Some(status::message_malformed("the message is not compressed as its grpc-encoding says"))
+        }
         _ => None,
+    }
+}
+
+/// How long a call may take at most, whatever its caller says. Some go over everything a tenant has.
+fn call_time_max(path: &str) -> Duration {
+    let method = path.rsplit('/').next().unwrap_or(path);
+    if config::LONG_CALLS.contains(&method) { config::LONG_CALL_TIME_MAX } else { config::CALL_TIME_MAX }
+}
+
+/// Leaves compression off where a stream's small messages would only cost: its caller does not compress them either.
+fn in_kind(path: &str, headers: &mut http::HeaderMap) {
+    let method = path.rsplit('/').next().unwrap_or(path);
+    if config::STREAMS_OF_SMALL_MESSAGES.contains(&method) && !headers.contains_key(ENCODING_HEADER) {
+        headers.remove(ACCEPT_ENCODING_HEADER);
     }
 }
 
@@ -85,17 +124,18 @@ where
         self.inner.poll_ready(context)
     }
 
-    fn call(&mut self, request: http::Request<In>) -> Self::Future {
-        let within = deadline(request.headers()).map(|within| within.saturating_sub(AHEAD_OF_TONIC));
+    fn call(&mut self, mut request: http::Request<In>) -> Self::Future {
+        let path = request.uri().path().to_owned();
+        in_kind(&path, request.headers_mut());
+        let ours = call_time_max(&path);
+        let theirs = deadline(request.headers()).map(|within| within.saturating_sub(AHEAD_OF_TONIC));
+        let within = theirs.map_or(ours, |theirs| theirs.min(ours));
         let answer = self.inner.call(request);
         Box::pin(async move {
-            let response = match within {
-                // Polls the answer first: one that is there goes out.
-                Some(within) => match tokio::time::timeout(within, answer).await {
-                    Ok(answered) => answered?,
-                    Err(_) => return Ok(status::deadline_exceeded().into_http()),
-                },
-                None => answer.await?,
+            // Polls the answer first: one that is there goes out.
+            let response = match tokio::time::timeout(within, answer).await {
+                Ok(answered) => answered?,
+                Err(_) => return Ok(status::deadline_exceeded().into_http()),
             };
             // An answer without a body carries its status in the headers.
             match Status::from_header_map(response.headers()).as_ref().and_then(corrected) {
@@ -163,6 +203,10 @@ mod tests {
     async fn statuses_that_mislead_are_corrected_and_others_kept() {
         let table = [
             (Code::OutOfRange, format!("Error, decoded {TOO_LARGE}: found 5 bytes"), "8", true),
+            (Code::OutOfRange, "Error, encoded message length too large: found 9 bytes".to_owned(), "8", true),
+            (Code::ResourceExhausted, format!("Error decompressing: size limit, of 5 bytes, {INFLATES}"), "8", true),
+            (Code::ResourceExhausted, "the quota is used up".to_owned(), "8", false),
+            (Code::Internal, format!("{NOT_COMPRESSED}: invalid gzip header, while sending request"), "3", true),
             (Code::OutOfRange, "the cursor is ahead".to_owned(), "11", false),
             (Code::Internal, format!("{NO_MESSAGE}: invalid wire type"), "3", true),
             (Code::Internal, "the store failed".to_owned(), "13", false),
@@ -174,6 +218,30 @@ mod tests {
             assert_eq!(answer.headers()["grpc-status"], expected, "{message}");
             assert_eq!(answer.headers().contains_key("grpc-status-details-bin"), detailed, "{message}");
             assert_eq!((status(says).code() as i32).to_string(), expected, "{message}, in a stream");
+        }
+    }
+
+    #[test]
+    fn every_call_ends_and_long_ones_may_take_longer() {
+        assert_eq!(call_time_max("/onefold.v1.ProfileService/GetProfile"), config::CALL_TIME_MAX);
+        assert_eq!(call_time_max("/onefold.v1.AdminService/GetDigest"), config::LONG_CALL_TIME_MAX);
+    }
+
+    #[test]
+    fn streams_of_small_messages_are_compressed_in_kind_only() {
+        let table = [
+            ("/onefold.v1.IngestService/StreamFragments", None, false),
+            ("/onefold.v1.IngestService/StreamFragments", Some("gzip"), true),
+            ("/onefold.v1.ProfileService/GetProfile", None, true),
+        ];
+        for (path, compressed, kept) in table {
+            let mut headers = http::HeaderMap::new();
+            headers.insert(ACCEPT_ENCODING_HEADER, http::HeaderValue::from_static("gzip"));
+            if let Some(encoding) = compressed {
+                headers.insert(ENCODING_HEADER, http::HeaderValue::from_static(encoding));
+            }
+            in_kind(path, &mut headers);
+            assert_eq!(headers.contains_key(ACCEPT_ENCODING_HEADER), kept, "{path} {compressed:?}");
         }
     }
 

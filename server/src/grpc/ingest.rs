@@ -9,7 +9,6 @@ use std::vec;
 
 use onefold_core::fault::{FaultReason, FieldFault};
 use onefold_core::fragment::ObservedAt;
-use onefold_core::ids::Digest128;
 use onefold_proto::v1 as pb;
 use onefold_proto::v1::ingest_service_server::IngestService;
 use prost::Message;
@@ -18,13 +17,15 @@ use tokio_stream::Stream;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::convert::{consent, fragment as door, outcome};
-use super::{corrections, names, status};
+use super::mount::answer;
+use super::{corrections, names, requests, status};
 use crate::app::App;
 use crate::app::consent::Saying;
 use crate::app::error::WriteError;
 use crate::app::ingest::{Answer, Item, Outcome};
 use crate::app::quarantine;
-use crate::app::tenant::{LiveConfig, RequestKey, Tenant};
+use crate::app::requests::RequestKey;
+use crate::app::tenant::{LiveConfig, Tenant};
 
 /// Messages that one stream hands to the lane at once.
 const STREAM_BATCH_MAX: usize = 512;
@@ -52,21 +53,19 @@ pub struct Ingest {
 impl Ingest {
     async fn one(
         &self,
-        parent: &str,
-        request_id: &str,
+        tenant: &Arc<Tenant>,
+        request: Option<RequestKey>,
         action: pb::stream_fragments_request::Action,
     ) -> Result<pb::IngestResult, Status> {
-        let tenant = self.tenant(parent)?;
-        let request = request_key(request_id, &action, &tenant)?;
-        let admitted = self.admit(&tenant, action, Wait::Moment).await.map_err(status::write)?;
+        let admitted = self.admit(tenant, action, Wait::Moment).await.map_err(status::write)?;
         let answer = match admitted {
             Ok(item) => {
-                let answers = self.app.ingest(&tenant, vec![item], request).await.map_err(status::write)?;
+                let answers = self.app.ingest(tenant, vec![item], request).await.map_err(status::write)?;
                 answers.into_iter().next().ok_or_else(|| status::internal("the lane gave no answer"))?
             }
             Err(faults) => Answer::rejected(faults),
         };
-        Ok(outcome::result(answer, &tenant))
+        Ok(outcome::result(answer, tenant))
     }
 
     fn tenant(&self, parent: &str) -> Result<Arc<Tenant>, Status> {
@@ -136,11 +135,13 @@ impl IngestService for Ingest {
         request: Request<pb::PutFragmentRequest>,
     ) -> Result<Response<pb::PutFragmentResponse>, Status> {
         let request = request.into_inner();
+        let tenant = self.tenant(&request.parent)?;
+        let named = requests::named(&request.request_id, "PutFragment", &request, &tenant.keys.index)?;
         let fragment =
             request.fragment.ok_or_else(|| status::field("fragment", FaultReason::Missing, "give the fragment"))?;
         let action = pb::stream_fragments_request::Action::Put(fragment);
-        let result = self.one(&request.parent, &request.request_id, action).await?;
-        Ok(Response::new(pb::PutFragmentResponse { result: Some(result) }))
+        let result = self.one(&tenant, named, action).await?;
+        Ok(answer(pb::PutFragmentResponse { result: Some(result) }))
     }
 
     async fn retract_record(
@@ -148,12 +149,14 @@ impl IngestService for Ingest {
         request: Request<pb::RetractRecordRequest>,
     ) -> Result<Response<pb::RetractRecordResponse>, Status> {
         let request = request.into_inner();
+        let tenant = self.tenant(&request.parent)?;
+        let named = requests::named(&request.request_id, "RetractRecord", &request, &tenant.keys.index)?;
         let retraction = request
             .retraction
             .ok_or_else(|| status::field("retraction", FaultReason::Missing, "say which record to retract"))?;
         let action = pb::stream_fragments_request::Action::Retract(retraction);
-        let result = self.one(&request.parent, &request.request_id, action).await?;
-        Ok(Response::new(pb::RetractRecordResponse { result: Some(result) }))
+        let result = self.one(&tenant, named, action).await?;
+        Ok(answer(pb::RetractRecordResponse { result: Some(result) }))
     }
 
     async fn list_quarantine(
@@ -162,7 +165,7 @@ impl IngestService for Ingest {
     ) -> Result<Response<pb::ListQuarantineResponse>, Status> {
         let request = request.into_inner();
         let tenant = self.tenant(&request.parent)?;
-        quarantine_edge::list(&self.app, &tenant, &request).map(Response::new)
+        quarantine_edge::list(&self.app, &tenant, &request).map(answer)
     }
 
     async fn replay_quarantine(
@@ -171,8 +174,9 @@ impl IngestService for Ingest {
     ) -> Result<Response<pb::ReplayQuarantineResponse>, Status> {
         let request = request.into_inner();
         let tenant = self.tenant(&request.parent)?;
+        let named = requests::named(&request.request_id, "ReplayQuarantine", &request, &tenant.keys.index)?;
         let chosen = quarantine_edge::chosen(&tenant, &request)?;
-        let replayed = quarantine::replay(&self.app, &tenant, &chosen).await.map_err(status::write)?;
+        let replayed = quarantine::replay(&self.app, &tenant, &chosen, named).await.map_err(status::write)?;
         let kept = replayed.iter().filter(|answer| matches!(answer.outcome, Outcome::Quarantined { .. })).count();
         let gone = replayed.iter().filter(|answer| matches!(answer.outcome, Outcome::Rejected { .. })).count();
         let results = if request.quarantine_ids.is_empty() {
@@ -180,7 +184,7 @@ impl IngestService for Ingest {
         } else {
             replayed.iter().cloned().map(|answer| outcome::result(answer, &tenant)).collect()
         };
-        Ok(Response::new(pb::ReplayQuarantineResponse {
+        Ok(answer(pb::ReplayQuarantineResponse {
             released_count: (replayed.len() - kept - gone) as u64,
             kept_count: kept as u64,
             results,
@@ -196,9 +200,10 @@ impl IngestService for Ingest {
         if request.quarantine_ids.is_empty() {
             return Err(status::field("quarantine_ids", FaultReason::Missing, "name at least one"));
         }
+        let named = requests::named(&request.request_id, "DiscardQuarantine", &request, &tenant.keys.index)?;
         let chosen = quarantine_edge::named(&tenant, &request.quarantine_ids)?;
-        let discarded_count = quarantine::discard(&self.app, &tenant, chosen).await.map_err(status::write)?;
-        Ok(Response::new(pb::DiscardQuarantineResponse { discarded_count }))
+        let discarded_count = quarantine::discard(&self.app, &tenant, chosen, named).await.map_err(status::write)?;
+        Ok(answer(pb::DiscardQuarantineResponse { discarded_count }))
     }
 }
 
@@ -297,40 +302,6 @@ fn with_consents(
     }
     let says = consent::of_fragment(consents, &admitted.fragment, admitted.undated, tenant, config, now)?;
     Ok((admitted, says))
-}
-
-/// The name that a caller gave to a call, with the digest of what it asks for.
-fn request_key(
-    request_id: &str,
-    action: &pb::stream_fragments_request::Action,
-    tenant: &Tenant,
-) -> Result<Option<RequestKey>, Status> {
-    let message = pb::StreamFragmentsRequest { action: Some(action.clone()), ..Default::default() };
-    named_call(request_id, "", &message.encode_to_vec(), tenant)
-}
-
-/// The same for a call of another service: `method` tells calls of one id and content apart.
-pub(super) fn named_call(
-    request_id: &str,
-    method: &str,
-    content: &[u8],
-    tenant: &Tenant,
-) -> Result<Option<RequestKey>, Status> {
-    if request_id.is_empty() {
-        return Ok(None);
-    }
-    let digits: Vec<u8> = request_id.bytes().filter(|byte| *byte != b'-').collect();
-    let bad = || {
-        status::field("request_id", FaultReason::Malformed, "give a UUID, e.g. 7f1c2d34-0a1b-4c5d-8e9f-001122334455")
-    };
-    let text = std::str::from_utf8(&digits).map_err(|_| bad())?;
-    if text.len() != 32 || request_id.len() > 36 {
-        return Err(bad());
-    }
-    let id = u128::from_str_radix(text, 16).map_err(|_| bad())?.to_be_bytes();
-    let content = [method.as_bytes(), content].concat();
-    let content = Digest128::of(&blake3::keyed_hash(&tenant.keys.index, &content));
-    Ok(Some(RequestKey { id, content }))
 }
 
 /// Waits for one message, then takes along what is there already.

@@ -1,22 +1,32 @@
 //! The edge: messages in, messages out. The only rooms that see `pb`.
+//!
+//! A new service is a line in [`SERVICES`], a line in [`services`], answers made with [`mount::answer`] and, for its
+//! writes, a `request_id` read with [`requests::named`]; deadlines, limits, compression, health, reflection and the gate
+//! come with that.
 
 mod account;
 mod admin;
+mod browsers;
+mod connections;
 mod consent;
 mod convert;
 mod corrections;
+mod gate;
+mod health;
 mod ingest;
+mod mount;
 mod names;
 mod page;
 mod profile;
 mod quarantine;
 mod reading;
+mod requests;
 mod status;
 
+pub use browsers::{InvalidOrigin, Origins};
 pub use names::DEFAULT_TENANT;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use onefold_proto::v1::FILE_DESCRIPTOR_SET;
 use onefold_proto::v1::account_service_server::AccountServiceServer;
@@ -26,105 +36,130 @@ use onefold_proto::v1::ingest_service_server::IngestServiceServer;
 use onefold_proto::v1::profile_service_server::ProfileServiceServer;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tonic::service::Routes;
 use tonic::transport::Server;
-use tonic::transport::server::TcpIncoming;
-use tonic_health::ServingStatus;
-use tonic_health::server::HealthReporter;
+use tonic_web::GrpcWebLayer;
+use tower::util::option_layer;
 
 use crate::app::App;
 use crate::config;
+use gate::Gate;
+use health::{Health, Serves};
+use mount::mounted;
 
-/// Serves until told to stop, then lets calls in flight end.
-pub async fn serve(
-    listener: TcpListener,
-    app: Arc<App>,
-    stopped: oneshot::Receiver<()>,
-) -> Result<(), tonic::transport::Error> {
-    let (health, health_service) = tonic_health::server::health_reporter();
-    health.set_serving::<IngestServiceServer<ingest::Ingest>>().await;
-    health.set_serving::<ProfileServiceServer<profile::Profiles>>().await;
-    health.set_serving::<ConsentServiceServer<consent::Consents>>().await;
-    health.set_serving::<AccountServiceServer<account::Accounts>>().await;
-    health.set_serving::<AdminServiceServer<admin::Admin>>().await;
+/// Every service that is mounted, and what it can do while the disk refuses writes.
+const SERVICES: &[(&str, Serves)] = &[
+    ("onefold.v1.IngestService", Serves::Writes),
+    ("onefold.v1.ProfileService", Serves::Reads),
+    ("onefold.v1.ConsentService", Serves::Reads),
+    ("onefold.v1.AccountService", Serves::Reads),
+    ("onefold.v1.AdminService", Serves::Reads),
+];
 
-    let ingest = IngestServiceServer::new(ingest::Ingest { app: Arc::clone(&app) })
-        .max_decoding_message_size(config::MESSAGE_IN_BYTES_MAX)
-        .max_encoding_message_size(config::MESSAGE_OUT_BYTES_MAX);
-    let profiles =
-        ProfileServiceServer::new(profile::Profiles { app: Arc::clone(&app), cache: profile::ReadyCache::default() })
-            .max_decoding_message_size(config::MESSAGE_IN_BYTES_MAX)
-            .max_encoding_message_size(config::MESSAGE_OUT_BYTES_MAX);
-    let consents = ConsentServiceServer::new(consent::Consents { app: Arc::clone(&app) })
-        .max_decoding_message_size(config::MESSAGE_IN_BYTES_MAX)
-        .max_encoding_message_size(config::MESSAGE_OUT_BYTES_MAX);
-    let accounts = AccountServiceServer::new(account::Accounts { app: Arc::clone(&app) })
-        .max_decoding_message_size(config::MESSAGE_IN_BYTES_MAX)
-        .max_encoding_message_size(config::MESSAGE_OUT_BYTES_MAX);
-    let admin = AdminServiceServer::new(admin::Admin { app: Arc::clone(&app) })
-        .max_decoding_message_size(config::MESSAGE_IN_BYTES_MAX)
-        .max_encoding_message_size(config::MESSAGE_OUT_BYTES_MAX);
-
-    let stop = app.stop.clone();
-    let mut failure = app.shared.failure();
-    drop(app);
-    let goes_down = async move {
-        let mut stopped = stopped;
-        let failed = async { failure.wait_for(|failed| *failed).await.is_ok() };
-        tokio::select! {
-            _ = &mut stopped => {}
-            // What balances the load must hear of it before the calls in flight have ended.
-            true = failed => {
-                not_serving(&health).await;
-                let _ = stopped.await;
-            }
-        }
-        // No new calls; long streams end at their next message.
-        not_serving(&health).await;
-        stop.send_replace(true);
-    };
-    // The builder's own setting does not reach a listener that is given: an answer's last frame would wait for 40 ms.
-    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-    Server::builder()
-        .max_concurrent_streams(Some(config::STREAMS_PER_CONNECTION_MAX))
-        .http2_max_header_list_size(Some(config::METADATA_BYTES_MAX))
-        .http2_max_pending_accept_reset_streams(Some(20))
-        .http2_keepalive_interval(Some(Duration::from_secs(30)))
-        .http2_keepalive_timeout(Some(Duration::from_secs(10)))
-        .max_connection_age(config::CONNECTION_AGE_MAX)
-        .initial_stream_window_size(Some(1 << 20))
-        .initial_connection_window_size(Some(4 << 20))
-        .layer(corrections::Correct)
-        .add_service(health_service)
-        .add_service(ingest)
-        .add_service(profiles)
-        .add_service(consents)
-        .add_service(accounts)
-        .add_service(admin)
-        .add_service(reflection().build_v1().expect("the descriptor set was encoded by our own build"))
-        .add_service(reflection().build_v1alpha().expect("the descriptor set was encoded by our own build"))
-        .serve_with_incoming_shutdown(incoming, goes_down)
-        .await
+/// The services over an app.
+fn services(app: &Arc<App>) -> Routes {
+    let cache = profile::ReadyCache::default();
+    Routes::new(mounted!(IngestServiceServer::new(ingest::Ingest { app: Arc::clone(app) })))
+        .add_service(mounted!(ProfileServiceServer::new(profile::Profiles { app: Arc::clone(app), cache })))
+        .add_service(mounted!(ConsentServiceServer::new(consent::Consents { app: Arc::clone(app) })))
+        .add_service(mounted!(AccountServiceServer::new(account::Accounts { app: Arc::clone(app) })))
+        .add_service(mounted!(AdminServiceServer::new(admin::Admin { app: Arc::clone(app) })))
 }
 
-/// Says of every service, and of the server as a whole, that it does not serve.
-async fn not_serving(health: &HealthReporter) {
-    health.set_not_serving::<IngestServiceServer<ingest::Ingest>>().await;
-    health.set_not_serving::<ProfileServiceServer<profile::Profiles>>().await;
-    health.set_not_serving::<ConsentServiceServer<consent::Consents>>().await;
-    health.set_not_serving::<AccountServiceServer<account::Accounts>>().await;
-    health.set_not_serving::<AdminServiceServer<admin::Admin>>().await;
-    health.set_service_status("", ServingStatus::NotServing).await;
+/// A server that listens. Until [`Edge::open`] it says that it recovers.
+#[derive(Debug)]
+pub struct Edge {
+    gate: Gate,
+    health: Health,
+    stop: Option<oneshot::Sender<()>>,
+    /// The server's end.
+    pub serving: JoinHandle<Result<(), tonic::transport::Error>>,
+}
+
+impl Edge {
+    /// Listens, for pages of these origins too.
+    pub async fn listen(listener: TcpListener, origins: Origins) -> Self {
+        let (health, health_service) = Health::recovering(SERVICES).await;
+        let gate = Gate::default();
+        let (stop, stopped) = oneshot::channel();
+        let leaves = health.clone();
+        let goes_down = async move {
+            let _ = stopped.await;
+            // No new calls; long streams end at their next message.
+            leaves.down().await;
+        };
+        let web = !origins.is_empty();
+        // Outermost first: what a browser may ask, who may ask at all, its dialect, then what every call goes through.
+        let server = Server::builder()
+            .max_concurrent_streams(Some(config::STREAMS_PER_CONNECTION_MAX))
+            .concurrency_limit_per_connection(config::CALLS_PER_CONNECTION_MAX)
+            .load_shed(true)
+            .http2_max_header_list_size(Some(config::METADATA_BYTES_MAX))
+            .http2_max_pending_accept_reset_streams(Some(config::PENDING_RESETS_MAX))
+            .http2_max_local_error_reset_streams(Some(config::ERROR_RESETS_MAX))
+            .http2_keepalive_interval(Some(config::KEEPALIVE_EVERY))
+            .http2_keepalive_timeout(Some(config::KEEPALIVE_WAIT_MAX))
+            .max_connection_age(config::CONNECTION_AGE_MAX)
+            .initial_stream_window_size(Some(config::STREAM_WINDOW_BYTES))
+            .initial_connection_window_size(Some(config::CONNECTION_WINDOW_BYTES))
+            .accept_http1(web)
+            .layer(option_layer(web.then(|| origins.cors())))
+            .layer(option_layer(web.then(|| browsers::OwnPagesOnly(origins.clone()))))
+            .layer(option_layer(web.then(GrpcWebLayer::new)))
+            .layer(corrections::Correct)
+            .layer(gate.clone())
+            .add_service(health_service)
+            .add_service(reflection().build_v1().expect("the descriptor set was encoded by our own build"))
+            .add_service(reflection().build_v1alpha().expect("the descriptor set was encoded by our own build"));
+        let incoming = connections::bounded(listener);
+        let serving = tokio::spawn(server.serve_with_incoming_shutdown(incoming, goes_down));
+        Self { gate, health, stop: Some(stop), serving }
+    }
+
+    /// Serves this app from now on.
+    pub async fn open(&self, app: &Arc<App>) {
+        self.gate.open(services(app));
+        self.health.serve(app).await;
+    }
+
+    /// Takes no new calls, and lets those in flight end; [`Edge::serving`] ends with them.
+    pub fn close(&mut self) {
+        if let Some(stop) = self.stop.take() {
+            let _ = stop.send(());
+        }
+    }
 }
 
 /// Reflection that names the mounted services only; the builder otherwise shows all of the descriptor set.
 fn reflection<'a>() -> tonic_reflection::server::Builder<'a> {
-    tonic_reflection::server::Builder::configure()
+    let builder = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-        .with_service_name("onefold.v1.IngestService")
-        .with_service_name("onefold.v1.ProfileService")
-        .with_service_name("onefold.v1.ConsentService")
-        .with_service_name("onefold.v1.AccountService")
-        .with_service_name("onefold.v1.AdminService")
-        .with_service_name("grpc.health.v1.Health")
+        .with_service_name("grpc.health.v1.Health");
+    SERVICES.iter().fold(builder, |builder, (name, _)| builder.with_service_name(*name))
+}
+
+#[cfg(test)]
+mod tests {
+    use prost::Message;
+    use tonic::server::NamedService;
+
+    use super::*;
+
+    #[test]
+    fn every_service_of_the_contract_is_mounted() {
+        let set = prost_types::FileDescriptorSet::decode(FILE_DESCRIPTOR_SET).unwrap();
+        let mut declared: Vec<String> = set
+            .file
+            .iter()
+            .filter(|file| file.package() == "onefold.v1")
+            .flat_map(|file| file.service.iter().map(|service| format!("onefold.v1.{}", service.name())))
+            .collect();
+        let mut mounted: Vec<String> = SERVICES.iter().map(|(name, _)| (*name).to_owned()).collect();
+        declared.sort();
+        mounted.sort();
+        assert_eq!(declared, mounted);
+        assert_eq!(IngestServiceServer::<ingest::Ingest>::NAME, SERVICES[0].0);
+    }
 }

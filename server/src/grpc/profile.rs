@@ -21,6 +21,7 @@ use tonic::{Request, Response, Status};
 
 use super::convert::fragment::{self as door, timestamp};
 use super::convert::profile::{self as convert, Shown};
+use super::mount::answer;
 use super::page::{self, Page};
 use super::{names, reading, status};
 use crate::app::consent::contact::TRIES_MAX;
@@ -31,9 +32,12 @@ use crate::app::keeper::{self, HistoryEvent};
 use crate::app::read::{self, ProfileKey};
 use crate::app::tenant::{LiveConfig, Tenant};
 use crate::app::{App, explain};
+use crate::config;
 
 /// Keys of one batch lookup.
 const BATCH_MAX: usize = 1_000;
+/// Bytes in front of one result of a batch: its tag and its length.
+const RESULT_HEAD_BYTES: usize = 6;
 /// Events read from the journal at once.
 const WATCH_STEP: usize = 512;
 /// Messages of one watch that may wait for a slow reader; then it is not read further.
@@ -117,7 +121,7 @@ impl Profiles {
             return Ok(found);
         }
         let plan = read::plan(tenant, profile)?;
-        reading::wait_for(tenant, plan.changed).await?;
+        reading::wait_for(tenant, plan.durable_from()).await?;
         let loaded = if plan.len() <= READ_INLINE_MAX {
             plan.load(&self.app.shared, &tenant.vault)?
         } else {
@@ -273,7 +277,7 @@ impl ProfileService for Profiles {
         let purpose = purpose(&request.purpose, &tenant.config())?;
         let found = self.find_for(&tenant, &ProfileKey::Id(id), &shown, purpose).await;
         let (profile, withheld) = found.map_err(|error| failed(&tenant, error))?;
-        Ok(Response::new(pb::GetProfileResponse { profile: Some(profile), withheld }))
+        Ok(answer(pb::GetProfileResponse { profile: Some(profile), withheld }))
     }
 
     async fn lookup_profile(
@@ -298,7 +302,7 @@ impl ProfileService for Profiles {
         let purpose = purpose(&request.purpose, &config)?;
         let found = self.find_for(&tenant, &key, &shown, purpose).await;
         let (profile, withheld) = found.map_err(|error| failed(&tenant, error))?;
-        Ok(Response::new(pb::LookupProfileResponse { profile: Some(profile), withheld }))
+        Ok(answer(pb::LookupProfileResponse { profile: Some(profile), withheld }))
     }
 
     async fn batch_lookup_profiles(
@@ -315,9 +319,10 @@ impl ProfileService for Profiles {
         }
         let tenant = reading::tenant(&self.app, &request.parent)?;
         reading::reached(&tenant, request.min_sequence).await?;
-        let config = tenant.config();
-        let purpose = purpose(&request.purpose, &config)?;
+        let known = tenant.config();
+        let purpose = purpose(&request.purpose, &known)?;
         let mut results = Vec::with_capacity(request.keys.len());
+        let mut bytes = 0;
         for key in request.keys {
             let none = |reason: &str| pb::BatchLookupResult { reason: reason.to_owned(), ..Default::default() };
             let key = match key.key {
@@ -327,10 +332,10 @@ impl ProfileService for Profiles {
                     Err(_) => Err("IDENTIFIER_INVALID"),
                 },
                 Some(pb::profile_key::Key::Identifier(identifier)) => {
-                    identifier_key(identifier, None, &config).map_err(|_| "NAMESPACE_UNKNOWN")
+                    identifier_key(identifier, None, &known).map_err(|_| "NAMESPACE_UNKNOWN")
                 }
                 Some(pb::profile_key::Key::Record(record)) => {
-                    record_key(Some(record), "record", &config).map(ProfileKey::Record).map_err(|_| "SOURCE_UNKNOWN")
+                    record_key(Some(record), "record", &known).map(ProfileKey::Record).map_err(|_| "SOURCE_UNKNOWN")
                 }
                 None => Err("IDENTIFIER_INVALID"),
             };
@@ -346,8 +351,14 @@ impl ProfileService for Profiles {
                     },
                 },
             });
+            bytes += results.last().map_or(0, |result| result.encoded_len() + RESULT_HEAD_BYTES);
+            if bytes > config::MESSAGE_OUT_BYTES_MAX {
+                let hint =
+                    format!("it was after {} of the keys; ask for fewer, or name fields in read_mask", results.len());
+                return Err(status::answer_too_large(config::MESSAGE_OUT_BYTES_MAX, &hint));
+            }
         }
-        Ok(Response::new(pb::BatchLookupProfilesResponse { results }))
+        Ok(answer(pb::BatchLookupProfilesResponse { results }))
     }
 
     async fn explain_link(
@@ -362,7 +373,7 @@ impl ProfileService for Profiles {
         let app = Arc::clone(&self.app);
         tokio::task::spawn_blocking(move || {
             let why = explain::why(&app, &tenant, &first, &second).map_err(|error| failed(&tenant, error))?;
-            Ok(Response::new(convert::why(why, &tenant, &config)))
+            Ok(answer(convert::why(why, &tenant, &config)))
         })
         .await
         .map_err(|_| Status::internal("the explanation was interrupted"))?
@@ -377,7 +388,7 @@ impl ProfileService for Profiles {
         tokio::task::spawn_blocking(move || {
             let how = explain::how(&app, &tenant, profile).map_err(|error| failed(&tenant, error))?;
             let name = names::of_profile(&tenant.name, tenant.profile_id(profile));
-            Ok(Response::new(convert::how(how, name, &tenant.config())))
+            Ok(answer(convert::how(how, name, &tenant.config())))
         })
         .await
         .map_err(|_| Status::internal("the explanation was interrupted"))?
@@ -446,7 +457,7 @@ impl ProfileService for Profiles {
         }
         let next_page_token = if more { page::seal(&self.app.page_key, &query, last) } else { String::new() };
         let current = ends.into_iter().map(name).collect();
-        Ok(Response::new(pb::ListProfileHistoryResponse { state: state as i32, current, events, next_page_token }))
+        Ok(answer(pb::ListProfileHistoryResponse { state: state as i32, current, events, next_page_token }))
     }
 
     async fn watch_profiles(

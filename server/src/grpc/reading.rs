@@ -10,7 +10,7 @@ use tonic::Status;
 use super::{names, status};
 use crate::app::App;
 use crate::app::error::ReadError;
-use crate::app::tenant::Tenant;
+use crate::app::tenant::{LiveConfig, Tenant};
 
 /// How long a read waits for the sequence it asks for.
 pub const REACH_WAIT_MAX: Duration = Duration::from_secs(1);
@@ -53,6 +53,17 @@ pub async fn wait_for(tenant: &Tenant, wanted: Sequence) -> Result<(), ReadError
         Ok(Ok(_)) => Ok(()),
         Ok(Err(_)) | Err(_) => Err(ReadError::Behind { wanted: wanted.0, reached: tenant.durable().0 }),
     }
+}
+
+/// A tenant's configuration to be shown: once the tenant itself and the last change are durable.
+///
+/// # Errors
+/// UNAVAILABLE when the disk takes too long.
+pub async fn config(tenant: &Tenant) -> Result<Arc<LiveConfig>, Status> {
+    let config = tenant.config();
+    // The first entry of every tenant opens it.
+    reached(tenant, config.since.0.max(1)).await?;
+    Ok(config)
 }
 
 /// Waits until what a reader sees in the state now is durable: a crash must not take back what was answered.

@@ -16,6 +16,10 @@ use crate::app::hierarchy::act::HierarchyError;
 use crate::grpc::names;
 
 const DOMAIN: &str = "onefold.dev";
+/// Where every reason is explained: the published form of `docs/errors.md`, an anchor for each.
+const HELP_PAGE: &str = "https://onefold.dev/docs/errors";
+/// How long a caller waits while the server recovers: it takes seconds.
+const RECOVERING_RETRY: Duration = Duration::from_secs(1);
 /// Faults of one request that its status names; the message says how many there are. Statuses travel as headers, which
 /// clients bound to a few kilobytes.
 const FAULTS_SHOWN_MAX: usize = 32;
@@ -28,12 +32,29 @@ fn status(
     mut details: ErrorDetails,
 ) -> Status {
     details.set_error_info(reason, DOMAIN, metadata);
+    details.add_help_link("what this reason means, and what to do", format!("{HELP_PAGE}#{}", reason.to_lowercase()));
     Status::with_error_details(code, message, details)
 }
 
 fn plain(code: Code, reason: &str, message: String) -> Status {
     status(code, reason, message, HashMap::new(), ErrorDetails::new())
 }
+
+/// An error about a resource. Its name is told where callers gave it or know it, and never holds personal data.
+fn about(
+    code: Code,
+    reason: &str,
+    message: String,
+    (kind, name, owner): (&str, String, String),
+    metadata: HashMap<String, String>,
+) -> Status {
+    let mut details = ErrorDetails::new();
+    details.set_resource_info(kind, name, owner, message.as_str());
+    status(code, reason, message, metadata, details)
+}
+
+const TENANT: &str = "onefold.v1.Tenant";
+const PROFILE: &str = "onefold.v1.Profile";
 
 fn invalid(faults: &[FieldFault], message: String) -> Status {
     let mut details = ErrorDetails::new();
@@ -53,14 +74,30 @@ pub fn stopping() -> Status {
     status(Code::Unavailable, "SERVER_STOPPING", message, HashMap::new(), details)
 }
 
+/// The server has not recovered yet.
+pub fn recovering() -> Status {
+    let mut details = ErrorDetails::new();
+    details.set_retry_info(Some(RECOVERING_RETRY));
+    let message = "the server recovers what is on disk and serves in a moment".to_owned();
+    status(Code::Unavailable, "SERVER_RECOVERING", message, HashMap::new(), details)
+}
+
+/// An answer that no message can hold.
+pub fn answer_too_large(limit: usize, hint: &str) -> Status {
+    let metadata = HashMap::from([("limit".to_owned(), limit.to_string())]);
+    let message = format!("the answer would be larger than {limit} bytes: {hint}");
+    status(Code::ResourceExhausted, "ANSWER_TOO_LARGE", message, metadata, ErrorDetails::new())
+}
+
 /// A fault of our own.
 pub fn internal(message: &str) -> Status {
     plain(Code::Internal, "INTERNAL", message.to_owned())
 }
 
 /// A message over the limit.
-pub fn message_too_large(message: &str) -> Status {
-    plain(Code::ResourceExhausted, "MESSAGE_TOO_LARGE", message.to_owned())
+pub fn message_too_large(message: &str, limit: usize) -> Status {
+    let metadata = HashMap::from([("limit".to_owned(), limit.to_string())]);
+    status(Code::ResourceExhausted, "MESSAGE_TOO_LARGE", message.to_owned(), metadata, ErrorDetails::new())
 }
 
 /// Bytes that are no message.
@@ -96,17 +133,28 @@ impl From<ReadErrorIn<'_>> for Status {
         };
         match error {
             ReadError::Invalid(faults) => invalid(&faults, message),
-            ReadError::TenantUnknown => plain(Code::NotFound, "TENANT_UNKNOWN", message),
-            ReadError::ProfileUnknown => plain(Code::NotFound, "PROFILE_NOT_FOUND", message),
-            ReadError::ProfileEmptied => plain(Code::NotFound, "PROFILE_EMPTIED", message),
+            ReadError::TenantUnknown => {
+                let resource = (TENANT, names::of_tenant(tenant), String::new());
+                about(Code::NotFound, "TENANT_UNKNOWN", message, resource, HashMap::new())
+            }
+            ReadError::ProfileUnknown => {
+                let resource = (PROFILE, String::new(), names::of_tenant(tenant));
+                about(Code::NotFound, "PROFILE_NOT_FOUND", message, resource, HashMap::new())
+            }
+            ReadError::ProfileEmptied => {
+                let resource = (PROFILE, String::new(), names::of_tenant(tenant));
+                about(Code::NotFound, "PROFILE_EMPTIED", message, resource, HashMap::new())
+            }
             ReadError::ProfileSplit { into } => {
                 let metadata = HashMap::from([("profiles".to_owned(), listed(&into))]);
-                status(Code::FailedPrecondition, "PROFILE_SPLIT", message, metadata, ErrorDetails::new())
+                let resource = (PROFILE, String::new(), names::of_tenant(tenant));
+                about(Code::FailedPrecondition, "PROFILE_SPLIT", message, resource, metadata)
             }
             ReadError::IdentifierShared { profiles, more } => {
                 let metadata =
                     HashMap::from([("profiles".to_owned(), listed(&profiles)), ("more".to_owned(), more.to_string())]);
-                status(Code::FailedPrecondition, "IDENTIFIER_SHARED", message, metadata, ErrorDetails::new())
+                let resource = (PROFILE, String::new(), names::of_tenant(tenant));
+                about(Code::FailedPrecondition, "IDENTIFIER_SHARED", message, resource, metadata)
             }
             ReadError::StatementUnknown => plain(Code::NotFound, "STATEMENT_NOT_FOUND", message),
             ReadError::PurposeNotPermitted { reasons } => {
@@ -190,8 +238,15 @@ pub fn write(error: WriteError) -> Status {
     let message = error.to_string();
     match error {
         WriteError::Invalid(faults) => invalid(&faults, message),
-        WriteError::TenantUnknown => plain(Code::NotFound, "TENANT_UNKNOWN", message),
-        WriteError::Exists(_) => plain(Code::AlreadyExists, "ALREADY_EXISTS", message),
+        WriteError::TenantUnknown => {
+            let resource = (TENANT, String::new(), String::new());
+            about(Code::NotFound, "TENANT_UNKNOWN", message, resource, HashMap::new())
+        }
+        WriteError::Exists(_) => {
+            let resource = (TENANT, String::new(), String::new());
+            about(Code::AlreadyExists, "ALREADY_EXISTS", message, resource, HashMap::new())
+        }
+        WriteError::Stale => plain(Code::Aborted, "ETAG_STALE", message),
         WriteError::Full { what, limit } => {
             let metadata =
                 HashMap::from([("limit".to_owned(), limit.to_string()), ("what".to_owned(), what.to_owned())]);
@@ -210,5 +265,32 @@ pub fn write(error: WriteError) -> Status {
         WriteError::RequestIdReused => plain(Code::InvalidArgument, "REQUEST_ID_REUSED", message),
         WriteError::Hierarchy(error) => hierarchy(&error),
         WriteError::StoreFailed => plain(Code::Internal, "STORE_FAILED", message),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_is_explained_where_its_help_link_points() {
+        let page = include_str!("../../../docs/errors.md");
+        let code = include_str!("status.rs");
+        let reasons: Vec<&str> = code
+            .split('"')
+            .filter(|text| text.len() > 4 && text.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_'))
+            .collect();
+        assert!(reasons.len() > 20, "{reasons:?}");
+        for reason in reasons {
+            assert!(page.contains(&format!("<a id=\"{}\"></a>{reason} |", reason.to_lowercase())), "{reason}");
+        }
+    }
+
+    #[test]
+    fn errors_say_what_they_are_about_and_where_to_read_on() {
+        let status: Status = ReadErrorIn { tenant: "west", error: ReadError::ProfileUnknown }.into();
+        let about = status.get_details_resource_info().unwrap();
+        assert_eq!((about.resource_type.as_str(), about.owner.as_str()), (PROFILE, "tenants/west"));
+        assert_eq!(status.get_details_help().unwrap().links[0].url, format!("{HELP_PAGE}#profile_not_found"));
     }
 }

@@ -51,6 +51,16 @@ pub enum Work {
     },
 }
 
+impl Work {
+    /// Answers that the disk has no room.
+    pub(in crate::app) fn refuse(self) {
+        match self {
+            Self::Reserve { reply, .. } => drop(reply.send(Err(WriteError::DiskFull))),
+            Self::Settle { reply, .. } => drop(reply.send(Err(WriteError::DiskFull))),
+        }
+    }
+}
+
 /// Does this work and what of its kind waits behind it. Gives back the command that waits behind those.
 pub(in crate::app) fn run(lane: &mut Lane, first: Work) -> Result<Option<Command>, JournalError> {
     let mut works = vec![first];

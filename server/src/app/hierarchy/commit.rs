@@ -25,7 +25,7 @@ use super::replay;
 use super::state::{Accounts, Effect};
 use crate::app::decide::key_for;
 use crate::app::error::WriteError;
-use crate::app::lane::{Group, Lane, SETTLED_ROOM, keys_are_ready, kind, note_changes};
+use crate::app::lane::{Group, Lane, SETTLED_ROOM, kind, note_changes};
 use crate::app::tenant::{LiveConfig, State, Tenant};
 use crate::app::writer::{Commit, Reply};
 
@@ -351,7 +351,7 @@ fn write(
         drafts.iter().map(|draft| draft.record).filter(|record| !state.accounts.slots.contains_key(record)).collect()
     };
     // A key that was destroyed is replaced, so there may be need of as many as there are entries.
-    let group = if keys_are_ready(tenant, fresh.len() + 1)? { lane.begin(facts + told)? } else { None };
+    let group = if lane.keys_are_ready(tenant, fresh.len() + 1)? { lane.begin(facts + told)? } else { None };
     let Some(mut group) = group else {
         return only_answer(lane, answer(Err(WriteError::DiskFull)));
     };

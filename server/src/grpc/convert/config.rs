@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use onefold_core::config::{AttributeKind, AttributeRule, Contract, Source, Survivorship, TenantConfig};
+use onefold_core::config::{
+    AttributeKind, AttributeRule, Contract, Source, Survivorship, TenantConfig, TenantSettings,
+};
 use onefold_core::fault::{FaultReason, FieldFault};
 use onefold_core::ids::{NamespaceId, SourceId};
 use onefold_core::limits;
@@ -10,6 +12,7 @@ use onefold_core::namespace::{Namespace, NamespaceClass, Normaliser};
 use onefold_proto::v1 as pb;
 
 use super::fragment::is_attribute_name;
+use crate::app::etag::etag;
 use crate::grpc::names;
 
 /// The diversity limit that 0 means.
@@ -81,32 +84,6 @@ fn survivorship_out(rule: Survivorship) -> pb::SurvivorshipRule {
     }
 }
 
-/// The part of a tenant's configuration that CreateTenant and UpdateTenant set.
-#[derive(Debug)]
-pub struct TenantSettings {
-    /// Name without `tenants/`.
-    pub name: String,
-    /// For people.
-    pub display_name: String,
-    /// ISO 3166 code.
-    pub default_region: Option<String>,
-    /// By attribute or group.
-    pub survivorship: BTreeMap<String, Survivorship>,
-    /// For the rest.
-    pub default_survivorship: Survivorship,
-}
-
-impl TenantSettings {
-    /// A new tenant's configuration.
-    pub fn into_config(self) -> TenantConfig {
-        let mut config = TenantConfig::new(self.name, self.display_name);
-        config.default_region = self.default_region;
-        config.survivorship = self.survivorship;
-        config.default_survivorship = self.default_survivorship;
-        config
-    }
-}
-
 /// Reads a tenant.
 ///
 /// # Errors
@@ -159,13 +136,14 @@ pub fn tenant(wire: Option<pb::Tenant>) -> Result<TenantSettings, Vec<FieldFault
 }
 
 /// A tenant on the wire.
-pub fn tenant_out(config: &TenantConfig) -> pb::Tenant {
+pub fn tenant_out(settings: &TenantSettings) -> pb::Tenant {
     pb::Tenant {
-        name: names::of_tenant(&config.name),
-        display_name: config.display_name.clone(),
-        default_region: config.default_region.clone().unwrap_or_default(),
-        survivorship: config.survivorship.iter().map(|(k, v)| (k.clone(), survivorship_out(*v) as i32)).collect(),
-        default_survivorship: survivorship_out(config.default_survivorship) as i32,
+        name: names::of_tenant(&settings.name),
+        display_name: settings.display_name.clone(),
+        default_region: settings.default_region.clone().unwrap_or_default(),
+        survivorship: settings.survivorship.iter().map(|(k, v)| (k.clone(), survivorship_out(*v) as i32)).collect(),
+        default_survivorship: survivorship_out(settings.default_survivorship) as i32,
+        etag: etag(settings),
     }
 }
 
@@ -270,6 +248,7 @@ pub fn source_out(source: &Source, config: &TenantConfig) -> pb::Source {
             closed: source.contract.closed,
             attributes: attributes.collect(),
         }),
+        etag: etag(source),
     }
 }
 
@@ -356,6 +335,7 @@ pub fn namespace_out(namespace: &Namespace) -> pb::Namespace {
         blocked_values: namespace.blocked_values.clone(),
         blocked_patterns: namespace.blocked_patterns.clone(),
         allow_junk: !namespace.junk_defaults,
+        etag: etag(namespace),
     }
 }
 

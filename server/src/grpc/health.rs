@@ -1,0 +1,122 @@
+//! Health, per service and overall: NOT_SERVING while the store is being recovered, while the server goes down, when the
+//! store failed, and, for what writes, while the disk has no room.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tonic_health::ServingStatus;
+use tonic_health::pb::health_server::{Health as HealthService, HealthServer};
+use tonic_health::server::HealthReporter;
+
+use crate::app::App;
+use crate::app::lane::Command;
+
+/// While the disk has no room, the lane is asked this often whether it has some again.
+const ROOM_PROBED_EVERY: Duration = Duration::from_secs(2);
+
+/// What a service can do while the disk refuses writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Serves {
+    /// Nothing: all it does is write.
+    Writes,
+    /// At least its reads.
+    Reads,
+}
+
+/// What is told about the services.
+#[derive(Clone)]
+pub struct Health {
+    reporter: HealthReporter,
+    services: &'static [(&'static str, Serves)],
+    /// Ends long streams; there once the app is.
+    stop: Arc<OnceLock<watch::Sender<bool>>>,
+    /// Set when the server goes down: nothing serves again.
+    leaving: watch::Sender<bool>,
+}
+
+impl std::fmt::Debug for Health {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Health(..)")
+    }
+}
+
+impl Health {
+    /// Says that nothing serves yet.
+    pub async fn recovering(services: &'static [(&'static str, Serves)]) -> (Self, HealthServer<impl HealthService>) {
+        let (reporter, service) = tonic_health::server::health_reporter();
+        let health = Self { reporter, services, stop: Arc::default(), leaving: watch::Sender::new(false) };
+        health.say(|_| false, false).await;
+        (health, service)
+    }
+
+    async fn say(&self, serves: impl Fn(Serves) -> bool, overall: bool) {
+        let word = |serves| if serves { ServingStatus::Serving } else { ServingStatus::NotServing };
+        for (name, can) in self.services {
+            self.reporter.set_service_status(*name, word(serves(*can))).await;
+        }
+        self.reporter.set_service_status("", word(overall)).await;
+    }
+
+    /// Says how the app is from now on, until it goes down.
+    pub async fn serve(&self, app: &Arc<App>) {
+        let _ = self.stop.set(app.stop.clone());
+        let health = self.clone();
+        let (mut failed, mut full) = (app.shared.failure(), app.shared.disk_full());
+        let lane = app.lane.downgrade();
+        let (mut leaving, mut left) = (self.leaving.subscribe(), self.leaving.subscribe());
+        let (is_failed, is_full) = (*failed.borrow_and_update(), *full.borrow_and_update());
+        self.tell(is_failed, is_full).await;
+        let follow = async move {
+            loop {
+                let (is_failed, is_full) = (*failed.borrow_and_update(), *full.borrow_and_update());
+                health.tell(is_failed, is_full).await;
+                let probe = async {
+                    if !is_full {
+                        return std::future::pending().await;
+                    }
+                    tokio::time::sleep(ROOM_PROBED_EVERY).await;
+                    // Without calls nobody would notice that there is room again.
+                    if let Some(lane) = lane.upgrade() {
+                        let _ = lane.try_send(Command::ProbeRoom);
+                    }
+                };
+                let told = tokio::select! {
+                    changed = failed.changed() => changed,
+                    changed = full.changed() => changed,
+                    () = probe => Ok(()),
+                };
+                if told.is_err() {
+                    return;
+                }
+            }
+        };
+        tokio::spawn(async move {
+            tokio::select! {
+                () = follow => {}
+                _ = leaving.wait_for(|leaving| *leaving) => {}
+            }
+        });
+        // It may have been told to go while it recovered.
+        let told_to_go = *left.borrow_and_update();
+        if told_to_go {
+            self.down().await;
+        }
+    }
+
+    async fn tell(&self, failed: bool, full: bool) {
+        let leaving = *self.leaving.borrow();
+        if !leaving {
+            self.say(|can| !failed && (!full || can == Serves::Reads), !failed && !full).await;
+        }
+    }
+
+    /// Says that nothing serves any more, and ends long streams.
+    pub async fn down(&self) {
+        self.leaving.send_replace(true);
+        self.say(|_| false, false).await;
+        if let Some(stop) = self.stop.get() {
+            stop.send_replace(true);
+        }
+    }
+}

@@ -103,7 +103,7 @@ async fn a_no_outlives_the_fragment_that_brought_it_and_the_record_too() {
     // A fragment that breaks its contract waits in quarantine; what it says does not.
     let contract = pb::DataContract { require_any_namespace: vec!["phone".to_owned()], ..Default::default() };
     let source = pb::Source { name: "shop".to_owned(), contract: Some(contract), ..Default::default() };
-    house.admin.put_source(pb::PutSourceRequest { parent: String::new(), source: Some(source) }).await.unwrap();
+    house.admin.put_source(pb::PutSourceRequest { source: Some(source), ..Default::default() }).await.unwrap();
     let held = house
         .put(with(person("shop", "2", THEN + 20, &email, &[]), Denied, Some(identifier("email", "d@acme-corp.com"))))
         .await;
@@ -174,7 +174,7 @@ async fn one_click_is_enough_and_nobody_can_click_for_another() {
         assert_eq!(reason(&house.consent.unsubscribe(unsubscribe("", bad)).await.unwrap_err()), "REQUEST_INVALID");
     }
     let other = pb::Tenant { name: "tenants/other".to_owned(), ..Default::default() };
-    house.admin.create_tenant(pb::CreateTenantRequest { tenant: Some(other) }).await.unwrap();
+    house.admin.create_tenant(pb::CreateTenantRequest { tenant: Some(other), ..Default::default() }).await.unwrap();
     house.consent.unsubscribe(unsubscribe("tenants/other", &token)).await.unwrap_err();
     assert!(house.may(of_record("crm", "1"), false).await.unwrap().allowed, "nothing of this withdrew anything");
     let first = house.consent.unsubscribe(unsubscribe("", &token)).await.unwrap().into_inner().result.unwrap();
@@ -432,7 +432,7 @@ async fn a_restart_from_a_checkpoint_or_from_the_journal_alone_forgets_nothing()
     // Numbers are read otherwise from now on, and what was said at them moves along.
     let tenant =
         pb::Tenant { name: "tenants/default".to_owned(), default_region: "GB".to_owned(), ..Default::default() };
-    house.admin.update_tenant(pb::UpdateTenantRequest { tenant: Some(tenant) }).await.unwrap();
+    house.admin.update_tenant(pb::UpdateTenantRequest { tenant: Some(tenant), ..Default::default() }).await.unwrap();
     assert_eq!(house.statements(at("phone", "(212) 736-5000")).await.unwrap().len(), 1);
     // One more may still be sent to Ada today, and not two.
     assert!(house.may(of_record("crm", "1"), true).await.unwrap().allowed);

@@ -480,7 +480,7 @@ async fn the_feed_tells_of_accounts_and_no_tenant_sees_anothers() {
     }
 
     let tenant = pb::Tenant { name: "tenants/other".to_owned(), ..Default::default() };
-    house.admin.create_tenant(pb::CreateTenantRequest { tenant: Some(tenant) }).await.unwrap();
+    house.admin.create_tenant(pb::CreateTenantRequest { tenant: Some(tenant), ..Default::default() }).await.unwrap();
     let id = first.name.rsplit('/').next().unwrap();
     let foreign = format!("tenants/other/accounts/{id}");
     for (parent, name) in

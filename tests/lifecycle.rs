@@ -119,7 +119,7 @@ async fn a_merge_follows_the_rule_and_a_split_restores_each_side() {
     let mut house = House::open(&dir.path().join("data")).await;
     for (name, trust) in [("crm", 900), ("web", 100)] {
         let source = pb::Source { name: name.to_owned(), trust, ..Default::default() };
-        house.admin.put_source(pb::PutSourceRequest { parent: String::new(), source: Some(source) }).await.unwrap();
+        house.admin.put_source(pb::PutSourceRequest { source: Some(source), ..Default::default() }).await.unwrap();
     }
     define(&mut house, pb::StageRule::Furthest).await;
     put_person(&mut house, "crm", 1_000, "ada@lovelace-mail.org").await;

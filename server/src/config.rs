@@ -37,9 +37,10 @@ pub const CALL_TIME_MAX: Duration = Duration::from_secs(60);
 /// How long [`LONG_CALLS`] may take.
 pub const LONG_CALL_TIME_MAX: Duration = Duration::from_secs(60 * 60);
 /// Calls that go over everything a tenant has.
-pub const LONG_CALLS: &[&str] = &["GetDigest", "PutNamespace", "UpdateTenant"];
+pub const LONG_CALLS: &[&str] = &["GetDigest", "ImportHierarchy", "PutNamespace", "UpdateTenant"];
 /// Streams whose answers are too small to be worth compressing, unless their caller compresses too.
-pub const STREAMS_OF_SMALL_MESSAGES: &[&str] = &["StreamFragments", "WatchProfiles"];
+pub const STREAMS_OF_SMALL_MESSAGES: &[&str] =
+    &["DecideContacts", "StreamConsents", "StreamFragments", "WatchProfiles"];
 /// Smallest journal segment that holds every batch there may be; see the lane.
 pub const SEGMENT_BYTES_MIN: u32 = 2 << 20;
 /// Journal entries between two checkpoints, when nothing else is said.

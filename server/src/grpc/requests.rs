@@ -1,7 +1,8 @@
 //! `request_id` on the wire: the name that a caller gives to a write, so that a repeat gets the first answer.
 //!
-//! Every write has the field. The edge makes a [`RequestKey`] of it with [`named`]; the lane looks it up with
-//! `Lane::repeat` and notes the answer with `Lane::remember`, in the batch that holds the effect.
+//! The edge makes a [`RequestKey`] of the field with [`named`]; the lane looks it up with `Lane::repeat` and notes the
+//! answer with `requests::remember`, in the batch that holds the effect. What is told of accounts, and of consents all but
+//! `RecordConsent` and `DecideContact`, has no such field yet.
 
 use onefold_core::fault::FaultReason;
 use onefold_core::ids::Digest128;

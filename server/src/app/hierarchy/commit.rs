@@ -25,7 +25,7 @@ use super::replay;
 use super::state::{Accounts, Effect};
 use crate::app::decide::key_for;
 use crate::app::error::WriteError;
-use crate::app::lane::{Group, Lane, SETTLED_ROOM, kind, note_changes};
+use crate::app::lane::{Group, Lane, kind, note_changes};
 use crate::app::tenant::{LiveConfig, State, Tenant};
 use crate::app::writer::{Commit, Reply};
 
@@ -342,7 +342,7 @@ fn write(
     let facts: usize = drafts.iter().map(|draft| entry_room(draft.content.len() + Subject::BYTES + TAG_BYTES)).sum();
     let entries = drafts.len() / CHANGES_PER_ENTRY + 2;
     let told = drafts.len() * CHANGE_BYTES + entries * entry_room(CHANGES_HEAD_BYTES);
-    let most = lane.segment_bytes().saturating_sub(SETTLED_ROOM);
+    let most = lane.segment_bytes().saturating_sub(lane.settled_room());
     if facts + told > most {
         return only_answer(lane, answer(Err(WriteError::Full { what: "bytes of one change", limit: most })));
     }
@@ -423,7 +423,7 @@ fn apply(
         let settled =
             Settled { previous: state.last_change, committed_at, changes: now.to_vec(), more: !later.is_empty() };
         note_changes(&mut state, first, now);
-        let payload = decision::encode(&settled);
+        let payload = settled.encode();
         group.builder.push(tenant.id, first, kind(EntryKind::Settled), |_, out| out.extend_from_slice(&payload))?;
         state.index_feed(first, group.start);
         rest = later;

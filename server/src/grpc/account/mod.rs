@@ -16,6 +16,7 @@ use onefold_proto::v1::account_service_server::AccountService;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::convert::account as convert;
+use super::mount::answer;
 use super::page::{self, Page};
 use super::{corrections, reading, status};
 use crate::app::App;
@@ -72,7 +73,7 @@ impl AccountService for Accounts {
             account.parent = Some(ParentSet { parent: Some(above), from });
         }
         let account = call.tell_and_show(Act::Put(account)).await?;
-        Ok(Response::new(pb::PutAccountResponse { account: Some(account) }))
+        Ok(answer(pb::PutAccountResponse { account: Some(account) }))
     }
 
     async fn get_account(
@@ -85,7 +86,7 @@ impl AccountService for Accounts {
         let at = call.at(request.as_of_time, "as_of_time")?;
         let key = call.key(request.key, "key")?;
         let account = blocking(move || call.show(&key, at)).await?;
-        Ok(Response::new(pb::GetAccountResponse { account: Some(account) }))
+        Ok(answer(pb::GetAccountResponse { account: Some(account) }))
     }
 
     async fn move_account(
@@ -101,7 +102,7 @@ impl AccountService for Accounts {
             None => None,
         };
         let account = call.tell_and_show(Act::Move { account, parent, from }).await?;
-        Ok(Response::new(pb::MoveAccountResponse { account: Some(account) }))
+        Ok(answer(pb::MoveAccountResponse { account: Some(account) }))
     }
 
     async fn close_account(
@@ -114,7 +115,7 @@ impl AccountService for Accounts {
         let account = call.one(request.key, "key")?;
         let at = (!request.reopen).then_some(at);
         let account = call.tell_and_show(Act::Close { account, at }).await?;
-        Ok(Response::new(pb::CloseAccountResponse { account: Some(account) }))
+        Ok(answer(pb::CloseAccountResponse { account: Some(account) }))
     }
 
     async fn list_children(
@@ -144,7 +145,7 @@ impl AccountService for Accounts {
                 .into_iter()
                 .map(|shown| convert::account(shown, &call.tenant, &call.config, &lifecycle, at))
                 .collect();
-            Ok(Response::new(pb::ListChildrenResponse { accounts, next_page_token }))
+            Ok(answer(pb::ListChildrenResponse { accounts, next_page_token }))
         })
         .await
     }
@@ -160,7 +161,7 @@ impl AccountService for Accounts {
         let key = call.key(request.key, "key")?;
         blocking(move || {
             let sum = rollup::of(&call.tenant, &key, at).map_err(|error| call.failed(error))?;
-            Ok(Response::new(convert::rollup(sum, &call.lifecycle())))
+            Ok(answer(convert::rollup(sum, &call.lifecycle())))
         })
         .await
     }
@@ -222,7 +223,7 @@ impl AccountService for Accounts {
             done.more_faults += more + done.faults.len().saturating_sub(limits::HIERARCHY_FAULTS_MAX);
             done.faults.truncate(limits::HIERARCHY_FAULTS_MAX);
         }
-        Ok(Response::new(convert::imported(done)))
+        Ok(answer(convert::imported(done)))
     }
 
     async fn put_affiliation(
@@ -243,7 +244,7 @@ impl AccountService for Accounts {
         }
         let who = (request.person, request.account);
         let (affiliation_count, sequence) = call.affiliate(who, role, (since, until), Origin::Stated).await?;
-        Ok(Response::new(pb::PutAffiliationResponse { affiliation_count, sequence }))
+        Ok(answer(pb::PutAffiliationResponse { affiliation_count, sequence }))
     }
 
     async fn end_affiliation(
@@ -263,7 +264,7 @@ impl AccountService for Accounts {
         })
         .await?;
         let done = call.tell(Act::EndAffiliation { persons, account, role, until }).await?;
-        Ok(Response::new(pb::EndAffiliationResponse { sequence: done.sequence.0 }))
+        Ok(answer(pb::EndAffiliationResponse { sequence: done.sequence.0 }))
     }
 
     async fn list_affiliations(
@@ -306,7 +307,7 @@ impl AccountService for Accounts {
             let next_page_token = if more { page::seal(&page_key, &query, next) } else { String::new() };
             let affiliations =
                 found.into_iter().map(|one| convert::affiliation(one, &call.tenant, &call.config)).collect();
-            Ok(Response::new(pb::ListAffiliationsResponse { affiliations, next_page_token }))
+            Ok(answer(pb::ListAffiliationsResponse { affiliations, next_page_token }))
         })
         .await
     }
@@ -354,7 +355,7 @@ impl AccountService for Accounts {
                 .into_iter()
                 .map(|found| convert::proposal(found, &call.tenant, &call.config, &lifecycle, now))
                 .collect();
-            Ok(Response::new(pb::ProposeAccountsResponse { proposals }))
+            Ok(answer(pb::ProposeAccountsResponse { proposals }))
         })
         .await
     }
@@ -373,7 +374,7 @@ impl AccountService for Accounts {
         let since = call.now();
         let who = (request.person, request.account);
         let (_, sequence) = call.affiliate(who, role, (since, None), Origin::Confirmed).await?;
-        Ok(Response::new(pb::ConfirmAccountResponse { sequence }))
+        Ok(answer(pb::ConfirmAccountResponse { sequence }))
     }
 
     async fn put_lifecycle(
@@ -393,7 +394,7 @@ impl AccountService for Accounts {
         }
         call.tell(Act::Define(persons, accounts)).await?;
         let lifecycle = Some(convert::lifecycle(&call.lifecycle()));
-        Ok(Response::new(pb::PutLifecycleResponse { lifecycle }))
+        Ok(answer(pb::PutLifecycleResponse { lifecycle }))
     }
 
     async fn get_lifecycle(
@@ -403,7 +404,7 @@ impl AccountService for Accounts {
         let call = self.call(&request.into_inner().parent)?;
         let lifecycle = call.lifecycle();
         reading::durable(&call.tenant).await?;
-        Ok(Response::new(pb::GetLifecycleResponse { lifecycle: Some(convert::lifecycle(&lifecycle)) }))
+        Ok(answer(pb::GetLifecycleResponse { lifecycle: Some(convert::lifecycle(&lifecycle)) }))
     }
 
     async fn set_stage(&self, request: Request<pb::SetStageRequest>) -> Result<Response<pb::SetStageResponse>, Status> {
@@ -425,7 +426,7 @@ impl AccountService for Accounts {
         let told = records.clone();
         let done = call.tell(Act::Stage { party, records: told, stage: request.stage, at, note }).await?;
         let stage = blocking(move || call.stage(party, &records)).await?.stage;
-        Ok(Response::new(pb::SetStageResponse { stage, sequence: done.sequence.0 }))
+        Ok(answer(pb::SetStageResponse { stage, sequence: done.sequence.0 }))
     }
 
     async fn get_stage(&self, request: Request<pb::GetStageRequest>) -> Result<Response<pb::GetStageResponse>, Status> {
@@ -434,7 +435,7 @@ impl AccountService for Accounts {
         reading::reached(&call.tenant, request.min_sequence).await?;
         blocking(move || {
             let (party, records) = call.subject(request.subject)?;
-            call.stage(party, &records).map(Response::new)
+            call.stage(party, &records).map(answer)
         })
         .await
     }
@@ -463,7 +464,7 @@ impl AccountService for Accounts {
                 reached_time: convert::moment_out(event.set.at),
                 note: event.set.note.clone(),
             });
-            Ok(Response::new(pb::ListStageHistoryResponse { events: events.collect(), next_page_token }))
+            Ok(answer(pb::ListStageHistoryResponse { events: events.collect(), next_page_token }))
         })
         .await
     }

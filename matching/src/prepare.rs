@@ -18,6 +18,7 @@ use smallvec::SmallVec;
 use crate::normalise::company::CompanyName;
 use crate::normalise::name::{PersonName, full_forms, is_known_given};
 use crate::normalise::text::{fold, romanise, skeleton};
+use crate::pair::{Extractor, Schema};
 use crate::prepared::{LinkValue, Prepared};
 
 /// What separates the digests of one key from one another: no digest of one kind can be taken for another.
@@ -78,6 +79,8 @@ pub struct Preparer {
     key: [u8; 32],
     /// By ordinal.
     namespaces: Vec<NamespaceRules>,
+    /// What the match models in force compare, by kind of party.
+    extractors: [Option<Extractor>; 2],
 }
 
 impl fmt::Debug for Preparer {
@@ -102,7 +105,23 @@ impl Preparer {
                 Ok(NamespaceRules { normaliser: namespace.normaliser, rules })
             })
             .collect::<Result<_, InvalidBlockRules>>()?;
-        Ok(Self { config, key: index_key, namespaces })
+        Ok(Self { config, key: index_key, namespaces, extractors: [None, None] })
+    }
+
+    /// The same, with what match models compare: fragments of a schema's party are prepared with its features.
+    ///
+    /// # Errors
+    /// [`PrepareError`] when a rule does not compile.
+    pub fn with_schemas<'a>(
+        config: Arc<TenantConfig>,
+        index_key: [u8; 32],
+        schemas: impl IntoIterator<Item = &'a Schema>,
+    ) -> Result<Self, PrepareError> {
+        let mut preparer = Self::new(Arc::clone(&config), index_key)?;
+        for schema in schemas {
+            preparer.extractors[schema.party as usize] = Some(Extractor::new(schema, &config)?);
+        }
+        Ok(preparer)
     }
 
     /// The configuration that this was compiled from.
@@ -133,7 +152,9 @@ impl Preparer {
             party: fragment.party,
             links,
             name: self.name_key(fragment),
-            features: None,
+            features: self.extractors[fragment.party as usize]
+                .as_ref()
+                .map(|extractor| extractor.features(fragment, region)),
         };
         (prepared, notes)
     }

@@ -9,7 +9,10 @@ use indicatif::{ProgressBar, ProgressStyle};
 use onefold_cli::input::mapping::{Mapping, MappingFile};
 use onefold_cli::input::{Encoding, ReadOptions};
 use onefold_cli::resolve::report::FileReport;
-use onefold_cli::resolve::{OpenOptions, Progress, ResolveError, link, open, report, write_profiles};
+use onefold_cli::resolve::{LinkOptions, OpenOptions, Progress, ResolveError, link, open, report, write_profiles};
+
+use onefold_core::fragment::PartyKind;
+use onefold_matching::pair::Model;
 
 use super::{Failure, paint};
 use crate::clock::Stopwatch;
@@ -35,6 +38,18 @@ pub struct Arguments {
     /// Prints the mapping that would be used, to be edited, and stops.
     #[arg(long)]
     print_mapping: bool,
+    /// A match model (JSON) to use instead of fitting one; give two for persons and organisations.
+    #[arg(long)]
+    model: Vec<PathBuf>,
+    /// Where to write the models in force: `person.json` and `organisation.json` in this folder.
+    #[arg(long)]
+    save_model: Option<PathBuf>,
+    /// Fits the model to the true clusters of --truth, where they are known.
+    #[arg(long, requires = "truth")]
+    learn_from_truth: bool,
+    /// Settles each row before the next is read, as a stream is; the clusters are the same.
+    #[arg(long)]
+    online: bool,
     /// Country whose telephone numbers come without a country code (ISO 3166).
     #[arg(long, default_value = "US")]
     region: String,
@@ -79,14 +94,20 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let can_link = inputs.iter().any(|input| input.mapping.has_linking_identifier());
     let config = open::tenant(&inputs, Some(&arguments.region));
     let bar = bar(inputs.iter().map(|input| input.reader.size()).sum());
-    let linked = link::link(inputs, config, &mut |progress| match progress {
+    let models = read_models(&arguments.model)?;
+    let wanted = LinkOptions { models, learn_from_truth: arguments.learn_from_truth, online: arguments.online };
+    let linked = link::link(inputs, config, wanted, &mut |progress| match progress {
         Progress::Reading { bytes, rows } => {
             bar.set_position(bytes);
             bar.set_message(format!("{} rows", onefold_cli::output::count(rows)));
         }
+        Progress::Training => bar.set_message("fitting the model"),
         Progress::Settling => bar.set_message("settling"),
     })?;
     bar.finish_and_clear();
+    if let Some(folder) = &arguments.save_model {
+        save_models(folder, &linked.models)?;
+    }
     let profiles = if to_stdout(out) {
         write_profiles(&linked, io::stdout().lock())
     } else {
@@ -99,6 +120,33 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         let text = serde_json::to_string_pretty(&report).map_err(|error| Failure::new(error.to_string()))? + "\n";
         let done = if to_stdout(path) { io::stdout().write_all(text.as_bytes()) } else { std::fs::write(path, text) };
         written(path, done)?;
+    }
+    Ok(())
+}
+
+fn read_models(files: &[PathBuf]) -> Result<Option<Vec<Model>>, Failure> {
+    if files.is_empty() {
+        return Ok(None);
+    }
+    let mut models: Vec<Model> = Vec::with_capacity(files.len());
+    for file in files {
+        let told = |fault: String| Failure { code: 2, message: format!("--model {}: {fault}", file.display()) };
+        let text = std::fs::read_to_string(file).map_err(|fault| told(fault.to_string()))?;
+        let model = Model::from_json(&text).map_err(|fault| told(fault.to_string()))?;
+        if models.iter().any(|known| known.schema.party == model.schema.party) {
+            return Err(told("a second model for the same kind of party".to_owned()));
+        }
+        models.push(model);
+    }
+    Ok(Some(models))
+}
+
+fn save_models(folder: &Path, models: &[Model]) -> Result<(), Failure> {
+    written(folder, std::fs::create_dir_all(folder))?;
+    for model in models {
+        let name = if model.schema.party == PartyKind::Person { "person.json" } else { "organisation.json" };
+        let file = folder.join(name);
+        written(&file, std::fs::write(&file, model.to_json() + "\n"))?;
     }
     Ok(())
 }

@@ -10,12 +10,13 @@ use onefold_core::fragment::{Fragment, ObservedAt};
 use onefold_core::identifier::BlockReason;
 use onefold_core::ids::{Digest128, NamespaceId, Place, ProfileOrdinal, SlotId};
 use onefold_core::namespace::NamespaceClass;
+use onefold_matching::pair::{Matcher, Model, Schema};
 use onefold_matching::prepare::{Note, NoteReason, Preparer};
 use onefold_matching::prepared::{LinkValue, Prepared};
-use onefold_matching::resolve::{Arrival, Engine, LinkRules};
+use onefold_matching::resolve::{Arrival, Engine, LinkRules, Weigher};
 
 use super::open::Input;
-use super::{ResolveError, run_key};
+use super::{ResolveError, fit, run_key, schema};
 use crate::input::mapping::{Role, Shaped, Shaper};
 use crate::input::{Action, Item, Refusal};
 use crate::output::mask;
@@ -37,7 +38,9 @@ pub enum Progress {
         /// Rows so far.
         rows: u64,
     },
-    /// All rows are in; the clusters are being made.
+    /// All rows are in; the model is fitted to them.
+    Training,
+    /// The clusters are being made.
     Settling,
 }
 
@@ -82,6 +85,8 @@ pub struct RefusedRow {
 pub struct Linked {
     /// The settled engine.
     pub engine: Engine,
+    /// The match models in force.
+    pub models: Vec<Model>,
     /// The tenant that the files made.
     pub config: Arc<TenantConfig>,
     /// Every row of the input, in its order.
@@ -116,7 +121,8 @@ pub struct SeenValue {
 }
 
 struct Run {
-    engine: Engine,
+    schemas: Vec<Schema>,
+    pending: Vec<Pending>,
     config: TenantConfig,
     /// Compiled from a copy of `config`; made anew when a row brings a new source or attribute name.
     preparer: Preparer,
@@ -139,10 +145,20 @@ struct Run {
 ///
 /// # Errors
 /// [`ResolveError`] when a file breaks off or the laws do not compile.
-pub fn link(inputs: Vec<Input>, config: TenantConfig, told: &mut dyn FnMut(Progress)) -> Result<Linked, ResolveError> {
-    let preparer = compile(&config)?;
+pub fn link(
+    mut inputs: Vec<Input>,
+    config: TenantConfig,
+    options: LinkOptions,
+    told: &mut dyn FnMut(Progress),
+) -> Result<Linked, ResolveError> {
+    let schemas = match &options.models {
+        Some(models) => models.iter().map(|model| model.schema.clone()).collect(),
+        None => schema::schemas(&mut inputs)?,
+    };
+    let preparer = compile(&config, &schemas)?;
     let mut run = Run {
-        engine: Engine::new(LinkRules::of(&config)),
+        schemas,
+        pending: Vec::new(),
         config,
         preparer,
         rows: Vec::new(),
@@ -164,9 +180,43 @@ pub fn link(inputs: Vec<Input>, config: TenantConfig, told: &mut dyn FnMut(Progr
         let file = u16::try_from(file).map_err(|_| ResolveError::Usage("more than 65,535 files".to_owned()))?;
         bytes_before += run.read(file, input, several, bytes_before, told)?;
     }
+    told(Progress::Training);
+    let models = match options.models {
+        Some(models) => models,
+        None => fit::fit(&run.schemas, &run.prepared(), options.learn_from_truth)?,
+    };
     told(Progress::Settling);
-    run.engine.settle();
-    Ok(run.finish())
+    let mut weighers: [Option<Arc<dyn Weigher>>; 2] = [None, None];
+    for model in &models {
+        weighers[model.schema.party as usize] = Some(Arc::new(Matcher::new(model.clone())));
+    }
+    let mut engine = Engine::with_models(LinkRules::of(&run.config), weighers);
+    run.take(&mut engine, options.online);
+    engine.settle();
+    Ok(run.finish(engine, models))
+}
+
+/// What the caller wants of a run.
+#[derive(Clone, Debug, Default)]
+pub struct LinkOptions {
+    /// The match models, by kind of party; fitted to the files when none are given.
+    pub models: Option<Vec<Model>>,
+    /// Whether the model learns from the true clusters, where rows tell them.
+    pub learn_from_truth: bool,
+    /// Whether each row is settled before the next one is looked at, as a stream would be; the clusters are the same.
+    pub online: bool,
+}
+
+/// A row that waits for the model.
+struct Pending {
+    row: u32,
+    record: Digest128,
+    what: What,
+}
+
+enum What {
+    Put(Box<Prepared>),
+    Retract(ObservedAt),
 }
 
 /// The unique namespace of which a record claims two values.
@@ -180,8 +230,9 @@ fn contradiction<'a>(prepared: &Prepared, config: &'a TenantConfig) -> Option<&'
         .map(|namespace| namespace.name.as_str())
 }
 
-fn compile(config: &TenantConfig) -> Result<Preparer, ResolveError> {
-    Preparer::new(Arc::new(config.clone()), run_key("index")).map_err(|fault| ResolveError::Rules(fault.to_string()))
+fn compile(config: &TenantConfig, schemas: &[Schema]) -> Result<Preparer, ResolveError> {
+    Preparer::with_schemas(Arc::new(config.clone()), run_key("index"), schemas)
+        .map_err(|fault| ResolveError::Rules(fault.to_string()))
 }
 
 impl Run {
@@ -250,15 +301,12 @@ impl Run {
         if known.sources.len() != self.config.sources.len()
             || known.attribute_names.len() != self.config.attribute_names.len()
         {
-            self.preparer = compile(&self.config)?;
+            self.preparer = compile(&self.config, &self.schemas)?;
         }
         self.values_cut += u64::from(shaped.values_cut);
         self.times_unreadable += u64::from(shaped.time_unreadable);
         let row = self.rows.len() as u32;
-        let place = Place { segment: 1, offset: row };
         let truth = shaped.truth.map(|truth| self.truth(truth));
-        let record;
-        let mut repeated = false;
         let refusal = |reason| Refusal { line, reason, key: Some(shaped.record_id.clone()) };
         let faults = check_limits(&shaped.fragment, &self.config, ANY_TIME);
         if !faults.is_empty() {
@@ -266,10 +314,11 @@ impl Run {
             self.refuse(file, refusal(reasons.join("; ")), truth);
             return Ok(());
         }
+        let record;
         match shaped.action {
             Action::Retract => {
                 record = self.preparer.record_digest(shaped.fragment.record.source, &shaped.fragment.record.key);
-                self.engine.retract(record, shaped.fragment.observed_at, place);
+                self.pending.push(Pending { row, record, what: What::Retract(shaped.fragment.observed_at) });
                 self.retracted_count += 1;
             }
             Action::Put => {
@@ -282,19 +331,7 @@ impl Run {
                 }
                 self.note(&shaped.fragment, &notes);
                 self.remember(&shaped.fragment, &prepared, &notes);
-                match self.engine.put(&prepared, place, SlotId(row)) {
-                    Arrival::Fresh => drop(self.row_of.insert(record, row)),
-                    Arrival::Newer => {
-                        if let Some(before) = self.row_of.insert(record, row) {
-                            self.rows[before as usize].repeated = true;
-                            self.repeated_count += 1;
-                        }
-                    }
-                    Arrival::Duplicate | Arrival::Superseded => {
-                        repeated = true;
-                        self.repeated_count += 1;
-                    }
-                }
+                self.pending.push(Pending { row, record, what: What::Put(Box::new(prepared)) });
             }
         }
         self.rows.push(ResolvedRow {
@@ -304,9 +341,49 @@ impl Run {
             record: Some(record),
             profile: ProfileOrdinal(0),
             truth,
-            repeated,
+            repeated: false,
         });
         Ok(())
+    }
+
+    /// The rows that state something, with their true clusters.
+    fn prepared(&self) -> Vec<(&Prepared, Option<u32>)> {
+        self.pending
+            .iter()
+            .filter_map(|pending| match &pending.what {
+                What::Put(prepared) => Some((&**prepared, self.rows[pending.row as usize].truth)),
+                What::Retract(_) => None,
+            })
+            .collect()
+    }
+
+    /// Hands the rows to the engine, in the files' order.
+    fn take(&mut self, engine: &mut Engine, online: bool) {
+        for pending in std::mem::take(&mut self.pending) {
+            let Pending { row, record, what } = pending;
+            let place = Place { segment: 1, offset: row };
+            match what {
+                What::Retract(at) => {
+                    engine.retract(record, at, place);
+                }
+                What::Put(prepared) => match engine.put(&prepared, place, SlotId(row)) {
+                    Arrival::Fresh => drop(self.row_of.insert(record, row)),
+                    Arrival::Newer => {
+                        if let Some(before) = self.row_of.insert(record, row) {
+                            self.rows[before as usize].repeated = true;
+                            self.repeated_count += 1;
+                        }
+                    }
+                    Arrival::Duplicate | Arrival::Superseded => {
+                        self.rows[row as usize].repeated = true;
+                        self.repeated_count += 1;
+                    }
+                },
+            }
+            if online {
+                engine.settle();
+            }
+        }
     }
 
     fn truth(&mut self, truth: String) -> u32 {
@@ -359,18 +436,19 @@ impl Run {
         }
     }
 
-    fn finish(mut self) -> Linked {
+    fn finish(mut self, engine: Engine, models: Vec<Model>) -> Linked {
         // Rows without a live record get profiles of their own, from the far end of the ordinals.
         let mut alone = u32::MAX;
         for row in &mut self.rows {
-            let settled = row.record.and_then(|record| self.engine.profile_of(record));
+            let settled = row.record.and_then(|record| engine.profile_of(record));
             row.profile = settled.unwrap_or_else(|| {
                 alone -= 1;
                 ProfileOrdinal(alone)
             });
         }
         Linked {
-            engine: self.engine,
+            engine,
+            models,
             config: Arc::new(self.config),
             rows: self.rows,
             truths: self.truths,

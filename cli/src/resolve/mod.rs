@@ -5,9 +5,11 @@
 //! live in memory only.
 
 pub mod doubt;
+pub mod fit;
 pub mod link;
 pub mod open;
 pub mod report;
+pub mod schema;
 pub mod score;
 
 use std::io::{self, Write};
@@ -15,7 +17,7 @@ use std::path::PathBuf;
 
 use onefold_core::ids::{ProfileId, ProfileOrdinal};
 
-pub use link::{Linked, Progress, ResolvedRow};
+pub use link::{LinkOptions, Linked, Progress, ResolvedRow};
 pub use open::{Input, OpenOptions};
 pub use report::Report;
 
@@ -51,6 +53,9 @@ pub enum ResolveError {
         /// Which file.
         file: PathBuf,
     },
+    /// A match model cannot be used.
+    #[error("{0}")]
+    Model(#[from] onefold_matching::pair::model::ModelError),
     /// The laws of a namespace cannot be compiled.
     #[error("{0}")]
     Rules(String),
@@ -70,7 +75,12 @@ impl ResolveError {
     pub const fn exit_code(&self) -> u8 {
         match self {
             Self::Usage(_) | Self::Mapping(_) => 2,
-            Self::Read(_) | Self::NoFacts { .. } | Self::NoRows { .. } | Self::Rules(_) | Self::Write { .. } => 1,
+            Self::Read(_)
+            | Self::NoFacts { .. }
+            | Self::NoRows { .. }
+            | Self::Model(_)
+            | Self::Rules(_)
+            | Self::Write { .. } => 1,
         }
     }
 }

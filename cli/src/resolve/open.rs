@@ -4,9 +4,10 @@ use std::path::{Path, PathBuf};
 
 use onefold_core::config::TenantConfig;
 use onefold_core::ids::NamespaceId;
+use onefold_core::namespace::{NamespaceClass, Normaliser};
 
 use super::ResolveError;
-use crate::input::mapping::{Ground, Mapping, MappingFile, Role, guess, nearest};
+use crate::input::mapping::{Ground, Mapping, MappingFile, PartyRule, Role, guess, nearest};
 use crate::input::{Format, ReadOptions, Reader};
 
 /// A file with a meaning, ready to be read.
@@ -123,6 +124,18 @@ pub fn tenant(inputs: &[Input], region: Option<&str>) -> TenantConfig {
     let mut config = TenantConfig::new("resolve", "onefold resolve");
     if let Some(region) = region {
         config.default_region = Some(region.to_ascii_uppercase());
+    }
+    // What a column holds was guessed, and people mistype their tax ids: a guessed namespace parts nobody. A mapping file
+    // may say that it does.
+    let organisations = inputs.iter().all(|input| input.mapping.party == PartyRule::Organisation);
+    for namespace in &mut config.namespaces {
+        if namespace.class == NamespaceClass::Unique {
+            namespace.class = NamespaceClass::Identifying;
+        }
+        // Companies of one group share a switchboard and a mailbox: to them such a value only adds weight.
+        if organisations && matches!(namespace.normaliser, Normaliser::Email | Normaliser::Phone | Normaliser::Domain) {
+            namespace.class = NamespaceClass::Supporting;
+        }
     }
     for namespace in inputs.iter().flat_map(|input| &input.mapping.namespaces) {
         match config.namespaces.iter_mut().find(|known| known.name == namespace.name) {

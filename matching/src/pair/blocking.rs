@@ -19,6 +19,8 @@ pub enum Part {
     Back(usize),
     /// The first letter.
     Initial(usize),
+    /// The first three letters: a slip further behind does no harm.
+    Prefix(usize),
 }
 
 /// A way to make keys.
@@ -96,7 +98,12 @@ impl Rule {
 impl Part {
     const fn slot(self) -> usize {
         match self {
-            Self::Whole(slot) | Self::Coarse(slot) | Self::Front(slot) | Self::Back(slot) | Self::Initial(slot) => slot,
+            Self::Whole(slot)
+            | Self::Coarse(slot)
+            | Self::Front(slot)
+            | Self::Back(slot)
+            | Self::Initial(slot)
+            | Self::Prefix(slot) => slot,
         }
     }
 
@@ -107,6 +114,7 @@ impl Part {
             Self::Front(_) => format!("front of {field}"),
             Self::Back(_) => format!("end of {field}"),
             Self::Initial(_) => format!("initial of {field}"),
+            Self::Prefix(_) => format!("first letters of {field}"),
         }
     }
 
@@ -124,6 +132,11 @@ impl Part {
             Self::Back(_) => {
                 text().get(4..).filter(|back| !back.is_empty() && *back != "0101").map(super::symbols::hash_text)
             }
+            Self::Prefix(_) => {
+                let text = text();
+                let end = text.char_indices().nth(3).map_or(text.len(), |(at, _)| at);
+                Some(super::symbols::hash_text(&text[..end]))
+            }
             Self::Initial(_) => text().chars().next().map(|c| mix(u64::from(u32::from(c)) + 7)),
         }
     }
@@ -132,7 +145,7 @@ impl Part {
 /// The rules that fit a schema, in a fixed order.
 #[must_use]
 pub fn rules(schema: &Schema) -> Vec<Rule> {
-    use Part::{Back, Coarse, Front, Initial, Whole};
+    use Part::{Back, Coarse, Front, Initial, Prefix, Whole};
     let slot = |kind| schema.slot(kind);
     let mut rules = Vec::new();
     let mut all = |parts: &[Option<Part>]| {
@@ -144,29 +157,38 @@ pub fn rules(schema: &Schema) -> Vec<Rule> {
     let (city, postcode) = (slot(FieldKind::City), slot(FieldKind::Postcode));
     let (street, house) = (slot(FieldKind::Street), slot(FieldKind::HouseNumber));
     all(&[birth.map(Whole)]);
-    all(&[birth.map(Whole), family.map(Coarse)]);
-    all(&[birth.map(Whole), given.map(Coarse)]);
-    all(&[family.map(Coarse), birth.map(Front), given.map(Initial)]);
+    all(&[birth.map(Whole), family.map(Initial)]);
+    all(&[birth.map(Whole), given.map(Initial)]);
+    all(&[family.map(Coarse), birth.map(Front)]);
     all(&[family.map(Coarse), birth.map(Back)]);
     all(&[given.map(Coarse), birth.map(Back)]);
+    all(&[given.map(Coarse), birth.map(Front), city.map(Coarse)]);
+    all(&[family.map(Coarse)]);
+    all(&[family.map(Coarse), given.map(Initial)]);
+    all(&[family.map(Coarse), city.map(Coarse)]);
     all(&[family.map(Coarse), postcode.map(Whole)]);
     all(&[given.map(Coarse), postcode.map(Whole)]);
     all(&[postcode.map(Whole), birth.map(Front)]);
-    all(&[family.map(Coarse), given.map(Initial), city.map(Coarse)]);
-    all(&[given.map(Coarse), birth.map(Front), city.map(Coarse)]);
+    all(&[given.map(Coarse), city.map(Coarse)]);
     all(&[street.map(Coarse), house.map(Whole)]);
-    all(&[street.map(Whole), given.map(Initial)]);
+    all(&[street.map(Coarse), given.map(Initial)]);
+    all(&[street.map(Coarse), family.map(Initial)]);
+    all(&[street.map(Coarse), city.map(Initial)]);
     all(&[slot(FieldKind::Phone).map(Coarse)]);
-    all(&[slot(FieldKind::Email).map(Whole)]);
     all(&[slot(FieldKind::Email).map(Coarse)]);
     all(&[slot(FieldKind::Domain).map(Whole)]);
     if let (Some(given), Some(family)) = (given, family) {
         rules.push(Rule::EitherOrder(Coarse(given), Coarse(family)));
+        rules.push(Rule::EitherOrder(Prefix(given), Prefix(family)));
     }
     let persons = given.is_some();
     for (at, field) in schema.fields.iter().enumerate() {
         match field.kind {
-            FieldKind::Identifier => rules.push(Rule::All(SmallVec::from_slice(&[Whole(at)]))),
+            FieldKind::Identifier => {
+                rules.push(Rule::All(SmallVec::from_slice(&[Front(at)])));
+                rules.push(Rule::All(SmallVec::from_slice(&[Back(at)])));
+                rules.push(Rule::All(SmallVec::from_slice(&[Whole(at)])));
+            }
             FieldKind::OrganisationName => rules.push(Rule::Words(at)),
             FieldKind::Text if !persons => rules.push(Rule::Words(at)),
             FieldKind::Text => {

@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::metric::{chars, jaro_winkler, osa};
+use super::metric::{PHONE_TAIL, chars, jaro_winkler, last, osa};
 use super::schema::{FieldKind, Schema};
 use super::symbols::{ABSENT, Symbol, Symbols};
 use crate::normalise::name::may_be_same_given;
@@ -64,6 +64,13 @@ pub enum Aspect {
     Phone(usize),
     /// E-mail address.
     Email(usize),
+    /// E-mail address of an organisation, whose host says no more than its domain does.
+    EmailBeside {
+        /// E-mail address.
+        email: usize,
+        /// Domain.
+        domain: usize,
+    },
     /// Names of an organisation: legal and trading name, either against either.
     Organisation {
         /// Legal name.
@@ -84,13 +91,36 @@ pub enum Aspect {
 pub struct Outcome {
     /// Which level.
     pub level: Level,
-    /// log2 of the share of records that hold the value that both hold, for levels that rest on one; with its slot.
-    pub frequency: Option<(u8, f32)>,
+    /// What is known of how common that is on which the level rests.
+    pub frequency: Frequency,
+}
+
+/// How common that is on which a level rests.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Frequency {
+    /// Nothing to say beyond the level.
+    Usual,
+    /// log2 of the share of records that hold the value that both hold.
+    Value {
+        /// Whose value.
+        slot: u8,
+        /// The logarithm.
+        share_bits: f32,
+    },
+    /// The inverse document frequencies of the words that both hold, summed up.
+    Words {
+        /// Whose words.
+        slot: u8,
+        /// The sum, in bits.
+        rarity_bits: f32,
+        /// log2 of the share of records that hold the whole text, where both hold the same.
+        whole: Option<f32>,
+    },
 }
 
 impl Outcome {
     const fn plain(level: Level) -> Self {
-        Self { level, frequency: None }
+        Self { level, frequency: Frequency::Usual }
     }
 }
 
@@ -138,7 +168,7 @@ impl Aspect {
             Self::Exact(_) => 3,
             Self::Address { .. } => usize::from(street::COUNT * place::COUNT),
             Self::Phone(_) => 4,
-            Self::Email(_) => 6,
+            Self::Email(_) | Self::EmailBeside { .. } => 6,
             Self::Organisation { .. } => 9,
             Self::Identifier(_) => 4,
             Self::Text(_) => 8,
@@ -167,7 +197,9 @@ impl Aspect {
                 };
             }
             Self::Phone(_) => &["absent", "exact", "one slip", "different"],
-            Self::Email(_) => &["absent", "exact", "close", "same user", "similar user", "different"],
+            Self::Email(_) | Self::EmailBeside { .. } => {
+                &["absent", "exact", "close", "same user", "similar user", "different"]
+            }
             Self::Organisation { .. } => {
                 &["absent", "exact", "nearly", "close", "similar", "alike", "acronym", "partial", "different"]
             }
@@ -188,6 +220,7 @@ impl Aspect {
                 vec![house, street, unit, city, postcode, region]
             }
             Self::Organisation { name, trading } => vec![name, trading],
+            Self::EmailBeside { email, .. } => vec![email],
             Self::MiddleName(slot)
             | Self::BirthDate(slot)
             | Self::Exact(slot)
@@ -219,7 +252,7 @@ impl Aspect {
             Self::BirthDate(slot) => birth_date(symbols, pair(slot)),
             Self::Exact(slot) => match pair(slot) {
                 (ABSENT, _) | (_, ABSENT) => Outcome::plain(SILENT),
-                (left, right) if left == right => exact(symbols, left),
+                (left, right) if left == right => Outcome::plain(1),
                 _ => Outcome::plain(2),
             },
             Self::Address { house, street, unit, city, postcode, region } => {
@@ -227,6 +260,8 @@ impl Aspect {
             }
             Self::Phone(slot) => digits(symbols, pair(slot)),
             Self::Email(slot) => email(symbols, pair(slot)),
+            Self::EmailBeside { domain, .. } if a[domain] != ABSENT && b[domain] != ABSENT => Outcome::plain(SILENT),
+            Self::EmailBeside { email: slot, .. } => email(symbols, pair(slot)),
             Self::Organisation { name, trading } => organisation(symbols, a, b, name, trading),
             Self::Identifier(slot) => identifier(symbols, pair(slot)),
             Self::Text(slot) => text(symbols, pair(slot)),
@@ -237,7 +272,7 @@ impl Aspect {
 
 fn exact(symbols: &Symbols, symbol: Symbol) -> Outcome {
     let entry = &symbols.entries[symbol];
-    Outcome { level: 1, frequency: Some((entry.slot, entry.log_frequency)) }
+    Outcome { level: 1, frequency: Frequency::Value { slot: entry.slot, share_bits: entry.log_frequency } }
 }
 
 /// How two name words relate, without a look at other fields.
@@ -272,19 +307,44 @@ fn words_level(a: &str, b: &str, given: bool) -> u8 {
     if !given && same_without_spaces(a, b) {
         return name::SAME;
     }
-    let similarity = jaro_winkler(a, b);
-    let edits = osa(a, b);
-    let longest = chars(long);
-    if (edits <= 1 && count >= 4) || (similarity >= 0.94 && count >= 4) {
+    if may_be_similar(short, long) {
+        let level = spelt_alike(short, long);
+        if level < name::DIFFERENT {
+            return level;
+        }
+    }
+    if shares_word(a, b, given) || (count >= 3 && long.starts_with(short)) {
+        return name::PARTIAL;
+    }
+    name::DIFFERENT
+}
+
+/// Whether two words could come out as similar at all: most pairs of names are told apart by their letters alone, at a
+/// tenth of the cost of measuring them.
+fn may_be_similar(short: &str, long: &str) -> bool {
+    if !short.is_ascii() || !long.is_ascii() {
+        return true;
+    }
+    let letters = long.bytes().fold(0_u32, |letters, byte| letters | 1 << (byte & 31));
+    let missing = short.bytes().filter(|byte| letters >> (byte & 31) & 1 == 0).count();
+    let shared = (short.len() - missing) as f32;
+    let jaro = (shared / short.len() as f32 + shared / long.len() as f32 + 1.0) / 3.0;
+    missing <= 2 && long.len() - short.len() <= 3 || jaro >= 0.65
+}
+
+fn spelt_alike(short: &str, long: &str) -> u8 {
+    let (count, longest) = (chars(short), chars(long));
+    let similarity = jaro_winkler(short, long);
+    let edits = osa(short, long);
+    if count >= 4 && (edits <= 1 || similarity >= 0.94) {
         return name::CLOSE;
     }
     if (edits <= 2 && longest >= 6) || similarity >= 0.87 || (edits <= 1 && count >= 3) {
         return name::SIMILAR;
     }
-    if shares_word(a, b, given) || (count >= 3 && long.starts_with(short)) {
-        return name::PARTIAL;
-    }
-    if similarity >= 0.8 && edits <= 3 && longest >= 7 { name::SIMILAR } else { name::DIFFERENT }
+    // Weaker still: what a prefix or a shared word says is said first.
+    let prefix = count >= 3 && long.starts_with(short);
+    if !prefix && similarity >= 0.8 && edits <= 3 && longest >= 7 { name::SIMILAR } else { name::DIFFERENT }
 }
 
 fn same_without_spaces(a: &str, b: &str) -> bool {
@@ -306,6 +366,9 @@ fn shares_word(a: &str, b: &str, given: bool) -> bool {
 
 fn given_name(symbols: &Symbols, a: &[Symbol], b: &[Symbol], given: usize, middle: usize, family: usize) -> Outcome {
     let (left, right) = (a[given], b[given]);
+    if left != ABSENT && left == right {
+        return exact(symbols, left);
+    }
     if exchanged(symbols, a, b, given, family) {
         return Outcome::plain(name::EXCHANGED);
     }
@@ -313,9 +376,6 @@ fn given_name(symbols: &Symbols, a: &[Symbol], b: &[Symbol], given: usize, middl
         return Outcome::plain(SILENT);
     }
     let level = word_level(symbols, left, right, true);
-    if level == name::EXACT {
-        return exact(symbols, left);
-    }
     if level >= name::PARTIAL {
         // Called by a middle name: `Ann Marie` and `Marie`.
         let by_middle = |of: &[Symbol], other: Symbol| {
@@ -332,6 +392,9 @@ fn given_name(symbols: &Symbols, a: &[Symbol], b: &[Symbol], given: usize, middl
 
 fn family_name(symbols: &Symbols, a: &[Symbol], b: &[Symbol], given: usize, middle: usize, family: usize) -> Outcome {
     let (left, right) = (a[family], b[family]);
+    if left != ABSENT && left == right {
+        return exact(symbols, left);
+    }
     if exchanged(symbols, a, b, given, family) {
         return Outcome::plain(name::EXCHANGED);
     }
@@ -339,9 +402,6 @@ fn family_name(symbols: &Symbols, a: &[Symbol], b: &[Symbol], given: usize, midd
         return Outcome::plain(SILENT);
     }
     let level = word_level(symbols, left, right, false);
-    if level == name::EXACT {
-        return exact(symbols, left);
-    }
     if level == name::DIFFERENT {
         // A maiden name kept as a middle name.
         let kept = |of: &[Symbol], other: Symbol| {
@@ -358,26 +418,45 @@ fn family_name(symbols: &Symbols, a: &[Symbol], b: &[Symbol], given: usize, midd
 /// Given and family name filled the wrong way round on one side.
 fn exchanged(symbols: &Symbols, a: &[Symbol], b: &[Symbol], given: usize, family: usize) -> bool {
     let (ag, af, bg, bf) = (a[given], a[family], b[given], b[family]);
-    let close = |left: Symbol, right: Symbol| {
-        left != ABSENT && right != ABSENT && {
-            let (a, b) = (&symbols.entries[left], &symbols.entries[right]);
-            // The coarse forms differ for all but spellings of one name.
-            a.hash == b.hash
-                || (chars(symbols.text(left)) > 3
-                    && chars(symbols.text(right)) > 3
-                    && words_level(symbols.text(left), symbols.text(right), true) <= name::CLOSE)
-        }
-    };
     let same = |left: Symbol, right: Symbol| left != ABSENT && left == right;
     if same(ag, bg) || same(af, bf) {
         return false;
     }
-    match (close(ag, bf), close(af, bg)) {
-        (true, true) => true,
+    let across = (crossed(symbols, ag, bf), crossed(symbols, af, bg));
+    if across.0 != Some(true) && across.1 != Some(true) {
+        return false;
+    }
+    let straight = (crossed(symbols, ag, bg), crossed(symbols, af, bf));
+    match across {
+        // An initial agrees with many a name: the other half must agree in earnest.
+        (Some(true), Some(_)) | (Some(_), Some(true)) => straight.0 != Some(true) && straight.1 != Some(true),
         // One side knows only one of the two, and has it in the wrong field.
-        (true, false) => af == ABSENT || bg == ABSENT,
-        (false, true) => ag == ABSENT || bf == ABSENT,
-        (false, false) => false,
+        (Some(true), None) => (af == ABSENT || bg == ABSENT) && straight == (None, None),
+        (None, Some(true)) => (ag == ABSENT || bf == ABSENT) && straight == (None, None),
+        _ => false,
+    }
+}
+
+/// Whether names of two fields are one name: in earnest, as an initial, or not at all.
+fn crossed(symbols: &Symbols, left: Symbol, right: Symbol) -> Option<bool> {
+    if left == ABSENT || right == ABSENT {
+        return None;
+    }
+    if symbols.entries[left].hash == symbols.entries[right].hash {
+        return Some(chars(symbols.text(left)) > 1);
+    }
+    let (a, b) = (symbols.text(left), symbols.text(right));
+    let first = |text: &str| text.chars().next();
+    let apart = symbols.entries[left].coarse != symbols.entries[right].coarse && first(a) != first(b);
+    if apart && a.is_ascii() && b.is_ascii() {
+        // Neither the sound nor the first letter agrees.
+        return None;
+    }
+    match words_level(a, b, true) {
+        name::EXACT..=name::CLOSE => Some(true),
+        name::SIMILAR if chars(a).min(chars(b)) >= 3 && osa(a, b) <= 1 => Some(true),
+        name::PARTIAL if chars(a).min(chars(b)) == 1 => Some(false),
+        _ => None,
     }
 }
 
@@ -408,7 +487,7 @@ fn birth_date(symbols: &Symbols, (left, right): (Symbol, Symbol)) -> Outcome {
         return Outcome::plain(SILENT);
     }
     let (a, b) = (symbols.text(left), symbols.text(right));
-    if a.len() < 8 || b.len() < 8 {
+    if a.len() < 8 || b.len() < 8 || !a.is_ascii() || !b.is_ascii() {
         // A year or a month alone agrees with every date in it.
         let known = a.len().min(b.len());
         let agree = a.as_bytes()[..known] == b.as_bytes()[..known];
@@ -448,9 +527,9 @@ fn address(symbols: &Symbols, a: &[Symbol], b: &[Symbol], slots: [usize; 6]) -> 
     } else {
         named
     };
-    let frequency = frequency.map(|symbol| {
+    let frequency = frequency.map_or(Frequency::Usual, |symbol| {
         let entry = &symbols.entries[symbol];
-        (entry.slot, entry.log_frequency)
+        Frequency::Value { slot: entry.slot, share_bits: entry.log_frequency }
     });
     Outcome { level: street * place::COUNT + place, frequency }
 }
@@ -540,13 +619,16 @@ fn place_level(
 }
 
 fn close_codes(a: &str, b: &str) -> bool {
-    // One slip, or an area in common in front: `w1a 1aa` and `w1a`.
-    osa(a, b) <= 1
-        || (a.len() >= 3 && b.len() >= 3 && a.len() != b.len() && (a.starts_with(b) || b.starts_with(a)))
-        || (a.len() >= 5
-            && a.len() == b.len()
-            && !a.bytes().all(|byte| byte.is_ascii_digit())
-            && a[..a.len() - 3] == b[..b.len() - 3])
+    if osa(a, b) <= 1 {
+        return true;
+    }
+    if a.len() != b.len() {
+        // An area in front of a whole code: `w1a 1aa` and `w1a`.
+        return a.len() >= 3 && b.len() >= 3 && (a.starts_with(b) || b.starts_with(a));
+    }
+    // Codes with letters name an area by all but the last three.
+    let area = |code: &str| code.len().checked_sub(3).and_then(|end| code.get(..end)).map(str::to_owned);
+    a.len() >= 5 && !a.bytes().all(|byte| byte.is_ascii_digit()) && area(a).is_some() && area(a) == area(b)
 }
 
 fn digits(symbols: &Symbols, (left, right): (Symbol, Symbol)) -> Outcome {
@@ -558,8 +640,7 @@ fn digits(symbols: &Symbols, (left, right): (Symbol, Symbol)) -> Outcome {
     }
     let (a, b) = (symbols.text(left), symbols.text(right));
     // A country code or an area code may lack; a digit may slip.
-    let tail = |text: &str| text.len().saturating_sub(7);
-    let same_tail = a.len() >= 7 && b.len() >= 7 && a[tail(a)..] == b[tail(b)..];
+    let same_tail = a.len() >= PHONE_TAIL && b.len() >= PHONE_TAIL && last(a, PHONE_TAIL) == last(b, PHONE_TAIL);
     Outcome::plain(if same_tail || osa(a, b) <= 1 { 2 } else { 3 })
 }
 
@@ -603,9 +684,10 @@ fn organisation(symbols: &Symbols, a: &[Symbol], b: &[Symbol], legal: usize, tra
     for left in names(a).into_iter().flatten() {
         for right in names(b).into_iter().flatten() {
             let found = if symbols.entries[left].hash == symbols.entries[right].hash {
-                exact(symbols, left)
+                exact_words(symbols, left)
             } else {
-                let level = match worded(symbols, left, right) {
+                let (similarity, rarity_bits) = worded(symbols, left, right);
+                let level = match similarity {
                     similarity if similarity >= 0.93 => 2,
                     similarity if similarity >= 0.82 => 3,
                     similarity if similarity >= 0.68 => 4,
@@ -614,7 +696,10 @@ fn organisation(symbols: &Symbols, a: &[Symbol], b: &[Symbol], legal: usize, tra
                     similarity if similarity >= 0.3 => 7,
                     _ => DIFFERENT,
                 };
-                Outcome::plain(level)
+                let slot = symbols.entries[left].slot;
+                let rests = level <= 5;
+                let frequency = Frequency::Words { slot, rarity_bits, whole: None };
+                Outcome { level, frequency: if rests { frequency } else { Frequency::Usual } }
             };
             if best.level == SILENT || found.level < best.level {
                 best = found;
@@ -640,16 +725,27 @@ fn text(symbols: &Symbols, (left, right): (Symbol, Symbol)) -> Outcome {
         return Outcome::plain(SILENT);
     }
     if left == right {
-        return exact(symbols, left);
+        return exact_words(symbols, left);
     }
-    Outcome::plain(match worded(symbols, left, right) {
+    let (similarity, rarity_bits) = worded(symbols, left, right);
+    let level = match similarity {
         similarity if similarity >= 0.9 => 2,
         similarity if similarity >= 0.76 => 3,
         similarity if similarity >= 0.6 => 4,
         similarity if similarity >= 0.42 => 5,
         similarity if similarity >= 0.22 => 6,
         _ => 7,
-    })
+    };
+    let frequency = Frequency::Words { slot: symbols.entries[left].slot, rarity_bits, whole: None };
+    Outcome { level, frequency: if level <= 5 { frequency } else { Frequency::Usual } }
+}
+
+/// A value that is the same word for word: common words make a common value, even one that is seen once.
+fn exact_words(symbols: &Symbols, symbol: Symbol) -> Outcome {
+    let rarity_bits = symbols.words(symbol).iter().take(WORDS_MAX).map(|word| word.rarity).sum();
+    let entry = &symbols.entries[symbol];
+    let whole = Some(entry.log_frequency);
+    Outcome { level: 1, frequency: Frequency::Words { slot: entry.slot, rarity_bits, whole } }
 }
 
 /// Words compared one by one at most; longer texts are cut to their first.
@@ -657,11 +753,13 @@ const WORDS_MAX: usize = 40;
 
 /// Soft TF-IDF (Cohen, Ravikumar, Fienberg 2003): the cosine of the words' weights, where words that nearly agree count
 /// by their similarity. Short texts are also compared letter by letter.
-pub(crate) fn worded(symbols: &Symbols, left: Symbol, right: Symbol) -> f64 {
+/// Answers with it the rarity of what agrees, in bits.
+pub(crate) fn worded(symbols: &Symbols, left: Symbol, right: Symbol) -> (f64, f32) {
     let (a, b) = (symbols.words(left), symbols.words(right));
     let (a_text, b_text) = (symbols.text(left), symbols.text(right));
     let longest = chars(a_text).max(chars(b_text));
     let mut sum = 0.0_f64;
+    let mut rarity = 0.0_f32;
     let mut used = 0_u64;
     let mut open: smallvec::SmallVec<[usize; 16]> = smallvec::SmallVec::new();
     for (at, word) in a.iter().take(WORDS_MAX).enumerate() {
@@ -674,6 +772,7 @@ pub(crate) fn worded(symbols: &Symbols, left: Symbol, right: Symbol) -> f64 {
             Some((place, other)) => {
                 used |= 1 << place;
                 sum += f64::from(word.weight) * f64::from(other.weight);
+                rarity += word.rarity;
             }
             None => open.push(at),
         }
@@ -695,15 +794,17 @@ pub(crate) fn worded(symbols: &Symbols, left: Symbol, right: Symbol) -> f64 {
         if let Some((gain, place)) = best {
             used |= 1 << place;
             sum += gain;
+            // A misspelt word is as common as the commoner of its spellings.
+            rarity += 0.8 * word.rarity.min(b[place].rarity);
         }
     }
     if longest <= 32 && longest > 3 {
         let letters = 1.0 - osa(a_text, b_text) as f64 / longest as f64;
         if letters >= 0.7 {
-            return sum.max(letters * letters);
+            return (sum.max(letters * letters), rarity);
         }
     }
-    sum.min(1.0)
+    (sum.min(1.0), rarity)
 }
 
 /// Similarity of two words that are not equal; 0 unless they may be one.
@@ -780,9 +881,12 @@ pub fn aspects(schema: &Schema) -> Vec<Aspect> {
     for (at, field) in schema.fields.iter().enumerate() {
         aspects.push(match field.kind {
             FieldKind::BirthDate => Aspect::BirthDate(at),
-            FieldKind::Gender | FieldKind::LegalForm => Aspect::Exact(at),
+            FieldKind::Gender | FieldKind::LegalForm | FieldKind::Source => Aspect::Exact(at),
             FieldKind::Phone => Aspect::Phone(at),
-            FieldKind::Email => Aspect::Email(at),
+            FieldKind::Email => match slot(FieldKind::Domain) {
+                Some(domain) => Aspect::EmailBeside { email: at, domain },
+                None => Aspect::Email(at),
+            },
             FieldKind::Domain | FieldKind::Identifier => Aspect::Identifier(at),
             FieldKind::Text => Aspect::Text(at),
             FieldKind::Number => Aspect::Number(at),

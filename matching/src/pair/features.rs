@@ -68,6 +68,7 @@ enum Reads {
     Address(Part),
     Attribute(AttributeId, FieldKind),
     Namespace(NamespaceId, BlockRules, onefold_core::namespace::Normaliser, FieldKind),
+    Source,
     /// The tenant has no such attribute or namespace.
     Nothing,
 }
@@ -89,6 +90,8 @@ enum Part {
 pub struct Extractor {
     party: PartyKind,
     reads: Vec<Reads>,
+    /// By ordinal.
+    sources: Vec<String>,
 }
 
 impl fmt::Debug for Extractor {
@@ -136,6 +139,7 @@ impl Extractor {
                         Reads::Organisation(names_seen - 1)
                     }
                     FieldKind::LegalForm => Reads::Form,
+                    FieldKind::Source => Reads::Source,
                     FieldKind::Phone
                     | FieldKind::Email
                     | FieldKind::Domain
@@ -146,7 +150,8 @@ impl Extractor {
             };
             reads.push(read);
         }
-        Ok(Self { party: schema.party, reads })
+        let sources = config.sources.iter().map(|source| source.name.clone()).collect();
+        Ok(Self { party: schema.party, reads, sources })
     }
 
     /// The party that the schema describes.
@@ -232,6 +237,9 @@ impl Extractor {
                         .find(|value| rules.blocked(value).is_none());
                     let value = found.map(|value| value.into_string()).unwrap_or_default();
                     features.push(if *kind == FieldKind::Phone { value.trim_start_matches('+') } else { &value });
+                }
+                Reads::Source => {
+                    features.push(self.sources.get(usize::from(fragment.record.source.0)).map_or("", String::as_str))
                 }
                 Reads::Nothing => features.push(""),
             }

@@ -25,6 +25,15 @@ pub(crate) fn chars(text: &str) -> usize {
     if text.is_ascii() { text.len() } else { text.chars().count() }
 }
 
+/// Digits at the end of a telephone number that name a line within its area.
+pub(crate) const PHONE_TAIL: usize = 7;
+
+/// The last characters of a text.
+pub(crate) fn last(text: &str, count: usize) -> &str {
+    let start = text.char_indices().rev().take(count).last().map_or(text.len(), |(at, _)| at);
+    &text[start..]
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::comparison::{Aspect, aspects};
 use super::schema::{FieldKind, Schema};
+use onefold_core::fragment::PartyKind;
 
 /// The format of the artefact that this release writes and reads.
 pub const MODEL_FORMAT: u32 = 1;
@@ -117,15 +118,16 @@ impl Model {
             })
             .collect();
         let frequencies = vec![Frequencies::default(); schema.fields.len()];
+        let lines = Lines::of(&schema);
         Self {
             format: MODEL_FORMAT,
             version: "untrained".to_owned(),
             schema,
             match_prior: 1e-5,
             kin_prior: 1e-5,
-            link_bits: 3.0,
-            review_bits: -2.0,
-            conflict_bits: -10.0,
+            link_bits: lines.link,
+            review_bits: lines.link - REVIEW_BAND,
+            conflict_bits: lines.conflict,
             block_records_max: BLOCK_RECORDS_MAX,
             comparisons,
             frequencies,
@@ -204,6 +206,27 @@ impl Model {
     }
 }
 
+/// Bits below the link threshold in which a steward is asked.
+const REVIEW_BAND: f64 = 5.0;
+
+/// Where a kind of party draws its lines, in bits. Weights overstate what they know where comparisons hang together, as
+/// words of one text do; so the lines of organisations and things lie higher.
+struct Lines {
+    link: f64,
+    conflict: f64,
+}
+
+impl Lines {
+    fn of(schema: &Schema) -> Self {
+        let texts = schema.fields.iter().filter(|field| field.kind == FieldKind::Text).count();
+        match schema.party {
+            PartyKind::Person => Self { link: 0.0, conflict: -20.0 },
+            PartyKind::Organisation if texts > 1 => Self { link: 4.0, conflict: -20.0 },
+            PartyKind::Organisation => Self { link: 2.0, conflict: -10.0 },
+        }
+    }
+}
+
 fn table(pairs: &[(f64, f64)]) -> Vec<LevelModel> {
     std::iter::once((0.0, 0.0)).chain(pairs.iter().copied()).map(|(m, u)| LevelModel { m, u }).collect()
 }
@@ -242,10 +265,12 @@ fn usual(aspect: &Aspect, schema: &Schema) -> (f64, Vec<LevelModel>) {
             (0.03, table(&[(0.8, 0.0001), (0.09, 0.002), (0.03, 0.004), (0.02, 0.03), (0.03, 0.025), (0.03, 0.9389)]))
         }
         Aspect::Exact(slot) if kind_of(*slot) == FieldKind::Gender => (0.0, table(&[(0.98, 0.5), (0.02, 0.5)])),
+        // Until data says otherwise, one system sends a party as often as another.
+        Aspect::Exact(slot) if kind_of(*slot) == FieldKind::Source => (0.0, table(&[(0.5, 0.5), (0.5, 0.5)])),
         Aspect::Exact(_) => (0.0, table(&[(0.9, 0.2), (0.1, 0.8)])),
         Aspect::Address { .. } => (0.9, usual_address()),
         Aspect::Phone(_) => (0.5, table(&[(0.6, 0.0001), (0.05, 0.0002), (0.35, 0.9997)])),
-        Aspect::Email(_) => {
+        Aspect::Email(_) | Aspect::EmailBeside { .. } => {
             (0.1, table(&[(0.65, 0.00005), (0.08, 0.0001), (0.05, 0.0002), (0.05, 0.004), (0.17, 0.99565)]))
         }
         Aspect::Organisation { .. } => (

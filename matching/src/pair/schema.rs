@@ -48,6 +48,8 @@ pub enum FieldKind {
     Text,
     /// A number.
     Number,
+    /// The system that sent the record: some send a party once, others again and again.
+    Source,
 }
 
 impl FieldKind {
@@ -114,6 +116,7 @@ impl Schema {
         let mut fields: Vec<Field> = normalised.map(|(name, kind)| Field::normalised(name, kind)).into();
         fields.push(Field::namespace("phone", Phone));
         fields.push(Field::namespace("email", Email));
+        fields.push(Field::normalised("source", FieldKind::Source));
         Self { party: PartyKind::Person, fields }
     }
 
@@ -138,6 +141,7 @@ impl Schema {
         fields.push(Field::namespace("phone", Phone));
         fields.push(Field::namespace("email", Email));
         fields.push(Field::namespace("domain", Domain));
+        fields.push(Field::normalised("source", FieldKind::Source));
         Self { party: PartyKind::Organisation, fields }
     }
 

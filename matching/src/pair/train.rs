@@ -10,10 +10,10 @@ use std::collections::BTreeMap;
 use hashbrown::HashMap;
 use smallvec::SmallVec;
 
-use super::comparison::{Level, SILENT};
+use super::comparison::{Aspect, Level, SILENT};
 use super::features::Features;
 use super::model::{Frequencies, LevelModel, Model, PROBABILITY_MIN};
-use super::schema::Schema;
+use super::schema::{FieldKind, Schema};
 use super::symbols::{Symbol, Symbols, mix, words_of};
 use super::weigh::{Matcher, kin_bits, log2_sum};
 
@@ -25,8 +25,12 @@ const RULE_PAIRS_MAX: usize = 120_000;
 const ROUNDS: usize = 12;
 /// How many pairs the usual habits count for, by comparison.
 const HABIT_PAIRS: f64 = 30.0;
+/// And what share of the pairs seen they count for beside that, so that no level of a large file is ruled out.
+const HABIT_SHARE: f64 = 0.03;
 /// How many random pairs the usual u counts for.
 const HABIT_STRANGERS: f64 = 200.0;
+/// Share of matches that agree on a value, near enough for taking them out of frequencies.
+pub(crate) const MATCHES_AGREE: f64 = 0.6;
 /// A value that fewer records hold is left out of the model: it may be one person's alone.
 const SHARED_VALUE_MIN: u64 = 3;
 
@@ -104,22 +108,24 @@ fn count(counts: &mut HashMap<String, u64>, text: &str) {
     }
 }
 
-/// One pair's levels, and the bits of u that fit its values.
+/// One pair's levels, and what the frequencies of its values add to the bits of u.
 struct Pair {
     levels: SmallVec<[Level; 16]>,
-    u_bits: SmallVec<[f32; 16]>,
+    frequency_bits: SmallVec<[f32; 16]>,
 }
 
-/// What a pass over the candidates of one rule learns from.
+/// What a pass over the candidates of one rule learns from. Its strangers are no random pairs: they agree on what the rule
+/// speaks of, and so on what comes with it (a household's address, a research group's venue), and have a u of their own.
 struct Pass {
     pairs: Vec<Pair>,
     /// By comparison: the rule speaks of it.
     masked: Vec<bool>,
     /// How many pairs each of them stands for.
     scale: f64,
-    /// Shares of matches and kin among the pairs.
+    /// Share of matches among the pairs.
     matches: f64,
-    kin: f64,
+    /// By comparison and level: chance of the level among the pass's own strangers.
+    u: Vec<Vec<f64>>,
 }
 
 /// The rows to learn from.
@@ -148,45 +154,101 @@ pub fn train(model: Model, data: &Rows<'_>, options: Options<'_>) -> Model {
     if count < 2 {
         return trained;
     }
-    fit_strangers(&mut trained, data.symbols, row, count);
+    let strangers = Strangers::draw(&trained, data.symbols, row, count);
+    strangers.fit(&mut trained, 0.0);
     let matcher = Matcher::new(trained.clone());
     let mut passes = passes(&matcher, data, count);
-    if let Some(labels) = options.labels {
-        fit_labelled(&mut trained, &matcher, data, labels);
-    } else {
-        for _ in 0..ROUNDS {
-            maximise(&mut trained, &mut passes);
+    let mut habits = Model::untrained(trained.schema.clone());
+    for round in 0..DECONTAMINATIONS {
+        if round == 0 {
+            settle_sources(&mut habits, &mut trained);
         }
+        if let Some(labels) = options.labels {
+            fit_labelled(&mut trained, &matcher, data, labels);
+        } else {
+            for _ in 0..ROUNDS {
+                maximise(&mut trained, &habits, &mut passes);
+            }
+        }
+        fit_priors(&mut trained, data, count);
+        let matches = trained.match_prior;
+        strangers.fit(&mut trained, matches);
     }
-    fit_priors(&mut trained, data, count);
     trained
 }
 
-/// u by level from pairs drawn at random.
-fn fit_strangers<'a>(model: &mut Model, symbols: &Symbols, row: impl Fn(usize) -> &'a [Symbol], count: usize) {
-    let mut seen: Vec<Vec<f64>> = model.comparisons.iter().map(|one| vec![0.0; one.levels.len()]).collect();
-    let whole = count * (count - 1) / 2;
-    let draws = RANDOM_PAIRS.min(whole);
-    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
-    let mut below = |bound: usize| {
-        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        ((u128::from(mix(state)) * bound as u128) >> 64) as usize
-    };
-    for draw in 0..draws {
-        let (a, b) = if draws == whole { nth_pair(draw) } else { (below(count), below(count)) };
-        if a == b {
-            continue;
-        }
-        for (comparison, seen) in model.comparisons.iter().zip(&mut seen) {
-            seen[usize::from(comparison.aspect.compare(symbols, row(a), row(b)).level)] += 1.0;
+/// Rounds of fitting: random pairs hold matches too, which are taken out of u once their share is known.
+const DECONTAMINATIONS: usize = 2;
+
+/// How often two records of one system are one party, nothing but the data can say.
+fn settle_sources(habits: &mut Model, trained: &mut Model) {
+    for (habit, fitted) in habits.comparisons.iter_mut().zip(&mut trained.comparisons) {
+        if is_source(&habit.aspect, &trained.schema) {
+            habit.levels.iter_mut().zip(&mut fitted.levels).for_each(|(habit, fitted)| {
+                habit.m = fitted.u;
+                fitted.m = fitted.u;
+            });
         }
     }
-    for (comparison, seen) in model.comparisons.iter_mut().zip(&seen) {
-        let total: f64 = seen[1..].iter().sum();
-        let habit: f64 = comparison.levels[1..].iter().map(|level| level.u).sum();
-        for (level, seen) in comparison.levels[1..].iter_mut().zip(&seen[1..]) {
-            let prior = level.u / habit.max(PROBABILITY_MIN);
-            level.u = (seen + HABIT_STRANGERS * prior) / (total + HABIT_STRANGERS);
+}
+
+fn is_source(aspect: &Aspect, schema: &Schema) -> bool {
+    matches!(aspect, Aspect::Exact(slot) if schema.fields[*slot].kind == FieldKind::Source)
+}
+
+/// Levels of pairs drawn at random.
+struct Strangers {
+    seen: Vec<Vec<f64>>,
+    usual: Vec<Vec<f64>>,
+    /// By slot: the chance that two records agree, matches included.
+    agreement: Vec<f64>,
+}
+
+/// What is left of an observed share when matches explain all of it.
+const UNEXPLAINED: f64 = 0.05;
+
+impl Strangers {
+    fn draw<'a>(model: &Model, symbols: &Symbols, row: impl Fn(usize) -> &'a [Symbol], count: usize) -> Self {
+        let mut seen: Vec<Vec<f64>> = model.comparisons.iter().map(|one| vec![0.0; one.levels.len()]).collect();
+        let whole = count * (count - 1) / 2;
+        let draws = RANDOM_PAIRS.min(whole);
+        let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+        let mut below = |bound: usize| {
+            state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+            ((u128::from(mix(state)) * bound as u128) >> 64) as usize
+        };
+        for draw in 0..draws {
+            let (a, b) = if draws == whole { nth_pair(draw) } else { (below(count), below(count)) };
+            if a == b {
+                continue;
+            }
+            for (comparison, seen) in model.comparisons.iter().zip(&mut seen) {
+                seen[usize::from(comparison.aspect.compare(symbols, row(a), row(b)).level)] += 1.0;
+            }
+        }
+        let usual = model.comparisons.iter().map(|one| one.levels.iter().map(|level| level.u).collect()).collect();
+        let agreement = model.frequencies.iter().map(|one| one.agreement).collect();
+        Self { seen, usual, agreement }
+    }
+
+    /// u by level, when so large a share of random pairs are matches.
+    fn fit(&self, model: &mut Model, matches: f64) {
+        for ((comparison, seen), usual) in model.comparisons.iter_mut().zip(&self.seen).zip(&self.usual) {
+            let source = is_source(&comparison.aspect, &model.schema);
+            let total: f64 = seen[1..].iter().sum();
+            let habit: f64 = usual[1..].iter().sum();
+            let mut sum = 0.0;
+            for ((level, seen), usual) in comparison.levels[1..].iter_mut().zip(&seen[1..]).zip(&usual[1..]) {
+                let observed = seen / total.max(1.0);
+                let apart = if source { observed } else { (observed - matches * level.m).max(UNEXPLAINED * observed) };
+                let prior = usual / habit.max(PROBABILITY_MIN);
+                level.u = (apart * total + HABIT_STRANGERS * prior) / (total + HABIT_STRANGERS);
+                sum += level.u;
+            }
+            comparison.levels[1..].iter_mut().for_each(|level| level.u /= sum);
+        }
+        for (frequencies, agreement) in model.frequencies.iter_mut().zip(&self.agreement) {
+            frequencies.agreement = (agreement - matches * MATCHES_AGREE).max(UNEXPLAINED * agreement);
         }
     }
 }
@@ -234,7 +296,8 @@ fn passes(matcher: &Matcher, data: &Rows<'_>, count: usize) -> Vec<Pass> {
         let thinned = thin(found, RULE_PAIRS_MAX);
         let pairs: Vec<Pair> = thinned.into_iter().map(|(a, b)| pair(matcher, data, a, b)).collect();
         if !pairs.is_empty() {
-            passes.push(Pass { pairs, masked, scale, matches: 0.3, kin: 0.1 });
+            let u = model.comparisons.iter().map(|one| one.levels.iter().map(|level| level.u).collect()).collect();
+            passes.push(Pass { pairs, masked, scale, matches: 0.2, u });
         }
     }
     passes
@@ -279,65 +342,86 @@ fn thin(mut pairs: Vec<(u32, u32)>, most: usize) -> Vec<(u32, u32)> {
 fn pair(matcher: &Matcher, data: &Rows<'_>, a: u32, b: u32) -> Pair {
     let stride = matcher.stride();
     let row = |at: u32| &data.rows[at as usize * stride..(at as usize + 1) * stride];
-    let mut pair = Pair { levels: SmallVec::new(), u_bits: SmallVec::new() };
+    let mut pair = Pair { levels: SmallVec::new(), frequency_bits: SmallVec::new() };
     for comparison in &matcher.model().comparisons {
         let outcome = comparison.aspect.compare(data.symbols, row(a), row(b));
-        let u = comparison.levels[usize::from(outcome.level)].u.max(PROBABILITY_MIN).log2() as f32;
         pair.levels.push(outcome.level);
-        pair.u_bits.push(u + matcher.frequency_bits(outcome.frequency));
+        pair.frequency_bits.push(matcher.frequency_bits(outcome.frequency));
     }
     pair
 }
 
 /// One round: what share of each pair is a match under the present m, and the m that this makes likeliest.
-fn maximise(model: &mut Model, passes: &mut [Pass]) {
-    let m_bits: Vec<Vec<f32>> = model
-        .comparisons
-        .iter()
-        .map(|one| one.levels.iter().map(|level| level.m.max(PROBABILITY_MIN).log2() as f32).collect())
-        .collect();
-    let habits = Model::untrained(model.schema.clone());
+fn maximise(model: &mut Model, habits: &Model, passes: &mut [Pass]) {
+    let bits = |probability: f64| probability.max(PROBABILITY_MIN).log2() as f32;
+    let m_bits: Vec<Vec<f32>> =
+        model.comparisons.iter().map(|one| one.levels.iter().map(|level| bits(level.m)).collect()).collect();
     let mut seen: Vec<Vec<f64>> = model.comparisons.iter().map(|one| vec![0.0; one.levels.len()]).collect();
     for pass in passes {
-        let (mut matches, mut kin) = (0.0, 0.0);
-        let strangers = (1.0 - pass.matches - pass.kin).max(1e-6);
-        let priors = [pass.matches, pass.kin, strangers].map(|share| share.max(1e-6).log2() as f32);
+        let u_bits: Vec<Vec<f32>> = pass.u.iter().map(|levels| levels.iter().map(|u| bits(*u)).collect()).collect();
+        let mut strangers: Vec<Vec<f64>> = pass.u.iter().map(|levels| vec![0.0; levels.len()]).collect();
+        let mut matches = 0.0;
+        let (prior, other) = (bits(pass.matches), bits(1.0 - pass.matches));
         for pair in &pass.pairs {
-            let [mut one, mut near, mut far] = priors;
-            for (at, comparison) in model.comparisons.iter().enumerate() {
+            let (mut one, mut far) = (prior, other);
+            for at in 0..m_bits.len() {
                 let level = pair.levels[at];
-                if level == SILENT || pass.masked[at] {
-                    continue;
+                if level != SILENT && !pass.masked[at] {
+                    one += m_bits[at][usize::from(level)];
+                    far += u_bits[at][usize::from(level)] + pair.frequency_bits[at];
                 }
-                let (m, u) = (m_bits[at][usize::from(level)], pair.u_bits[at]);
-                one += m;
-                far += u;
-                near += kin_bits(comparison.kinship as f32, m, u);
             }
-            let all = log2_sum(one, log2_sum(near, far));
-            let (match_share, kin_share) = (f64::from((one - all).exp2()), f64::from((near - all).exp2()));
-            matches += match_share;
-            kin += kin_share;
-            for (at, seen) in seen.iter_mut().enumerate() {
+            let share = f64::from((one - log2_sum(one, far)).exp2());
+            matches += share;
+            for at in 0..m_bits.len() {
+                let level = usize::from(pair.levels[at]);
                 if pair.levels[at] != SILENT && !pass.masked[at] {
-                    seen[usize::from(pair.levels[at])] += match_share * pass.scale;
+                    seen[at][level] += share * pass.scale;
+                    strangers[at][level] += 1.0 - share;
                 }
             }
         }
-        let total = pass.pairs.len() as f64;
-        pass.matches = (matches / total).clamp(1e-4, 0.999);
-        pass.kin = (kin / total).clamp(1e-4, 0.999 - pass.matches.min(0.998));
+        pass.matches = (matches / pass.pairs.len() as f64).clamp(1e-4, 0.999);
+        for ((u, strangers), comparison) in pass.u.iter_mut().zip(&strangers).zip(&model.comparisons) {
+            let total: f64 = strangers[1..].iter().sum();
+            for ((u, strangers), level) in u[1..].iter_mut().zip(&strangers[1..]).zip(&comparison.levels[1..]) {
+                *u = (strangers + HABIT_STRANGERS * level.u) / (total + HABIT_STRANGERS);
+            }
+        }
     }
     for ((comparison, habit), seen) in model.comparisons.iter_mut().zip(&habits.comparisons).zip(&seen) {
-        set_matches(&mut comparison.levels, &habit.levels, seen);
+        let most = differ_max(&comparison.aspect);
+        set_matches(&mut comparison.levels, &habit.levels, seen, most);
     }
 }
 
-fn set_matches(levels: &mut [LevelModel], habit: &[LevelModel], seen: &[f64]) {
+fn set_matches(levels: &mut [LevelModel], habit: &[LevelModel], seen: &[f64], most: f64) {
     let total: f64 = seen[1..].iter().sum();
     let whole: f64 = habit[1..].iter().map(|level| level.m).sum();
+    let weight = HABIT_PAIRS + HABIT_SHARE * total;
     for ((level, habit), seen) in levels[1..].iter_mut().zip(&habit[1..]).zip(&seen[1..]) {
-        level.m = (seen + HABIT_PAIRS * habit.m / whole) / (total + HABIT_PAIRS);
+        level.m = (seen + weight * habit.m / whole) / (total + weight);
+    }
+    hold(levels, most);
+}
+
+/// Holds the share of matches that differ to what one party can be: beyond it, the pairs taken for matches are kin.
+fn hold(levels: &mut [LevelModel], most: f64) {
+    let Some((last, rest)) = levels[1..].split_last_mut() else { return };
+    if last.m > most {
+        let scale = (1.0 - most) / (1.0 - last.m).max(PROBABILITY_MIN);
+        rest.iter_mut().for_each(|level| level.m *= scale);
+        last.m = most;
+    }
+}
+
+/// The largest believable share of one party's pairs that plainly differ in this aspect.
+const fn differ_max(aspect: &Aspect) -> f64 {
+    match aspect {
+        Aspect::GivenName { .. } => 0.1,
+        Aspect::FamilyName { .. } | Aspect::Organisation { .. } => 0.25,
+        Aspect::BirthDate(_) => 0.3,
+        _ => 1.0,
     }
 }
 
@@ -364,7 +448,8 @@ fn fit_labelled(model: &mut Model, matcher: &Matcher, data: &Rows<'_>, labels: &
         }
     }
     for ((comparison, habit), seen) in model.comparisons.iter_mut().zip(&habits.comparisons).zip(&seen) {
-        set_matches(&mut comparison.levels, &habit.levels, seen);
+        let most = differ_max(&comparison.aspect);
+        set_matches(&mut comparison.levels, &habit.levels, seen, most);
     }
 }
 
@@ -401,8 +486,9 @@ fn fit_priors(model: &mut Model, data: &Rows<'_>, count: usize) {
                 if level != usize::from(SILENT) {
                     let m = comparison.levels[level].m.max(PROBABILITY_MIN).log2() as f32;
                     sums[0] += m;
-                    sums[1] += kin_bits(comparison.kinship as f32, m, pair.u_bits[at]);
-                    sums[2] += pair.u_bits[at];
+                    let u = comparison.levels[level].u.max(PROBABILITY_MIN).log2() as f32 + pair.frequency_bits[at];
+                    sums[1] += kin_bits(comparison.kinship as f32, m, u);
+                    sums[2] += u;
                 }
             }
             sums

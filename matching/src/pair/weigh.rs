@@ -6,11 +6,13 @@ use hashbrown::HashMap;
 use smallvec::SmallVec;
 
 use super::blocking::{Rule, rules};
-use super::comparison::{Level, SILENT};
+use super::comparison::{Frequency, Level, SILENT};
 use super::features::Features;
+use super::metric::{PHONE_TAIL, last};
 use super::model::{Model, PROBABILITY_MIN};
 use super::schema::FieldKind;
 use super::symbols::{Facts, Symbol, Symbols, Word, hash_text, words_of};
+use super::train::MATCHES_AGREE;
 use crate::normalise::name::full_forms;
 use crate::normalise::text::{romanise, skeleton};
 
@@ -105,9 +107,11 @@ impl Matcher {
             .zip(&model.frequencies)
             .map(|(field, frequencies)| {
                 let records = frequencies.records.max(1) as f64;
-                let share = |count: u64| (count as f64 / records).log2() as f32;
-                // What the table leaves out is held by about one party: a few records in so many.
-                let rare = (1.5 / records.max(1_000.0)).log2() as f32;
+                // Of a value's other holders, so many are the same party: they say nothing of strangers.
+                let own = 1.0 + model.match_prior * records * MATCHES_AGREE;
+                let share = |count: u64| ((count as f64 - own).max(0.5) / records).log2() as f32;
+                // What the table leaves out is held by about one party.
+                let rare = (0.5 / records.max(1_000.0)).log2() as f32;
                 let idf = |count: f64| (1.0 + records / count).log2() as f32;
                 Slot {
                     kind: Some(field.kind),
@@ -190,6 +194,7 @@ impl Matcher {
     /// The match weight in bits: log2 of the odds that the two rows are one party, prior included. Symmetric and finite.
     #[must_use]
     pub fn weigh(&self, symbols: &Symbols, a: &[Symbol], b: &[Symbol]) -> f32 {
+        let (a, b) = ordered(symbols, a, b);
         let (mut one, mut strangers, mut kin) = (self.match_prior, 0.0_f32, self.kin_prior);
         for (comparison, compiled) in self.model.comparisons.iter().zip(&self.comparisons) {
             let outcome = comparison.aspect.compare(symbols, a, b);
@@ -208,6 +213,7 @@ impl Matcher {
     /// The weight, taken apart.
     #[must_use]
     pub fn waterfall(&self, symbols: &Symbols, a: &[Symbol], b: &[Symbol]) -> Waterfall {
+        let (a, b) = ordered(symbols, a, b);
         let mut bars = Vec::with_capacity(self.comparisons.len());
         let (mut one, mut strangers, mut kin) = (self.match_prior, 0.0_f32, self.kin_prior);
         for (comparison, compiled) in self.model.comparisons.iter().zip(&self.comparisons) {
@@ -230,10 +236,40 @@ impl Matcher {
         Waterfall { prior_bits, against_kin, bars, total_bits: one - log2_sum(strangers, kin) }
     }
 
-    /// How much rarer than usual an agreement on this value is.
-    pub(crate) fn frequency_bits(&self, frequency: Option<(u8, f32)>) -> f32 {
-        frequency.map_or(0.0, |(slot, share)| share - self.slots[usize::from(slot)].agreement)
+    /// How much rarer or commoner than usual is that on which a level rests, in bits of u.
+    pub(crate) fn frequency_bits(&self, frequency: Frequency) -> f32 {
+        match frequency {
+            Frequency::Usual => 0.0,
+            Frequency::Value { slot, share_bits } => share_bits - self.slots[usize::from(slot)].agreement,
+            Frequency::Words { slot, rarity_bits, whole } => {
+                let slot = &self.slots[usize::from(slot)];
+                if let Some(share_bits) = whole {
+                    // Of a value that the model counted, its count says all; of another, its words say how rare it is.
+                    let words = (-WORD_INDEPENDENCE * rarity_bits).max(-WHOLE_BITS_MAX);
+                    let share_bits = if share_bits > slot.rare + 0.01 { share_bits } else { share_bits.min(words) };
+                    share_bits - slot.agreement
+                } else {
+                    let over = WORD_INDEPENDENCE * (slot.rare_word - rarity_bits);
+                    over.clamp(0.0, PARTS_BITS_MAX)
+                }
+            }
+        }
     }
+}
+
+/// How far the words of one value are independent of each other: 1 were wholly, 0 not at all.
+const WORD_INDEPENDENCE: f32 = 0.6;
+/// Bits that a whole text's rarity counts for at most.
+const WHOLE_BITS_MAX: f32 = 30.0;
+/// Bits by which the rarity of shared words moves a level that rests on part of a text.
+const PARTS_BITS_MAX: f32 = 6.0;
+
+/// The two rows in an order of their content, so that no comparison can tell which was named first: sums of fractions and
+/// the pairing of words hang on it (LAW 2).
+fn ordered<'a>(symbols: &Symbols, a: &'a [Symbol], b: &'a [Symbol]) -> (&'a [Symbol], &'a [Symbol]) {
+    let hash = |symbol: &Symbol| symbols.entries[*symbol].hash;
+    let first = a.iter().zip(b).find(|(left, right)| left != right);
+    if first.is_some_and(|(left, right)| hash(left) > hash(right)) { (b, a) } else { (a, b) }
 }
 
 /// Kin share some aspects as one party does, others as strangers.
@@ -292,11 +328,12 @@ fn coarse(kind: FieldKind, text: &str) -> u32 {
         }
         FieldKind::City => fold(hash_text(&sound(text))),
         FieldKind::Street => {
-            let longest = text.split(' ').max_by_key(|word| word.len()).unwrap_or(text);
-            fold(hash_text(&sound(longest)))
+            // The street's own name leads in most languages that put the kind of street last; numbers name nothing.
+            let word = text.split(' ').find(|word| word.len() > 3 && !word.bytes().any(|byte| byte.is_ascii_digit()));
+            fold(hash_text(&sound(word.unwrap_or(text))))
         }
         FieldKind::OrganisationName => fold(hash_text(&sound(text.split(' ').next().unwrap_or(text)))),
-        FieldKind::Phone => fold(hash_text(&text[text.len().saturating_sub(7)..])),
+        FieldKind::Phone => fold(hash_text(last(text, PHONE_TAIL))),
         FieldKind::Email => text.rsplit_once('@').map_or(0, |(user, _)| fold(hash_text(user))),
         FieldKind::Postcode => fold(hash_text(text.get(..3).unwrap_or(text))),
         _ => 0,

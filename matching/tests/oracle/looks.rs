@@ -51,7 +51,7 @@ impl Weigher for Dice {
     fn keys(&self, symbols: &Symbols, row: &[Symbol], out: &mut SmallVec<[u64; 16]>) {
         for symbol in row[1..].iter().filter(|symbol| **symbol != 0) {
             let hash = blake3::hash(symbols.text(*symbol).as_bytes());
-            out.push(u64::from_le_bytes(hash.as_bytes()[..8].try_into().unwrap()));
+            out.push(u64::from_le_bytes(hash.as_bytes()[..8].try_into().expect("eight bytes")));
         }
         out.sort_unstable();
         out.dedup();

@@ -156,7 +156,10 @@ fn party(meanings: &[Option<Meaning>], looks: &[Look<'_>], birth_parts: bool) ->
         meanings.iter().zip(looks).filter(|(meaning, _)| **meaning == Some(Meaning::Name)).map(|(_, look)| look);
     let companies = names.clone().any(|look| look.permille(looks_like_company) > 100);
     let mail = known().any(|meaning| *meaning == Meaning::Identifier("email"));
-    if names.count() > 0 && (companies || !mail) { PartyRule::Organisation } else { PartyRule::Person }
+    // Files of things (papers, products) tell of nobody: their columns are compared word by word, as organisations are.
+    let identified = known().any(|meaning| matches!(meaning, Meaning::Identifier(_)));
+    let things = names.clone().count() == 0 && !identified && persons == 0;
+    if things || (names.count() > 0 && (companies || !mail)) { PartyRule::Organisation } else { PartyRule::Person }
 }
 
 fn looks_like_company(name: &str) -> bool {

@@ -7,7 +7,7 @@ use onefold_core::ids::{Digest128, NamespaceId, Place, ProfileOrdinal, SlotId, S
 use onefold_core::namespace::NamespaceClass::{Identifying, Supporting, Unique};
 use onefold_matching::prepared::{LinkValue, Prepared};
 use onefold_matching::resolve::{
-    Cut, Engine, Explanation, GenericReason, LinkRules, NamespaceRule, SeparateReason, ValueStanding,
+    Cut, Engine, Evidence, Explanation, GenericReason, LinkRules, NamespaceRule, SeparateReason, ValueStanding,
 };
 use proptest::collection::{btree_set, vec};
 use proptest::prelude::*;
@@ -85,9 +85,10 @@ fn the_path_names_each_link_and_the_weakest() {
         (&[(USER, 1), (PHONE, 9)], None),
     ]);
     let Explanation::Together { path, weakest, .. } = engine.explain(record(0), record(2)) else { panic!() };
-    let steps: Vec<_> = path.iter().map(|step| (step.from, step.value, step.to)).collect();
+    let steps: Vec<_> = path.iter().map(|step| (step.from, step.evidence, step.to)).collect();
     // Both ways have two steps; two mails are a weaker pair than a user id and a phone by their sum of weakness.
-    assert_eq!(steps, [(record(0), value(USER, 1), record(3)), (record(3), value(PHONE, 9), record(2))]);
+    let held = |namespace, number| Evidence::Value(value(namespace, number));
+    assert_eq!(steps, [(record(0), held(USER, 1), record(3)), (record(3), held(PHONE, 9), record(2))]);
     assert_eq!(weakest, Some(1));
     assert_eq!(engine.explain(record(0), record(99)), Explanation::NotLive(record(99)));
     let Explanation::Together { path, weakest, .. } = engine.explain(record(0), record(0)) else { panic!() };
@@ -173,11 +174,12 @@ proptest! {
             let growth = engine.growth(profile).unwrap();
             let steps: u32 = growth.links.iter().map(|link| link.joined - 1).sum();
             prop_assert_eq!(steps as usize, growth.records.len() - 1, "the steps build the cluster");
-            let splits = |without: &[LinkValue]| {
+            let splits = |without: &[usize]| {
                 let mut reached = BTreeSet::from([growth.records[0]]);
                 loop {
                     let before = reached.len();
-                    for link in growth.links.iter().filter(|link| !without.contains(&link.value)) {
+                    let left = growth.links.iter().enumerate().filter(|(index, _)| !without.contains(index));
+                    for (_, link) in left {
                         if link.records.iter().any(|record| reached.contains(record)) {
                             reached.extend(&link.records);
                         }
@@ -192,10 +194,9 @@ proptest! {
                 Cut::AtLeastTwo => prop_assert!(false, "small clusters are cut exactly"),
                 Cut::Smallest(cut) => {
                     prop_assert!(splits(cut));
-                    let all: Vec<LinkValue> = growth.links.iter().map(|link| link.value).collect();
-                    for chosen in 0u32..1 << all.len() {
-                        let set: Vec<LinkValue> =
-                            (0..all.len()).filter(|bit| chosen >> bit & 1 == 1).map(|bit| all[bit]).collect();
+                    let all = growth.links.len();
+                    for chosen in 0u32..1 << all {
+                        let set: Vec<usize> = (0..all).filter(|bit| chosen >> bit & 1 == 1).collect();
                         prop_assert!(set.len() >= cut.len() || !splits(&set));
                     }
                 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use onefold_core::ids::{Digest128, NamespaceId, ProfileOrdinal};
 use onefold_matching::prepared::LinkValue;
-use onefold_matching::resolve::{EvidenceStep, Explanation, GenericReason, SeparateReason};
+use onefold_matching::resolve::{Evidence, EvidenceStep, Explanation, GenericReason, SeparateReason};
 use serde::Serialize;
 
 use super::link::{Linked, ResolvedRow};
@@ -138,14 +138,12 @@ fn tie(linked: &Linked, names: &HashMap<Digest128, &ResolvedRow>, step: &Evidenc
     let (from, to) = (names.get(&step.from), names.get(&step.to));
     let name = |row: Option<&&ResolvedRow>| row.map_or_else(String::new, |row| row.record_id.to_string());
     let truth = |row: Option<&&ResolvedRow>| row.and_then(|row| row.truth);
-    Tie {
-        from: name(from),
-        to: name(to),
-        namespace: namespace(linked, step.value.namespace),
-        value: masked(linked, step.value),
-        wrong: truth(from) != truth(to),
-        weakest,
-    }
+    let (kind, value) = match step.evidence {
+        Evidence::Value(value) => (namespace(linked, value.namespace), masked(linked, value)),
+        Evidence::Weight(bits) => ("match".to_owned(), format!("{bits:.1} bits")),
+        Evidence::Judgement => ("judgement".to_owned(), "same".to_owned()),
+    };
+    Tie { from: name(from), to: name(to), namespace: kind, value, wrong: truth(from) != truth(to), weakest }
 }
 
 pub(super) fn namespace(linked: &Linked, id: NamespaceId) -> String {
@@ -236,6 +234,22 @@ fn separate(linked: &Linked, reason: SeparateReason, left: Digest128, right: Dig
         }
         SeparateReason::Contested { value, profiles } => {
             format!("{}, but {profiles} profiles that contradict each other hold it", shared(value))
+        }
+        SeparateReason::Judged { .. } => "judged to be different".to_owned(),
+        SeparateReason::Divided { value } => {
+            format!("{}, but its holders contradict each other by weight", shared(value))
+        }
+        SeparateReason::Contradiction { weight_bits, conflict_bits, .. } => {
+            format!("records of the two contradict each other ({weight_bits:.1} bits, below {conflict_bits:.1})")
+        }
+        SeparateReason::Exclusive { namespace: unique, weight_bits } => {
+            format!("they match by {weight_bits:.1} bits, but differ in {}, which is unique", namespace(linked, unique))
+        }
+        SeparateReason::FellShort { weight_bits, link_bits } => {
+            format!("they match by {weight_bits:.1} bits, {link_bits:.1} would link")
+        }
+        SeparateReason::NoSharedKey { weight_bits, link_bits } => {
+            format!("no blocking key in common; they would match by {weight_bits:.1} bits, {link_bits:.1} would link")
         }
         SeparateReason::TooLarge { value, records, limit } => {
             format!("{}, but the cluster would have {records} records, more than {limit}", shared(value))

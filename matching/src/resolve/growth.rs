@@ -7,9 +7,8 @@ use petgraph::graph::{DiGraph, NodeIndex};
 use petgraph::unionfind::UnionFind;
 use petgraph::visit::{Dfs, EdgeRef, Reversed};
 
-use crate::prepared::LinkValue;
 use crate::resolve::Engine;
-use crate::resolve::explain::Ties;
+use crate::resolve::explain::{Evidence, Ties};
 use crate::resolve::partition::Rank;
 
 /// Records up to which the smallest cut is found exactly.
@@ -18,13 +17,13 @@ pub const CUT_RECORDS_MAX: usize = 64;
 pub const CUT_LINKS_MAX: usize = 256;
 
 /// A link inside a cluster.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct HoldingLink {
-    /// The value that its holders share.
-    pub value: LinkValue,
+    /// What it rests on.
+    pub evidence: Evidence,
     /// How strongly it links.
     pub rank: Rank,
-    /// Its holders, sorted.
+    /// Its records, sorted.
     pub records: Vec<Digest128>,
     /// How many parts it joined when links are taken strongest first; 1 or 0 parts means that it only confirms.
     pub joined: u32,
@@ -35,14 +34,14 @@ pub struct HoldingLink {
 pub enum Cut {
     /// One record: nothing to split.
     None,
-    /// Without these links, and no fewer, the cluster falls apart.
-    Smallest(Vec<LinkValue>),
+    /// Without these links, and no fewer, the cluster falls apart. Positions in [`Growth::links`].
+    Smallest(Vec<usize>),
     /// No single link holds it; the cluster is too large to look for more (see [`CUT_RECORDS_MAX`]).
     AtLeastTwo,
 }
 
 /// How a profile is held together.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Growth {
     /// Its records, in an order that is one of content.
     pub records: Vec<Digest128>,
@@ -63,8 +62,8 @@ impl Engine {
         let name = |node: NodeIndex| self.records.cold[ties.records[node.index()]].digest;
         let mut union = UnionFind::<u32>::new(ties.records.len());
         let mut links = Vec::new();
-        for (value, index) in ties.values.iter().enumerate() {
-            let holders: Vec<NodeIndex> = ties.graph.neighbors(ties.value_node(value)).collect();
+        for (index, tie) in ties.links.iter().enumerate() {
+            let holders: Vec<NodeIndex> = ties.graph.neighbors(ties.link_node(index)).collect();
             let mut parts: Vec<u32> = holders.iter().map(|holder| union.find_mut(holder.index() as u32)).collect();
             parts.sort_unstable();
             parts.dedup();
@@ -73,24 +72,19 @@ impl Engine {
             }
             let mut records: Vec<Digest128> = holders.into_iter().map(name).collect();
             records.sort_unstable();
-            links.push(HoldingLink {
-                value: self.values.column[*index].link_value(),
-                rank: ties.ranks[value],
-                records,
-                joined: parts.len() as u32,
-            });
+            links.push(HoldingLink { evidence: tie.evidence, rank: tie.rank, records, joined: parts.len() as u32 });
         }
         let cut = match smallest_cut(&ties) {
             None => Cut::AtLeastTwo,
             Some(cut) if cut.is_empty() => Cut::None,
-            Some(cut) => Cut::Smallest(cut.into_iter().map(|value| links[value].value).collect()),
+            Some(cut) => Cut::Smallest(cut),
         };
         let records = (0..ties.records.len()).map(|node| name(NodeIndex::new(node))).collect();
         Some(Growth { records, links, cut })
     }
 }
 
-/// Positions of the values whose removal splits the cluster; `None` when that was too much to look for.
+/// Positions of the links whose removal splits the cluster; `None` when that was too much to look for.
 fn smallest_cut(ties: &Ties) -> Option<Vec<usize>> {
     let records = ties.records.len();
     if records == 1 {
@@ -101,20 +95,20 @@ fn smallest_cut(ties: &Ties) -> Option<Vec<usize>> {
     if let Some(single) = single {
         return Some(vec![single.index() - records]);
     }
-    if records > CUT_RECORDS_MAX || ties.values.len() > CUT_LINKS_MAX {
+    if records > CUT_RECORDS_MAX || ties.links.len() > CUT_LINKS_MAX {
         return None;
     }
     // Menger: the fewest values between the first record and another is the greatest flow when each value lets one unit
     // through. Some record is on the other side of the smallest cut, so the least over all others is exact.
     let mut network: DiGraph<(), u32> = DiGraph::new();
-    for _ in 0..records + 2 * ties.values.len() {
+    for _ in 0..records + 2 * ties.links.len() {
         network.add_node(());
     }
-    let endless = ties.values.len() as u32 + 1;
+    let endless = ties.links.len() as u32 + 1;
     let (entry, exit) = (|value| NodeIndex::new(records + 2 * value), |value| NodeIndex::new(records + 2 * value + 1));
-    for value in 0..ties.values.len() {
+    for value in 0..ties.links.len() {
         network.add_edge(entry(value), exit(value), 1);
-        for record in ties.graph.neighbors(ties.value_node(value)) {
+        for record in ties.graph.neighbors(ties.link_node(value)) {
             network.add_edge(record, entry(value), endless);
             network.add_edge(exit(value), record, endless);
         }
@@ -146,5 +140,5 @@ fn smallest_cut(ties: &Ties) -> Option<Vec<usize>> {
         reaches[node.index()] = true;
     }
     let cut = |value: &usize| !reaches[entry(*value).index()] && reaches[exit(*value).index()];
-    Some((0..ties.values.len()).filter(cut).collect())
+    Some((0..ties.links.len()).filter(cut).collect())
 }

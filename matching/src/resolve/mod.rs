@@ -47,7 +47,7 @@ use crate::prepared::LinkValue;
 
 pub use arrive::Arrival;
 pub use checkpoint::{CheckpointError, SectionSink};
-pub use explain::{EvidenceStep, Explanation, REASONS_MAX, SeparateReason};
+pub use explain::{Evidence, EvidenceStep, Explanation, REASONS_MAX, SeparateReason};
 pub use growth::{CUT_LINKS_MAX, CUT_RECORDS_MAX, Cut, Growth, HoldingLink};
 pub use judge::{JUDGEMENTS_MAX, Judgement, JudgementRefused, Verdict};
 pub use lookup::{GenericReason, RecordView, Standing, Stats, VALUE_PROFILES_MAX, ValueStanding};

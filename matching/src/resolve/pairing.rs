@@ -190,7 +190,7 @@ impl Engine {
     }
 
     /// Whether some block of both is open.
-    fn are_candidates(&self, one: &[u32], other: &[u32]) -> bool {
+    pub(super) fn are_candidates(&self, one: &[u32], other: &[u32]) -> bool {
         one.iter().any(|key| {
             other.binary_search(key).is_ok() && {
                 let mut few = [NONE; INLINE];

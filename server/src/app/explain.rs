@@ -10,7 +10,7 @@ use onefold_core::ids::{Digest128, NamespaceId, ProfileOrdinal};
 use onefold_core::namespace::NamespaceClass;
 use onefold_matching::prepare::NoteReason;
 use onefold_matching::prepared::LinkValue;
-use onefold_matching::resolve::{Cut, Engine, Explanation, GenericReason, SeparateReason, ValueStanding};
+use onefold_matching::resolve::{Cut, Engine, Evidence, Explanation, GenericReason, SeparateReason, ValueStanding};
 
 use super::App;
 use super::error::ReadError;
@@ -27,9 +27,10 @@ const LISTED_MAX: usize = 50;
 /// A shared value, readable.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReadableLink {
-    /// Its kind.
-    pub namespace: NamespaceId,
-    /// Canonical; empty when the record that says it could not be among those opened.
+    /// The kind of the shared value; `None` for a match by weight and for a judgement.
+    pub namespace: Option<NamespaceId>,
+    /// Canonical; empty when the record that says it could not be among those opened. For a match by weight and for a
+    /// judgement, what it is.
     pub value: String,
     /// The records that it holds together.
     pub records: Vec<SourceRecord>,
@@ -115,13 +116,17 @@ impl Reading<'_> {
         Ok(String::new())
     }
 
-    fn link(&mut self, value: LinkValue, records: &[Digest128]) -> Result<ReadableLink, ReadError> {
-        let text = self.text(value, records)?;
+    fn link(&mut self, evidence: Evidence, records: &[Digest128]) -> Result<ReadableLink, ReadError> {
+        let (namespace, text) = match evidence {
+            Evidence::Value(value) => (Some(value.namespace), self.text(value, records)?),
+            Evidence::Weight(bits) => (None, format!("match of {bits:.1} bits")),
+            Evidence::Judgement => (None, "judged to be one".to_owned()),
+        };
         let mut named = Vec::new();
         for record in records.iter().take(LISTED_MAX) {
             named.extend(self.fragment(*record)?.map(|fragment| fragment.record.clone()));
         }
-        Ok(ReadableLink { namespace: value.namespace, value: text, records: named })
+        Ok(ReadableLink { namespace, value: text, records: named })
     }
 }
 
@@ -152,7 +157,7 @@ pub fn why(app: &App, tenant: &Tenant, first: &SourceRecord, second: &SourceReco
         Explanation::Together { profile, path, weakest } => {
             let mut steps = Vec::with_capacity(path.len());
             for step in path {
-                steps.push(reading.link(step.value, &[step.from, step.to])?);
+                steps.push(reading.link(step.evidence, &[step.from, step.to])?);
             }
             Ok(Why::Together { profile, path: steps, weakest })
         }
@@ -260,6 +265,40 @@ fn readable(reading: &mut Reading<'_>, reason: SeparateReason, records: &[Digest
             Some(value),
             format!("{profiles} profiles hold it, some of which are provably different parties, so it speaks for none"),
         ),
+        SeparateReason::Judged { .. } => {
+            ("JUDGED_DIFFERENT", None, "a steward judged records of the two to be different".to_owned())
+        }
+        SeparateReason::Divided { value } => (
+            "VALUE_DIVIDED",
+            Some(value),
+            "those who hold it contradict each other, so it joins only some of them".to_owned(),
+        ),
+        SeparateReason::Contradiction { weight_bits, conflict_bits, .. } => (
+            "RECORDS_CONTRADICT",
+            None,
+            format!("records of the two contradict each other: {weight_bits:.1} bits, below {conflict_bits:.1}"),
+        ),
+        SeparateReason::Exclusive { namespace, weight_bits } => (
+            "UNIQUE_CONFLICT",
+            None,
+            format!(
+                "the records match by {weight_bits:.1} bits, but the two sides hold different values of {}",
+                name(namespace)
+            ),
+        ),
+        SeparateReason::FellShort { weight_bits, link_bits } => (
+            "WEIGHT_FELL_SHORT",
+            None,
+            format!("the records match by {weight_bits:.1} bits, and {link_bits:.1} would link them"),
+        ),
+        SeparateReason::NoSharedKey { weight_bits, link_bits } => (
+            "NO_SHARED_KEY",
+            None,
+            format!(
+                "the records share no blocking key, so they are not compared; they would match by {weight_bits:.1} \
+                 bits, and {link_bits:.1} would link them"
+            ),
+        ),
         SeparateReason::TooLarge { value, records, limit } => (
             "CLUSTER_FULL",
             Some(value),
@@ -308,10 +347,10 @@ pub fn how(app: &App, tenant: &Tenant, profile: ProfileOrdinal) -> Result<How, R
     let mut reading = Reading { app, tenant, config: &config, opened: HashMap::new() };
     let mut links = Vec::new();
     let mut weakest = Vec::new();
-    for link in &growth.links {
-        let readable = reading.link(link.value, &link.records)?;
-        if let Cut::Smallest(values) = &growth.cut
-            && values.contains(&link.value)
+    for (index, link) in growth.links.iter().enumerate() {
+        let readable = reading.link(link.evidence, &link.records)?;
+        if let Cut::Smallest(cut) = &growth.cut
+            && cut.contains(&index)
         {
             weakest.push(readable.clone());
         }

@@ -280,7 +280,7 @@ pub fn how(how: How, name: String, config: &LiveConfig) -> pb::ExplainProfileRes
 }
 
 fn link(found: ReadableLink, config: &LiveConfig) -> pb::Link {
-    let namespace = config.config.namespace(found.namespace);
+    let namespace = found.namespace.and_then(|id| config.config.namespace(id));
     pb::Link {
         namespace: namespace.map(|n| n.name.clone()).unwrap_or_default(),
         value: found.value,

@@ -125,11 +125,11 @@ pub fn tenant(inputs: &[Input], region: Option<&str>) -> TenantConfig {
     if let Some(region) = region {
         config.default_region = Some(region.to_ascii_uppercase());
     }
-    // What a column holds was guessed, and people mistype their tax ids: a guessed namespace parts nobody. A mapping file
-    // may say that it does.
+    // People mistype the numbers that offices give them, so in files these part nobody; a mapping file may say that they do.
+    // The ids of systems are not typed.
     let organisations = inputs.iter().all(|input| input.mapping.party == PartyRule::Organisation);
     for namespace in &mut config.namespaces {
-        if namespace.class == NamespaceClass::Unique {
+        if namespace.class == NamespaceClass::Unique && namespace.normaliser == Normaliser::Alphanumeric {
             namespace.class = NamespaceClass::Identifying;
         }
         // Companies of one group share a switchboard and a mailbox: to them such a value only adds weight.

@@ -155,7 +155,7 @@ fn training_finds_the_habits_without_labels_and_with_them() {
     let mut census = Census::new(&Schema::person());
     records.iter().for_each(|texts| census.add(&features(texts)));
     let mut untrained = Model::untrained(Schema::person());
-    untrained.frequencies = census.frequencies();
+    census.tell(&mut untrained);
     let matcher = Matcher::new(untrained.clone());
     let mut symbols = Symbols::default();
     let rows = rows_of(&matcher, &mut symbols, &records);
@@ -188,7 +188,9 @@ fn a_value_of_few_parties_stays_out_of_the_model() {
     records[1][2] = "unmistakable".to_owned();
     let mut census = Census::new(&Schema::person());
     records.iter().for_each(|texts| census.add(&features(texts)));
-    let frequencies = census.frequencies();
+    let mut model = Model::untrained(Schema::person());
+    census.tell(&mut model);
+    let frequencies = model.frequencies;
     assert!(!frequencies[2].values.contains_key("unmistakable"), "two records may be one person");
     assert!(frequencies[8].values.len() > 20, "cities are shared");
 }

@@ -41,7 +41,7 @@ fn fit_one(
     let mut census = Census::new(schema);
     rows.iter().for_each(|(_, features, _)| census.add(features));
     let mut model = Model::untrained(schema.clone());
-    model.frequencies = census.frequencies();
+    census.tell(&mut model);
     // By content: neither the order of files nor of rows shows in the model.
     rows.sort_unstable_by_key(|(facts, ..)| *facts);
     rows.truncate(TRAINING_ROWS_MAX);

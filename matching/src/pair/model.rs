@@ -84,6 +84,10 @@ pub struct Model {
     pub comparisons: Vec<ComparisonModel>,
     /// By field, in the schema's order.
     pub frequencies: Vec<Frequencies>,
+    /// Number of records by given and family name together, parted by a space, for names of several parties only. Given
+    /// names go with family names, so a whole name is commoner than its parts make it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub whole_names: BTreeMap<String, u64>,
 }
 
 /// A model that cannot be used.
@@ -131,6 +135,7 @@ impl Model {
             block_records_max: BLOCK_RECORDS_MAX,
             comparisons,
             frequencies,
+            whole_names: BTreeMap::new(),
         }
     }
 
@@ -271,7 +276,7 @@ fn usual(aspect: &Aspect, schema: &Schema) -> (f64, Vec<LevelModel>) {
         Aspect::Address { .. } => (0.9, usual_address()),
         Aspect::Phone(_) => (0.5, table(&[(0.6, 0.0001), (0.05, 0.0002), (0.35, 0.9997)])),
         Aspect::Email(_) | Aspect::EmailBeside { .. } => {
-            (0.1, table(&[(0.65, 0.00005), (0.08, 0.0001), (0.05, 0.0002), (0.05, 0.004), (0.17, 0.99565)]))
+            (0.1, table(&[(0.65, 0.00005), (0.07, 0.0001), (0.05, 0.0002), (0.23, 0.99965)]))
         }
         Aspect::Organisation { .. } => (
             0.0,

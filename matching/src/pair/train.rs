@@ -50,6 +50,9 @@ pub struct Census {
     values: Vec<HashMap<String, u64>>,
     words: Vec<HashMap<String, u64>>,
     worded: Vec<bool>,
+    /// Places of given and family name.
+    names: Option<(usize, usize)>,
+    whole_names: HashMap<String, u64>,
 }
 
 impl Census {
@@ -62,11 +65,20 @@ impl Census {
             values: vec![HashMap::new(); fields],
             words: vec![HashMap::new(); fields],
             worded: schema.fields.iter().map(|field| field.kind.is_worded()).collect(),
+            names: schema.slot(FieldKind::GivenName).zip(schema.slot(FieldKind::FamilyName)),
+            whole_names: HashMap::new(),
         }
     }
 
     /// Counts one record.
     pub fn add(&mut self, features: &Features) {
+        if let Some((given, family)) = self.names
+            && let (Some(given), Some(family)) = (features.texts().nth(given), features.texts().nth(family))
+            && !given.is_empty()
+            && !family.is_empty()
+        {
+            count(&mut self.whole_names, &format!("{given} {family}"));
+        }
         for (at, text) in features.texts().enumerate() {
             if text.is_empty() {
                 continue;
@@ -82,13 +94,14 @@ impl Census {
         }
     }
 
-    /// The frequencies of what several parties share.
-    #[must_use]
-    pub fn frequencies(self) -> Vec<Frequencies> {
+    /// Puts the frequencies of what several parties share into a model.
+    pub fn tell(self, model: &mut Model) {
         let shared = |counts: HashMap<String, u64>| -> BTreeMap<String, u64> {
             counts.into_iter().filter(|(_, n)| *n >= SHARED_VALUE_MIN).collect()
         };
-        self.records
+        model.whole_names = shared(self.whole_names);
+        model.frequencies = self
+            .records
             .iter()
             .zip(self.values)
             .zip(self.words)
@@ -97,7 +110,7 @@ impl Census {
                 let agreement = values.values().map(|n| (*n as f64 / total).powi(2)).sum();
                 Frequencies { records: *records, agreement, values: shared(values), words: shared(words) }
             })
-            .collect()
+            .collect();
     }
 }
 
@@ -347,6 +360,9 @@ fn pair(matcher: &Matcher, data: &Rows<'_>, a: u32, b: u32) -> Pair {
         let outcome = comparison.aspect.compare(data.symbols, row(a), row(b));
         pair.levels.push(outcome.level);
         pair.frequency_bits.push(matcher.frequency_bits(outcome.frequency));
+    }
+    if let Some((comparison, bits)) = matcher.whole_name_bits(data.symbols, row(a), row(b)) {
+        pair.frequency_bits[comparison] += bits;
     }
     pair
 }

@@ -6,12 +6,12 @@ use hashbrown::HashMap;
 use smallvec::SmallVec;
 
 use super::blocking::{Rule, rules};
-use super::comparison::{Frequency, Level, SILENT};
+use super::comparison::{Aspect, Frequency, Level, SILENT};
 use super::features::Features;
 use super::metric::{PHONE_TAIL, last};
 use super::model::{Model, PROBABILITY_MIN};
 use super::schema::FieldKind;
-use super::symbols::{Facts, Symbol, Symbols, Word, hash_text, words_of};
+use super::symbols::{ABSENT, Facts, Symbol, Symbols, Word, hash_text, mix, words_of};
 use super::train::MATCHES_AGREE;
 use crate::normalise::name::full_forms;
 use crate::normalise::text::{romanise, skeleton};
@@ -43,12 +43,47 @@ struct Slot {
     rare_word: f32,
 }
 
+/// How common whole names are.
+struct Names {
+    given: usize,
+    family: usize,
+    /// Place of the comparison of family names.
+    comparison: usize,
+    /// log2 of the share of records, by hash of both.
+    shares: HashMap<u64, f32>,
+}
+
+impl Names {
+    fn new(model: &Model) -> Option<Self> {
+        let (given, family) = model.schema.slot(FieldKind::GivenName).zip(model.schema.slot(FieldKind::FamilyName))?;
+        let comparison = model.comparisons.iter().position(|one| matches!(one.aspect, Aspect::FamilyName { .. }))?;
+        let records = model.frequencies[family].records.max(1) as f64;
+        let own = 1.0 + model.match_prior * records * MATCHES_AGREE;
+        let shares = model
+            .whole_names
+            .iter()
+            .flat_map(|(name, count)| {
+                let share = ((*count as f64 - own).max(0.5) / records).log2() as f32;
+                // Parts may hold spaces, so every way to part the name is entered; only one is ever asked for.
+                name.match_indices(' ')
+                    .map(move |(at, _)| (whole(hash_text(&name[..at]), hash_text(&name[at + 1..])), share))
+            })
+            .collect();
+        Some(Self { given, family, comparison, shares })
+    }
+}
+
+const fn whole(given: u64, family: u64) -> u64 {
+    mix(mix(given) ^ family)
+}
+
 /// A model, ready to work: immutable, shared by all threads.
 pub struct Matcher {
     model: Model,
     comparisons: Vec<Compiled>,
     slots: Vec<Slot>,
     rules: Vec<Rule>,
+    names: Option<Names>,
     match_prior: f32,
     kin_prior: f32,
 }
@@ -128,8 +163,9 @@ impl Matcher {
             })
             .collect();
         let rules = rules(&model.schema);
+        let names = Names::new(&model);
         let (match_prior, kin_prior) = (bits(model.match_prior), bits(model.kin_prior));
-        Self { model, comparisons, slots, rules, match_prior, kin_prior }
+        Self { model, comparisons, slots, rules, names, match_prior, kin_prior }
     }
 
     /// The model.
@@ -207,7 +243,25 @@ impl Matcher {
             strangers += u;
             kin += kin_bits(compiled.kinship, m, u);
         }
+        if let Some((comparison, bits)) = self.whole_name_bits(symbols, a, b) {
+            strangers += bits;
+            // Kin are strangers by their given names: a common whole name is as common among them.
+            kin += bits * (1.0 - self.comparisons[comparison].kinship);
+        }
         one - log2_sum(strangers, kin)
+    }
+
+    /// For two records of one whole name that the model counted: the comparison of family names, and by how many bits the
+    /// name is commoner than its parts make it.
+    pub(crate) fn whole_name_bits(&self, symbols: &Symbols, a: &[Symbol], b: &[Symbol]) -> Option<(usize, f32)> {
+        let names = self.names.as_ref()?;
+        let (given, family) = (a[names.given], a[names.family]);
+        if given == ABSENT || family == ABSENT || given != b[names.given] || family != b[names.family] {
+            return None;
+        }
+        let (given, family) = (&symbols.entries[given], &symbols.entries[family]);
+        let share = *names.shares.get(&whole(given.hash, family.hash))?;
+        Some((names.comparison, (share - given.log_frequency - family.log_frequency).max(0.0)))
     }
 
     /// The weight, taken apart.
@@ -230,6 +284,13 @@ impl Matcher {
                 kin += bar.kin_bits;
             }
             bars.push(bar);
+        }
+        if let Some((comparison, bits)) = self.whole_name_bits(symbols, a, b) {
+            let near = bits * (1.0 - self.comparisons[comparison].kinship);
+            bars[comparison].frequency_bits += bits;
+            bars[comparison].kin_bits += near;
+            strangers += bits;
+            kin += near;
         }
         let against_kin = kin > strangers;
         let prior_bits = if against_kin { self.match_prior - self.kin_prior } else { self.match_prior };

@@ -15,7 +15,7 @@ use onefold_cli::resolve::{LinkOptions, Linked, link};
 
 /// Accepted without labels and without a setting: pairwise precision and F1, B-cubed F1.
 const ACCEPTED: &[(&str, [f64; 3], bool)] = &[
-    ("fake_1000", [0.9969, 0.9686, 0.9753], false),
+    ("fake_1000", [0.9968, 0.9575, 0.9669], false),
     ("febrl1", [1.0, 0.9990, 0.9995], false),
     ("febrl2", [0.9995, 0.9990, 0.9998], false),
     ("febrl3", [1.0, 0.9998, 0.9999], false),
@@ -23,8 +23,8 @@ const ACCEPTED: &[(&str, [f64; 3], bool)] = &[
     ("febrl_dsgen_c10k", [0.9995, 0.9974, 0.9988], false),
     ("epbrn_d", [0.9932, 0.9753, 0.9978], false),
     ("rldata500", [1.0, 0.9899, 0.9990], false),
-    ("synth_people_20k", [0.9564, 0.9390, 0.9600], true),
-    ("historical_50k", [0.9920, 0.9179, 0.9269], true),
+    ("synth_people_20k", [0.9719, 0.9241, 0.9513], true),
+    ("historical_50k", [0.9954, 0.9181, 0.9266], true),
 ];
 /// A figure may move by so much before somebody must look at it.
 const TOLERANCE: f64 = 0.002;
@@ -54,6 +54,7 @@ fn score_of(linked: &Linked) -> Score {
 #[test]
 fn labelled_sets_are_matched_as_well_as_was_accepted() {
     let all = std::env::var("ONEFOLD_QUALITY").is_ok_and(|which| which == "all");
+    let mut moved = Vec::new();
     for (set, want, slow) in ACCEPTED {
         if *slow && !all {
             continue;
@@ -63,9 +64,12 @@ fn labelled_sets_are_matched_as_well_as_was_accepted() {
         let got = [score.pairwise.precision, score.pairwise.f1, score.bcubed.f1];
         println!("{set}: pairwise precision {:.4}, F1 {:.4}, B-cubed F1 {:.4}", got[0], got[1], got[2]);
         for ((got, want), name) in got.iter().zip(want).zip(["pairwise precision", "pairwise F1", "B-cubed F1"]) {
-            assert!((got - want).abs() <= TOLERANCE, "{set}: {name} is {got:.4}, {want:.4} was accepted");
+            if (got - want).abs() > TOLERANCE {
+                moved.push(format!("{set}: {name} is {got:.4}, {want:.4} was accepted"));
+            }
         }
     }
+    assert!(moved.is_empty(), "{moved:#?}");
 }
 
 #[test]

@@ -116,7 +116,7 @@ fn trained(
     let mut census = Census::new(&schema);
     sample.iter().for_each(|features| census.add(features));
     let mut model = Model::untrained(schema);
-    model.frequencies = census.frequencies();
+    census.tell(&mut model);
     let matcher = Matcher::new(model.clone());
     let (mut symbols, mut rows) = (Symbols::default(), Vec::new());
     sample.iter().for_each(|features| matcher.row(&mut symbols, features, &mut rows));

@@ -98,10 +98,10 @@ fn headers_of_the_labelled_sets_are_understood() {
             organisation,
             "name=name addr=attribute:address.street phone=identifier:phone type=attribute:type",
         ),
-        ("cora", person, "author=attribute:author year=attribute:year"),
-        ("dblp_acm", person, "authors=attribute:authors source=source"),
+        ("cora", organisation, "author=attribute:author year=attribute:year"),
+        ("dblp_acm", organisation, "authors=attribute:authors source=source"),
         ("abt_buy", organisation, "name=name price=attribute:price"),
-        ("amazon_google", person, "title=attribute:title manufacturer=attribute:manufacturer"),
+        ("amazon_google", organisation, "title=attribute:title manufacturer=attribute:manufacturer"),
     ];
     for (set, party, wanted) in table {
         let path = folder.join(set).join("records.csv");

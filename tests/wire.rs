@@ -235,8 +235,8 @@ async fn too_much_metadata_is_refused_and_the_connection_lives() {
 async fn http1(address: SocketAddr, head: &str, body: &[u8]) -> String {
     let mut stream = TcpStream::connect(address).await.unwrap();
     let request = format!("{head}\r\nhost: {address}\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", body.len());
-    stream.write_all(request.as_bytes()).await.unwrap();
-    stream.write_all(body).await.unwrap();
+    // A server that does not speak HTTP/1.1 closes on the first line, which may cut off the rest: what it answers tells.
+    let _ = stream.write_all(&[request.as_bytes(), body].concat()).await;
     let mut answer = Vec::new();
     let _ = stream.read_to_end(&mut answer).await;
     String::from_utf8_lossy(&answer).to_lowercase()

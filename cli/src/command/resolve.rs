@@ -12,7 +12,7 @@ use onefold_cli::resolve::report::FileReport;
 use onefold_cli::resolve::{LinkOptions, OpenOptions, Progress, ResolveError, link, open, report, write_profiles};
 
 use onefold_core::fragment::PartyKind;
-use onefold_matching::pair::Model;
+use onefold_matching::pair::{Model, shipped_organisations, shipped_persons};
 
 use super::{Failure, paint};
 use crate::clock::Stopwatch;
@@ -41,6 +41,9 @@ pub struct Arguments {
     /// A match model (JSON) to use instead of fitting one; give two for persons and organisations.
     #[arg(long)]
     model: Vec<PathBuf>,
+    /// Uses the models that ship instead of fitting one: what a server matches with before it is trained.
+    #[arg(long, conflicts_with_all = ["model", "learn_from_truth"])]
+    shipped_models: bool,
     /// Where to write the models in force: `person.json` and `organisation.json` in this folder.
     #[arg(long)]
     save_model: Option<PathBuf>,
@@ -94,7 +97,11 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let can_link = inputs.iter().any(|input| input.mapping.has_linking_identifier());
     let config = open::tenant(&inputs, Some(&arguments.region));
     let bar = bar(inputs.iter().map(|input| input.reader.size()).sum());
-    let models = read_models(&arguments.model)?;
+    let models = if arguments.shipped_models {
+        Some(vec![shipped_persons().clone(), shipped_organisations().clone()])
+    } else {
+        read_models(&arguments.model)?
+    };
     let wanted = LinkOptions { models, learn_from_truth: arguments.learn_from_truth, online: arguments.online };
     let linked = link::link(inputs, config, wanted, &mut |progress| match progress {
         Progress::Reading { bytes, rows } => {

@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::doubt::{FalseLink, FalseSplit, false_links, false_splits, generic_reason, masked, namespace};
 use super::link::Linked;
 use super::open::Input;
-use super::score::{Score, score};
+use super::score::{Score, blocking_recall, score};
 use crate::input::mapping::Mapping;
 use crate::input::{Encoding, Format};
 use crate::output::{Paint, Side, Table, bar, count};
@@ -92,6 +92,8 @@ pub struct TruthReport {
     /// The figures.
     #[serde(flatten)]
     pub score: Score,
+    /// Of the true pairs, the share that blocking has compared at all.
+    pub blocking_recall: Option<f64>,
     /// The profiles with the most wrong pairs.
     pub worst_false_links: Vec<FalseLink>,
     /// The true clusters with the most missed pairs.
@@ -231,6 +233,7 @@ fn truth(linked: &Linked) -> TruthReport {
     let scored = linked.rows.iter().filter(|row| !row.repeated && (row.record.is_some() || row.truth.is_some()));
     TruthReport {
         score: score(scored.map(|row| (row.truth, row.profile))),
+        blocking_recall: blocking_recall(linked),
         worst_false_links: false_links(linked),
         worst_false_splits: false_splits(linked),
     }
@@ -417,6 +420,9 @@ impl TruthReport {
             count(pairs.false_links),
             count(pairs.false_splits)
         );
+        if let Some(recall) = self.blocking_recall {
+            let _ = writeln!(text, "  blocking: {:.2} % of the true pairs were compared", recall * 100.0);
+        }
         if !self.worst_false_links.is_empty() {
             let _ = writeln!(text, "{}", paint.heading("worst false links"));
         }

@@ -4,10 +4,13 @@
 //! unlabelled record in one profile are a wrong pair; two unlabelled ones are not counted. B-cubed means are over the
 //! labelled records. No pair is ever listed, so a million records take no longer than reading them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
 
+use onefold_core::ids::Digest128;
 use serde::Serialize;
+
+use super::link::Linked;
 
 /// Precision, recall and their harmonic mean.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
@@ -97,6 +100,34 @@ pub fn score<C: Hash + Eq + Clone, P: Hash + Eq + Clone>(records: impl Iterator<
         pairs: Pairs { right, false_links: said - right, false_splits: there - right },
         bcubed: Rates::new(mean(|cell| cell.1), mean(|cell| cell.2)),
     }
+}
+
+/// Of the true pairs, the share that blocking has compared; `None` when there are none. Looks at so many pairs at most, the
+/// first of each cluster before the rest.
+#[must_use]
+pub fn blocking_recall(linked: &Linked) -> Option<f64> {
+    const PAIRS_MAX: usize = 200_000;
+    let mut clusters: BTreeMap<u32, Vec<Digest128>> = BTreeMap::new();
+    for row in linked.rows.iter().filter(|row| !row.repeated) {
+        if let (Some(truth), Some(record)) = (row.truth, row.record) {
+            clusters.entry(truth).or_default().push(record);
+        }
+    }
+    let (mut seen, mut compared) = (0_usize, 0_usize);
+    let longest = clusters.values().map(Vec::len).max().unwrap_or(0);
+    for apart in 1..longest {
+        for cluster in clusters.values() {
+            for pair in cluster.iter().zip(cluster.iter().skip(apart)) {
+                if seen < PAIRS_MAX
+                    && let Some(found) = linked.engine.compares(*pair.0, *pair.1)
+                {
+                    seen += 1;
+                    compared += usize::from(found);
+                }
+            }
+        }
+    }
+    (seen > 0).then(|| compared as f64 / seen as f64)
 }
 
 #[cfg(test)]

@@ -51,6 +51,17 @@ pub(crate) enum Holders<'a> {
     Untidy(u32),
 }
 
+/// Who has a key, or had it lately.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Roughly<'a> {
+    /// All who have it; others too, and some twice, unless `exact`.
+    pub records: &'a [u32],
+    /// How many have it.
+    pub live: u32,
+    /// Whether `records` are just those.
+    pub exact: bool,
+}
+
 #[cfg(test)]
 impl Holders<'_> {
     const fn count(&self) -> u32 {
@@ -287,6 +298,19 @@ impl Postings {
             count += 1;
         }
         Holders::Listed(&few[..count])
+    }
+
+    /// Who has the key, tidy or not. `few` is room for those that lie in slots.
+    pub(crate) fn roughly<'a>(&'a self, key: u32, few: &'a mut [u32; INLINE]) -> Roughly<'a> {
+        if let Some(at) = self.block_of(key) {
+            let block = &self.blocks[at];
+            let records = self.lists.get(&block.list);
+            return Roughly { records, live: block.live, exact: block.list.len <= block.live };
+        }
+        match self.holders(key, few) {
+            Holders::Listed(records) => Roughly { records, live: records.len() as u32, exact: true },
+            Holders::Untidy(live) => Roughly { records: &[], live, exact: true },
+        }
     }
 
     /// Bytes of memory, spare capacity included.

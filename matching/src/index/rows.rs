@@ -130,6 +130,15 @@ impl Rows {
         (self.known(one) && self.known(other)).then(|| weigher.weigh(&kin.symbols, row(one), row(other)))
     }
 
+    /// The match weight of two records of one kind of party, if it is `least` or more.
+    pub(crate) fn weigh_above(&self, party: PartyKind, one: u32, other: u32, least: f32) -> Option<f32> {
+        let kin = self.kin(party);
+        let weigher = kin.weigher.as_ref()?;
+        let row = |record| self.of(record).get(..weigher.stride()).unwrap_or_default();
+        let known = self.known(one) && self.known(other);
+        known.then(|| weigher.weigh_above(&kin.symbols, row(one), row(other), least)).flatten()
+    }
+
     /// The blocking keys of a record of which something is known.
     pub(crate) fn keys(&self, party: PartyKind, record: u32, out: &mut SmallVec<[u64; 16]>) {
         let kin = self.kin(party);

@@ -267,6 +267,14 @@ static FORMS: Table = LazyLock::new(|| read_table(include_str!("legal_forms.txt"
 static LEADING_FORMS: Table = LazyLock::new(|| read_table(include_str!("legal_forms.txt"), true, as_looked_up));
 static TRADE_WORDS: Table = LazyLock::new(|| read_table(include_str!("trade_words.txt"), false, str::to_owned));
 
+/// The trade words of company names, spelled out: they tell little of which company it is.
+pub fn trade_words() -> impl Iterator<Item = &'static str> {
+    let mut words: Vec<&'static str> = TRADE_WORDS.values().copied().collect();
+    words.sort_unstable();
+    words.dedup();
+    words.into_iter()
+}
+
 /// `spell` brings a line's spellings to the shape in which they are looked up.
 fn read_table(text: &'static str, leading: bool, spell: fn(&str) -> String) -> HashMap<String, &'static str> {
     let mut table = HashMap::new();

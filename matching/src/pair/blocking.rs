@@ -63,18 +63,30 @@ impl Rule {
 
     /// Appends the row's keys. `number` keeps the keys of two rules apart.
     pub fn keys(&self, number: u16, symbols: &Symbols, row: &[Symbol], out: &mut SmallVec<[u64; 16]>) {
+        self.keys_of(number, symbols, row, &mut |_, part| part.hash(symbols, row), out);
+    }
+
+    /// The same, with the hashes of parts asked of `hash`, which is told the place of the part in the rule.
+    fn keys_of(
+        &self,
+        number: u16,
+        symbols: &Symbols,
+        row: &[Symbol],
+        hash: &mut dyn FnMut(usize, Part) -> Option<u64>,
+        out: &mut SmallVec<[u64; 16]>,
+    ) {
         let seed = mix(0x6f6e_6566_6f6c_6400 ^ u64::from(number));
         match self {
             Self::All(parts) => {
                 let mut key = seed;
-                for part in parts {
-                    let Some(hash) = part.hash(symbols, row) else { return };
+                for (place, part) in parts.iter().enumerate() {
+                    let Some(hash) = hash(place, *part) else { return };
                     key = mix(key ^ hash).wrapping_add(seed);
                 }
                 out.push(key);
             }
             Self::EitherOrder(a, b) => {
-                if let (Some(a), Some(b)) = (a.hash(symbols, row), b.hash(symbols, row)) {
+                if let (Some(a), Some(b)) = (hash(0, *a), hash(1, *b)) {
                     out.push(mix(seed ^ mix(a.min(b)) ^ a.max(b)));
                 }
             }
@@ -91,6 +103,50 @@ impl Rule {
                     }
                 }
             }
+        }
+    }
+}
+
+/// Rules made ready: what several of them speak of is hashed once for each row.
+#[derive(Clone, Debug)]
+pub(super) struct Plan {
+    rules: Vec<Rule>,
+    /// By rule: where its parts are among `parts`.
+    places: Vec<SmallVec<[u8; 3]>>,
+    parts: Vec<Part>,
+}
+
+impl Plan {
+    pub(super) fn new(rules: Vec<Rule>) -> Self {
+        let mut parts: Vec<Part> = Vec::new();
+        let mut place = |part: &Part| {
+            let known = parts.iter().position(|known| known == part);
+            // A few dozen: each field has less than ten.
+            known.unwrap_or_else(|| {
+                parts.push(*part);
+                parts.len() - 1
+            }) as u8
+        };
+        let places = rules
+            .iter()
+            .map(|rule| match rule {
+                Rule::All(parts) => parts.iter().map(&mut place).collect(),
+                Rule::EitherOrder(a, b) => [a, b].into_iter().map(&mut place).collect(),
+                Rule::Words(_) => SmallVec::new(),
+            })
+            .collect();
+        Self { rules, places, parts }
+    }
+
+    pub(super) fn rules(&self) -> &[Rule] {
+        &self.rules
+    }
+
+    /// Appends the keys of all rules.
+    pub(super) fn keys(&self, symbols: &Symbols, row: &[Symbol], out: &mut SmallVec<[u64; 16]>) {
+        let hashes: SmallVec<[Option<u64>; 32]> = self.parts.iter().map(|part| part.hash(symbols, row)).collect();
+        for ((number, rule), places) in (0..).zip(&self.rules).zip(&self.places) {
+            rule.keys_of(number, symbols, row, &mut |place, _| hashes[usize::from(places[place])], out);
         }
     }
 }

@@ -6,11 +6,14 @@
 //! function of the rows' content and the model, so neither order nor numbering of symbols shows in a result (LAW 2).
 
 pub mod blocking;
+mod ceiling;
 pub mod comparison;
 pub mod features;
+mod known;
 mod metric;
 pub mod model;
 pub mod schema;
+mod shipped;
 pub mod symbols;
 pub mod train;
 pub mod weigh;
@@ -18,5 +21,6 @@ pub mod weigh;
 pub use features::{Extractor, Features};
 pub use model::Model;
 pub use schema::{Field, FieldKind, Schema};
+pub use shipped::{shipped_organisations, shipped_persons};
 pub use symbols::{Symbol, Symbols};
 pub use weigh::Matcher;

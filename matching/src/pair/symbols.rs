@@ -4,6 +4,7 @@ use std::fmt;
 
 use hashbrown::HashTable;
 
+use super::known::{Known, Question};
 use crate::index::column::Column;
 
 /// The number of an interned text in its slot; [`ABSENT`] for none.
@@ -21,10 +22,19 @@ pub(crate) struct Entry {
     refs: u32,
     len: u16,
     pub slot: u8,
+    /// First letter, if it is an ASCII one, else 0.
+    pub initial: u8,
     /// log2 of the value's share among the slot's values, as the model knows it.
     pub log_frequency: f32,
     /// Hash of a coarse form, for finding candidates; what it is depends on the slot's kind. 0 for none.
     pub coarse: u32,
+}
+
+impl Entry {
+    /// Bytes of the text.
+    pub(crate) const fn len(&self) -> usize {
+        self.len as usize
+    }
 }
 
 /// A word of a worded value.
@@ -37,6 +47,26 @@ pub(crate) struct Word {
     pub weight: f32,
     /// Inverse document frequency, in bits.
     pub rarity: f32,
+    /// Which letters it holds: see [`letters`].
+    pub letters: u32,
+}
+
+impl Word {
+    /// The word in the text that it was read from.
+    pub(crate) fn of<'a>(&self, text: &'a str) -> &'a str {
+        &text[usize::from(self.start)..usize::from(self.start) + usize::from(self.len)]
+    }
+}
+
+/// Which letters a text holds, as bits: two texts that differ in many cannot be much alike. Letters beyond ASCII share
+/// bits, and digits have one.
+pub(crate) fn letters(text: &str) -> u32 {
+    text.bytes().fold(0, |letters, byte| match byte {
+        b'a'..=b'z' => letters | 1 << (byte - b'a'),
+        b'0'..=b'9' => letters | 1 << 26,
+        0..=127 => letters | 1 << 27,
+        _ => letters | 1 << (28 + (byte & 3)),
+    })
 }
 
 /// Texts by slot. Reference counted: a text that no row holds is overwritten with zeroes and forgotten (LAW 7).
@@ -48,6 +78,9 @@ pub struct Symbols {
     /// Bytes of `text` that nobody refers to.
     unused: usize,
     spare: Vec<u32>,
+    /// Released symbols, which may be found in `known` yet.
+    retired: Vec<u32>,
+    known: Known,
     /// By symbol; empty for slots that are not compared word by word.
     words: Vec<Box<[Word]>>,
 }
@@ -58,11 +91,25 @@ impl fmt::Debug for Symbols {
     }
 }
 
+const NOTHING: Entry =
+    Entry { hash: 0, start: 0, refs: 0, len: 0, slot: u8::MAX, initial: 0, log_frequency: 0.0, coarse: 0 };
+/// Released symbols that wait until what is known of them is forgotten, all at once.
+const RETIRED_MAX: usize = 4_096;
+
 impl Default for Symbols {
     fn default() -> Self {
         let mut entries = Column::default();
-        entries.push(Entry { hash: 0, start: 0, refs: 1, len: 0, slot: u8::MAX, log_frequency: 0.0, coarse: 0 });
-        Self { table: HashTable::new(), entries, text: Vec::new(), unused: 0, spare: Vec::new(), words: Vec::new() }
+        entries.push(Entry { refs: 1, ..NOTHING });
+        Self {
+            table: HashTable::new(),
+            entries,
+            text: Vec::new(),
+            unused: 0,
+            spare: Vec::new(),
+            retired: Vec::new(),
+            known: Known::default(),
+            words: Vec::new(),
+        }
     }
 }
 
@@ -94,7 +141,8 @@ impl Symbols {
         self.text.extend_from_slice(text.as_bytes());
         // Features are cut to 512 bytes.
         let len = text.len() as u16;
-        let entry = Entry { hash, start, refs: 1, len, slot, log_frequency, coarse };
+        let initial = text.bytes().next().filter(u8::is_ascii).unwrap_or(0);
+        let entry = Entry { hash, start, refs: 1, len, slot, initial, log_frequency, coarse };
         let at = match self.spare.pop() {
             Some(at) => {
                 self.entries[at] = entry;
@@ -148,7 +196,7 @@ impl Symbols {
             return;
         }
         let gone = *entry;
-        *entry = Entry { hash: 0, start: 0, refs: 0, len: 0, slot: u8::MAX, log_frequency: 0.0, coarse: 0 };
+        *entry = NOTHING;
         let key = table_hash(gone.slot, gone.hash);
         if let Ok(found) = self.table.find_entry(key, |at| *at == symbol) {
             found.remove();
@@ -159,7 +207,11 @@ impl Symbols {
         if let Some(words) = self.words.get_mut(symbol as usize) {
             *words = Box::default();
         }
-        self.spare.push(symbol);
+        self.retired.push(symbol);
+        if self.retired.len() >= RETIRED_MAX {
+            self.known.clear();
+            self.spare.append(&mut self.retired);
+        }
         if self.unused > 4_096 && self.unused > self.text.len() / 2 {
             self.compact();
         }
@@ -190,6 +242,16 @@ impl Symbols {
         std::str::from_utf8(bytes).unwrap_or_default()
     }
 
+    /// What was found out about two texts, or what `find` finds: below 32, and the same whichever is named first.
+    pub(crate) fn find(&self, question: Question, a: Symbol, b: Symbol, find: impl FnOnce() -> u8) -> u8 {
+        self.known.find(question, a, b, find)
+    }
+
+    /// Two symbols in an order of their content, so that no comparison can tell which was named first (LAW 2).
+    pub(crate) fn ordered(&self, a: Symbol, b: Symbol) -> (Symbol, Symbol) {
+        if self.entries[a].hash > self.entries[b].hash { (b, a) } else { (a, b) }
+    }
+
     pub(crate) fn words(&self, symbol: Symbol) -> &[Word] {
         self.words.get(symbol as usize).map_or(&[], |words| words)
     }
@@ -200,7 +262,8 @@ impl Symbols {
         self.table.allocation_size()
             + self.entries.memory_bytes()
             + self.text.capacity()
-            + self.spare.capacity() * size_of::<u32>()
+            + (self.spare.capacity() + self.retired.capacity()) * size_of::<u32>()
+            + self.known.memory_bytes()
             + self.words.iter().map(|words| words.len() * size_of::<Word>()).sum::<usize>()
             + self.words.capacity() * size_of::<Box<[Word]>>()
     }

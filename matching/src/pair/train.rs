@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use hashbrown::HashMap;
 use smallvec::SmallVec;
 
-use super::comparison::{Aspect, Level, SILENT};
+use super::comparison::{Aspect, Level, Pair as RowPair, SILENT};
 use super::features::Features;
 use super::model::{Frequencies, LevelModel, Model, PROBABILITY_MIN};
 use super::schema::{FieldKind, Schema};
@@ -21,6 +21,8 @@ use super::weigh::{Matcher, kin_bits, log2_sum};
 const RANDOM_PAIRS: usize = 400_000;
 /// Candidate pairs of one rule at most; more are thinned evenly.
 const RULE_PAIRS_MAX: usize = 120_000;
+/// Candidate pairs of all rules for the priors at most.
+const PRIOR_PAIRS_MAX: usize = 1_500_000;
 /// Rounds of expectation maximisation.
 const ROUNDS: usize = 12;
 /// How many pairs the usual habits count for, by comparison.
@@ -167,10 +169,19 @@ pub fn train(model: Model, data: &Rows<'_>, options: Options<'_>) -> Model {
     if count < 2 {
         return trained;
     }
-    let strangers = Strangers::draw(&trained, data.symbols, row, count);
+    let effort = effort(data, count);
+    let strangers = Strangers::draw(&trained, data.symbols, row, count, RANDOM_PAIRS / effort);
     strangers.fit(&mut trained, 0.0);
     let matcher = Matcher::new(trained.clone());
-    let mut passes = passes(&matcher, data, count);
+    let alone = strangers.excess(&trained);
+    let mut passes = passes(&matcher, data, count, RULE_PAIRS_MAX / effort);
+    if passes.is_empty() && options.labels.is_none() {
+        // Nothing is left to learn m from, and so nothing that would tell matches from strangers among random pairs, but
+        // that more of them are near each other than strangers usually are.
+        let matches = alone.clamp(PROBABILITY_MIN, 0.4);
+        trained.match_prior = matches;
+        strangers.fit(&mut trained, matches);
+    }
     let mut habits = Model::untrained(trained.schema.clone());
     for round in 0..DECONTAMINATIONS {
         if round == 0 {
@@ -183,12 +194,30 @@ pub fn train(model: Model, data: &Rows<'_>, options: Options<'_>) -> Model {
                 maximise(&mut trained, &habits, &mut passes);
             }
         }
-        fit_priors(&mut trained, data, count);
+        fit_priors(&mut trained, data, count, PRIOR_PAIRS_MAX / effort);
         let matches = trained.match_prior;
         strangers.fit(&mut trained, matches);
     }
     trained
 }
+
+/// How many times as much as usual a pair costs to compare: texts are compared word by word, each with each, and of long
+/// ones a smaller sample must do.
+fn effort(data: &Rows<'_>, count: usize) -> usize {
+    /// Comparisons of words that cost as much as all else of a pair.
+    const WORD_PAIRS: usize = 100;
+    /// Rows that are looked at.
+    const SAMPLE: usize = 1_000;
+    let stride = data.rows.len() / count.max(1);
+    let step = (count / SAMPLE).max(1);
+    let rows: Vec<&[Symbol]> = (0..count).step_by(step).map(|at| &data.rows[at * stride..(at + 1) * stride]).collect();
+    let words = |row: &&[Symbol]| row.iter().map(|symbol| data.symbols.words(*symbol).len().pow(2)).sum::<usize>();
+    let mean = rows.iter().map(words).sum::<usize>() / rows.len().max(1);
+    (mean / WORD_PAIRS).clamp(1, EFFORT_MAX)
+}
+
+/// Samples are made smaller by this at most.
+const EFFORT_MAX: usize = 20;
 
 /// Rounds of fitting: random pairs hold matches too, which are taken out of u once their share is known.
 const DECONTAMINATIONS: usize = 2;
@@ -221,10 +250,16 @@ struct Strangers {
 const UNEXPLAINED: f64 = 0.05;
 
 impl Strangers {
-    fn draw<'a>(model: &Model, symbols: &Symbols, row: impl Fn(usize) -> &'a [Symbol], count: usize) -> Self {
+    fn draw<'a>(
+        model: &Model,
+        symbols: &Symbols,
+        row: impl Fn(usize) -> &'a [Symbol],
+        count: usize,
+        most: usize,
+    ) -> Self {
         let mut seen: Vec<Vec<f64>> = model.comparisons.iter().map(|one| vec![0.0; one.levels.len()]).collect();
         let whole = count * (count - 1) / 2;
-        let draws = RANDOM_PAIRS.min(whole);
+        let draws = most.min(whole);
         let mut state = 0x9e37_79b9_7f4a_7c15_u64;
         let mut below = |bound: usize| {
             state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
@@ -235,13 +270,32 @@ impl Strangers {
             if a == b {
                 continue;
             }
+            let rows = RowPair::new(symbols, row(a), row(b));
             for (comparison, seen) in model.comparisons.iter().zip(&mut seen) {
-                seen[usize::from(comparison.aspect.compare(symbols, row(a), row(b)).level)] += 1.0;
+                seen[usize::from(comparison.aspect.compare(&rows).level)] += 1.0;
             }
         }
         let usual = model.comparisons.iter().map(|one| one.levels.iter().map(|level| level.u).collect()).collect();
         let agreement = model.frequencies.iter().map(|one| one.agreement).collect();
         Self { seen, usual, agreement }
+    }
+
+    /// The share of random pairs that usual strangers do not explain: by the comparison that knows it best, how many more
+    /// are near each other than the usual u has it, over the share of matches that are.
+    fn excess(&self, model: &Model) -> f64 {
+        let shares =
+            model.comparisons.iter().zip(&self.seen).zip(&self.usual).filter_map(|((comparison, seen), usual)| {
+                let total: f64 = seen[1..].iter().sum();
+                let whole: f64 = usual[1..].iter().sum();
+                let near = 1..=comparison.aspect.near_levels();
+                if near.is_empty() || total < 100.0 || is_source(&comparison.aspect, &model.schema) {
+                    return None;
+                }
+                let over: f64 = near.clone().map(|level| (seen[level] / total - usual[level] / whole).max(0.0)).sum();
+                let m: f64 = near.map(|level| comparison.levels[level].m).sum();
+                Some((total, over / m.max(PROBABILITY_MIN)))
+            });
+        shares.max_by(|a, b| a.0.total_cmp(&b.0)).map_or(0.0, |(_, excess)| excess)
     }
 
     /// u by level, when so large a share of random pairs are matches.
@@ -276,7 +330,7 @@ fn nth_pair(n: usize) -> (usize, usize) {
 }
 
 /// The candidate pairs of each rule.
-fn passes(matcher: &Matcher, data: &Rows<'_>, count: usize) -> Vec<Pass> {
+fn passes(matcher: &Matcher, data: &Rows<'_>, count: usize, most: usize) -> Vec<Pass> {
     let model = matcher.model();
     let mut passes = Vec::new();
     for (number, rule) in (0..).zip(matcher.rules()) {
@@ -305,8 +359,8 @@ fn passes(matcher: &Matcher, data: &Rows<'_>, count: usize) -> Vec<Pass> {
         );
         found.sort_unstable();
         found.dedup();
-        let scale = (found.len() as f64 / RULE_PAIRS_MAX as f64).max(1.0);
-        let thinned = thin(found, RULE_PAIRS_MAX);
+        let scale = (found.len() as f64 / most as f64).max(1.0);
+        let thinned = thin(found, most);
         let pairs: Vec<Pair> = thinned.into_iter().map(|(a, b)| pair(matcher, data, a, b)).collect();
         if !pairs.is_empty() {
             let u = model.comparisons.iter().map(|one| one.levels.iter().map(|level| level.u).collect()).collect();
@@ -355,9 +409,10 @@ fn thin(mut pairs: Vec<(u32, u32)>, most: usize) -> Vec<(u32, u32)> {
 fn pair(matcher: &Matcher, data: &Rows<'_>, a: u32, b: u32) -> Pair {
     let stride = matcher.stride();
     let row = |at: u32| &data.rows[at as usize * stride..(at as usize + 1) * stride];
+    let rows = RowPair::new(data.symbols, row(a), row(b));
     let mut pair = Pair { levels: SmallVec::new(), frequency_bits: SmallVec::new() };
     for comparison in &matcher.model().comparisons {
-        let outcome = comparison.aspect.compare(data.symbols, row(a), row(b));
+        let outcome = comparison.aspect.compare(&rows);
         pair.levels.push(outcome.level);
         pair.frequency_bits.push(matcher.frequency_bits(outcome.frequency));
     }
@@ -470,8 +525,7 @@ fn fit_labelled(model: &mut Model, matcher: &Matcher, data: &Rows<'_>, labels: &
 }
 
 /// The priors that make the expected number of matches among all candidates come out as the model itself sees it.
-fn fit_priors(model: &mut Model, data: &Rows<'_>, count: usize) {
-    const PAIRS_MAX: usize = 1_500_000;
+fn fit_priors(model: &mut Model, data: &Rows<'_>, count: usize, most: usize) {
     let matcher = Matcher::new(model.clone());
     let bound = matcher.block_records_max() as usize;
     let mut found: Vec<(u32, u32)> = Vec::new();
@@ -481,7 +535,7 @@ fn fit_priors(model: &mut Model, data: &Rows<'_>, count: usize) {
         count,
         |symbols, row, keys| matcher.keys(symbols, row, keys),
         |block| {
-            if block.len() <= bound && found.len() < 20 * PAIRS_MAX {
+            if block.len() <= bound && found.len() < 20 * PRIOR_PAIRS_MAX {
                 for (at, a) in block.iter().enumerate() {
                     found.extend(block[at + 1..].iter().map(|b| (*a, *b)));
                 }
@@ -490,8 +544,8 @@ fn fit_priors(model: &mut Model, data: &Rows<'_>, count: usize) {
     );
     found.sort_unstable();
     found.dedup();
-    let scale = (found.len() as f64 / PAIRS_MAX as f64).max(1.0);
-    let thinned = thin(found, PAIRS_MAX);
+    let scale = (found.len() as f64 / most as f64).max(1.0);
+    let thinned = thin(found, most);
     let sums: Vec<[f32; 3]> = thinned
         .iter()
         .map(|(a, b)| {

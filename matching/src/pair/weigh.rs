@@ -1,43 +1,49 @@
 //! The compiled model: rows, keys and weights.
 
 use std::fmt;
+use std::sync::LazyLock;
 
 use hashbrown::HashMap;
 use smallvec::SmallVec;
 
-use super::blocking::{Rule, rules};
-use super::comparison::{Aspect, Frequency, Level, SILENT};
+use super::blocking::{Plan, Rule, rules};
+use super::ceiling::{Ceilings, cost};
+use super::comparison::{Aspect, Frequency, Level, Pair, SILENT};
 use super::features::Features;
 use super::metric::{PHONE_TAIL, last};
 use super::model::{Model, PROBABILITY_MIN};
 use super::schema::FieldKind;
-use super::symbols::{ABSENT, Facts, Symbol, Symbols, Word, hash_text, mix, words_of};
+use super::symbols::{ABSENT, Facts, Symbol, Symbols, Word, hash_text, letters, mix, words_of};
 use super::train::MATCHES_AGREE;
 use crate::normalise::name::full_forms;
 use crate::normalise::text::{romanise, skeleton};
 
 /// One comparison level in bits.
 #[derive(Clone, Copy, Debug, Default)]
-struct Bits {
-    m: f32,
-    u: f32,
+pub(super) struct Bits {
+    pub(super) m: f32,
+    pub(super) u: f32,
+    /// Among kin, at the usual frequency.
+    kin: f32,
 }
 
 #[derive(Clone, Debug)]
 struct Compiled {
     kinship: f32,
     levels: Box<[Bits]>,
+    /// What the comparison can bring at most.
+    ceilings: Ceilings,
 }
 
 #[derive(Clone, Debug, Default)]
-struct Slot {
+pub(super) struct Slot {
     kind: Option<FieldKind>,
     /// log2 of the share of records, by hash of the value.
     values: HashMap<u64, f32>,
     /// For values that the table does not hold.
-    rare: f32,
+    pub(super) rare: f32,
     /// log2 of the chance that two strangers agree.
-    agreement: f32,
+    pub(super) agreement: f32,
     /// Inverse document frequency in bits, by hash of the word.
     words: HashMap<u64, f32>,
     rare_word: f32,
@@ -81,8 +87,10 @@ const fn whole(given: u64, family: u64) -> u64 {
 pub struct Matcher {
     model: Model,
     comparisons: Vec<Compiled>,
+    /// The comparisons, the cheap ones first.
+    order: Vec<usize>,
     slots: Vec<Slot>,
-    rules: Vec<Rule>,
+    plan: Plan,
     names: Option<Names>,
     match_prior: f32,
     kin_prior: f32,
@@ -127,15 +135,7 @@ impl Matcher {
     #[must_use]
     pub fn new(model: Model) -> Self {
         let bits = |probability: f64| probability.max(PROBABILITY_MIN).log2() as f32;
-        let comparisons = model
-            .comparisons
-            .iter()
-            .map(|comparison| Compiled {
-                kinship: comparison.kinship as f32,
-                levels: comparison.levels.iter().map(|level| Bits { m: bits(level.m), u: bits(level.u) }).collect(),
-            })
-            .collect();
-        let slots = model
+        let slots: Vec<Slot> = model
             .schema
             .fields
             .iter()
@@ -162,10 +162,29 @@ impl Matcher {
                 }
             })
             .collect();
-        let rules = rules(&model.schema);
+        let comparisons: Vec<Compiled> = model
+            .comparisons
+            .iter()
+            .map(|comparison| {
+                let kinship = comparison.kinship as f32;
+                let levels: Box<[Bits]> = comparison
+                    .levels
+                    .iter()
+                    .map(|level| {
+                        let (m, u) = (bits(level.m), bits(level.u));
+                        Bits { m, u, kin: kin_bits(kinship, m, u) }
+                    })
+                    .collect();
+                let ceilings = Ceilings::new(&comparison.aspect, kinship, &levels, &slots);
+                Compiled { kinship, levels, ceilings }
+            })
+            .collect();
+        let mut order: Vec<usize> = (0..comparisons.len()).collect();
+        order.sort_by_key(|at| cost(&model.comparisons[*at].aspect));
+        let plan = Plan::new(rules(&model.schema));
         let names = Names::new(&model);
         let (match_prior, kin_prior) = (bits(model.match_prior), bits(model.kin_prior));
-        Self { model, comparisons, slots, rules, names, match_prior, kin_prior }
+        Self { model, comparisons, order, slots, plan, names, match_prior, kin_prior }
     }
 
     /// The model.
@@ -177,7 +196,7 @@ impl Matcher {
     /// The blocking rules, by number.
     #[must_use]
     pub fn rules(&self) -> &[Rule] {
-        &self.rules
+        self.plan.rules()
     }
 
     /// Symbols in a row.
@@ -204,6 +223,12 @@ impl Matcher {
         self.model.conflict_bits as f32
     }
 
+    /// log2 of the chance that two records drawn at random are one party, in bits.
+    #[must_use]
+    pub const fn prior_bits(&self) -> f32 {
+        self.match_prior
+    }
+
     /// Records in a block at most.
     #[must_use]
     pub const fn block_records_max(&self) -> u32 {
@@ -220,9 +245,7 @@ impl Matcher {
     /// The row's blocking keys, sorted, no key twice.
     pub fn keys(&self, symbols: &Symbols, row: &[Symbol], out: &mut SmallVec<[u64; 16]>) {
         out.clear();
-        for (number, rule) in (0..).zip(&self.rules) {
-            rule.keys(number, symbols, row, out);
-        }
+        self.plan.keys(symbols, row, out);
         out.sort_unstable();
         out.dedup();
     }
@@ -230,25 +253,52 @@ impl Matcher {
     /// The match weight in bits: log2 of the odds that the two rows are one party, prior included. Symmetric and finite.
     #[must_use]
     pub fn weigh(&self, symbols: &Symbols, a: &[Symbol], b: &[Symbol]) -> f32 {
-        let (a, b) = ordered(symbols, a, b);
-        let (mut one, mut strangers, mut kin) = (self.match_prior, 0.0_f32, self.kin_prior);
+        self.weigh_above(symbols, a, b, f32::NEG_INFINITY).unwrap_or(f32::MIN)
+    }
+
+    /// The match weight if it is `least` or more. Stops as soon as what is still to be compared cannot lift it there, so
+    /// that most pairs cost a look at their symbols and one or two comparisons.
+    #[must_use]
+    pub fn weigh_above(&self, symbols: &Symbols, a: &[Symbol], b: &[Symbol], least: f32) -> Option<f32> {
+        // What is to come at most, against strangers and against kin.
+        let (mut over_strangers, mut over_kin) = (0.0_f32, 0.0_f32);
         for (comparison, compiled) in self.model.comparisons.iter().zip(&self.comparisons) {
-            let outcome = comparison.aspect.compare(symbols, a, b);
+            let ceiling = compiled.ceilings.of(&comparison.aspect, a, b);
+            over_strangers += ceiling.0;
+            over_kin += ceiling.1;
+        }
+        let (mut one, mut strangers, mut kin) = (self.match_prior, 0.0_f32, self.kin_prior);
+        let rows = Pair::new(symbols, a, b);
+        for at in &self.order {
+            if (one - strangers + over_strangers).min(one - kin + over_kin) < least - ROUNDING_BITS {
+                return None;
+            }
+            let (comparison, compiled) = (&self.model.comparisons[*at], &self.comparisons[*at]);
+            let ceiling = compiled.ceilings.of(&comparison.aspect, a, b);
+            over_strangers -= ceiling.0;
+            over_kin -= ceiling.1;
+            let outcome = comparison.aspect.compare(&rows);
             if outcome.level == SILENT {
                 continue;
             }
-            let Bits { m, u } = compiled.levels[usize::from(outcome.level)];
-            let u = u + self.frequency_bits(outcome.frequency);
+            let Bits { m, u, kin: near } = compiled.levels[usize::from(outcome.level)];
             one += m;
-            strangers += u;
-            kin += kin_bits(compiled.kinship, m, u);
+            if outcome.frequency == Frequency::Usual {
+                strangers += u;
+                kin += near;
+            } else {
+                let u = u + self.frequency_bits(outcome.frequency);
+                strangers += u;
+                kin += kin_bits(compiled.kinship, m, u);
+            }
         }
         if let Some((comparison, bits)) = self.whole_name_bits(symbols, a, b) {
             strangers += bits;
             // Kin are strangers by their given names: a common whole name is as common among them.
             kin += bits * (1.0 - self.comparisons[comparison].kinship);
         }
-        one - log2_sum(strangers, kin)
+        let weight = one - log2_sum(strangers, kin);
+        (weight >= least).then_some(weight)
     }
 
     /// For two records of one whole name that the model counted: the comparison of family names, and by how many bits the
@@ -267,14 +317,14 @@ impl Matcher {
     /// The weight, taken apart.
     #[must_use]
     pub fn waterfall(&self, symbols: &Symbols, a: &[Symbol], b: &[Symbol]) -> Waterfall {
-        let (a, b) = ordered(symbols, a, b);
+        let rows = Pair::new(symbols, a, b);
         let mut bars = Vec::with_capacity(self.comparisons.len());
         let (mut one, mut strangers, mut kin) = (self.match_prior, 0.0_f32, self.kin_prior);
         for (comparison, compiled) in self.model.comparisons.iter().zip(&self.comparisons) {
-            let outcome = comparison.aspect.compare(symbols, a, b);
+            let outcome = comparison.aspect.compare(&rows);
             let mut bar = Bar { level: outcome.level, m_bits: 0.0, u_bits: 0.0, frequency_bits: 0.0, kin_bits: 0.0 };
             if outcome.level != SILENT {
-                let Bits { m, u } = compiled.levels[usize::from(outcome.level)];
+                let Bits { m, u, .. } = compiled.levels[usize::from(outcome.level)];
                 bar.m_bits = m;
                 bar.u_bits = u;
                 bar.frequency_bits = self.frequency_bits(outcome.frequency);
@@ -318,32 +368,42 @@ impl Matcher {
     }
 }
 
+/// Sums of figures are as exact as this.
+const ROUNDING_BITS: f32 = 0.01;
 /// How far the words of one value are independent of each other: 1 were wholly, 0 not at all.
 const WORD_INDEPENDENCE: f32 = 0.6;
 /// Bits that a whole text's rarity counts for at most.
-const WHOLE_BITS_MAX: f32 = 30.0;
+pub(super) const WHOLE_BITS_MAX: f32 = 30.0;
 /// Bits by which the rarity of shared words moves a level that rests on part of a text.
 const PARTS_BITS_MAX: f32 = 6.0;
-
-/// The two rows in an order of their content, so that no comparison can tell which was named first: sums of fractions and
-/// the pairing of words hang on it (LAW 2).
-fn ordered<'a>(symbols: &Symbols, a: &'a [Symbol], b: &'a [Symbol]) -> (&'a [Symbol], &'a [Symbol]) {
-    let hash = |symbol: &Symbol| symbols.entries[*symbol].hash;
-    let first = a.iter().zip(b).find(|(left, right)| left != right);
-    if first.is_some_and(|(left, right)| hash(left) > hash(right)) { (b, a) } else { (a, b) }
-}
 
 /// Kin share some aspects as one party does, others as strangers.
 pub(crate) fn kin_bits(kinship: f32, m: f32, u: f32) -> f32 {
     log2_sum(m + kinship.max(1e-6).log2(), u + (1.0 - kinship).max(1e-6).log2())
 }
 
-/// log2(2^a + 2^b).
+/// log2(2^a + 2^b), to a ten-thousandth of a bit: the table makes it as quick as it is the same on every machine.
 pub(crate) fn log2_sum(a: f32, b: f32) -> f32 {
     let (low, high) = if a < b { (a, b) } else { (b, a) };
-    let apart = low - high;
-    if apart < -24.0 { high } else { high + apart.exp2().ln_1p() * std::f32::consts::LOG2_E }
+    let steps = (high - low) * SUM_STEPS as f32;
+    // Also where nothing can be said of the difference.
+    if steps.is_nan() || steps >= (SUM_BITS * SUM_STEPS) as f32 {
+        return high;
+    }
+    let (table, at) = (&*SUMS, steps as usize);
+    high + table[at] + (table[at + 1] - table[at]) * (steps - at as f32)
 }
+
+/// Differences from here on change no sum.
+const SUM_BITS: usize = 24;
+/// Entries of the table for each bit of difference.
+const SUM_STEPS: usize = 32;
+
+/// log2(1 + 2^-x) for x in steps.
+static SUMS: LazyLock<Vec<f32>> = LazyLock::new(|| {
+    let of = |at: usize| (1.0 + (-(at as f64) / SUM_STEPS as f64).exp2()).log2() as f32;
+    (0..=SUM_BITS * SUM_STEPS + 1).map(of).collect()
+});
 
 impl Slot {
     fn facts(&self, text: &str) -> Facts {
@@ -361,7 +421,14 @@ impl Slot {
             .map(|(start, word)| {
                 let hash = hash_text(word);
                 let rarity = self.words.get(&hash).copied().unwrap_or(self.rare_word);
-                Word { hash, start: start as u16, len: word.len() as u16, weight: rarity, rarity }
+                Word {
+                    hash,
+                    start: start as u16,
+                    len: word.len() as u16,
+                    weight: rarity,
+                    rarity,
+                    letters: letters(word),
+                }
             })
             .collect();
         let length = words.iter().map(|word| word.weight * word.weight).sum::<f32>().sqrt().max(f32::MIN_POSITIVE);

@@ -8,7 +8,7 @@
 //! The children do the work: `arrive` judges and indexes, `diversity` tells generic values, `pairing` finds the edges of a
 //! match model (`weigher` is what it asks of one), `settle` finds what must be resolved, `region` how much of it afresh,
 //! `judge` holds what stewards said, `soft` divides shared values, `even` tells what needs no second look, `partition` clusters, `identity` hands on the
-//! ids, `redo` replays them at a restart, `review` asks them, `models` changes the model, `lookup`, `explain` and `growth` answer questions, `checkpoint` keeps it all
+//! ids, `redo` replays them at a restart, `review` asks them, `models` changes the model, `lookup`, `search`, `explain` and `growth` answer questions, `checkpoint` keeps it all
 //! across restarts.
 
 mod arrive;
@@ -27,6 +27,7 @@ mod redo;
 mod region;
 mod review;
 mod rules;
+mod search;
 mod settle;
 mod soft;
 mod weigher;
@@ -55,6 +56,7 @@ pub use models::Preview;
 pub use redo::RedoError;
 pub use review::{AGAINST_BITS, Doubt, QUESTIONS_MAX, Question, QuestionCursor};
 pub use rules::{LinkRules, NamespaceRule, VALUE_RECORDS_MAX};
+pub use search::{SEARCH_COMPARED_MAX, SEARCH_HITS_MAX, SearchHit};
 pub use soft::SOFT_ROWS_MAX;
 pub use weigher::{Thresholds, Weigher};
 

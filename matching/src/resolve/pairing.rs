@@ -7,6 +7,7 @@
 //! under it, the pairs that rest on it are looked at again.
 
 use onefold_core::fragment::PartyKind;
+use onefold_core::ids::Digest128;
 use smallvec::SmallVec;
 
 use crate::index::NONE;
@@ -34,6 +35,11 @@ impl Engine {
         let party = self.records.warm[record].party();
         let mut whole = SmallVec::new();
         self.rows.keys(party, record, &mut whole);
+        Self::salted(party, whole)
+    }
+
+    /// A model's keys as the postings know them.
+    pub(super) fn salted(party: PartyKind, whole: SmallVec<[u64; 16]>) -> Keys {
         let salt = KIND_SALT[party as usize];
         let mut keys: Keys = whole.into_iter().map(|key| ((key ^ salt).wrapping_mul(salt | 1) >> 32) as u32).collect();
         keys.sort_unstable();
@@ -50,6 +56,12 @@ impl Engine {
     pub(super) fn weigh(&self, one: u32, other: u32) -> Option<f32> {
         let (party, same) = (self.records.warm[one].party(), self.records.warm[other].party());
         if party == same { self.rows.weigh(party, one, other) } else { None }
+    }
+
+    /// The match weight of two records, if it is worth a question.
+    fn weighs_enough(&self, one: u32, other: u32, thresholds: &Thresholds) -> Option<f32> {
+        let (party, same) = (self.records.warm[one].party(), self.records.warm[other].party());
+        if party == same { self.rows.weigh_above(party, one, other, thresholds.review_bits) } else { None }
     }
 
     /// The neighbours that a record is linked with by weight, if both may link.
@@ -199,6 +211,14 @@ impl Engine {
         })
     }
 
+    /// Whether the model in force compares the two: they share a blocking key whose block is within its bound. `None` when
+    /// one is not live.
+    #[must_use]
+    pub fn compares(&self, one: Digest128, other: Digest128) -> Option<bool> {
+        let live = |digest| self.records.find(digest).filter(|record| self.records.warm[*record].has(flag::LIVE));
+        Some(self.are_candidates(&self.keys_of(live(one)?), &self.keys_of(live(other)?)))
+    }
+
     /// A block over its bound: edges that rested on it alone go.
     fn close(&mut self, key: u32) {
         let mut few = [NONE; INLINE];
@@ -252,9 +272,7 @@ impl Engine {
             if other == record || seen_to || self.edges.has(record, other) {
                 continue;
             }
-            if let Some(weight) = self.weigh(record, other)
-                && weight >= thresholds.review_bits
-            {
+            if let Some(weight) = self.weighs_enough(record, other, &thresholds) {
                 self.edges.add(record, other, weight);
             }
         }
@@ -270,9 +288,7 @@ impl Engine {
                 if self.edges.has(*one, *other) {
                     continue;
                 }
-                if let Some(weight) = self.weigh(*one, *other)
-                    && weight >= thresholds.review_bits
-                {
+                if let Some(weight) = self.weighs_enough(*one, *other, &thresholds) {
                     self.edges.add(*one, *other, weight);
                     self.edge_turned(*one, *other, weight);
                 }

@@ -34,6 +34,16 @@ pub trait Weigher: Send + Sync + fmt::Debug {
     /// The match weight of two rows in bits, prior included; symmetric and finite.
     fn weigh(&self, symbols: &Symbols, one: &[Symbol], other: &[Symbol]) -> f32;
 
+    /// The match weight if it is `least` or more; the same as [`Weigher::weigh`] then, and quicker otherwise.
+    fn weigh_above(&self, symbols: &Symbols, one: &[Symbol], other: &[Symbol], least: f32) -> Option<f32> {
+        Some(self.weigh(symbols, one, other)).filter(|weight| *weight >= least)
+    }
+
+    /// The part of every match weight that says how likely two records are one party before they are looked at, in bits.
+    fn prior_bits(&self) -> f32 {
+        0.0
+    }
+
     /// Where it draws its lines.
     fn thresholds(&self) -> Thresholds;
 
@@ -59,6 +69,14 @@ impl Weigher for Matcher {
 
     fn weigh(&self, symbols: &Symbols, one: &[Symbol], other: &[Symbol]) -> f32 {
         Self::weigh(self, symbols, one, other)
+    }
+
+    fn weigh_above(&self, symbols: &Symbols, one: &[Symbol], other: &[Symbol], least: f32) -> Option<f32> {
+        Self::weigh_above(self, symbols, one, other, least)
+    }
+
+    fn prior_bits(&self) -> f32 {
+        Self::prior_bits(self)
     }
 
     fn thresholds(&self) -> Thresholds {

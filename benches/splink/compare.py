@@ -39,6 +39,10 @@ if "phone" in frame:
     frame["phone"] = frame["phone"].str.replace(r"\D", "", regex=True).str[-9:]
 for column in frame.columns.difference(["record_id"]):
     frame[column] = frame[column].str.strip().str.lower()
+for column in ("email", "phone"):
+    if column in frame:
+        # What so many records hold is a placeholder, whoever wrote it.
+        frame.loc[frame.groupby(column)[column].transform("size") > 20, column] = None
 frame["unique_id"] = frame["record_id"]
 has = [column for column in frame.columns if frame[column].notna().mean() > 0.02]
 told("read")

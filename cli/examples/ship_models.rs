@@ -94,6 +94,9 @@ fn fitted(schema: Schema, version: &str) -> Result<Model, Box<dyn Error>> {
         PartyKind::Organisation => MATCH_PRIOR_ORGANISATIONS,
     };
     model.kin_prior = model.match_prior * KIN_SHARE;
+    if model.sister_prior > 0.0 {
+        model.sister_prior = model.kin_prior;
+    }
     model.link_bits = LINK_BITS;
     model.review_bits = REVIEW_BITS;
     Ok(model)

@@ -61,6 +61,12 @@ proptest! {
             let weight = matcher.weigh(&symbols, one, two);
             prop_assert!(weight.is_finite());
             prop_assert_eq!(weight.to_bits(), matcher.weigh(&symbols, two, one).to_bits(), "symmetric");
+            for above in [-40.0, -3.0, -0.005, 0.0, 0.005, 3.0, 40.0] {
+                let least = weight + above;
+                let wanted = (weight >= least).then(|| weight.to_bits());
+                let found = matcher.weigh_above(&symbols, one, two, least);
+                prop_assert_eq!(found.map(f32::to_bits), wanted, "above {} of {}", least, weight);
+            }
             let fall = matcher.waterfall(&symbols, one, two);
             prop_assert!((fall.total_bits - weight).abs() < 1e-3, "{} {}", fall.total_bits, weight);
             prop_assert!(fall.bars.iter().all(|bar| bar.level != SILENT || bar.m_bits == 0.0));
@@ -97,6 +103,31 @@ proptest! {
         for ((symbol, text), _) in rows.iter().zip(&texts).zip(&keep).filter(|(_, keep)| **keep) {
             prop_assert_eq!(symbols.text(*symbol), text.as_str());
         }
+    }
+}
+
+/// What is known of two texts must not outlive them: their symbols will mean others.
+#[test]
+fn symbols_that_mean_other_texts_are_not_taken_for_the_old_ones() {
+    let matcher = Matcher::new(Model::untrained(Schema::person()));
+    let stride = matcher.stride();
+    let pair_of = |one: &str, other: &str| -> Vec<Vec<String>> {
+        let texts =
+            |given: &str| (0..stride).map(|at| if at == 0 { given.to_owned() } else { String::new() }).collect();
+        vec![texts(one), texts(other)]
+    };
+    let mut symbols = Symbols::default();
+    let weigh = |symbols: &mut Symbols, one: &str, other: &str| {
+        let rows = rows_of(&matcher, symbols, &pair_of(one, other));
+        (matcher.weigh(symbols, &rows[..stride], &rows[stride..]), rows)
+    };
+    for round in 0..3_000 {
+        let (one, other) = (format!("annabella{}", round % 7), format!("annabelle{}", round % 11));
+        let (like, rows) = weigh(&mut symbols, &one, &other);
+        rows.iter().for_each(|symbol| symbols.release(*symbol));
+        let (unlike, rows) = weigh(&mut symbols, "zoe", &format!("quentin{}", round % 13));
+        rows.iter().for_each(|symbol| symbols.release(*symbol));
+        assert!(like > unlike + 3.0, "round {round}: {like} and {unlike}");
     }
 }
 

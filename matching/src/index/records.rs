@@ -54,6 +54,7 @@ pub(crate) struct Warm {
 }
 
 impl Warm {
+    #[inline]
     pub(crate) const fn has(&self, flag: u16) -> bool {
         self.flags & flag != 0
     }

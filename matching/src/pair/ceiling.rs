@@ -2,7 +2,7 @@
 
 use super::comparison::{Aspect, Level};
 use super::symbols::{ABSENT, Symbol};
-use super::weigh::{Bits, Slot, WHOLE_BITS_MAX, kin_bits};
+use super::weigh::{Bits, Likeness, Slot, WHOLE_BITS_MAX};
 
 /// At most so many bits against strangers, and against kin.
 type Ceiling = (f32, f32);
@@ -10,6 +10,8 @@ type Ceiling = (f32, f32);
 /// By what a look at the symbols shows.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Ceilings {
+    /// The field whose symbols tell; of what several fields bring about, none does.
+    slot: Option<usize>,
     /// Both hold one value.
     equal: Ceiling,
     /// They hold two.
@@ -22,7 +24,7 @@ pub(super) struct Ceilings {
 const EXCHANGED: usize = 6;
 
 impl Ceilings {
-    pub(super) fn new(aspect: &Aspect, kinship: f32, levels: &[Bits], slots: &[Slot]) -> Self {
+    pub(super) fn new(aspect: &Aspect, kinship: Likeness, levels: &[Bits], slots: &[Slot]) -> Self {
         let rarest = |slot: usize| slots[slot].rare - slots[slot].agreement;
         let frequency = |level: usize| match *aspect {
             Aspect::Exact(_) => 0.0,
@@ -38,7 +40,7 @@ impl Ceilings {
         let gain = |level: usize| {
             let Bits { m, u, .. } = levels[level];
             let u = u + frequency(level).min(0.0);
-            (m - u, m - kin_bits(kinship, m, u))
+            (m - u, m - kinship.bits(m, u))
         };
         let most = |levels: &mut dyn Iterator<Item = usize>| {
             levels.map(gain).fold((f32::NEG_INFINITY, f32::NEG_INFINITY), |a, b| (a.0.max(b.0), a.1.max(b.1)))
@@ -46,33 +48,28 @@ impl Ceilings {
         let all = most(&mut (1..levels.len()));
         let nought = |ceiling: Ceiling| (ceiling.0.max(0.0), ceiling.1.max(0.0));
         match aspect {
-            // What several fields bring about is not seen from one pair of symbols.
             Aspect::Address { .. } | Aspect::Organisation { .. } => {
-                Self { equal: nought(all), unequal: nought(all), silent: nought(all) }
+                Self { slot: None, equal: nought(all), ..Self::default() }
             }
-            Aspect::GivenName { .. } | Aspect::FamilyName { .. } => {
-                Self { equal: gain(1), unequal: most(&mut (2..levels.len())), silent: nought(gain(EXCHANGED)) }
-            }
+            Aspect::GivenName { .. } | Aspect::FamilyName { .. } => Self {
+                slot: aspect.slots().first().copied(),
+                equal: gain(1),
+                unequal: most(&mut (2..levels.len())),
+                silent: nought(gain(EXCHANGED)),
+            },
             // An initial alone, a year alone, agree less.
-            _ => Self { equal: all, unequal: most(&mut (2..levels.len())), silent: (0.0, 0.0) },
+            _ => Self {
+                slot: aspect.slots().first().copied(),
+                equal: all,
+                unequal: most(&mut (2..levels.len())),
+                silent: (0.0, 0.0),
+            },
         }
     }
 
-    pub(super) fn of(&self, aspect: &Aspect, a: &[Symbol], b: &[Symbol]) -> Ceiling {
-        let slot = match *aspect {
-            Aspect::GivenName { given, .. } => given,
-            Aspect::FamilyName { family, .. } => family,
-            Aspect::Address { .. } | Aspect::Organisation { .. } => return self.equal,
-            Aspect::EmailBeside { email, .. } => email,
-            Aspect::MiddleName(slot)
-            | Aspect::BirthDate(slot)
-            | Aspect::Exact(slot)
-            | Aspect::Phone(slot)
-            | Aspect::Email(slot)
-            | Aspect::Identifier(slot)
-            | Aspect::Text(slot)
-            | Aspect::Number(slot) => slot,
-        };
+    #[inline]
+    pub(super) fn of(&self, a: &[Symbol], b: &[Symbol]) -> Ceiling {
+        let Some(slot) = self.slot else { return self.equal };
         let (left, right) = (a[slot], b[slot]);
         if left == ABSENT || right == ABSENT {
             self.silent

@@ -46,6 +46,7 @@ impl Clone for Known {
 
 impl Known {
     /// The finding, asked for by `find` unless it is known. Must be the same whichever text is named first.
+    #[inline]
     pub(crate) fn find(&self, question: Question, a: Symbol, b: Symbol, find: impl FnOnce() -> u8) -> u8 {
         let (low, high) = if a < b { (a, b) } else { (b, a) };
         if high >= SYMBOLS {

@@ -2,7 +2,8 @@
 //!
 //! Three hypotheses about a pair of records are weighed against each other: one party, two strangers, and two parties that
 //! live close together (a household, twins, a parent and a child of one name). The third is why a shared surname, address
-//! and telephone do not make a couple one person: kin share them as readily as one person's records do. With no kin in
+//! and telephone do not make a couple one person: kin share them as readily as one person's records do. Companies have a
+//! fourth beside it: sisters of one group, who share a name and a domain as kin share an address. With none of them in
 //! sight the model is that of Fellegi and Sunter (1969), with term-frequency adjustment (Winkler 2000).
 
 use std::collections::BTreeMap;
@@ -41,6 +42,9 @@ pub struct ComparisonModel {
     pub aspect: Aspect,
     /// How alike kin are here: 0 as strangers, 1 as one party.
     pub kinship: f64,
+    /// How alike two companies of one group are here, likewise.
+    #[serde(default)]
+    pub sisterhood: f64,
     /// By level; the first, silence, is not used.
     pub levels: Vec<LevelModel>,
 }
@@ -72,6 +76,9 @@ pub struct Model {
     pub match_prior: f64,
     /// Chance that they are kin.
     pub kin_prior: f64,
+    /// Chance that they are companies of one group; nought where there are no groups.
+    #[serde(default)]
+    pub sister_prior: f64,
     /// Match weight from which two records are linked, in bits.
     pub link_bits: f64,
     /// Match weight from which a steward is asked, in bits.
@@ -118,17 +125,20 @@ impl Model {
             .map(|aspect| {
                 let name = aspect.name(&schema);
                 let (kinship, levels) = usual(&aspect, &schema);
-                ComparisonModel { name, aspect, kinship, levels }
+                let sisterhood = sisterhood(&aspect, &schema);
+                ComparisonModel { name, aspect, kinship, sisterhood, levels }
             })
             .collect();
         let frequencies = vec![Frequencies::default(); schema.fields.len()];
         let lines = Lines::of(&schema);
+        let sister_prior = if has_groups(&schema) { 1e-5 } else { 0.0 };
         Self {
             format: MODEL_FORMAT,
             version: "untrained".to_owned(),
             schema,
             match_prior: 1e-5,
             kin_prior: 1e-5,
+            sister_prior,
             link_bits: lines.link,
             review_bits: lines.link - REVIEW_BAND,
             conflict_bits: lines.conflict,
@@ -178,6 +188,9 @@ impl Model {
                 return invalid(name.to_owned(), "must lie between 0 and 1");
             }
         }
+        if !(0.0..1.0).contains(&self.sister_prior) {
+            return invalid("sister_prior".to_owned(), "must lie between 0 and 1, or be 0");
+        }
         for (name, value) in
             [("link_bits", self.link_bits), ("review_bits", self.review_bits), ("conflict_bits", self.conflict_bits)]
         {
@@ -199,8 +212,10 @@ impl Model {
             if comparison.levels.len() != comparison.aspect.levels() {
                 return invalid(path("levels"), "must be one for each level of the aspect");
             }
-            if !(0.0..=1.0).contains(&comparison.kinship) {
-                return invalid(path("kinship"), "must lie between 0 and 1");
+            for (part, share) in [("kinship", comparison.kinship), ("sisterhood", comparison.sisterhood)] {
+                if !(0.0..=1.0).contains(&share) {
+                    return invalid(path(part), "must lie between 0 and 1");
+                }
             }
             let fits = |value: f64| (0.0..=1.0).contains(&value);
             if comparison.levels.iter().any(|level| !fits(level.m) || !fits(level.u)) {
@@ -226,8 +241,8 @@ impl Lines {
         let texts = schema.fields.iter().filter(|field| field.kind == FieldKind::Text).count();
         match schema.party {
             PartyKind::Person => Self { link: 0.0, conflict: -20.0 },
-            PartyKind::Organisation if texts > 1 => Self { link: 4.0, conflict: -20.0 },
-            PartyKind::Organisation => Self { link: 2.0, conflict: -10.0 },
+            PartyKind::Organisation if texts > 1 => Self { link: 8.0, conflict: -20.0 },
+            PartyKind::Organisation => Self { link: 1.0, conflict: -10.0 },
         }
     }
 }
@@ -297,6 +312,27 @@ fn usual(aspect: &Aspect, schema: &Schema) -> (f64, Vec<LevelModel>) {
             table(&[(0.6, 0.02), (0.1, 0.01), (0.08, 0.02), (0.06, 0.03), (0.05, 0.06), (0.05, 0.12), (0.06, 0.74)]),
         ),
         Aspect::Number(_) => (0.1, table(&[(0.75, 0.05), (0.08, 0.1), (0.06, 0.1), (0.05, 0.15), (0.06, 0.6)])),
+    }
+}
+
+/// Whether parties of this schema come in groups of one name.
+fn has_groups(schema: &Schema) -> bool {
+    schema.party == PartyKind::Organisation && schema.slot(FieldKind::OrganisationName).is_some()
+}
+
+/// How alike two companies of one group are: they share a name and a domain, and have a seat and a registration each.
+fn sisterhood(aspect: &Aspect, schema: &Schema) -> f64 {
+    if !has_groups(schema) {
+        return 0.0;
+    }
+    match aspect {
+        Aspect::Organisation { .. } => 0.8,
+        Aspect::Identifier(slot) if schema.fields[*slot].kind == FieldKind::Domain => 0.8,
+        Aspect::EmailBeside { .. } | Aspect::Email(_) => 0.5,
+        Aspect::Exact(slot) if schema.fields[*slot].kind == FieldKind::LegalForm => 0.5,
+        Aspect::Address { .. } | Aspect::Phone(_) => 0.05,
+        Aspect::Text(_) | Aspect::Number(_) => 0.1,
+        _ => 0.02,
     }
 }
 

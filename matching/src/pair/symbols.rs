@@ -74,7 +74,7 @@ pub(crate) fn letters(text: &str) -> u32 {
 pub struct Symbols {
     table: HashTable<u32>,
     pub(crate) entries: Column<Entry>,
-    text: Vec<u8>,
+    text: String,
     /// Bytes of `text` that nobody refers to.
     unused: usize,
     spare: Vec<u32>,
@@ -103,7 +103,7 @@ impl Default for Symbols {
         Self {
             table: HashTable::new(),
             entries,
-            text: Vec::new(),
+            text: String::new(),
             unused: 0,
             spare: Vec::new(),
             retired: Vec::new(),
@@ -138,7 +138,7 @@ impl Symbols {
         }
         let Facts { log_frequency, coarse, words } = facts(text);
         let start = u32::try_from(self.text.len()).expect("texts of one tenant stay below 4 GiB");
-        self.text.extend_from_slice(text.as_bytes());
+        self.text.push_str(text);
         // Features are cut to 512 bytes.
         let len = text.len() as u16;
         let initial = text.bytes().next().filter(u8::is_ascii).unwrap_or(0);
@@ -202,8 +202,9 @@ impl Symbols {
             found.remove();
         }
         let bytes = gone.start as usize..gone.start as usize + usize::from(gone.len);
-        self.text[bytes.clone()].fill(0);
         self.unused += bytes.len();
+        // Of one length, so the bytes are overwritten where they lie.
+        self.text.replace_range(bytes, &"\0".repeat(usize::from(gone.len)));
         if let Some(words) = self.words.get_mut(symbol as usize) {
             *words = Box::default();
         }
@@ -218,31 +219,30 @@ impl Symbols {
     }
 
     fn compact(&mut self) {
-        let mut packed = Vec::with_capacity(self.text.len() - self.unused);
+        let mut packed = String::with_capacity(self.text.len() - self.unused);
         for at in 1..self.entries.count() {
             let entry = &mut self.entries[at];
             if entry.refs > 0 {
                 let bytes = entry.start as usize..entry.start as usize + usize::from(entry.len);
                 entry.start = packed.len() as u32;
-                packed.extend_from_slice(&self.text[bytes]);
+                packed.push_str(&self.text[bytes]);
             }
         }
         // What was released is zero already; the rest lives on in the new buffer, and must not linger in the old.
-        self.text.fill(0);
-        self.text = packed;
+        std::mem::replace(&mut self.text, packed).into_bytes().fill(0);
         self.unused = 0;
     }
 
     /// The text; empty for [`ABSENT`].
     #[must_use]
+    #[inline]
     pub fn text(&self, symbol: Symbol) -> &str {
         let entry = &self.entries[symbol];
-        let bytes = &self.text[entry.start as usize..entry.start as usize + usize::from(entry.len)];
-        // Only whole texts were put in.
-        std::str::from_utf8(bytes).unwrap_or_default()
+        &self.text[entry.start as usize..entry.start as usize + usize::from(entry.len)]
     }
 
     /// What was found out about two texts, or what `find` finds: below 32, and the same whichever is named first.
+    #[inline]
     pub(crate) fn find(&self, question: Question, a: Symbol, b: Symbol, find: impl FnOnce() -> u8) -> u8 {
         self.known.find(question, a, b, find)
     }

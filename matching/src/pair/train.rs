@@ -6,25 +6,30 @@
 //! habits stand in as a prior, so that little data moves little. Draws are seeded: the same rows give the same model.
 
 use std::collections::BTreeMap;
+use std::num::NonZero;
 
 use hashbrown::HashMap;
 use smallvec::SmallVec;
 
 use super::comparison::{Aspect, Level, Pair as RowPair, SILENT};
 use super::features::Features;
-use super::model::{Frequencies, LevelModel, Model, PROBABILITY_MIN};
+use super::model::{ComparisonModel, Frequencies, LevelModel, Model, PROBABILITY_MIN};
 use super::schema::{FieldKind, Schema};
 use super::symbols::{Symbol, Symbols, mix, words_of};
-use super::weigh::{Matcher, kin_bits, log2_sum};
+use super::weigh::{Likeness, Matcher, log2_sum};
 
 /// Random pairs for u.
-const RANDOM_PAIRS: usize = 400_000;
+const RANDOM_PAIRS: usize = 250_000;
 /// Candidate pairs of one rule at most; more are thinned evenly.
-const RULE_PAIRS_MAX: usize = 120_000;
+const RULE_PAIRS_MAX: usize = 15_000;
 /// Candidate pairs of all rules for the priors at most.
-const PRIOR_PAIRS_MAX: usize = 1_500_000;
+const PRIOR_PAIRS_MAX: usize = 150_000;
 /// Rounds of expectation maximisation.
 const ROUNDS: usize = 12;
+/// Pairs of kin that a population is taken to have at least.
+const KIN_HABIT_PAIRS: f64 = 50.0;
+/// Once they are nearly there.
+const ROUNDS_AGAIN: usize = 5;
 /// How many pairs the usual habits count for, by comparison.
 const HABIT_PAIRS: f64 = 30.0;
 /// And what share of the pairs seen they count for beside that, so that no level of a large file is ruled out.
@@ -123,18 +128,70 @@ fn count(counts: &mut HashMap<String, u64>, text: &str) {
     }
 }
 
-/// One pair's levels, and what the frequencies of its values add to the bits of u.
-struct Pair {
-    levels: SmallVec<[Level; 16]>,
-    frequency_bits: SmallVec<[f32; 16]>,
+/// Pairs, one after the other: the level of each comparison, and what the frequency of its values adds to the bits of u.
+#[derive(Default)]
+struct Pairs {
+    outcomes: Vec<(Level, f32)>,
+    width: usize,
+}
+
+/// Threads that compare pairs at most.
+const THREADS_MAX: usize = 8;
+/// Pairs for which threads are worth their making.
+const PARALLEL_MIN: usize = 2_000;
+
+fn outcomes(matcher: &Matcher, data: &Rows<'_>, pairs: &[(u32, u32)]) -> Vec<(Level, f32)> {
+    let comparisons = &matcher.model().comparisons;
+    let stride = matcher.stride();
+    let row = |at: u32| &data.rows[at as usize * stride..(at as usize + 1) * stride];
+    let mut outcomes = Vec::with_capacity(pairs.len() * comparisons.len());
+    for (a, b) in pairs {
+        let (a, b) = (row(*a), row(*b));
+        let rows = RowPair::new(data.symbols, a, b);
+        let first = outcomes.len();
+        outcomes.extend(comparisons.iter().map(|comparison| {
+            let outcome = comparison.aspect.compare(&rows);
+            (outcome.level, matcher.frequency_bits(outcome.frequency))
+        }));
+        if let Some((comparison, bits)) = matcher.whole_name_bits(data.symbols, a, b) {
+            outcomes[first + comparison].1 += bits;
+        }
+    }
+    outcomes
+}
+
+impl Pairs {
+    /// Compares all pairs, on as many threads as there are: which one looks at a pair shows nowhere.
+    fn of(matcher: &Matcher, data: &Rows<'_>, pairs: &[(u32, u32)]) -> Self {
+        let width = matcher.model().comparisons.len();
+        let threads = std::thread::available_parallelism().map_or(1, NonZero::get).min(THREADS_MAX);
+        if pairs.len() < PARALLEL_MIN || threads == 1 {
+            return Self { outcomes: outcomes(matcher, data, pairs), width };
+        }
+        let parts: Vec<Vec<(Level, f32)>> = std::thread::scope(|scope| {
+            let parts = pairs.chunks(pairs.len().div_ceil(threads));
+            let running: Vec<_> = parts.map(|part| scope.spawn(move || outcomes(matcher, data, part))).collect();
+            let joined = running.into_iter().map(|part| part.join());
+            joined.map(|part| part.unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
+        });
+        Self { outcomes: parts.concat(), width }
+    }
+
+    fn len(&self) -> usize {
+        self.outcomes.len() / self.width.max(1)
+    }
+
+    fn each(&self) -> impl Iterator<Item = &[(Level, f32)]> {
+        self.outcomes.chunks_exact(self.width.max(1))
+    }
 }
 
 /// What a pass over the candidates of one rule learns from. Its strangers are no random pairs: they agree on what the rule
 /// speaks of, and so on what comes with it (a household's address, a research group's venue), and have a u of their own.
 struct Pass {
-    pairs: Vec<Pair>,
-    /// By comparison: the rule speaks of it.
-    masked: Vec<bool>,
+    pairs: Pairs,
+    /// The comparisons that the rule does not speak of.
+    open: Vec<usize>,
     /// How many pairs each of them stands for.
     scale: f64,
     /// Share of matches among the pairs.
@@ -173,16 +230,25 @@ pub fn train(model: Model, data: &Rows<'_>, options: Options<'_>) -> Model {
     let strangers = Strangers::draw(&trained, data.symbols, row, count, RANDOM_PAIRS / effort);
     strangers.fit(&mut trained, 0.0);
     let matcher = Matcher::new(trained.clone());
-    let alone = strangers.excess(&trained);
-    let mut passes = passes(&matcher, data, count, RULE_PAIRS_MAX / effort);
-    if passes.is_empty() && options.labels.is_none() {
-        // Nothing is left to learn m from, and so nothing that would tell matches from strangers among random pairs, but
-        // that more of them are near each other than strangers usually are.
-        let matches = alone.clamp(PROBABILITY_MIN, 0.4);
-        trained.match_prior = matches;
-        strangers.fit(&mut trained, matches);
-    }
+    let telling = strangers.telling(&trained);
+    let mut passes = passes(&matcher, data, count, RULE_PAIRS_MAX / effort, &telling);
     let mut habits = Model::untrained(trained.schema.clone());
+    // Where nothing is left to learn m from, nothing tells matches from strangers among random pairs but that some are
+    // nearer each other than strangers are.
+    let least = if passes.is_empty() && options.labels.is_none() {
+        strangers.excess(&trained).clamp(PROBABILITY_MIN, 0.4)
+    } else {
+        0.0
+    };
+    if least > 0.0 {
+        strangers.fit(&mut trained, least);
+        // A number of which nothing is known may be a count or a price as well as a year: it says nothing.
+        for (habit, fitted) in habits.comparisons.iter_mut().zip(&mut trained.comparisons) {
+            if matches!(habit.aspect, Aspect::Number(_)) {
+                silence(habit, fitted);
+            }
+        }
+    }
     for round in 0..DECONTAMINATIONS {
         if round == 0 {
             settle_sources(&mut habits, &mut trained);
@@ -190,11 +256,15 @@ pub fn train(model: Model, data: &Rows<'_>, options: Options<'_>) -> Model {
         if let Some(labels) = options.labels {
             fit_labelled(&mut trained, &matcher, data, labels);
         } else {
-            for _ in 0..ROUNDS {
+            for _ in 0..if round == 0 { ROUNDS } else { ROUNDS_AGAIN } {
                 maximise(&mut trained, &habits, &mut passes);
             }
         }
-        fit_priors(&mut trained, data, count, PRIOR_PAIRS_MAX / effort);
+        let sums = fit_priors(&mut trained, data, count, PRIOR_PAIRS_MAX / effort);
+        trained.match_prior = trained.match_prior.max(least);
+        if round + 1 == DECONTAMINATIONS {
+            draw_line(&mut trained, &sums);
+        }
         let matches = trained.match_prior;
         strangers.fit(&mut trained, matches);
     }
@@ -226,11 +296,16 @@ const DECONTAMINATIONS: usize = 2;
 fn settle_sources(habits: &mut Model, trained: &mut Model) {
     for (habit, fitted) in habits.comparisons.iter_mut().zip(&mut trained.comparisons) {
         if is_source(&habit.aspect, &trained.schema) {
-            habit.levels.iter_mut().zip(&mut fitted.levels).for_each(|(habit, fitted)| {
-                habit.m = fitted.u;
-                fitted.m = fitted.u;
-            });
+            silence(habit, fitted);
         }
+    }
+}
+
+/// Makes a comparison say nothing, until data has it say something.
+fn silence(habit: &mut ComparisonModel, fitted: &mut ComparisonModel) {
+    for (habit, fitted) in habit.levels.iter_mut().zip(&mut fitted.levels) {
+        habit.m = fitted.u;
+        fitted.m = fitted.u;
     }
 }
 
@@ -280,22 +355,28 @@ impl Strangers {
         Self { seen, usual, agreement }
     }
 
-    /// The share of random pairs that usual strangers do not explain: by the comparison that knows it best, how many more
-    /// are near each other than the usual u has it, over the share of matches that are.
+    /// The share of random pairs that are so near each other as strangers hardly ever are, by the comparison that most
+    /// records have a value for, over the share of matches that are.
     fn excess(&self, model: &Model) -> f64 {
-        let shares =
-            model.comparisons.iter().zip(&self.seen).zip(&self.usual).filter_map(|((comparison, seen), usual)| {
-                let total: f64 = seen[1..].iter().sum();
-                let whole: f64 = usual[1..].iter().sum();
-                let near = 1..=comparison.aspect.near_levels();
-                if near.is_empty() || total < 100.0 || is_source(&comparison.aspect, &model.schema) {
-                    return None;
-                }
-                let over: f64 = near.clone().map(|level| (seen[level] / total - usual[level] / whole).max(0.0)).sum();
-                let m: f64 = near.map(|level| comparison.levels[level].m).sum();
-                Some((total, over / m.max(PROBABILITY_MIN)))
-            });
+        let shares = model.comparisons.iter().zip(&self.seen).filter_map(|(comparison, seen)| {
+            let total: f64 = seen[1..].iter().sum();
+            let near = 1..=comparison.aspect.near_levels();
+            if near.is_empty() || total < 100.0 || is_source(&comparison.aspect, &model.schema) {
+                return None;
+            }
+            let over: f64 = near.clone().map(|level| (1.0 - UNEXPLAINED) * seen[level] / total).sum();
+            let m: f64 = near.map(|level| comparison.levels[level].m).sum();
+            Some((total, over / m.max(PROBABILITY_MIN)))
+        });
         shares.max_by(|a, b| a.0.total_cmp(&b.0)).map_or(0.0, |(_, excess)| excess)
+    }
+
+    /// By comparison: whether it tells enough to teach another one what matches are like. Most strangers agree on a legal
+    /// form or a small number as readily as matches do.
+    fn telling(&self, model: &Model) -> Vec<bool> {
+        let several = |seen: &[f64]| seen[1..].iter().filter(|count| **count > 0.0).count() > 1;
+        let strong = |aspect: &Aspect| !matches!(aspect, Aspect::Exact(_) | Aspect::Number(_));
+        model.comparisons.iter().zip(&self.seen).map(|(one, seen)| several(seen) && strong(&one.aspect)).collect()
     }
 
     /// u by level, when so large a share of random pairs are matches.
@@ -330,7 +411,7 @@ fn nth_pair(n: usize) -> (usize, usize) {
 }
 
 /// The candidate pairs of each rule.
-fn passes(matcher: &Matcher, data: &Rows<'_>, count: usize, most: usize) -> Vec<Pass> {
+fn passes(matcher: &Matcher, data: &Rows<'_>, count: usize, most: usize, telling: &[bool]) -> Vec<Pass> {
     let model = matcher.model();
     let mut passes = Vec::new();
     for (number, rule) in (0..).zip(matcher.rules()) {
@@ -340,44 +421,33 @@ fn passes(matcher: &Matcher, data: &Rows<'_>, count: usize, most: usize) -> Vec<
             .iter()
             .map(|comparison| comparison.aspect.slots().iter().any(|slot| slots.contains(slot)))
             .collect();
-        if masked.iter().all(|masked| *masked) {
+        // One comparison alone cannot tell matches from strangers: it takes two that agree with each other.
+        if masked.iter().zip(telling).filter(|(masked, telling)| !**masked && **telling).count() < 2 {
             continue;
         }
-        let mut found = Vec::new();
-        blocks(
-            data,
-            matcher.stride(),
-            count,
-            |symbols, row, keys| rule.keys(number, symbols, row, keys),
-            |block| {
-                if block.len() <= matcher.block_records_max() as usize {
-                    for (at, a) in block.iter().enumerate() {
-                        found.extend(block[at + 1..].iter().map(|b| (*a, *b)));
-                    }
-                }
-            },
-        );
-        found.sort_unstable();
-        found.dedup();
-        let scale = (found.len() as f64 / most as f64).max(1.0);
-        let thinned = thin(found, most);
-        let pairs: Vec<Pair> = thinned.into_iter().map(|(a, b)| pair(matcher, data, a, b)).collect();
-        if !pairs.is_empty() {
+        let (thinned, scale) = candidates(matcher, data, count, most, |symbols, row, keys| {
+            rule.keys(number, symbols, row, keys);
+        });
+        let pairs = Pairs::of(matcher, data, &thinned);
+        if pairs.len() > 0 {
+            let open = (0..masked.len()).filter(|at| !masked[*at]).collect();
             let u = model.comparisons.iter().map(|one| one.levels.iter().map(|level| level.u).collect()).collect();
-            passes.push(Pass { pairs, masked, scale, matches: 0.2, u });
+            passes.push(Pass { pairs, open, scale, matches: 0.2, u });
         }
     }
     passes
 }
 
-/// Calls `block` with the records of each key.
-pub(crate) fn blocks(
+/// The pairs that share a key whose block is within the bound: about `most` of them, spread evenly, and how many each of
+/// them stands for.
+fn candidates(
+    matcher: &Matcher,
     data: &Rows<'_>,
-    stride: usize,
     count: usize,
+    most: usize,
     keys: impl Fn(&Symbols, &[Symbol], &mut SmallVec<[u64; 16]>),
-    mut block: impl FnMut(&[u32]),
-) {
+) -> (Vec<(u32, u32)>, f64) {
+    let (stride, bound) = (matcher.stride(), matcher.block_records_max() as usize);
     let mut entries: Vec<(u64, u32)> = Vec::new();
     let mut found = SmallVec::new();
     for record in 0..count {
@@ -387,39 +457,36 @@ pub(crate) fn blocks(
     }
     entries.sort_unstable();
     entries.dedup();
-    let mut members = Vec::new();
-    for run in entries.chunk_by(|a, b| a.0 == b.0) {
-        if run.len() > 1 {
-            members.clear();
-            members.extend(run.iter().map(|(_, record)| *record));
-            block(&members);
+    let open = || entries.chunk_by(|a, b| a.0 == b.0).filter(|block| (2..=bound).contains(&block.len()));
+    let all: usize = open().map(|block| block.len() * (block.len() - 1) / 2).sum();
+    // Whether a pair is kept is said by the pair alone, so that a pair of two blocks is kept in both or in neither.
+    let share = (1.25 * most as f64 / all.max(1) as f64).min(1.0);
+    let line = (share * u64::MAX as f64) as u64;
+    let mut pairs: Vec<(u32, u32)> = Vec::with_capacity(all.min(2 * most));
+    for block in open() {
+        for (at, (_, a)) in block.iter().enumerate() {
+            pairs.extend(block[at + 1..].iter().map(|(_, b)| (*a, *b)).filter(|pair| turn(*pair) <= line));
         }
     }
+    pairs.sort_unstable();
+    pairs.dedup();
+    let kept = pairs.len();
+    let thinned = thin(pairs, most);
+    let scale = kept as f64 / thinned.len().max(1) as f64 / share;
+    (thinned, scale)
+}
+
+fn turn((a, b): (u32, u32)) -> u64 {
+    mix(u64::from(a) << 32 | u64::from(b))
 }
 
 /// At most so many, spread evenly by a hash of the pair.
 fn thin(mut pairs: Vec<(u32, u32)>, most: usize) -> Vec<(u32, u32)> {
     if pairs.len() > most {
-        pairs.sort_by_cached_key(|(a, b)| mix(u64::from(*a) << 32 | u64::from(*b)));
+        pairs.sort_by_cached_key(|pair| turn(*pair));
         pairs.truncate(most);
     }
     pairs
-}
-
-fn pair(matcher: &Matcher, data: &Rows<'_>, a: u32, b: u32) -> Pair {
-    let stride = matcher.stride();
-    let row = |at: u32| &data.rows[at as usize * stride..(at as usize + 1) * stride];
-    let rows = RowPair::new(data.symbols, row(a), row(b));
-    let mut pair = Pair { levels: SmallVec::new(), frequency_bits: SmallVec::new() };
-    for comparison in &matcher.model().comparisons {
-        let outcome = comparison.aspect.compare(&rows);
-        pair.levels.push(outcome.level);
-        pair.frequency_bits.push(matcher.frequency_bits(outcome.frequency));
-    }
-    if let Some((comparison, bits)) = matcher.whole_name_bits(data.symbols, row(a), row(b)) {
-        pair.frequency_bits[comparison] += bits;
-    }
-    pair
 }
 
 /// One round: what share of each pair is a match under the present m, and the m that this makes likeliest.
@@ -433,23 +500,21 @@ fn maximise(model: &mut Model, habits: &Model, passes: &mut [Pass]) {
         let mut strangers: Vec<Vec<f64>> = pass.u.iter().map(|levels| vec![0.0; levels.len()]).collect();
         let mut matches = 0.0;
         let (prior, other) = (bits(pass.matches), bits(1.0 - pass.matches));
-        for pair in &pass.pairs {
+        for pair in pass.pairs.each() {
             let (mut one, mut far) = (prior, other);
-            for at in 0..m_bits.len() {
-                let level = pair.levels[at];
-                if level != SILENT && !pass.masked[at] {
-                    one += m_bits[at][usize::from(level)];
-                    far += u_bits[at][usize::from(level)] + pair.frequency_bits[at];
+            for at in &pass.open {
+                let (level, frequency_bits) = pair[*at];
+                if level != SILENT {
+                    one += m_bits[*at][usize::from(level)];
+                    far += u_bits[*at][usize::from(level)] + frequency_bits;
                 }
             }
             let share = f64::from((one - log2_sum(one, far)).exp2());
             matches += share;
-            for at in 0..m_bits.len() {
-                let level = usize::from(pair.levels[at]);
-                if pair.levels[at] != SILENT && !pass.masked[at] {
-                    seen[at][level] += share * pass.scale;
-                    strangers[at][level] += 1.0 - share;
-                }
+            for at in &pass.open {
+                let level = usize::from(pair[*at].0);
+                seen[*at][level] += share * pass.scale;
+                strangers[*at][level] += 1.0 - share;
             }
         }
         pass.matches = (matches / pass.pairs.len() as f64).clamp(1e-4, 0.999);
@@ -512,9 +577,8 @@ fn fit_labelled(model: &mut Model, matcher: &Matcher, data: &Rows<'_>, labels: &
             pairs.extend(cluster[at + 1..].iter().map(|b| (*a, *b)));
         }
     }
-    for (a, b) in thin(pairs, RANDOM_PAIRS) {
-        let pair = pair(matcher, data, a, b);
-        for (seen, level) in seen.iter_mut().zip(&pair.levels) {
+    for pair in Pairs::of(matcher, data, &thin(pairs, RANDOM_PAIRS)).each() {
+        for (seen, (level, _)) in seen.iter_mut().zip(pair) {
             seen[usize::from(*level)] += 1.0;
         }
     }
@@ -525,40 +589,29 @@ fn fit_labelled(model: &mut Model, matcher: &Matcher, data: &Rows<'_>, labels: &
 }
 
 /// The priors that make the expected number of matches among all candidates come out as the model itself sees it.
-fn fit_priors(model: &mut Model, data: &Rows<'_>, count: usize, most: usize) {
+fn fit_priors(model: &mut Model, data: &Rows<'_>, count: usize, most: usize) -> Vec<Sums> {
     let matcher = Matcher::new(model.clone());
-    let bound = matcher.block_records_max() as usize;
-    let mut found: Vec<(u32, u32)> = Vec::new();
-    blocks(
-        data,
-        matcher.stride(),
-        count,
-        |symbols, row, keys| matcher.keys(symbols, row, keys),
-        |block| {
-            if block.len() <= bound && found.len() < 20 * PRIOR_PAIRS_MAX {
-                for (at, a) in block.iter().enumerate() {
-                    found.extend(block[at + 1..].iter().map(|b| (*a, *b)));
-                }
-            }
-        },
-    );
-    found.sort_unstable();
-    found.dedup();
-    let scale = (found.len() as f64 / most as f64).max(1.0);
-    let thinned = thin(found, most);
-    let sums: Vec<[f32; 3]> = thinned
+    let (thinned, scale) =
+        candidates(&matcher, data, count, most, |symbols, row, keys| matcher.keys(symbols, row, keys));
+    let bits = |probability: f64| probability.max(PROBABILITY_MIN).log2() as f32;
+    let levels: Vec<Vec<(f32, f32)>> = model
+        .comparisons
         .iter()
-        .map(|(a, b)| {
-            let pair = pair(&matcher, data, *a, *b);
-            let mut sums = [0.0_f32; 3];
-            for (at, comparison) in model.comparisons.iter().enumerate() {
-                let level = usize::from(pair.levels[at]);
-                if level != usize::from(SILENT) {
-                    let m = comparison.levels[level].m.max(PROBABILITY_MIN).log2() as f32;
-                    sums[0] += m;
-                    let u = comparison.levels[level].u.max(PROBABILITY_MIN).log2() as f32 + pair.frequency_bits[at];
-                    sums[1] += kin_bits(comparison.kinship as f32, m, u);
-                    sums[2] += u;
+        .map(|one| one.levels.iter().map(|level| (bits(level.m), bits(level.u))).collect())
+        .collect();
+    let near: Vec<(Likeness, Likeness)> =
+        model.comparisons.iter().map(|one| (Likeness::new(one.kinship), Likeness::new(one.sisterhood))).collect();
+    let sums: Vec<Sums> = Pairs::of(&matcher, data, &thinned)
+        .each()
+        .map(|pair| {
+            let mut sums = Sums::default();
+            for (((kin, sisters), levels), (level, frequency_bits)) in near.iter().zip(&levels).zip(pair) {
+                if *level != SILENT {
+                    let (m, u) = levels[usize::from(*level)];
+                    sums.one += m;
+                    sums.kin += kin.bits(m, u + frequency_bits);
+                    sums.sisters += sisters.bits(m, u + frequency_bits);
+                    sums.strangers += u + frequency_bits;
                 }
             }
             sums
@@ -567,19 +620,77 @@ fn fit_priors(model: &mut Model, data: &Rows<'_>, count: usize, most: usize) {
     let whole = count as f64 * (count as f64 - 1.0) / 2.0;
     let least = 0.02 * count as f64 / whole;
     let most = 50.0 * count as f64 / whole;
-    let (mut matches, mut kin) = ((0.5 * count as f64 / whole).clamp(least, most), least);
+    // So many are kin in any population: what few pairs cannot show, they may not rule out.
+    let kin_least = least.max(KIN_HABIT_PAIRS / whole).min(0.1);
+    let (mut matches, mut kin) = ((0.5 * count as f64 / whole).clamp(least, most), kin_least);
+    let mut sisters = if model.sister_prior > 0.0 { least } else { 0.0 };
     for _ in 0..20 {
-        let priors = [matches.log2() as f32, kin.log2() as f32, 0.0];
-        let (mut match_sum, mut kin_sum) = (0.0_f64, 0.0_f64);
+        let priors = [matches.log2() as f32, kin.log2() as f32, sisters.log2() as f32];
+        let mut seen = [0.0_f64; 3];
         for sums in &sums {
-            let [one, near, far] = [sums[0] + priors[0], sums[1] + priors[1], sums[2] + priors[2]];
-            let all = log2_sum(one, log2_sum(near, far));
-            match_sum += f64::from((one - all).exp2());
-            kin_sum += f64::from((near - all).exp2());
+            let near = [sums.one + priors[0], sums.kin + priors[1], sums.sisters + priors[2]];
+            let all = log2_sum(log2_sum(near[0], near[1]), log2_sum(near[2], sums.strangers));
+            for (seen, near) in seen.iter_mut().zip(near) {
+                *seen += f64::from((near - all).exp2());
+            }
         }
-        matches = (match_sum * scale / whole).clamp(least, most).min(0.4);
-        kin = (kin_sum * scale / whole).clamp(least, most).min(0.4);
+        let share = |seen: f64| (seen * scale / whole).clamp(least, most).min(0.4);
+        (matches, kin) = (share(seen[0]), share(seen[1]).max(kin_least));
+        if sisters > 0.0 {
+            sisters = share(seen[2]);
+        }
     }
     model.match_prior = matches;
     model.kin_prior = kin;
+    model.sister_prior = sisters;
+    sums
+}
+
+/// The bits of a candidate pair under each hypothesis, without priors.
+#[derive(Clone, Copy, Debug, Default)]
+struct Sums {
+    one: f32,
+    kin: f32,
+    sisters: f32,
+    strangers: f32,
+}
+
+/// Of the pairs that a fitted model links, so many shall be one party, as it sees it itself.
+const EXPECTED_PRECISION: f64 = 0.96;
+/// What is asked for at most, however few they are.
+const ASKED_MAX: f64 = 0.985;
+/// And more than that by so many standard errors: of few pairs a model is less to be trusted.
+const STANDARD_ERRORS: f64 = 1.5;
+
+/// Raises the line from which pairs are linked until what is linked is expected to be right often enough.
+fn draw_line(model: &mut Model, sums: &[Sums]) {
+    let [matches, kin, sisters] =
+        [model.match_prior, model.kin_prior, model.sister_prior].map(|prior| prior.log2() as f32);
+    let base = model.link_bits as f32;
+    let mut weights: Vec<f32> = sums
+        .iter()
+        .map(|sums| {
+            let near = log2_sum(sums.kin + kin, sums.sisters + sisters);
+            sums.one + matches - log2_sum(near, sums.strangers)
+        })
+        .filter(|weight| *weight >= base)
+        .collect();
+    weights.sort_unstable_by(|a, b| b.total_cmp(a));
+    let expected = EXPECTED_PRECISION;
+    let error = (expected * (1.0 - expected) / weights.len().max(1) as f64).sqrt();
+    let asked = (expected + STANDARD_ERRORS * error).min(ASKED_MAX);
+    let (mut right, mut line) = (0.0_f64, f32::INFINITY);
+    for (count, weight) in (1_u32..).zip(&weights) {
+        right += 1.0 / (1.0 + f64::from(-weight).exp2());
+        if right >= asked * f64::from(count) {
+            line = *weight;
+        }
+    }
+    let lowest = weights.last().copied().unwrap_or(base);
+    // When even the least of them is enough, the line stays where habit has it.
+    if line > lowest && line.is_finite() {
+        let raised = f64::from((line * 10.0).floor()) / 10.0;
+        model.review_bits += raised - model.link_bits;
+        model.link_bits = raised;
+    }
 }

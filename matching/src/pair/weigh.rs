@@ -25,11 +25,14 @@ pub(super) struct Bits {
     pub(super) u: f32,
     /// Among kin, at the usual frequency.
     kin: f32,
+    /// Among sisters, likewise.
+    sisters: f32,
 }
 
 #[derive(Clone, Debug)]
 struct Compiled {
-    kinship: f32,
+    kinship: Likeness,
+    sisterhood: Likeness,
     levels: Box<[Bits]>,
     /// What the comparison can bring at most.
     ceilings: Ceilings,
@@ -94,6 +97,8 @@ pub struct Matcher {
     names: Option<Names>,
     match_prior: f32,
     kin_prior: f32,
+    /// `None` where there are no sisters.
+    sister_prior: Option<f32>,
 }
 
 impl fmt::Debug for Matcher {
@@ -113,7 +118,7 @@ pub struct Bar {
     pub u_bits: f32,
     /// What the frequency of the value adds to `u_bits`: negative for a rare one.
     pub frequency_bits: f32,
-    /// log2 of the level's chance among kin, the value's frequency included.
+    /// log2 of the level's chance among near ones, the value's frequency included.
     pub kin_bits: f32,
 }
 
@@ -122,7 +127,7 @@ pub struct Bar {
 pub struct Waterfall {
     /// log2 odds of the prior against the likelier alternative.
     pub prior_bits: f32,
-    /// Whether kin are a likelier alternative than strangers.
+    /// Whether near ones (kin, or sister companies) are a likelier alternative than strangers.
     pub against_kin: bool,
     /// By comparison.
     pub bars: Vec<Bar>,
@@ -166,17 +171,17 @@ impl Matcher {
             .comparisons
             .iter()
             .map(|comparison| {
-                let kinship = comparison.kinship as f32;
+                let (kinship, sisterhood) = (Likeness::new(comparison.kinship), Likeness::new(comparison.sisterhood));
                 let levels: Box<[Bits]> = comparison
                     .levels
                     .iter()
                     .map(|level| {
                         let (m, u) = (bits(level.m), bits(level.u));
-                        Bits { m, u, kin: kin_bits(kinship, m, u) }
+                        Bits { m, u, kin: kinship.bits(m, u), sisters: sisterhood.bits(m, u) }
                     })
                     .collect();
                 let ceilings = Ceilings::new(&comparison.aspect, kinship, &levels, &slots);
-                Compiled { kinship, levels, ceilings }
+                Compiled { kinship, sisterhood, levels, ceilings }
             })
             .collect();
         let mut order: Vec<usize> = (0..comparisons.len()).collect();
@@ -184,7 +189,8 @@ impl Matcher {
         let plan = Plan::new(rules(&model.schema));
         let names = Names::new(&model);
         let (match_prior, kin_prior) = (bits(model.match_prior), bits(model.kin_prior));
-        Self { model, comparisons, order, slots, plan, names, match_prior, kin_prior }
+        let sister_prior = (model.sister_prior > 0.0).then(|| bits(model.sister_prior));
+        Self { model, comparisons, order, slots, plan, names, match_prior, kin_prior, sister_prior }
     }
 
     /// The model.
@@ -262,42 +268,48 @@ impl Matcher {
     pub fn weigh_above(&self, symbols: &Symbols, a: &[Symbol], b: &[Symbol], least: f32) -> Option<f32> {
         // What is to come at most, against strangers and against kin.
         let (mut over_strangers, mut over_kin) = (0.0_f32, 0.0_f32);
-        for (comparison, compiled) in self.model.comparisons.iter().zip(&self.comparisons) {
-            let ceiling = compiled.ceilings.of(&comparison.aspect, a, b);
+        let mut ceilings: SmallVec<[(f32, f32); 32]> = SmallVec::new();
+        for at in &self.order {
+            let ceiling = self.comparisons[*at].ceilings.of(a, b);
             over_strangers += ceiling.0;
             over_kin += ceiling.1;
+            ceilings.push(ceiling);
         }
         let (mut one, mut strangers, mut kin) = (self.match_prior, 0.0_f32, self.kin_prior);
+        let mut sisters = self.sister_prior.unwrap_or(f32::NEG_INFINITY);
         let rows = Pair::new(symbols, a, b);
-        for at in &self.order {
+        for (at, ceiling) in self.order.iter().zip(ceilings) {
             if (one - strangers + over_strangers).min(one - kin + over_kin) < least - ROUNDING_BITS {
                 return None;
             }
             let (comparison, compiled) = (&self.model.comparisons[*at], &self.comparisons[*at]);
-            let ceiling = compiled.ceilings.of(&comparison.aspect, a, b);
             over_strangers -= ceiling.0;
             over_kin -= ceiling.1;
             let outcome = comparison.aspect.compare(&rows);
             if outcome.level == SILENT {
                 continue;
             }
-            let Bits { m, u, kin: near } = compiled.levels[usize::from(outcome.level)];
-            one += m;
+            let bits = compiled.levels[usize::from(outcome.level)];
+            one += bits.m;
             if outcome.frequency == Frequency::Usual {
-                strangers += u;
-                kin += near;
+                strangers += bits.u;
+                kin += bits.kin;
+                sisters += bits.sisters;
             } else {
-                let u = u + self.frequency_bits(outcome.frequency);
+                let u = bits.u + self.frequency_bits(outcome.frequency);
                 strangers += u;
-                kin += kin_bits(compiled.kinship, m, u);
+                kin += compiled.kinship.bits(bits.m, u);
+                if self.sister_prior.is_some() {
+                    sisters += compiled.sisterhood.bits(bits.m, u);
+                }
             }
         }
         if let Some((comparison, bits)) = self.whole_name_bits(symbols, a, b) {
             strangers += bits;
             // Kin are strangers by their given names: a common whole name is as common among them.
-            kin += bits * (1.0 - self.comparisons[comparison].kinship);
+            kin += bits * self.comparisons[comparison].kinship.unlike();
         }
-        let weight = one - log2_sum(strangers, kin);
+        let weight = one - log2_sum(strangers, log2_sum(kin, sisters));
         (weight >= least).then_some(weight)
     }
 
@@ -320,31 +332,44 @@ impl Matcher {
         let rows = Pair::new(symbols, a, b);
         let mut bars = Vec::with_capacity(self.comparisons.len());
         let (mut one, mut strangers, mut kin) = (self.match_prior, 0.0_f32, self.kin_prior);
+        let mut sisters = self.sister_prior.unwrap_or(f32::NEG_INFINITY);
+        let mut sister_bits = Vec::with_capacity(self.comparisons.len());
         for (comparison, compiled) in self.model.comparisons.iter().zip(&self.comparisons) {
             let outcome = comparison.aspect.compare(&rows);
             let mut bar = Bar { level: outcome.level, m_bits: 0.0, u_bits: 0.0, frequency_bits: 0.0, kin_bits: 0.0 };
+            let mut sister = 0.0;
             if outcome.level != SILENT {
                 let Bits { m, u, .. } = compiled.levels[usize::from(outcome.level)];
                 bar.m_bits = m;
                 bar.u_bits = u;
                 bar.frequency_bits = self.frequency_bits(outcome.frequency);
-                bar.kin_bits = kin_bits(compiled.kinship, m, u + bar.frequency_bits);
+                bar.kin_bits = compiled.kinship.bits(m, u + bar.frequency_bits);
+                sister = compiled.sisterhood.bits(m, u + bar.frequency_bits);
                 one += m;
                 strangers += u + bar.frequency_bits;
                 kin += bar.kin_bits;
+                sisters += sister;
             }
             bars.push(bar);
+            sister_bits.push(sister);
         }
         if let Some((comparison, bits)) = self.whole_name_bits(symbols, a, b) {
-            let near = bits * (1.0 - self.comparisons[comparison].kinship);
+            let near = bits * self.comparisons[comparison].kinship.unlike();
             bars[comparison].frequency_bits += bits;
             bars[comparison].kin_bits += near;
             strangers += bits;
             kin += near;
         }
+        let total_bits = one - log2_sum(strangers, log2_sum(kin, sisters));
+        let mut kin_prior = self.kin_prior;
+        if let Some(prior) = self.sister_prior.filter(|_| sisters > kin) {
+            // The likelier of the two kinds of near ones is told of.
+            bars.iter_mut().zip(sister_bits).for_each(|(bar, sister)| bar.kin_bits = sister);
+            (kin, kin_prior) = (sisters, prior);
+        }
         let against_kin = kin > strangers;
-        let prior_bits = if against_kin { self.match_prior - self.kin_prior } else { self.match_prior };
-        Waterfall { prior_bits, against_kin, bars, total_bits: one - log2_sum(strangers, kin) }
+        let prior_bits = if against_kin { self.match_prior - kin_prior } else { self.match_prior };
+        Waterfall { prior_bits, against_kin, bars, total_bits }
     }
 
     /// How much rarer or commoner than usual is that on which a level rests, in bits of u.
@@ -377,12 +402,34 @@ pub(super) const WHOLE_BITS_MAX: f32 = 30.0;
 /// Bits by which the rarity of shared words moves a level that rests on part of a text.
 const PARTS_BITS_MAX: f32 = 6.0;
 
-/// Kin share some aspects as one party does, others as strangers.
-pub(crate) fn kin_bits(kinship: f32, m: f32, u: f32) -> f32 {
-    log2_sum(m + kinship.max(1e-6).log2(), u + (1.0 - kinship).max(1e-6).log2())
+/// How alike near ones are in an aspect: some share it as one party does, the others as strangers.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Likeness {
+    /// log2 of the share of the alike.
+    alike: f32,
+    /// log2 of the others' share.
+    others: f32,
+}
+
+impl Likeness {
+    pub(super) fn new(share: f64) -> Self {
+        let bits = |share: f64| share.max(1e-6).log2() as f32;
+        Self { alike: bits(share), others: bits(1.0 - share) }
+    }
+
+    /// log2 of a level's chance among near ones.
+    pub(super) fn bits(self, m: f32, u: f32) -> f32 {
+        log2_sum(m + self.alike, u + self.others)
+    }
+
+    /// Share of those who are as strangers.
+    fn unlike(self) -> f32 {
+        self.others.exp2()
+    }
 }
 
 /// log2(2^a + 2^b), to a ten-thousandth of a bit: the table makes it as quick as it is the same on every machine.
+#[inline]
 pub(crate) fn log2_sum(a: f32, b: f32) -> f32 {
     let (low, high) = if a < b { (a, b) } else { (b, a) };
     let steps = (high - low) * SUM_STEPS as f32;

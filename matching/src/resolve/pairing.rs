@@ -6,6 +6,8 @@
 //! a record with a new row is compared with all its candidates, and where a block went over its bound, or came back
 //! under it, the pairs that rest on it are looked at again.
 
+use std::num::NonZero;
+
 use onefold_core::fragment::PartyKind;
 use onefold_core::ids::Digest128;
 use smallvec::SmallVec;
@@ -16,6 +18,16 @@ use crate::index::records::{Warm, flag};
 use crate::pair::Features;
 use crate::resolve::{Engine, Thresholds};
 
+/// Records whose edges are looked for before any of them is put in.
+const WEIGHED_AT_ONCE: usize = 65_536;
+/// Records for which threads are worth their making.
+const PARALLEL_MIN: usize = 128;
+/// Threads that weigh at most.
+const THREADS_MAX: usize = 8;
+
+/// Two records and what they weigh.
+type Weighed = (u32, u32, f32);
+
 /// Blocking keys of a record, as the postings know them.
 pub(super) type Keys = SmallVec<[u32; 16]>;
 
@@ -23,6 +35,7 @@ pub(super) type Keys = SmallVec<[u32; 16]>;
 const KIND_SALT: [u64; 2] = [0x9e37_79b9_7f4a_7c15, 0xc2b2_ae3d_27d4_eb4f];
 
 impl Warm {
+    #[inline]
     pub(crate) const fn party(&self) -> PartyKind {
         if self.has(flag::ORGANISATION) { PartyKind::Organisation } else { PartyKind::Person }
     }
@@ -166,8 +179,13 @@ impl Engine {
         // Rows that came, went and came again are noted twice; those that went have no keys.
         unmatched.sort_unstable();
         unmatched.dedup();
-        for record in &unmatched {
-            self.compare_with_candidates(*record);
+        for records in unmatched.chunks(WEIGHED_AT_ONCE) {
+            for (record, other, weight) in self.weighed(records) {
+                // A record with a new row has no edges yet, whatever a damaged checkpoint says.
+                if !self.edges.has(record, other) {
+                    self.edges.add(record, other, weight);
+                }
+            }
         }
         for records in opened {
             self.compare_all(&records);
@@ -252,9 +270,30 @@ impl Engine {
         }
     }
 
-    fn compare_with_candidates(&mut self, record: u32) {
+    /// The edges of these records, which have new rows: on as many threads as there are, and the same on any number.
+    fn weighed(&self, records: &[u32]) -> Vec<Weighed> {
+        let of = |records: &[u32]| {
+            let (mut found, mut candidates) = (Vec::new(), Vec::new());
+            records.iter().for_each(|record| self.compare_with_candidates(*record, &mut candidates, &mut found));
+            found
+        };
+        let threads = std::thread::available_parallelism().map_or(1, NonZero::get).min(THREADS_MAX);
+        if records.len() < PARALLEL_MIN || threads == 1 {
+            return of(records);
+        }
+        let parts: Vec<Vec<Weighed>> = std::thread::scope(|scope| {
+            let parts = records.chunks(records.len().div_ceil(threads));
+            let running: Vec<_> = parts.map(|part| scope.spawn(move || of(part))).collect();
+            let joined = running.into_iter().map(|part| part.join());
+            joined.map(|part| part.unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
+        });
+        parts.concat()
+    }
+
+    /// Weighs a record against its candidates. `candidates` is room that is used again.
+    fn compare_with_candidates(&self, record: u32, candidates: &mut Vec<u32>, found: &mut Vec<Weighed>) {
         let Some(thresholds) = self.thresholds(self.records.warm[record].party()) else { return };
-        let mut candidates: SmallVec<[u32; 64]> = SmallVec::new();
+        candidates.clear();
         let mut few = [NONE; INLINE];
         for key in self.keys_of(record) {
             if let Holders::Listed(holders) = self.postings.holders(key, &mut few)
@@ -265,15 +304,14 @@ impl Engine {
         }
         candidates.sort_unstable();
         candidates.dedup();
-        for other in candidates {
+        for other in candidates.iter() {
             // Of two that are both new the first sees to it.
-            let seen_to = other < record && self.records.warm[other].has(flag::UNMATCHED);
-            // A record with a new row has no edges yet, whatever a damaged checkpoint says.
-            if other == record || seen_to || self.edges.has(record, other) {
+            let seen_to = *other < record && self.records.warm[*other].has(flag::UNMATCHED);
+            if *other == record || seen_to {
                 continue;
             }
-            if let Some(weight) = self.weighs_enough(record, other, &thresholds) {
-                self.edges.add(record, other, weight);
+            if let Some(weight) = self.weighs_enough(record, *other, &thresholds) {
+                found.push((record, *other, weight));
             }
         }
     }

@@ -19,7 +19,7 @@ pub const MODEL_FORMAT: u32 = 1;
 
 /// Records in a block at most, unless the model says otherwise. A larger one is dropped whole: truncating it would let the
 /// order of arrival show (LAW 2).
-pub const BLOCK_RECORDS_MAX: u32 = 100;
+pub const BLOCK_RECORDS_MAX: u32 = 50;
 
 /// A share of pairs. Levels of probability 0 would be infinite evidence, so none is.
 pub const PROBABILITY_MIN: f64 = 1e-7;

@@ -24,6 +24,9 @@ const RANDOM_PAIRS: usize = 250_000;
 const RULE_PAIRS_MAX: usize = 15_000;
 /// Candidate pairs of all rules for the priors at most.
 const PRIOR_PAIRS_MAX: usize = 150_000;
+/// Records in a block that is learned from at most: larger ones than those that are linked by, for there is more to be seen
+/// of strangers in them.
+const TRAINING_BLOCK_MAX: usize = 100;
 /// Rounds of expectation maximisation.
 const ROUNDS: usize = 12;
 /// Pairs of kin that a population is taken to have at least.
@@ -447,7 +450,7 @@ fn candidates(
     most: usize,
     keys: impl Fn(&Symbols, &[Symbol], &mut SmallVec<[u64; 16]>),
 ) -> (Vec<(u32, u32)>, f64) {
-    let (stride, bound) = (matcher.stride(), matcher.block_records_max() as usize);
+    let (stride, bound) = (matcher.stride(), TRAINING_BLOCK_MAX);
     let mut entries: Vec<(u64, u32)> = Vec::new();
     let mut found = SmallVec::new();
     for record in 0..count {

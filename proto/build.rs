@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let protos = ["statement", "fragment", "ingest", "profile", "consent", "account", "admin"]
+    let protos = ["statement", "fragment", "ingest", "profile", "consent", "account", "model", "review", "admin"]
         .map(|name| format!("onefold/v1/{name}.proto"));
     println!("cargo:rerun-if-changed=proto");
     let mut compiler = protox::Compiler::new(["proto"])?;

@@ -29,6 +29,10 @@ enum Command {
     Lookup(command::lookup::Arguments),
     /// Why two records are one profile, or why not; or how a profile hangs together.
     Explain(command::explain::Arguments),
+    /// What evidence leaves open, asked one by one; judgements made, listed and taken back.
+    Review(command::review::Arguments),
+    /// Match models: list, show, train, preview, use.
+    Model(command::model::Arguments),
     /// What happened to a profile id.
     History(command::history::Arguments),
     /// What persons allowed and forbade: record, state, history, receipt, unsubscribe, confirm, policy.
@@ -68,6 +72,8 @@ fn main() -> ExitCode {
         Command::Import(arguments) => command::import::run(&arguments),
         Command::Lookup(arguments) => command::lookup::run(&arguments),
         Command::Explain(arguments) => command::explain::run(&arguments),
+        Command::Review(arguments) => command::review::run(&arguments),
+        Command::Model(arguments) => command::model::run(&arguments),
         Command::History(arguments) => command::history::run(&arguments),
         Command::Consent(arguments) => command::consent::run(&arguments),
         Command::Decide(arguments) => command::decide::run(&arguments),

@@ -11,7 +11,7 @@ use crate::change::ProfileChange;
 use crate::config::TenantConfig;
 use crate::consent::reserve::{Reservation, Standing};
 use crate::fault::FieldFault;
-use crate::fragment::ObservedAt;
+use crate::fragment::{ObservedAt, PartyKind};
 use crate::ids::{Digest128, Sequence, SlotId};
 
 /// The kind of a journal entry.
@@ -57,6 +57,12 @@ pub enum EntryKind {
     LifecycleDefined = 25,
     /// The end of a role: likewise a sealed [`AffiliationEnded`](crate::hierarchy::entry::AffiliationEnded).
     AffiliationEnded = 26,
+    /// [`ModelChanged`].
+    ModelChanged = 30,
+    /// A steward's judgement: [`Sealed`] around [`Judged`](crate::judgement::Judged).
+    JudgementStated = 31,
+    /// [`JudgementsEnded`].
+    JudgementsEnded = 32,
 }
 
 impl EntryKind {
@@ -83,6 +89,9 @@ impl EntryKind {
             24 => Self::StageSet,
             25 => Self::LifecycleDefined,
             26 => Self::AffiliationEnded,
+            30 => Self::ModelChanged,
+            31 => Self::JudgementStated,
+            32 => Self::JudgementsEnded,
             _ => return None,
         })
     }
@@ -186,6 +195,22 @@ pub struct ReservationSettled {
     pub reservation: Sequence,
     /// What became of it.
     pub standing: Standing,
+}
+
+/// The match model of one kind of party is now this one, and everything known was matched again under it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModelChanged {
+    /// Whom it matches.
+    pub party: PartyKind,
+    /// The artefact, whole: a frozen model does not change with a release. `None`: identifiers alone link.
+    pub artefact: Option<String>,
+}
+
+/// Judgements left: taken back by a steward, or at their end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JudgementsEnded {
+    /// The sequences of their entries.
+    pub entries: Vec<Sequence>,
 }
 
 /// A payload this release cannot read.

@@ -14,6 +14,7 @@ pub mod fragment;
 pub mod hierarchy;
 pub mod identifier;
 pub mod ids;
+pub mod judgement;
 pub mod laws;
 pub mod lifecycle;
 pub mod limits;

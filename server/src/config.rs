@@ -37,7 +37,8 @@ pub const CALL_TIME_MAX: Duration = Duration::from_secs(60);
 /// How long [`LONG_CALLS`] may take.
 pub const LONG_CALL_TIME_MAX: Duration = Duration::from_secs(60 * 60);
 /// Calls that go over everything a tenant has.
-pub const LONG_CALLS: &[&str] = &["GetDigest", "ImportHierarchy", "PutNamespace", "UpdateTenant"];
+pub const LONG_CALLS: &[&str] =
+    &["GetDigest", "ImportHierarchy", "PreviewModel", "PutNamespace", "SetModel", "TrainModel", "UpdateTenant"];
 /// Streams whose answers are too small to be worth compressing, unless their caller compresses too.
 pub const STREAMS_OF_SMALL_MESSAGES: &[&str] =
     &["DecideContacts", "StreamConsents", "StreamFragments", "WatchProfiles"];
@@ -61,6 +62,9 @@ pub struct Config {
     pub segment_bytes: u32,
     /// Serve on an address that other machines can reach, without encryption or authentication.
     pub allow_insecure_remote: bool,
+    /// Whether a new tenant begins with the match models that ship; otherwise identifiers alone link in it until a model is
+    /// put in force.
+    pub match_models: bool,
     /// Origins of web pages that may call through gRPC-Web, e.g. `https://console.example.org`; none: no browser may.
     pub web_origins: Vec<String>,
 }
@@ -76,6 +80,7 @@ impl Config {
             checkpoint_every: CHECKPOINT_EVERY_DEFAULT,
             segment_bytes: 64 << 20,
             allow_insecure_remote: false,
+            match_models: true,
             web_origins: Vec::new(),
         }
     }

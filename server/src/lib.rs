@@ -7,7 +7,7 @@ mod grpc;
 pub mod telemetry;
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tokio::net::TcpListener;
@@ -20,6 +20,9 @@ pub use grpc::InvalidOrigin;
 
 /// How long calls in flight may take to end when the server goes down.
 const DRAIN_MAX: Duration = Duration::from_secs(10);
+
+/// How often judgements are looked through for those that have ended.
+const JUDGEMENTS_ENDED_EVERY: Duration = Duration::from_secs(5);
 
 /// A server that runs.
 #[derive(Debug)]
@@ -43,6 +46,22 @@ pub enum ServeError {
     /// The store failed: nothing more is acknowledged; start again to recover.
     #[error("the store failed; what was acknowledged is safe, start again to recover")]
     Store,
+}
+
+/// Takes back judgements when they end, for as long as the app lives.
+async fn end_judgements(app: Weak<app::App>) {
+    loop {
+        tokio::time::sleep(JUDGEMENTS_ENDED_EVERY).await;
+        let Some(app) = app.upgrade() else { return };
+        if app.shared.has_failed() {
+            return;
+        }
+        for tenant in app.with_ended_judgements() {
+            if let Err(error) = app.rule(&tenant, app::review::Ruling::Expire, None).await {
+                tracing::warn!(error = %error, "judgements that have ended stay in force for now");
+            }
+        }
+    }
 }
 
 impl Server {
@@ -83,6 +102,7 @@ impl Server {
         };
         let failure = app.shared.failure();
         edge.open(&app).await;
+        tokio::spawn(end_judgements(Arc::downgrade(&app)));
         Ok(Self { address, recovered, failure, edge, threads })
     }
 

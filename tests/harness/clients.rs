@@ -8,6 +8,7 @@ use onefold_proto::v1::admin_service_client::AdminServiceClient;
 use onefold_proto::v1::consent_service_client::ConsentServiceClient;
 use onefold_proto::v1::ingest_service_client::IngestServiceClient;
 use onefold_proto::v1::profile_service_client::ProfileServiceClient;
+use onefold_proto::v1::review_service_client::ReviewServiceClient;
 use tokio_stream::StreamExt;
 use tonic::Status;
 use tonic::transport::Channel;
@@ -25,6 +26,8 @@ pub struct Clients {
     pub consent: ConsentServiceClient<Channel>,
     /// Accounts, affiliations, stages.
     pub accounts: AccountServiceClient<Channel>,
+    /// Stewards.
+    pub reviews: ReviewServiceClient<Channel>,
     /// Administration.
     pub admin: AdminServiceClient<Channel>,
 }
@@ -45,7 +48,8 @@ impl Clients {
             profiles: ProfileServiceClient::new(channel.clone()).max_decoding_message_size(16 << 20),
             consent: ConsentServiceClient::new(channel.clone()),
             accounts: AccountServiceClient::new(channel.clone()).max_decoding_message_size(16 << 20),
-            admin: AdminServiceClient::new(channel),
+            reviews: ReviewServiceClient::new(channel.clone()),
+            admin: AdminServiceClient::new(channel).max_decoding_message_size(16 << 20),
         })
     }
 

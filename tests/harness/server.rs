@@ -16,6 +16,7 @@ async fn main() -> ExitCode {
     };
     let mut config = Config::new(data, SocketAddr::from(([127, 0, 0, 1], 0)));
     config.segment_bytes = number("ONEFOLD_TEST_SEGMENT_BYTES").map_or(onefold_tests::SEGMENT_BYTES, |n| n as u32);
+    config.match_models = number("ONEFOLD_TEST_MATCH_MODELS").is_some();
     config.checkpoint_every = number("ONEFOLD_TEST_CHECKPOINT_EVERY").unwrap_or(config.checkpoint_every);
     let server = match Server::start(config).await {
         Ok(server) => server,

@@ -14,6 +14,7 @@ use onefold_proto::v1::admin_service_client::AdminServiceClient;
 use onefold_proto::v1::consent_service_client::ConsentServiceClient;
 use onefold_proto::v1::ingest_service_client::IngestServiceClient;
 use onefold_proto::v1::profile_service_client::ProfileServiceClient;
+use onefold_proto::v1::review_service_client::ReviewServiceClient;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Response, Status};
 
@@ -134,6 +135,11 @@ impl Client {
     /// Profiles out.
     pub fn profiles(&self) -> ProfileServiceClient<Channel> {
         ProfileServiceClient::new(self.channel.clone()).max_decoding_message_size(ANSWER_BYTES_MAX)
+    }
+
+    /// What to ask stewards, and what they say.
+    pub fn reviews(&self) -> ReviewServiceClient<Channel> {
+        ReviewServiceClient::new(self.channel.clone()).max_decoding_message_size(ANSWER_BYTES_MAX)
     }
 
     /// Consent and contact decisions.

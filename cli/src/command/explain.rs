@@ -4,7 +4,7 @@ use clap::Args;
 use onefold_cli::output::{Paint, Side, Table, count};
 use onefold_proto::v1 as pb;
 
-use super::{Failure, by_hand, card, online, paint, say, say_json};
+use super::{Failure, by_hand, card, online, paint, say, say_json, waterfall};
 use crate::client::{Client, Target, wire};
 
 /// Records of one link that are listed.
@@ -68,7 +68,8 @@ pub fn drawn(why: &pb::ExplainLinkResponse, first: &str, second: &str, paint: Pa
     let profile = |name: &str| if name.is_empty() { "no profile" } else { card::short(name) }.to_owned();
     if why.linked {
         let heading = paint.heading(&format!("{first} and {second} are one profile, {}", profile(&why.first_profile)));
-        return format!("{heading}\n\n{}", chain(&why.path, why.weakest as usize, first, paint));
+        let path = chain(&why.path, why.weakest as usize, first, paint);
+        return format!("{heading}\n\n{path}{}", weighed(why, first, second, paint));
     }
     let heading = paint.heading(&format!("{first} and {second} are not one profile"));
     let mut text = format!(
@@ -78,7 +79,14 @@ pub fn drawn(why: &pb::ExplainLinkResponse, first: &str, second: &str, paint: Pa
         paint.heading("what stands between them")
     );
     text.push_str(&obstacles(&why.obstacles, paint));
-    text
+    text + &weighed(why, first, second, paint)
+}
+
+/// How the two match by weight, where a model says so.
+fn weighed(why: &pb::ExplainLinkResponse, first: &str, second: &str, paint: Paint) -> String {
+    let Some(evidence) = &why.r#match else { return String::new() };
+    let heading = paint.heading(&format!("how {first} and {second} match, in bits"));
+    format!("\n{heading}\n{}", waterfall::drawn(evidence, paint))
 }
 
 /// From record to record, the shared value beside each step.
@@ -88,8 +96,14 @@ fn chain(path: &[pb::Link], weakest: usize, from: &str, paint: Paint) -> String 
     for (step, link) in path.iter().enumerate() {
         let mark =
             if step == weakest && path.len() > 1 { paint.warning("   ← the weakest step") } else { String::new() };
-        let held = format!("{} {}", link.namespace, shown(&link.value));
-        let kind = format!("{}, priority {}", link.class.to_lowercase(), link.priority);
+        let (held, kind) = match link.kind.as_str() {
+            "MATCH" => (shown(&link.value), "by weight".to_owned()),
+            "JUDGEMENT" => (shown(&link.value), "a steward's".to_owned()),
+            _ => (
+                format!("{} {}", link.namespace, shown(&link.value)),
+                format!("{}, priority {}", link.class.to_lowercase(), link.priority),
+            ),
+        };
         text.push_str(&format!("    │  {held}  {}{mark}\n", paint.faint(&format!("({kind})"))));
         let ends: Vec<String> = link.records.iter().map(card::record).collect();
         let next = ends.iter().rev().find(|end| **end != at).cloned().unwrap_or_default();
@@ -118,13 +132,11 @@ pub fn held_together(how: &pb::ExplainProfileResponse, paint: Paint) -> String {
     let name = card::short(&how.name);
     let mut text = match how.links.len() {
         0 => paint.heading(&format!("{name} is one record; nothing holds it together")) + "\n",
-        1 => format!(
-            "{}\n{}",
-            paint.heading(&format!("{name} is held together by one shared value")),
-            links(&how.links, paint)
-        ),
+        1 => {
+            format!("{}\n{}", paint.heading(&format!("{name} is held together by one link")), links(&how.links, paint))
+        }
         some => {
-            let heading = format!("{name} is held together by {some} shared values, strongest first");
+            let heading = format!("{name} is held together by {some} links, strongest first");
             format!("{}\n{}", paint.heading(&heading), links(&how.links, paint))
         }
     };
@@ -154,7 +166,12 @@ fn links(links: &[pb::Link], paint: Paint) -> String {
         if link.records.len() > RECORDS_SHOWN {
             records.push(format!("… {} in all", count(link.records.len() as u64)));
         }
-        table.row([link.namespace.clone(), shown(&link.value), link.class.to_lowercase(), records.join(", ")]);
+        let class = match link.kind.as_str() {
+            "MATCH" => "by weight".to_owned(),
+            "JUDGEMENT" => "a steward's".to_owned(),
+            _ => link.class.to_lowercase(),
+        };
+        table.row([link.namespace.clone(), shown(&link.value), class, records.join(", ")]);
     }
     table.render(paint)
 }
@@ -185,6 +202,8 @@ mod tests {
             class: "IDENTIFYING".to_owned(),
             priority: 7,
             records: vec![record(from), record(to)],
+            kind: "VALUE".to_owned(),
+            r#match: None,
         };
         let why = pb::ExplainLinkResponse {
             linked: true,

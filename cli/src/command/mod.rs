@@ -10,10 +10,12 @@ pub mod generate;
 pub mod history;
 pub mod import;
 pub mod lookup;
+pub mod model;
 pub mod namespace;
 pub mod proto;
 pub mod quarantine;
 pub mod resolve;
+pub mod review;
 pub mod serve;
 pub mod source;
 pub mod stage;
@@ -22,6 +24,7 @@ pub mod tenant;
 pub mod watch;
 
 mod card;
+mod waterfall;
 
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;

@@ -30,6 +30,9 @@ pub struct Arguments {
     /// once. Without it no browser reaches the server.
     #[arg(long, value_name = "ORIGIN")]
     web_origin: Vec<String>,
+    /// New tenants link by identifiers alone, until `onefold model use` puts a match model in force.
+    #[arg(long)]
+    exact_only: bool,
     /// What is logged to standard error, e.g. `info` or `onefold_server=debug`.
     #[arg(long, value_name = "FILTER", default_value = "info", env = "ONEFOLD_LOG")]
     log: String,
@@ -46,6 +49,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         let mut config = Config::new(&arguments.data, arguments.listen);
         config.root_key_file.clone_from(&arguments.root_key_file);
         config.allow_insecure_remote = arguments.allow_insecure_remote;
+        config.match_models = !arguments.exact_only;
         config.web_origins.clone_from(&arguments.web_origin);
         let server = Server::start(config).await.map_err(|error| start_failure(&error.into(), &arguments.data))?;
         say(&banner(&server, &arguments.data, paint(&std::io::stdout())))?;

@@ -6,7 +6,7 @@ use onefold_core::fragment::PartyKind;
 use smallvec::SmallVec;
 
 use crate::index::column::Column;
-use crate::pair::{Features, Symbol, Symbols};
+use crate::pair::{Features, MatchEvidence, Symbol, Symbols};
 use crate::resolve::Weigher;
 
 /// No value.
@@ -137,6 +137,14 @@ impl Rows {
         let row = |record| self.of(record).get(..weigher.stride()).unwrap_or_default();
         let known = self.known(one) && self.known(other);
         known.then(|| weigher.weigh_above(&kin.symbols, row(one), row(other), least)).flatten()
+    }
+
+    /// The same, taken apart.
+    pub(crate) fn evidence(&self, party: PartyKind, one: u32, other: u32) -> Option<MatchEvidence> {
+        let kin = self.kin(party);
+        let weigher = kin.weigher.as_ref()?;
+        let row = |record| self.of(record).get(..weigher.stride()).unwrap_or_default();
+        if self.known(one) && self.known(other) { weigher.evidence(&kin.symbols, row(one), row(other)) } else { None }
     }
 
     /// The blocking keys of a record of which something is known.

@@ -8,16 +8,19 @@
 pub mod blocking;
 mod ceiling;
 pub mod comparison;
+pub mod evidence;
 pub mod features;
 mod known;
 mod metric;
 pub mod model;
 pub mod schema;
+pub mod shared;
 mod shipped;
 pub mod symbols;
 pub mod train;
 pub mod weigh;
 
+pub use evidence::{MatchEvidence, Part};
 pub use features::{Extractor, Features};
 pub use model::Model;
 pub use schema::{Field, FieldKind, Schema};

@@ -10,6 +10,7 @@ use petgraph::graph::{NodeIndex, UnGraph};
 
 use crate::index::records::flag;
 use crate::index::values::flag as value_flag;
+use crate::pair::MatchEvidence;
 use crate::prepared::LinkValue;
 use crate::resolve::diversity::Behind;
 use crate::resolve::lookup::GenericReason;
@@ -193,6 +194,16 @@ impl Engine {
                 Explanation::Separate { profiles: (one, other), reasons }
             }
         }
+    }
+
+    /// How two live records match by weight, taken apart; `None` when they are of two kinds of party, nothing is known of
+    /// one, or there is no model.
+    #[must_use]
+    pub fn match_evidence(&self, one: Digest128, other: Digest128) -> Option<MatchEvidence> {
+        let (one, other) = (self.records.find(one)?, self.records.find(other)?);
+        let (a, b) = (&self.records.warm[one], &self.records.warm[other]);
+        let comparable = a.has(flag::LIVE) && b.has(flag::LIVE) && a.party() == b.party();
+        if comparable { self.rows.evidence(a.party(), one, other) } else { None }
     }
 
     /// What ties the cluster together, in an order that is one of content: records by facts, links by strength and then

@@ -18,16 +18,7 @@ use crate::resolve::Engine;
 /// Judgements in force at one time.
 pub const JUDGEMENTS_MAX: usize = 1_000_000;
 
-/// What a steward says of two source records.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Verdict {
-    /// One party.
-    Same,
-    /// Two.
-    Different,
-    /// Cannot be told: it joins and parts nobody, and is not asked again.
-    Unsure,
-}
+pub use onefold_core::judgement::Verdict;
 
 /// A judgement in force. Who judged and why lies with the caller.
 #[derive(Clone, Copy, Debug, PartialEq)]

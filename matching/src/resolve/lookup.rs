@@ -115,6 +115,8 @@ pub struct Stats {
     pub generic_values: u32,
     /// Values that would link, but whose holders are kept apart.
     pub parked_links: u32,
+    /// Pairs of records that weigh enough for a link or a question.
+    pub edges: u64,
     /// Records in the largest cluster.
     pub largest_cluster: u32,
     /// Bytes of memory.
@@ -288,6 +290,7 @@ impl Engine {
             values: u32::try_from(self.values.table.len()).unwrap_or(u32::MAX),
             generic_values: self.values.generic,
             parked_links: self.values.parked,
+            edges: self.edges.count,
             largest_cluster: largest.map(|profile| profile.count).max().unwrap_or(0),
             memory_bytes: self.memory_bytes() as u64,
         }

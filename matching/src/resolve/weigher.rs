@@ -4,7 +4,7 @@ use std::fmt;
 
 use smallvec::SmallVec;
 
-use crate::pair::{Features, Matcher, Symbol, Symbols};
+use crate::pair::{Features, MatchEvidence, Matcher, Symbol, Symbols};
 
 /// Where a model draws its lines, all in bits of match weight.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -44,6 +44,11 @@ pub trait Weigher: Send + Sync + fmt::Debug {
         0.0
     }
 
+    /// The same, taken apart, by a model that can.
+    fn evidence(&self, _symbols: &Symbols, _one: &[Symbol], _other: &[Symbol]) -> Option<MatchEvidence> {
+        None
+    }
+
     /// Where it draws its lines.
     fn thresholds(&self) -> Thresholds;
 
@@ -77,6 +82,10 @@ impl Weigher for Matcher {
 
     fn prior_bits(&self) -> f32 {
         Self::prior_bits(self)
+    }
+
+    fn evidence(&self, symbols: &Symbols, one: &[Symbol], other: &[Symbol]) -> Option<MatchEvidence> {
+        Some(Self::evidence(self, symbols, one, other))
     }
 
     fn thresholds(&self) -> Thresholds {

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use onefold_core::config::TenantConfig;
-use onefold_core::decision::RequestAnswered;
+use onefold_core::decision::{ModelChanged, RequestAnswered};
 use onefold_core::ids::{Place, Sequence, TenantId};
 use onefold_matching::resolve::{Engine, LinkRules};
 use onefold_store::checkpoint::{Checkpoint, CheckpointError};
@@ -16,11 +16,13 @@ use super::consent::{Consent, ConsentRows};
 use super::hierarchy::state::Accounts;
 use super::keeper::Keep;
 use super::lane::Lane;
+use super::models::Models;
 use super::recover::{Replaying, Tenants};
+use super::review::{Judgements, Told};
 use super::tenant::{Held, ProfileTimes, State, Tenant};
 
 /// The shape of the sections. Another one is passed over, and the journal replayed.
-const VERSION: u32 = 3;
+const VERSION: u32 = 4;
 
 /// All of a tenant but the engine and the profiles' times.
 #[derive(Debug, Serialize, Deserialize)]
@@ -34,6 +36,8 @@ struct TenantSection {
     quarantine: Vec<(Sequence, Held)>,
     requests: Vec<RequestAnswered>,
     feed: Vec<(Sequence, Place)>,
+    models: Vec<(ModelChanged, Sequence)>,
+    judgements: Vec<(Sequence, Told)>,
 }
 
 fn section(tenant: TenantId, name: &str) -> String {
@@ -102,6 +106,8 @@ impl Lane {
                 quarantine: state.quarantine.iter().map(|(entry, held)| (*entry, *held)).collect(),
                 requests: state.requests.iter().collect(),
                 feed: state.feed.clone(),
+                models: tenant.config().models.to_rows(),
+                judgements: state.judgements.to_rows(),
             };
             writer.section(section(tenant.id, "tenant"))?;
             writer.write(&onefold_core::decision::encode(&whole))?;
@@ -156,16 +162,21 @@ fn restore_tenant(
     let consent = Consent::from_rows(onefold_core::decision::decode::<ConsentRows>(&consent)?);
     let times = checkpoint.read(&section(id, "times"))?;
     let times = unpack_times(&onefold_core::decision::decode::<Vec<(i64, u64)>>(&times)?);
-    let engine = Engine::read_from(LinkRules::of(&whole.config), &mut |name: &str| {
+    let mut models = Models::default();
+    for (changed, since) in &whole.models {
+        models = models.change(changed, *since)?;
+    }
+    let engine = Engine::read_with_models(LinkRules::of(&whole.config), models.weighers(), &mut |name: &str| {
         checkpoint.read(&section(id, &format!("engine/{name}"))).ok()
     })?;
-    let mut state = State::new(&whole.config);
+    let mut state = State::new(&whole.config, &models);
     state.engine = engine;
     state.consent = consent;
     state.sequence = whole.sequence;
     state.last_change = whole.last_change;
     state.times = times;
     state.feed = whole.feed;
+    state.judgements = Judgements::from_rows(whole.judgements);
     state.accounts = Accounts::read(&checkpoint.read(&section(id, "accounts"))?)?;
     for answered in whole.requests {
         state.requests.remember(answered);
@@ -173,7 +184,7 @@ fn restore_tenant(
     for (entry, held) in whole.quarantine {
         state.hold(entry, held);
     }
-    let mut replaying = Replaying::with(id, whole.config, whole.wrapped_keys, state, vaults, root)?;
+    let mut replaying = Replaying::with(id, (whole.config, models), whole.wrapped_keys, state, vaults, root)?;
     replaying.next_slot = whole.next_slot;
     Ok(replaying)
 }

@@ -5,6 +5,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use onefold_core::change::ProfileChange;
 use onefold_core::consent::ledger::Ledger;
 use onefold_core::consent::state::Question;
 use onefold_core::consent::{Decision, Subject};
@@ -12,9 +13,10 @@ use onefold_core::decision::{self, EntryKind, QuarantineCleared, Quarantined, Re
 use onefold_core::fault::{FaultReason, FieldFault};
 use onefold_core::fragment::{Fragment, ObservedAt};
 use onefold_core::ids::{Digest128, Place, Sequence, SlotId};
+use onefold_core::judgement::Judged;
 use onefold_core::limits;
 use onefold_matching::prepared::Prepared;
-use onefold_matching::resolve::RecordView;
+use onefold_matching::resolve::{Engine, RecordView};
 use onefold_store::journal::JournalError;
 use onefold_store::keys::DataKey;
 use onefold_store::vault::{Vault, VaultError};
@@ -62,6 +64,8 @@ enum Effect {
     Hold(Sequence, Held),
     LetGo(Sequence),
     Hear(Box<Said>),
+    Judge(Box<(Judged, Sequence, Place, SlotId)>),
+    Unjudge(Sequence),
 }
 
 /// An answer that still lacks the profile.
@@ -78,16 +82,35 @@ pub(super) struct Decided {
     sequence: Option<Sequence>,
     /// Linking may differ from what was settled last.
     relinked: bool,
+    /// Everything was resolved already, beside the state: the engine, and what changed.
+    resolved: Option<Box<(Engine, Vec<ProfileChange>)>>,
 }
 
 impl Decided {
+    /// Everything was resolved afresh beside the state.
+    pub(super) fn resolved(engine: Engine, changes: Vec<ProfileChange>) -> Self {
+        Self { relinked: true, resolved: Some(Box::new((engine, changes))), ..Self::default() }
+    }
+
+    /// These judgements, which were checked.
+    pub(super) fn judged(told: Vec<(Judged, Sequence, Place, SlotId)>, last: Sequence) -> Self {
+        let effects = told.into_iter().map(|told| Effect::Judge(Box::new(told))).collect();
+        Self { effects, sequence: Some(last), ..Self::default() }
+    }
+
+    /// These judgements are no longer in force.
+    pub(super) fn unjudged(entries: Vec<Sequence>, last: Sequence) -> Self {
+        let effects = entries.into_iter().map(Effect::Unjudge).collect();
+        Self { effects, sequence: Some(last), ..Self::default() }
+    }
+
     /// Nothing but that everything is to be settled afresh.
     pub(super) fn relinked() -> Self {
         Self { relinked: true, ..Self::default() }
     }
 
-    /// Applies all of it. True when facts changed, so that there may be something to settle.
-    pub(super) fn apply(self, state: &mut State) -> bool {
+    /// Applies all of it; answers with what became of the profiles, and whether facts changed at all.
+    pub(super) fn settle(self, state: &mut State) -> (Vec<ProfileChange>, bool) {
         let mut facts = self.relinked;
         for effect in self.effects {
             match effect {
@@ -110,10 +133,30 @@ impl Decided {
                 Effect::LetGo(entry) => {
                     state.let_go(entry);
                 }
+                Effect::Judge(told) => {
+                    let (judged, entry, place, slot) = *told;
+                    let replaced = state.judge(&judged, entry, place, slot);
+                    debug_assert!(replaced.is_ok(), "the judgement was checked before it was written");
+                    state.replaced.extend(replaced.ok().flatten());
+                    facts = true;
+                }
+                Effect::Unjudge(entry) => {
+                    let slot = state.unjudge(entry);
+                    state.replaced.extend(slot);
+                    facts = true;
+                }
             }
         }
         state.sequence = self.sequence.unwrap_or(state.sequence);
-        facts
+        let changes = match self.resolved {
+            Some(resolved) => {
+                let (engine, changes) = *resolved;
+                state.engine = engine;
+                changes
+            }
+            None => state.engine.settle(),
+        };
+        (changes, facts)
     }
 }
 
@@ -146,7 +189,7 @@ pub(super) fn decide(
         }
         deciding.sequence
     };
-    Ok((drafts, Decided { effects, sequence: Some(sequence), relinked: false }))
+    Ok((drafts, Decided { effects, sequence: Some(sequence), ..Decided::default() }))
 }
 
 struct Deciding<'a> {

@@ -43,6 +43,12 @@ pub enum ReadError {
         /// Why, as contact decisions name it.
         reasons: Vec<&'static str>,
     },
+    /// A preview or training of a model runs already.
+    #[error("a preview or training of a model runs already, and there is room for one at a time")]
+    StudyRuns,
+    /// There is no such match model.
+    #[error("no match model is in force for this kind of party")]
+    ModelUnknown,
     /// The state has not reached the sequence asked for.
     #[error("the state has reached sequence {reached}, the read asks for {wanted}")]
     Behind {
@@ -106,6 +112,9 @@ pub enum WriteError {
     /// What is told of accounts does not fit what is known of them.
     #[error(transparent)]
     Hierarchy(#[from] super::hierarchy::act::HierarchyError),
+    /// A judgement that cannot be taken.
+    #[error(transparent)]
+    Judge(#[from] super::review::JudgeError),
     /// The store failed; nothing more is acknowledged until a restart.
     #[error("the store failed; the server stops acknowledging and must be restarted")]
     StoreFailed,

@@ -8,6 +8,7 @@ use onefold_core::fragment::{Fragment, PartyKind, SourceRecord};
 use onefold_core::identifier::{canonicalise, region};
 use onefold_core::ids::{Digest128, NamespaceId, ProfileOrdinal};
 use onefold_core::namespace::NamespaceClass;
+use onefold_matching::pair::MatchEvidence;
 use onefold_matching::prepare::NoteReason;
 use onefold_matching::prepared::LinkValue;
 use onefold_matching::resolve::{Cut, Engine, Evidence, Explanation, GenericReason, SeparateReason, ValueStanding};
@@ -25,7 +26,7 @@ const POSSIBLE_MAX: usize = 100;
 const LISTED_MAX: usize = 50;
 
 /// A shared value, readable.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ReadableLink {
     /// The kind of the shared value; `None` for a match by weight and for a judgement.
     pub namespace: Option<NamespaceId>,
@@ -34,6 +35,10 @@ pub struct ReadableLink {
     pub value: String,
     /// The records that it holds together.
     pub records: Vec<SourceRecord>,
+    /// What it rests on: a promise to clients.
+    pub kind: &'static str,
+    /// How two records match, where the link is their match.
+    pub evidence: Option<MatchEvidence>,
 }
 
 /// Why two records are not one party.
@@ -60,6 +65,8 @@ pub enum Why {
         path: Vec<ReadableLink>,
         /// The weakest step.
         weakest: Option<usize>,
+        /// How the two records match by weight.
+        evidence: Option<MatchEvidence>,
     },
     /// They are not.
     Apart {
@@ -67,6 +74,8 @@ pub enum Why {
         profiles: [Option<ProfileOrdinal>; 2],
         /// Every reason found.
         obstacles: Vec<Obstacle>,
+        /// How the two records match by weight.
+        evidence: Option<MatchEvidence>,
     },
 }
 
@@ -117,16 +126,20 @@ impl Reading<'_> {
     }
 
     fn link(&mut self, evidence: Evidence, records: &[Digest128]) -> Result<ReadableLink, ReadError> {
-        let (namespace, text) = match evidence {
-            Evidence::Value(value) => (Some(value.namespace), self.text(value, records)?),
-            Evidence::Weight(bits) => (None, format!("match of {bits:.1} bits")),
-            Evidence::Judgement => (None, "judged to be one".to_owned()),
+        let (namespace, text, kind) = match evidence {
+            Evidence::Value(value) => (Some(value.namespace), self.text(value, records)?, "VALUE"),
+            Evidence::Weight(bits) => (None, format!("match of {bits:.1} bits"), "MATCH"),
+            Evidence::Judgement => (None, "judged to be one".to_owned(), "JUDGEMENT"),
+        };
+        let matched = match (evidence, records) {
+            (Evidence::Weight(_), [one, other]) => self.tenant.state().engine.match_evidence(*one, *other),
+            _ => None,
         };
         let mut named = Vec::new();
         for record in records.iter().take(LISTED_MAX) {
             named.extend(self.fragment(*record)?.map(|fragment| fragment.record.clone()));
         }
-        Ok(ReadableLink { namespace, value: text, records: named })
+        Ok(ReadableLink { namespace, value: text, records: named, kind, evidence: matched })
     }
 }
 
@@ -152,6 +165,7 @@ pub fn why(app: &App, tenant: &Tenant, first: &SourceRecord, second: &SourceReco
         known.then(|| state.engine.explain(digests[0], digests[1]))
     })?;
     let explanation = explanation.ok_or(ReadError::ProfileUnknown)?;
+    let evidence = tenant.state().engine.match_evidence(digests[0], digests[1]);
     let mut reading = Reading { app, tenant, config: &config, opened: HashMap::new() };
     match explanation {
         Explanation::Together { profile, path, weakest } => {
@@ -159,13 +173,13 @@ pub fn why(app: &App, tenant: &Tenant, first: &SourceRecord, second: &SourceReco
             for step in path {
                 steps.push(reading.link(step.evidence, &[step.from, step.to])?);
             }
-            Ok(Why::Together { profile, path: steps, weakest })
+            Ok(Why::Together { profile, path: steps, weakest, evidence })
         }
         Explanation::NotLive(_) => {
             let profiles = digests.map(|digest| tenant.state().engine.profile_of(digest));
             let message = "a record without a live fragment is in no profile: it was retracted".to_owned();
             let obstacle = Obstacle { reason: "NOT_LIVE", message, namespace: None, value: String::new() };
-            Ok(Why::Apart { profiles, obstacles: vec![obstacle] })
+            Ok(Why::Apart { profiles, obstacles: vec![obstacle], evidence })
         }
         Explanation::Separate { profiles, reasons } => {
             let mut obstacles = unusable(&mut reading, digests)?;
@@ -185,7 +199,7 @@ pub fn why(app: &App, tenant: &Tenant, first: &SourceRecord, second: &SourceReco
                 }
                 obstacles.push(readable(&mut reading, reason, &digests)?);
             }
-            Ok(Why::Apart { profiles: [Some(profiles.0), Some(profiles.1)], obstacles })
+            Ok(Why::Apart { profiles: [Some(profiles.0), Some(profiles.1)], obstacles, evidence })
         }
     }
 }

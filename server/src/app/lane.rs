@@ -25,7 +25,7 @@ use super::keeper::{self, Keep};
 use super::requests::{RequestKey, remember, room_to_remember};
 use super::tenant::{ProfileTimes, State, Tenant};
 use super::writer::{Commit, Reply};
-use super::{Shared, consent, hierarchy, reconfigure};
+use super::{Shared, consent, hierarchy, models, reconfigure, review};
 
 /// Commands that may wait in front of the lane.
 pub const LANE_DEPTH_MAX: usize = 64;
@@ -124,6 +124,28 @@ pub enum Command {
         /// What came of it.
         reply: oneshot::Sender<Result<Done, WriteError>>,
     },
+    /// Put a match model in force.
+    SetModel {
+        /// Whose.
+        tenant: Arc<Tenant>,
+        /// Which.
+        wanted: Box<models::Wanted>,
+        /// The call's name, where its caller gave it one.
+        request: Option<RequestKey>,
+        /// Sequence of the last consequence.
+        reply: oneshot::Sender<Result<Sequence, WriteError>>,
+    },
+    /// Take or take back judgements.
+    Rule {
+        /// Whose.
+        tenant: Arc<Tenant>,
+        /// Which.
+        ruling: Box<review::Ruling>,
+        /// The call's name, where its caller gave it one.
+        request: Option<RequestKey>,
+        /// What came of it.
+        reply: oneshot::Sender<Result<review::Ruled, WriteError>>,
+    },
     /// See whether the disk has room again.
     ProbeRoom,
     /// Write a last checkpoint and end.
@@ -141,6 +163,8 @@ impl Command {
             Self::Discard { reply, .. } => drop(reply.send(Err(WriteError::DiskFull))),
             Self::Contact(work) => work.refuse(),
             Self::Accounts { reply, .. } => drop(reply.send(Err(WriteError::DiskFull))),
+            Self::SetModel { reply, .. } => drop(reply.send(Err(WriteError::DiskFull))),
+            Self::Rule { reply, .. } => drop(reply.send(Err(WriteError::DiskFull))),
             Self::ProbeRoom | Self::Stop => {}
         }
     }
@@ -293,6 +317,14 @@ impl Lane {
                 None => Ok(()),
             },
             Command::Accounts { tenant, act, reply } => hierarchy::commit(self, &tenant, *act, reply),
+            Command::SetModel { tenant, wanted, request, reply } => match self.repeat(&tenant, request, reply)? {
+                Some(reply) => models::change(self, &tenant, *wanted, request, reply),
+                None => Ok(()),
+            },
+            Command::Rule { tenant, ruling, request, reply } => match self.repeat(&tenant, request, reply)? {
+                Some(reply) => review::rule(self, &tenant, *ruling, request, reply),
+                None => Ok(()),
+            },
             Command::ProbeRoom => self.probe_room(),
             Command::Stop => return Ok(Flow::Ends),
         }?;
@@ -513,8 +545,7 @@ impl Lane {
         let mut settlements = Vec::new();
         let end = {
             let mut state = tenant.state_mut();
-            let facts = decided.apply(&mut state);
-            let by_digest = state.engine.settle();
+            let (by_digest, facts) = decided.settle(&mut state);
             let by_ordinal = |change: &ProfileChange| {
                 change.rename(|record| state.engine.ordinal_of(*record).ok_or(JournalError::Poisoned))
             };

@@ -14,11 +14,13 @@ pub mod hierarchy;
 pub mod ingest;
 pub mod keeper;
 pub mod lane;
+pub mod models;
 pub mod quarantine;
 pub mod read;
 pub mod reconfigure;
 pub mod recover;
 pub mod requests;
+pub mod review;
 pub mod statistics;
 pub mod tenant;
 pub mod writer;
@@ -47,6 +49,8 @@ pub struct App {
     pub lane: mpsc::Sender<Command>,
     /// Persons as last read, for contact decisions.
     pub persons: consent::person::Persons,
+    /// Lets one preview or training run at a time.
+    pub studies: models::Studies,
     /// Keys page tokens.
     pub page_key: [u8; 32],
     /// Turns true when the server goes down: long streams end.
@@ -69,6 +73,8 @@ pub struct Shared {
     pub clock: Arc<dyn Clock>,
     /// Journal entries between two checkpoints.
     pub checkpoint_every: u64,
+    /// Whether a new tenant begins with the match models that ship.
+    pub match_models: bool,
     /// How far the keyed store is behind.
     pub kept: keeper::Kept,
     tenants: RwLock<HashMap<String, Arc<Tenant>>>,

@@ -18,6 +18,7 @@ use super::decide::Decided;
 use super::error::WriteError;
 use super::etag::guard;
 use super::lane::{Changed, Command, ConfigChange, Lane, kind};
+use super::models::Models;
 use super::requests::{RequestKey, remember, room_to_remember};
 use super::tenant::{LiveConfig, State, Tenant};
 use super::writer::Reply;
@@ -68,16 +69,27 @@ pub(super) fn open_tenant(
         }
     };
     let payload = decision::encode(&TenantOpened { config, wrapped_keys: tenant.wrapped_keys.clone() });
-    let room = entry_room(payload.len()) + room_to_remember(request, &settings);
+    let models: Vec<(Sequence, Vec<u8>)> = {
+        let rows = tenant.config().models.to_rows();
+        rows.into_iter().map(|(changed, since)| (since, decision::encode(&changed))).collect()
+    };
+    let room = entry_room(payload.len())
+        + models.iter().map(|(_, payload)| entry_room(payload.len())).sum::<usize>()
+        + room_to_remember(request, &settings);
     let Some(mut group) = lane.begin(room)? else {
         let _ = reply.send(Err(WriteError::DiskFull));
         return Ok(());
     };
     group.builder.push(id, Sequence(1), kind(EntryKind::TenantOpened), |_, out| out.extend_from_slice(&payload))?;
     tenant.state_mut().sequence = Sequence(1);
+    for (since, payload) in models {
+        group.builder.push(id, since, kind(EntryKind::ModelChanged), |_, out| out.extend_from_slice(&payload))?;
+        tenant.state_mut().sequence = since;
+    }
     remember(&tenant, request, &settings, &mut group)?;
     lane.shared.add(Arc::clone(&tenant));
-    group.commit.published.push((tenant, Sequence(1)));
+    let end = tenant.state().sequence;
+    group.commit.published.push((tenant, end));
     group.commit.replies.push(Reply::of(reply, settings));
     lane.commit(group)
 }
@@ -99,8 +111,9 @@ fn make_tenant(lane: &Lane, id: TenantId, config: &TenantConfig) -> Result<Tenan
         error => failed(&error),
     })?;
     vault.recover(SlotId(0)).map_err(|error| failed(&error))?;
-    let live = LiveConfig::compile(config.clone(), 1, keys.index).map_err(WriteError::Invalid)?;
-    let state = State::new(config);
+    let models = if lane.shared.match_models { Models::shipped(Sequence(1)) } else { Models::default() };
+    let state = State::new(config, &models);
+    let live = LiveConfig::compile(config.clone(), 1, keys.index, models).map_err(WriteError::Invalid)?;
     Ok(Tenant::new(id, (keys, wrapped), vault, Arc::new(live), state))
 }
 
@@ -115,7 +128,7 @@ pub(super) fn change(
     let before = tenant.config();
     let mut config = TenantConfig::clone(&before.config);
     let compiled = change(&mut config).and_then(|changed| {
-        let live = LiveConfig::compile(config.clone(), before.version + 1, tenant.keys.index);
+        let live = LiveConfig::compile(config.clone(), before.version + 1, tenant.keys.index, before.models.clone());
         live.map(|live| (changed, live)).map_err(WriteError::Invalid)
     });
     let (changed, mut after) = match compiled {
@@ -224,7 +237,7 @@ pub(super) fn learn_names(
     }
     let mut config = TenantConfig::clone(&before.config);
     config.attribute_names.extend(names.iter().cloned());
-    let mut after = match LiveConfig::compile(config, before.version + 1, tenant.keys.index) {
+    let mut after = match LiveConfig::compile(config, before.version + 1, tenant.keys.index, before.models.clone()) {
         Ok(after) => after,
         Err(faults) => {
             let _ = reply.send(Err(WriteError::Invalid(faults)));

@@ -12,12 +12,13 @@ use std::thread::{self, JoinHandle};
 use onefold_core::config::TenantConfig;
 use onefold_core::consent::Statement;
 use onefold_core::decision::{
-    self, ConfigChanged, ContactReserved, EntryKind, NamesLearned, QuarantineCleared, Quarantined, RecordRetracted,
-    ReservationSettled, Sealed, Settled, TenantOpened,
+    self, ConfigChanged, ContactReserved, EntryKind, JudgementsEnded, ModelChanged, NamesLearned, QuarantineCleared,
+    Quarantined, RecordRetracted, ReservationSettled, Sealed, Settled, TenantOpened,
 };
 use onefold_core::fragment::{Fragment, ObservedAt};
 use onefold_core::ids::Sequence;
 use onefold_core::ids::{Digest128, Place, SlotId, TenantId};
+use onefold_core::judgement::Judged;
 use onefold_store::checkpoint::Checkpoints;
 use onefold_store::datadir::{DataDir, DataDirError, OpenOptions};
 use onefold_store::journal::{BatchView, EntryView, Journal, JournalError, JournalOptions, VisitError};
@@ -28,6 +29,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::consent::Said;
 use super::lane::{Command, LANE_DEPTH_MAX, Lane, note_changes};
+use super::models::{Models, Studies};
 use super::tenant::{Held, LiveConfig, State, Tenant};
 use super::writer::WRITER_DEPTH_MAX;
 use super::{App, Shared, checkpoint, hierarchy, keeper, quarantine, reconfigure, writer};
@@ -222,6 +224,7 @@ pub fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<Opened, StartError
         root: root.clone(),
         clock,
         checkpoint_every: config.checkpoint_every,
+        match_models: config.match_models,
         kept: keeper::Kept::default(),
         tenants: RwLock::default(),
         failed: AtomicBool::new(false),
@@ -276,6 +279,7 @@ pub fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<Opened, StartError
         shared,
         lane: commands_in.clone(),
         persons: super::consent::person::Persons::default(),
+        studies: Studies::default(),
         page_key: root.derive("page tokens"),
         stop: watch::Sender::new(false),
     });
@@ -375,15 +379,16 @@ impl Replaying {
         root: &RootKey,
     ) -> Result<Self, VisitError> {
         let TenantOpened { config, wrapped_keys } = opened;
-        let mut state = State::new(&config);
+        let models = Models::default();
+        let mut state = State::new(&config, &models);
         state.sequence = Sequence(1);
-        Self::with(id, config, wrapped_keys, state, vaults, root)
+        Self::with(id, (config, models), wrapped_keys, state, vaults, root)
     }
 
     /// A tenant whose state is given.
     pub(super) fn with(
         id: TenantId,
-        config: TenantConfig,
+        (config, models): (TenantConfig, Models),
         wrapped_keys: Vec<u8>,
         state: State,
         vaults: &std::path::Path,
@@ -391,7 +396,7 @@ impl Replaying {
     ) -> Result<Self, VisitError> {
         let keys = TenantKeys::unwrap(&wrapped_keys, root, id.0)?;
         let vault = Vault::open(vaults, id, &keys.wrapping_key())?;
-        let config = LiveConfig::compile(config, 1, keys.index)
+        let config = LiveConfig::compile(config, 1, keys.index, models)
             .map_err(|faults| format!("a configuration does not compile: {} fault(s)", faults.len()))?;
         Ok(Self {
             keys,
@@ -406,9 +411,9 @@ impl Replaying {
         })
     }
 
-    fn reconfigure(&mut self, config: TenantConfig) -> Result<(), VisitError> {
+    fn reconfigure(&mut self, config: TenantConfig, models: Models) -> Result<(), VisitError> {
         let version = self.config.version + 1;
-        self.config = LiveConfig::compile(config, version, self.keys.index)
+        self.config = LiveConfig::compile(config, version, self.keys.index, models)
             .map_err(|faults| format!("a configuration does not compile: {} fault(s)", faults.len()))?;
         Ok(())
     }
@@ -484,7 +489,7 @@ impl Replaying {
             EntryKind::ConfigChanged => {
                 if let Some(payload) = entry.bytes() {
                     let changed: ConfigChanged = decision::decode(payload)?;
-                    self.reconfigure(changed.config)?;
+                    self.reconfigure(changed.config, self.config.models.clone())?;
                     self.relinks |= changed.relinks;
                     self.unsettled |= changed.relinks;
                 }
@@ -494,7 +499,34 @@ impl Replaying {
                     let learned: NamesLearned = decision::decode(payload)?;
                     let mut config = TenantConfig::clone(&self.config.config);
                     config.attribute_names.extend(learned.names);
-                    self.reconfigure(config)?;
+                    self.reconfigure(config, self.config.models.clone())?;
+                }
+            }
+            EntryKind::ModelChanged => {
+                if let Some(payload) = entry.bytes() {
+                    let changed: ModelChanged = decision::decode(payload)?;
+                    let models = self.config.models.change(&changed, entry.sequence)?;
+                    let engine = &mut self.state.engine;
+                    self.unsettled |= engine.all_records().any(|record| record.live);
+                    // What the models compare and the rows do not hold is read from the fragments at the end.
+                    self.relinks |= !engine.set_models(models.weighers());
+                    self.reconfigure(TenantConfig::clone(&self.config.config), models)?;
+                }
+            }
+            EntryKind::JudgementStated => {
+                if let Some((slot, plain)) = self.opened_content(entry)? {
+                    let judged: Judged = decision::decode(&plain)?;
+                    self.doomed.extend(self.state.judge(&judged, entry.sequence, entry.place, slot)?);
+                    self.unsettled = true;
+                }
+            }
+            EntryKind::JudgementsEnded => {
+                if let Some(payload) = entry.bytes() {
+                    let ended: JudgementsEnded = decision::decode(payload)?;
+                    for entry in ended.entries {
+                        self.doomed.extend(self.state.unjudge(entry));
+                    }
+                    self.unsettled = true;
                 }
             }
             EntryKind::Quarantined => {

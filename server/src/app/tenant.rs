@@ -21,8 +21,10 @@ use tokio::sync::watch;
 use super::consent::{Consent, Said};
 use super::error::ReadError;
 use super::hierarchy::state::Accounts;
+use super::models::Models;
 pub use super::requests::RequestKey;
 use super::requests::RequestWindow;
+use super::review::Judgements;
 use crate::clock::Stopwatch;
 
 /// How long a reader waits for the disk.
@@ -42,6 +44,8 @@ pub struct LiveConfig {
     pub version: u64,
     /// Sequence of the entry that says so: what is shown under this configuration is shown once that is durable.
     pub since: Sequence,
+    /// The match models in force.
+    pub models: Models,
     preparer: Preparer,
     contracts: Vec<CompiledContract>,
     attributes: HashMap<String, AttributeId>,
@@ -54,9 +58,14 @@ impl LiveConfig {
     ///
     /// # Errors
     /// Every pattern or value of it that cannot be compiled.
-    pub fn compile(config: TenantConfig, version: u64, index_key: [u8; 32]) -> Result<Self, Vec<FieldFault>> {
+    pub fn compile(
+        config: TenantConfig,
+        version: u64,
+        index_key: [u8; 32],
+        models: Models,
+    ) -> Result<Self, Vec<FieldFault>> {
         let config = Arc::new(config);
-        let preparer = Preparer::new(Arc::clone(&config), index_key)
+        let preparer = Preparer::with_schemas(Arc::clone(&config), index_key, models.schemas())
             .map_err(|error| vec![FieldFault::new("namespace", FaultReason::Malformed, error.to_string())])?;
         let mut faults = Vec::new();
         let mut contracts = Vec::with_capacity(config.sources.len());
@@ -75,7 +84,7 @@ impl LiveConfig {
         let attributes = by_name(config.attribute_names.iter().map(String::as_str), AttributeId);
         let namespaces = by_name(config.namespaces.iter().map(|n| n.name.as_str()), NamespaceId);
         let sources = by_name(config.sources.iter().map(|s| s.name.as_str()), SourceId);
-        Ok(Self { config, version, since: Sequence(0), preparer, contracts, attributes, namespaces, sources })
+        Ok(Self { config, version, since: Sequence(0), models, preparer, contracts, attributes, namespaces, sources })
     }
 
     /// Turns fragments into comparable form.
@@ -157,15 +166,19 @@ pub struct State {
     pub requests: RequestWindow,
     /// Accounts, the people in them, and the stages of both.
     pub accounts: Accounts,
+    /// Where the judgements in force are told.
+    pub judgements: Judgements,
+    /// Keys of words that were replaced or taken back since the lane last asked.
+    pub replaced: Vec<SlotId>,
     /// Sparse index of the feed: first sequence of a settlement, and where its batch begins.
     pub feed: Vec<(Sequence, Place)>,
 }
 
 impl State {
     /// The state of a tenant about which nothing is known.
-    pub fn new(config: &TenantConfig) -> Self {
+    pub fn new(config: &TenantConfig, models: &Models) -> Self {
         Self {
-            engine: Engine::new(LinkRules::of(config)),
+            engine: Engine::with_models(LinkRules::of(config), models.weighers()),
             sequence: Sequence(0),
             last_change: Sequence(0),
             times: Vec::new(),
@@ -174,6 +187,8 @@ impl State {
             consent: Consent::default(),
             requests: RequestWindow::default(),
             accounts: Accounts::default(),
+            judgements: Judgements::default(),
+            replaced: Vec::new(),
             feed: Vec::new(),
         }
     }

@@ -1,18 +1,22 @@
-//! AdminService: tenants, sources, namespaces, statistics, digest.
+//! AdminService: tenants, sources, namespaces, match models, statistics, digest.
 
 use std::sync::Arc;
 
+use onefold_core::fault::FaultReason;
+use onefold_core::fragment::PartyKind;
+use onefold_matching::pair::Model;
 use onefold_proto::v1 as pb;
 use onefold_proto::v1::admin_service_server::AdminService;
 use tonic::{Request, Response, Status};
 
-use super::convert::{config as convert, fragment::timestamp};
+use super::convert::{config as convert, fragment::timestamp, models, review};
 use super::mount::answer;
 use super::page::Page;
-use super::{reading, requests, status};
+use super::{names, reading, requests, status};
 use crate::app::App;
-use crate::app::error::WriteError;
+use crate::app::error::{ReadError, WriteError};
 use crate::app::lane::Changed;
+use crate::app::models::{Wanted, fit, preview};
 use crate::app::tenant::Tenant;
 
 /// The service.
@@ -26,6 +30,20 @@ impl Admin {
     fn tenant(&self, parent: &str) -> Result<Arc<Tenant>, Status> {
         reading::tenant(&self.app, parent)
     }
+
+    /// The tenant and the kind of party that a model's name speaks of.
+    fn model(&self, name: &str) -> Result<(Arc<Tenant>, PartyKind), Status> {
+        let (of, party) = names::model(name).map_err(|bad| status::field("name", FaultReason::Malformed, bad.0))?;
+        Ok((reading::named(&self.app, of)?, party))
+    }
+
+    fn choice(&self, wire: Option<pb::ModelChoice>, party: PartyKind) -> Result<Option<Model>, Status> {
+        models::choice(wire, party).map_err(|faults| status::write(WriteError::Invalid(faults)))
+    }
+}
+
+fn failed(tenant: &Tenant, error: ReadError) -> Status {
+    status::ReadErrorIn { tenant: &tenant.name, error }.into()
 }
 
 #[tonic::async_trait]
@@ -145,6 +163,66 @@ impl AdminService for Admin {
         let (shown, next_page_token) = page.cut(&config.config.namespaces, &self.app.page_key, &query);
         let namespaces = shown.iter().map(convert::namespace_out).collect();
         Ok(answer(pb::ListNamespacesResponse { namespaces, next_page_token }))
+    }
+
+    async fn list_models(
+        &self,
+        request: Request<pb::ListModelsRequest>,
+    ) -> Result<Response<pb::ListModelsResponse>, Status> {
+        let tenant = self.tenant(&request.into_inner().parent)?;
+        let config = reading::config(&tenant).await?;
+        let shown = config.models.all().map(|(party, held)| review::model(&tenant.name, party, held, false));
+        Ok(answer(pb::ListModelsResponse { models: shown.collect() }))
+    }
+
+    async fn get_model(&self, request: Request<pb::GetModelRequest>) -> Result<Response<pb::GetModelResponse>, Status> {
+        let (tenant, party) = self.model(&request.into_inner().name)?;
+        let config = reading::config(&tenant).await?;
+        let held = config.models.of(party).ok_or_else(|| failed(&tenant, ReadError::ModelUnknown))?;
+        Ok(answer(pb::GetModelResponse { model: Some(review::model(&tenant.name, party, held, true)) }))
+    }
+
+    async fn train_model(
+        &self,
+        request: Request<pb::TrainModelRequest>,
+    ) -> Result<Response<pb::TrainModelResponse>, Status> {
+        let request = request.into_inner();
+        let (tenant, party) = self.model(&request.name)?;
+        let version = models::version(&request.version).map_err(|f| status::write(WriteError::Invalid(f)))?;
+        let base = tenant.config().models.of(party).map(|held| held.matcher.model().schema.clone());
+        let schema = models::schema(party, base, &request.custom_fields)
+            .map_err(|faults| status::write(WriteError::Invalid(faults)))?;
+        let read = Arc::clone(&tenant);
+        let work = move |app: &Arc<App>, tenant: &Arc<Tenant>| fit(app, tenant, &schema, &version);
+        let (model, records) = self.app.reading(&read, work).await.map_err(|error| failed(&tenant, error))?;
+        let artefact_json = model.to_json();
+        Ok(answer(pb::TrainModelResponse { artefact_json, record_count: records as u64 }))
+    }
+
+    async fn preview_model(
+        &self,
+        request: Request<pb::PreviewModelRequest>,
+    ) -> Result<Response<pb::PreviewModelResponse>, Status> {
+        let request = request.into_inner();
+        let (tenant, party) = self.model(&request.name)?;
+        let most = models::examples(request.examples_max).map_err(|f| status::write(WriteError::Invalid(f)))?;
+        let model = self.choice(request.model, party)?;
+        let read = Arc::clone(&tenant);
+        let work = move |app: &Arc<App>, tenant: &Arc<Tenant>| preview(app, tenant, party, model);
+        let found = self.app.reading(&read, work).await.map_err(|error| failed(&tenant, error))?;
+        Ok(answer(models::preview(&found, &tenant, most)))
+    }
+
+    async fn set_model(&self, request: Request<pb::SetModelRequest>) -> Result<Response<pb::SetModelResponse>, Status> {
+        let request = request.into_inner();
+        let (tenant, party) = self.model(&request.name)?;
+        let named = requests::named(&request.request_id, "SetModel", &request, &tenant.keys.index)?;
+        let model = self.choice(request.model, party)?;
+        let wanted = Wanted { party, model, etag: request.etag };
+        let sequence = self.app.set_model(&tenant, wanted, named).await.map_err(status::write)?;
+        let config = tenant.config();
+        let model = config.models.of(party).map(|held| review::model(&tenant.name, party, held, false));
+        Ok(answer(pb::SetModelResponse { model, sequence: sequence.0 }))
     }
 
     async fn get_statistics(

@@ -21,6 +21,7 @@ mod profile;
 mod quarantine;
 mod reading;
 mod requests;
+mod review;
 mod status;
 
 pub use browsers::{InvalidOrigin, Origins};
@@ -34,6 +35,7 @@ use onefold_proto::v1::admin_service_server::AdminServiceServer;
 use onefold_proto::v1::consent_service_server::ConsentServiceServer;
 use onefold_proto::v1::ingest_service_server::IngestServiceServer;
 use onefold_proto::v1::profile_service_server::ProfileServiceServer;
+use onefold_proto::v1::review_service_server::ReviewServiceServer;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -54,6 +56,7 @@ const SERVICES: &[(&str, Serves)] = &[
     ("onefold.v1.ProfileService", Serves::Reads),
     ("onefold.v1.ConsentService", Serves::Reads),
     ("onefold.v1.AccountService", Serves::Reads),
+    ("onefold.v1.ReviewService", Serves::Reads),
     ("onefold.v1.AdminService", Serves::Reads),
 ];
 
@@ -64,6 +67,7 @@ fn services(app: &Arc<App>) -> Routes {
         .add_service(mounted!(ProfileServiceServer::new(profile::Profiles { app: Arc::clone(app), cache })))
         .add_service(mounted!(ConsentServiceServer::new(consent::Consents { app: Arc::clone(app) })))
         .add_service(mounted!(AccountServiceServer::new(account::Accounts { app: Arc::clone(app) })))
+        .add_service(mounted!(ReviewServiceServer::new(review::Reviews { app: Arc::clone(app) })))
         .add_service(mounted!(AdminServiceServer::new(admin::Admin { app: Arc::clone(app) })))
 }
 

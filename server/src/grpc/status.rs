@@ -4,15 +4,17 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use onefold_core::consent::reserve::CannotSettle;
-use onefold_core::fault::FieldFault;
+use onefold_core::fault::{FaultReason, FieldFault};
 use onefold_core::hierarchy::Refused;
 use onefold_core::ids::ProfileId;
 use onefold_core::lifecycle::StageRefused;
+use onefold_matching::resolve::JUDGEMENTS_MAX;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
 use crate::app::error::{ReadError, WriteError};
 use crate::app::hierarchy::act::HierarchyError;
+use crate::app::review::JudgeError;
 use crate::grpc::names;
 
 const DOMAIN: &str = "onefold.dev";
@@ -161,6 +163,12 @@ impl From<ReadErrorIn<'_>> for Status {
                 let metadata = HashMap::from([("reasons".to_owned(), reasons.join(","))]);
                 status(Code::PermissionDenied, "PURPOSE_NOT_PERMITTED", message, metadata, ErrorDetails::new())
             }
+            ReadError::StudyRuns => {
+                let mut details = ErrorDetails::new();
+                details.set_retry_info(Some(Duration::from_secs(5)));
+                status(Code::ResourceExhausted, "STUDY_RUNS", message, HashMap::new(), details)
+            }
+            ReadError::ModelUnknown => plain(Code::NotFound, "MODEL_NOT_FOUND", message),
             ReadError::Behind { wanted, reached } => {
                 let metadata = HashMap::from([
                     ("wanted".to_owned(), wanted.to_string()),
@@ -233,6 +241,36 @@ fn hierarchy(error: &HierarchyError) -> Status {
     }
 }
 
+/// A judgement that cannot be taken.
+fn judge(error: &JudgeError) -> Status {
+    let message = error.to_string();
+    let index = |index: usize| HashMap::from([("judgement".to_owned(), index.to_string())]);
+    match error {
+        JudgeError::RecordUnknown { index: at } => {
+            status(Code::NotFound, "RECORD_NOT_FOUND", message, index(*at), ErrorDetails::new())
+        }
+        JudgeError::OneRecord { index: at } | JudgeError::TwoKinds { index: at } => {
+            let path = format!("judgements[{at}]");
+            invalid(&[FieldFault::new(path, FaultReason::Malformed, message.clone())], message)
+        }
+        JudgeError::Contradicted { index: at, steps, entries } => {
+            let mut told = index(*at);
+            told.insert("steps".to_owned(), steps.to_string());
+            // The last part of each judgement's name.
+            let shown: Vec<String> = entries.iter().take(FAULTS_SHOWN_MAX).map(|entry| entry.0.to_string()).collect();
+            told.insert("judgements".to_owned(), shown.join(","));
+            status(Code::FailedPrecondition, "JUDGEMENT_CONTRADICTED", message, told, ErrorDetails::new())
+        }
+        JudgeError::TooMany => {
+            let told = HashMap::from([
+                ("what".to_owned(), "judgements".to_owned()),
+                ("limit".to_owned(), JUDGEMENTS_MAX.to_string()),
+            ]);
+            status(Code::ResourceExhausted, "LIMIT_REACHED", message, told, ErrorDetails::new())
+        }
+    }
+}
+
 /// A write error as a status.
 pub fn write(error: WriteError) -> Status {
     let message = error.to_string();
@@ -264,6 +302,7 @@ pub fn write(error: WriteError) -> Status {
         }
         WriteError::RequestIdReused => plain(Code::InvalidArgument, "REQUEST_ID_REUSED", message),
         WriteError::Hierarchy(error) => hierarchy(&error),
+        WriteError::Judge(error) => judge(&error),
         WriteError::StoreFailed => plain(Code::Internal, "STORE_FAILED", message),
     }
 }

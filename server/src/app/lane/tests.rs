@@ -26,6 +26,7 @@ const PAIRS: usize = 6_000;
 fn open(data: &Path) -> Opened {
     let mut config = Config::new(data, ([127, 0, 0, 1], 0).into());
     config.segment_bytes = SEGMENT_BYTES;
+    config.match_models = false;
     recover::open(&config, Arc::new(SystemClock)).unwrap()
 }
 

@@ -363,7 +363,7 @@ mod tests {
             trust: 0,
             contract: Default::default(),
         });
-        LiveConfig::compile(config, 1, [7; 32]).unwrap()
+        LiveConfig::compile(config, 1, [7; 32], Models::default()).unwrap()
     }
 
     fn wire(texts: &[(&str, usize)]) -> pb::Fragment {

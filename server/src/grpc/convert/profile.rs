@@ -10,6 +10,7 @@ use onefold_core::profile::{Detail, GoldenIdentifier, GoldenValue, Provenance};
 use onefold_proto::v1 as pb;
 
 use super::fragment::{party_out, record_out, timestamp};
+use super::review;
 use crate::app::explain::{How, Obstacle, ReadableLink, Why};
 use crate::app::feed::Event;
 use crate::app::read::Loaded;
@@ -250,21 +251,23 @@ pub fn event(event: &Event, tenant: &Tenant) -> pb::ProfileEvent {
 pub fn why(why: Why, tenant: &Tenant, config: &LiveConfig) -> pb::ExplainLinkResponse {
     let name = |profile: ProfileOrdinal| names::of_profile(&tenant.name, tenant.profile_id(profile));
     match why {
-        Why::Together { profile, path, weakest } => pb::ExplainLinkResponse {
+        Why::Together { profile, path, weakest, evidence } => pb::ExplainLinkResponse {
             linked: true,
             first_profile: name(profile),
             second_profile: name(profile),
             path: path.into_iter().map(|step| link(step, config)).collect(),
             weakest: weakest.unwrap_or(0) as u32,
             obstacles: Vec::new(),
+            r#match: evidence.map(review::evidence),
         },
-        Why::Apart { profiles: [first, second], obstacles } => pb::ExplainLinkResponse {
+        Why::Apart { profiles: [first, second], obstacles, evidence } => pb::ExplainLinkResponse {
             linked: false,
             first_profile: first.map(name).unwrap_or_default(),
             second_profile: second.map(name).unwrap_or_default(),
             path: Vec::new(),
             weakest: 0,
             obstacles: obstacles.into_iter().map(|found| obstacle(found, config)).collect(),
+            r#match: evidence.map(review::evidence),
         },
     }
 }
@@ -287,11 +290,14 @@ fn link(found: ReadableLink, config: &LiveConfig) -> pb::Link {
         class: match namespace.map(|n| n.class) {
             Some(NamespaceClass::Unique) => "UNIQUE",
             Some(NamespaceClass::Identifying) => "IDENTIFYING",
-            Some(NamespaceClass::Supporting) | None => "SUPPORTING",
+            Some(NamespaceClass::Supporting) => "SUPPORTING",
+            None => "",
         }
         .to_owned(),
         priority: namespace.map_or(0, |n| u32::from(n.priority)),
         records: found.records.iter().map(|record| record_out(record, config)).collect(),
+        r#match: found.evidence.map(review::evidence),
+        kind: found.kind.to_owned(),
     }
 }
 

@@ -4,12 +4,11 @@
 //! `cargo bench -p onefold-benches --bench ingest -- --fragments 300000 --connections 2 --rounds 3`
 
 use std::io::Write;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use onefold_benches::load::{self, Failure, argument};
 use onefold_benches::{fragments, idle};
-use onefold_server::{Config, Server};
+use onefold_server::Server;
 use prost::Message;
 
 /// Fragments that one sync of the bare log covers: what a group commit of the server covers under this load.
@@ -52,7 +51,7 @@ fn main() -> Result<(), Failure> {
         let log = bare_log(&workload)?;
         let dir = tempfile::tempdir_in(".")?;
         let (ours, accepted) = runtime.block_on(async {
-            let config = Config::new(dir.path().join("data"), SocketAddr::from(([127, 0, 0, 1], 0)));
+            let config = load::config(&dir.path().join("data"));
             let server = Server::start(config).await?;
             load::sources(server.address()).await?;
             let (took, accepted) = load::ingest(server.address(), Arc::clone(&workload), connections).await?;

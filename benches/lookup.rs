@@ -2,14 +2,13 @@
 //!
 //! `cargo bench -p onefold-benches --bench lookup -- --fragments 300000 --calls 200000 --keys 50000`
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use onefold_benches::load::{self, Failure, argument};
 use onefold_benches::{fragments, idle};
 use onefold_proto::v1 as pb;
 use onefold_proto::v1::profile_service_client::ProfileServiceClient;
-use onefold_server::{Config, Server};
+use onefold_server::Server;
 
 const CONNECTIONS: usize = 4;
 const CALLERS: usize = 4;
@@ -31,7 +30,7 @@ fn main() -> Result<(), Failure> {
         .collect();
     let dir = tempfile::tempdir_in(".")?;
     runtime.block_on(async {
-        let config = Config::new(dir.path().join("data"), SocketAddr::from(([127, 0, 0, 1], 0)));
+        let config = load::config(&dir.path().join("data"));
         let server = Server::start(config).await?;
         load::sources(server.address()).await?;
         load::ingest(server.address(), Arc::clone(&workload), 2).await?;

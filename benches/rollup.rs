@@ -2,13 +2,12 @@
 //!
 //! `cargo bench -p onefold-benches --bench rollup -- --accounts 100000 --calls 50`
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use onefold_benches::load::{self, Failure, argument};
 use onefold_proto::v1 as pb;
 use onefold_proto::v1::account_service_client::AccountServiceClient;
-use onefold_server::{Config, Server};
+use onefold_server::Server;
 
 /// Children of one account.
 const FAN_OUT: usize = 12;
@@ -44,7 +43,7 @@ fn main() -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let dir = tempfile::tempdir_in(".")?;
     runtime.block_on(async {
-        let config = Config::new(dir.path().join("data"), SocketAddr::from(([127, 0, 0, 1], 0)));
+        let config = load::config(&dir.path().join("data"));
         let server = Server::start(config).await?;
         load::sources(server.address()).await?;
         let mut client = AccountServiceClient::connect(format!("http://{}", server.address())).await?;

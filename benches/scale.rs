@@ -3,7 +3,6 @@
 //!
 //! `cargo bench -p onefold-benches --bench scale -- --fragments 1000000`
 
-use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -11,7 +10,7 @@ use onefold_benches::fragments;
 use onefold_benches::load::{self, Failure, argument};
 use onefold_proto::v1 as pb;
 use onefold_proto::v1::admin_service_client::AdminServiceClient;
-use onefold_server::{Config, Server};
+use onefold_server::Server;
 use prost::Message;
 
 /// Bytes that files below a directory take on disk.
@@ -40,7 +39,7 @@ fn main() -> Result<(), Failure> {
     println!("{count} fragments, {:.0} bytes each as protobuf", encoded as f64 / count as f64);
     let dir = tempfile::tempdir_in(".")?;
     let data = dir.path().join("data");
-    let config = || Config::new(&data, SocketAddr::from(([127, 0, 0, 1], 0)));
+    let config = || load::config(&data);
     runtime.block_on(async {
         let server = Server::start(config()).await?;
         load::sources(server.address()).await?;

@@ -162,7 +162,11 @@ async fn stewards_outrank_evidence_and_a_restart_forgets_no_judgement() {
     let refused = judge(&mut house, &[("1", "3", pb::Verdict::Same)], None).await.unwrap_err();
     assert_eq!(reason(&refused), "JUDGEMENT_CONTRADICTED");
     // All or none: the first of these could stand alone.
-    let refused = judge(&mut house, &[("2", "3", pb::Verdict::Unsure), ("1", "2", pb::Verdict::Same), ("9", "1", pb::Verdict::Same)], None);
+    let refused = judge(
+        &mut house,
+        &[("2", "3", pb::Verdict::Unsure), ("1", "2", pb::Verdict::Same), ("9", "1", pb::Verdict::Same)],
+        None,
+    );
     assert_eq!(reason(&refused.await.unwrap_err()), "RECORD_NOT_FOUND");
     assert_ne!(one, profile_of(&mut house, "3").await);
 
@@ -238,10 +242,10 @@ async fn profiles_are_merged_and_split_by_hand_within_law_5() {
 
     // A party has one customer number: judged the same, and still two (law 5).
     let mut numbered = ada("1", 20, "Adelaide", "1974-03-09");
-    numbered.identifiers.push(identifier("crm_id", "C-100"));
+    numbered.identifiers.push(identifier("user_id", "u-100"));
     house.put(numbered).await;
     let mut numbered = ada("4", 20, "Adelaide", "1990-01-31");
-    numbered.identifiers.push(identifier("crm_id", "C-200"));
+    numbered.identifiers.push(identifier("user_id", "u-200"));
     house.put(numbered).await;
     let (one, four) = (profile_of(&mut house, "1").await, profile_of(&mut house, "4").await);
     assert_ne!(one, four);
@@ -359,6 +363,34 @@ async fn a_preview_says_what_a_change_of_model_then_does() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn somebody_is_found_by_a_misspelt_name_and_a_town() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut house = house(dir.path()).await;
+    house.sources(&["crm"]).await;
+    house.put(ada("1", 10, "Adelaide", "1974-03-09")).await;
+    let texts = [("given_name", "Ben"), ("family_name", "Smith"), ("city", "Leeds")];
+    house.put(person("crm", "2", 10, &[], &texts)).await;
+    let search = |texts: &[(&str, &str)]| pb::SearchProfilesRequest {
+        attributes: texts.iter().map(|(name, value)| onefold_tests::text(name, value)).collect(),
+        ..Default::default()
+    };
+    let misspelt = search(&[("given_name", "Adelade"), ("family_name", "Quilfeather"), ("city", "Harrogate")]);
+    let found = house.profiles.search_profiles(misspelt.clone()).await.unwrap().into_inner().results;
+    assert_eq!(found[0].profile.as_ref().unwrap().name, profile_of(&mut house, "1").await, "{found:?}");
+    assert!(found[0].evidence_bits > 5.0, "{found:?}");
+    let before = digest(&mut house).await;
+    assert_eq!(digest(&mut house).await, before, "a search leaves no trace");
+    let nobody = search(&[("family_name", "Zyxwv"), ("city", "Ulm")]);
+    assert!(house.profiles.search_profiles(nobody).await.unwrap().into_inner().results.is_empty());
+    let refused = house.profiles.search_profiles(search(&[("familyname", "x")])).await.unwrap_err();
+    assert!(refused.message().contains("family_name"), "{refused:?}");
+    assert_eq!(reason(&house.profiles.search_profiles(search(&[])).await.unwrap_err()), "REQUEST_INVALID");
+    set(&mut house, pb::model_choice::Choice::None(true)).await;
+    assert_eq!(reason(&house.profiles.search_profiles(misspelt).await.unwrap_err()), "MODEL_NOT_FOUND");
+    house.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_trained_model_holds_nothing_that_is_one_persons_alone() {
     let dir = tempfile::tempdir().unwrap();
     let mut house = house(dir.path()).await;
@@ -370,7 +402,8 @@ async fn a_trained_model_holds_nothing_that_is_one_persons_alone() {
         house.put(ada(&format!("ada{at}"), 10, "Adelaide", "1974-03-09")).await;
     }
     for at in 0..40 {
-        let (given, birth) = (["Anna", "Ben", "Carla", "Dan"][at % 4], format!("19{:02}-0{}-1{}", 40 + at, 1 + at % 9, at % 10));
+        let (given, birth) =
+            (["Anna", "Ben", "Carla", "Dan"][at % 4], format!("19{:02}-0{}-1{}", 40 + at, 1 + at % 9, at % 10));
         let texts = [("given_name", given), ("family_name", ["Smith", "Jones"][at % 2]), ("birth_date", &birth)];
         house.put(person("crm", &format!("p{at}"), 10, &[], &texts)).await;
     }

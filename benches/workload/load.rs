@@ -1,6 +1,7 @@
 //! Load: streams of fragments as fast as answers come, lookups in a closed loop.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -9,6 +10,7 @@ use onefold_proto::v1 as pb;
 use onefold_proto::v1::admin_service_client::AdminServiceClient;
 use onefold_proto::v1::ingest_service_client::IngestServiceClient;
 use onefold_proto::v1::profile_service_client::ProfileServiceClient;
+use onefold_server::Config;
 use tokio_stream::StreamExt;
 use tonic::transport::Channel;
 
@@ -20,6 +22,14 @@ pub type Failure = Box<dyn std::error::Error + Send + Sync>;
 #[must_use]
 pub fn now() -> Instant {
     Instant::now()
+}
+
+/// How a server under load is started: on loopback, and linking by identifiers alone unless `BENCH_MATCH` is set.
+#[must_use]
+pub fn config(data: &Path) -> Config {
+    let mut config = Config::new(data, SocketAddr::from(([127, 0, 0, 1], 0)));
+    config.match_models = std::env::var_os("BENCH_MATCH").is_some();
+    config
 }
 
 pub(crate) async fn connect(address: SocketAddr) -> Result<Channel, Failure> {

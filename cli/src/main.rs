@@ -27,6 +27,8 @@ enum Command {
     Import(command::import::Arguments),
     /// Shows the profile behind an identifier, a source record or an id.
     Lookup(command::lookup::Arguments),
+    /// Who this might be, of whom only some attributes are known, misspelt perhaps.
+    Search(command::search::Arguments),
     /// Why two records are one profile, or why not; or how a profile hangs together.
     Explain(command::explain::Arguments),
     /// What evidence leaves open, asked one by one; judgements made, listed and taken back.
@@ -71,6 +73,7 @@ fn main() -> ExitCode {
         Command::Serve(arguments) => command::serve::run(&arguments),
         Command::Import(arguments) => command::import::run(&arguments),
         Command::Lookup(arguments) => command::lookup::run(&arguments),
+        Command::Search(arguments) => command::search::run(&arguments),
         Command::Explain(arguments) => command::explain::run(&arguments),
         Command::Review(arguments) => command::review::run(&arguments),
         Command::Model(arguments) => command::model::run(&arguments),

@@ -16,6 +16,7 @@ pub mod proto;
 pub mod quarantine;
 pub mod resolve;
 pub mod review;
+pub mod search;
 pub mod serve;
 pub mod source;
 pub mod stage;

@@ -11,7 +11,7 @@ use onefold_core::ids::{Digest128, Place, ProfileOrdinal, Sequence};
 use onefold_matching::pair::shared::keep_shared;
 use onefold_matching::pair::symbols::Symbols;
 use onefold_matching::pair::train::{Census, Options, Rows, train};
-use onefold_matching::pair::{Extractor, Features, Matcher, Model, Schema};
+use onefold_matching::pair::{Extractor, Features, Matcher, Model, Schema, shipped_organisations, shipped_persons};
 use onefold_matching::resolve::{Engine, Weigher};
 use onefold_store::journal::{JournalError, entry_room};
 
@@ -57,7 +57,7 @@ impl Models {
         let mut models = Self::default();
         for party in [PartyKind::Person, PartyKind::Organisation] {
             behind = behind.next();
-            let matcher = Arc::new(Matcher::new(shipped(party)));
+            let matcher = Arc::new(Matcher::new(shipped(party).clone()));
             models = models.with(party, Some(InForce { matcher, since: behind }));
         }
         models
@@ -136,7 +136,7 @@ impl Choice {
     pub fn model(self, party: PartyKind) -> Option<Model> {
         match self {
             Self::Model(model) => Some(*model),
-            Self::Shipped => Some(shipped(party)),
+            Self::Shipped => Some(shipped(party).clone()),
             Self::None => None,
         }
     }
@@ -368,9 +368,10 @@ fn fitted(schema: &Schema, features: &[Features], version: &str) -> Model {
     train(model, &Rows { symbols: &symbols, rows: &rows }, Options { labels: None, version })
 }
 
-fn shipped(party: PartyKind) -> Model {
-    Model::untrained(match party {
-        PartyKind::Person => Schema::person(),
-        PartyKind::Organisation => Schema::organisation(),
-    })
+/// The model of this release for a kind of party.
+fn shipped(party: PartyKind) -> &'static Model {
+    match party {
+        PartyKind::Person => shipped_persons(),
+        PartyKind::Organisation => shipped_organisations(),
+    }
 }

@@ -137,6 +137,21 @@ fn by_identifier(
     Err(ReadError::ProfileUnknown)
 }
 
+/// The profiles that agree best with what a probe says, the likeliest first, with the evidence in bits. Not for
+/// asynchronous threads.
+///
+/// # Errors
+/// [`ReadError::ModelUnknown`] when no match model is in force for its kind of party.
+pub fn search(tenant: &Tenant, probe: &Fragment, most: usize) -> Result<Vec<(ProfileOrdinal, f64)>, ReadError> {
+    let config = tenant.config();
+    if config.models.of(probe.party).is_none() {
+        return Err(ReadError::ModelUnknown);
+    }
+    let prepared = config.preparer().prepare(probe).0;
+    let hits = tenant.seen(|state| state.engine.search(&prepared, most))?;
+    Ok(hits.into_iter().map(|hit| (hit.profile, f64::from(hit.evidence_bits))).collect())
+}
+
 /// Which fragments make up a profile, as seen at one moment.
 #[derive(Clone, Debug)]
 pub struct Plan {

@@ -3,7 +3,7 @@
 use onefold_core::contract::is_too_large;
 use onefold_core::fault::{FaultReason, FieldFault};
 use onefold_core::fragment::{Attribute, AttributeValue, Fragment, Identifier, ObservedAt, PartyKind, SourceRecord};
-use onefold_core::ids::AttributeId;
+use onefold_core::ids::{AttributeId, SourceId};
 use onefold_core::limits;
 use onefold_proto::v1 as pb;
 use prost_types::Timestamp;
@@ -115,6 +115,56 @@ fn read(
         }
         _ => Err(faults),
     }
+}
+
+/// What is known of somebody who is looked for, as a fragment that is kept nowhere.
+///
+/// # Errors
+/// Every fault of it.
+pub fn probe(
+    party: PartyKind,
+    identifiers: Vec<pb::Identifier>,
+    attributes: Vec<pb::Attribute>,
+    config: &LiveConfig,
+    now: ObservedAt,
+) -> Result<Fragment, Vec<FieldFault>> {
+    let mut faults = Vec::new();
+    if identifiers.len() > limits::IDENTIFIERS_MAX {
+        faults.push(too_many("identifiers", identifiers.len(), limits::IDENTIFIERS_MAX));
+    }
+    if attributes.len() > limits::ATTRIBUTES_MAX {
+        faults.push(too_many("attributes", attributes.len(), limits::ATTRIBUTES_MAX));
+    }
+    if identifiers.is_empty() && attributes.is_empty() {
+        let message = "say what is known, e.g. family_name and city";
+        faults.push(FieldFault::new("attributes", FaultReason::Missing, message));
+    }
+    if !faults.is_empty() {
+        return Err(faults);
+    }
+    let identifiers = identifiers.into_iter().enumerate();
+    let identifiers = identifiers.filter_map(|(at, wire)| identifier(wire, at, config, &mut faults)).collect();
+    let mut read = Vec::with_capacity(attributes.len());
+    for (at, wire) in attributes.into_iter().enumerate() {
+        if is_attribute_name(&wire.name) && config.attribute_named(&wire.name).is_none() {
+            let path = format!("attributes[{at}].name");
+            let known = config.config.attribute_names.iter().map(String::as_str);
+            let message = match names::nearest(&wire.name, known) {
+                Some(near) => format!("no fragment has such an attribute; the nearest is `{near}`"),
+                None => "no fragment has such an attribute".to_owned(),
+            };
+            faults.push(FieldFault::new(path, FaultReason::Unknown, message));
+            continue;
+        }
+        read.extend(attribute(wire, at, config, None, &mut faults));
+    }
+    if !faults.is_empty() {
+        return Err(faults);
+    }
+    let record = SourceRecord { source: SourceId(u16::MAX), key: String::new() };
+    let mut fragment = Fragment { record, observed_at: now, party, identifiers, attributes: read, traits: None };
+    fragment.canonicalise();
+    Ok(fragment)
 }
 
 /// Reads which record is to be retracted, and when the source removed it.

@@ -55,7 +55,7 @@ fn weight(component: &Component, seed: u8, one: u32, other: u32) -> Option<f32> 
 }
 
 fn clusters_of(component: &Component, seed: u8) -> Partition {
-    partition(component, &|one, other| weight(component, seed, one, other))
+    partition(component, &|_, one, other| weight(component, seed, one, other))
 }
 
 fn by_facts(component: &Component, seed: u8) -> Vec<BTreeSet<Digest128>> {
@@ -135,7 +135,7 @@ fn each_bar_has_its_reason() {
         let nodes = vec![node(0, one), node(1, other)];
         let thresholds = [Some(LINES), None];
         let component = Component { nodes, links: vec![link.clone()], apart, records_max, thresholds };
-        let outcome = partition(&component, &|_, _| Some(weight));
+        let outcome = partition(&component, &|_, _, _| Some(weight));
         assert_eq!(outcome.parked.first().map(|(_, reason)| *reason), wanted, "{case}");
         assert_eq!(outcome.clusters.len(), if wanted.is_some() { 2 } else { 1 }, "{case}");
     }

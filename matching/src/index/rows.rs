@@ -130,6 +130,14 @@ impl Rows {
         (self.known(one) && self.known(other)).then(|| weigher.weigh(&kin.symbols, row(one), row(other)))
     }
 
+    /// The match weight of two records of one kind of party against kin alone.
+    pub(crate) fn weigh_against_kin(&self, party: PartyKind, one: u32, other: u32) -> Option<f32> {
+        let kin = self.kin(party);
+        let weigher = kin.weigher.as_ref()?;
+        let row = |record| self.of(record).get(..weigher.stride()).unwrap_or_default();
+        (self.known(one) && self.known(other)).then(|| weigher.weigh_against_kin(&kin.symbols, row(one), row(other)))
+    }
+
     /// The match weight of two records of one kind of party, if it is `least` or more.
     pub(crate) fn weigh_above(&self, party: PartyKind, one: u32, other: u32, least: f32) -> Option<f32> {
         let kin = self.kin(party);

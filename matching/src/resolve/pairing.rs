@@ -16,6 +16,7 @@ use crate::index::NONE;
 use crate::index::postings::{Holders, INLINE};
 use crate::index::records::{Warm, flag};
 use crate::pair::Features;
+use crate::resolve::partition::Tier;
 use crate::resolve::{Engine, Thresholds};
 
 /// Records whose edges are looked for before any of them is put in.
@@ -75,6 +76,18 @@ impl Engine {
     fn weighs_enough(&self, one: u32, other: u32, thresholds: &Thresholds) -> Option<f32> {
         let (party, same) = (self.records.warm[one].party(), self.records.warm[other].party());
         if party == same { self.rows.weigh_above(party, one, other, thresholds.review_bits) } else { None }
+    }
+
+    /// What speaks across two records that a link of this tier would join: for one that rests on a shared identifier, their
+    /// weight against kin alone, since records that say little about each other have the prior of strangers against them,
+    /// which the identifier has answered.
+    pub(super) fn weigh_across(&self, tier: Tier, one: u32, other: u32) -> Option<f32> {
+        let (party, same) = (self.records.warm[one].party(), self.records.warm[other].party());
+        match tier {
+            _ if party != same => None,
+            Tier::Probable => self.rows.weigh(party, one, other),
+            _ => self.rows.weigh_against_kin(party, one, other),
+        }
     }
 
     /// The neighbours that a record is linked with by weight, if both may link.

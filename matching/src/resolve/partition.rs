@@ -84,8 +84,9 @@ pub struct Component {
     pub thresholds: [Option<Thresholds>; 2],
 }
 
-/// Match weight in bits between two nodes; `None` when nothing is known of one of them. Must be symmetric.
-pub type Weigh<'a> = dyn Fn(u32, u32) -> Option<f32> + 'a;
+/// What speaks across two nodes, in bits, when a link of this tier would join them; `None` when nothing is known of one of
+/// them. Must be symmetric.
+pub type Weigh<'a> = dyn Fn(Tier, u32, u32) -> Option<f32> + 'a;
 
 /// Why a link was parked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -191,7 +192,7 @@ pub fn partition(component: &Component, weigh: &Weigh<'_>) -> Partition {
             if link.rank.tier >= Tier::Identifying
                 && let Some(thresholds) = &component.thresholds[nodes[*first as usize].party as usize]
             {
-                admits(&across(&roots, &held, &by_facts, weigh), thresholds)?;
+                admits(&across(&roots, &held, &by_facts, link.rank.tier, weigh), thresholds)?;
             }
             Ok(whole)
         });
@@ -280,7 +281,7 @@ fn joined(roots: &[u32], held: &[Held], union: &UnionFind<u32>, records_max: u32
 
 /// Match weights across the clusters with these roots, within bounds: of each cluster the first records by content, and
 /// the pairs of clusters in the order of their first records.
-fn across(roots: &[u32], held: &[Held], by_facts: &[u32], weigh: &Weigh<'_>) -> SmallVec<[f32; 64]> {
+fn across(roots: &[u32], held: &[Held], by_facts: &[u32], tier: Tier, weigh: &Weigh<'_>) -> SmallVec<[f32; 64]> {
     let mut clusters: SmallVec<[&[u32]; 4]> =
         roots.iter().map(|root| held[*root as usize].members.as_slice()).collect();
     clusters.sort_unstable();
@@ -294,7 +295,7 @@ fn across(roots: &[u32], held: &[Held], by_facts: &[u32], weigh: &Weigh<'_>) -> 
                         return weights;
                     }
                     pairs += 1;
-                    weights.extend(weigh(by_facts[*a as usize], by_facts[*b as usize]));
+                    weights.extend(weigh(tier, by_facts[*a as usize], by_facts[*b as usize]));
                 }
             }
         }

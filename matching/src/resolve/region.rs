@@ -66,8 +66,8 @@ impl Engine {
         let (told, outcome) = loop {
             region.records.sort_unstable();
             let told = self.describe(&mut region);
-            let outcome = partition(&told.component, &|one, other| {
-                self.weigh(told.records[one as usize], told.records[other as usize])
+            let outcome = partition(&told.component, &|tier, one, other| {
+                self.weigh_across(tier, told.records[one as usize], told.records[other as usize])
             });
             let mut met = met(&told, &outcome);
             if met.is_empty() {

@@ -39,6 +39,12 @@ pub trait Weigher: Send + Sync + fmt::Debug {
         Some(self.weigh(symbols, one, other)).filter(|weight| *weight >= least)
     }
 
+    /// The match weight against kin alone: what a shared identifier leaves open is whether one party holds it or two of one
+    /// household. Never below [`Weigher::weigh`].
+    fn weigh_against_kin(&self, symbols: &Symbols, one: &[Symbol], other: &[Symbol]) -> f32 {
+        self.weigh(symbols, one, other)
+    }
+
     /// The part of every match weight that says how likely two records are one party before they are looked at, in bits.
     fn prior_bits(&self) -> f32 {
         0.0
@@ -78,6 +84,10 @@ impl Weigher for Matcher {
 
     fn weigh_above(&self, symbols: &Symbols, one: &[Symbol], other: &[Symbol], least: f32) -> Option<f32> {
         Self::weigh_above(self, symbols, one, other, least)
+    }
+
+    fn weigh_against_kin(&self, symbols: &Symbols, one: &[Symbol], other: &[Symbol]) -> f32 {
+        Self::weigh_against_kin(self, symbols, one, other)
     }
 
     fn prior_bits(&self) -> f32 {

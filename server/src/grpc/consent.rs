@@ -623,7 +623,7 @@ mod tests {
     #[test]
     fn a_policy_survives_the_wire() {
         let config = onefold_core::config::TenantConfig::new("t", "T");
-        let live = LiveConfig::compile(config, 1, [7; 32], Models::default()).unwrap();
+        let live = LiveConfig::compile(config, 1, [7; 32], crate::app::models::Models::default()).unwrap();
         let wire = policy::policy_out(&live);
         assert_eq!(policy::policy(Some(wire.clone()), &live), Ok(live.config.consent.clone()));
         let mut turned = wire.clone();

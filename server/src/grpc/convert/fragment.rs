@@ -413,7 +413,7 @@ mod tests {
             trust: 0,
             contract: Default::default(),
         });
-        LiveConfig::compile(config, 1, [7; 32], Models::default()).unwrap()
+        LiveConfig::compile(config, 1, [7; 32], crate::app::models::Models::default()).unwrap()
     }
 
     fn wire(texts: &[(&str, usize)]) -> pb::Fragment {

@@ -116,6 +116,13 @@ impl ProfileService for IdleProfiles {
         not_here()
     }
 
+    async fn search_profiles(
+        &self,
+        _: Request<pb::SearchProfilesRequest>,
+    ) -> Result<Response<pb::SearchProfilesResponse>, Status> {
+        not_here()
+    }
+
     async fn explain_link(
         &self,
         _: Request<pb::ExplainLinkRequest>,

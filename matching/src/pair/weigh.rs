@@ -262,23 +262,26 @@ impl Matcher {
         self.weigh_above(symbols, a, b, f32::NEG_INFINITY).unwrap_or(f32::MIN)
     }
 
-    /// log2 of the odds that the two rows are one party rather than kin; strangers are left out.
+    /// log2 of the odds that the two rows are one party rather than near ones; strangers are left out.
     #[must_use]
     pub fn weigh_against_kin(&self, symbols: &Symbols, a: &[Symbol], b: &[Symbol]) -> f32 {
         let rows = Pair::new(symbols, a, b);
         let (mut one, mut kin) = (self.match_prior, self.kin_prior);
+        let mut sisters = self.sister_prior.unwrap_or(f32::NEG_INFINITY);
         for (comparison, compiled) in self.model.comparisons.iter().zip(&self.comparisons) {
             let outcome = comparison.aspect.compare(&rows);
             if outcome.level != SILENT {
-                let Bits { m, u, .. } = compiled.levels[usize::from(outcome.level)];
-                one += m;
-                kin += kin_bits(compiled.kinship, m, u + self.frequency_bits(outcome.frequency));
+                let bits = compiled.levels[usize::from(outcome.level)];
+                let u = bits.u + self.frequency_bits(outcome.frequency);
+                one += bits.m;
+                kin += compiled.kinship.bits(bits.m, u);
+                sisters += compiled.sisterhood.bits(bits.m, u);
             }
         }
         if let Some((comparison, bits)) = self.whole_name_bits(symbols, a, b) {
-            kin += bits * (1.0 - self.comparisons[comparison].kinship);
+            kin += bits * self.comparisons[comparison].kinship.unlike();
         }
-        one - kin
+        one - log2_sum(kin, sisters)
     }
 
     /// The match weight if it is `least` or more. Stops as soon as what is still to be compared cannot lift it there, so

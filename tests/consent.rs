@@ -166,8 +166,11 @@ async fn one_click_is_enough_and_nobody_can_click_for_another() {
     };
     let token = house.consent.issue_unsubscribe_token(issue).await.unwrap().into_inner().token;
     assert!(token.bytes().all(|byte| byte.is_ascii_alphanumeric()), "fit for a link");
-    let unsubscribe =
-        |parent: &str, token: &str| pb::UnsubscribeRequest { parent: parent.to_owned(), token: token.to_owned() };
+    let unsubscribe = |parent: &str, token: &str| pb::UnsubscribeRequest {
+        parent: parent.to_owned(),
+        token: token.to_owned(),
+        ..Default::default()
+    };
     let mut bent = token.clone();
     bent.replace_range(60..61, if &token[60..61] == "0" { "1" } else { "0" });
     for bad in ["", "00", bent.as_str()] {

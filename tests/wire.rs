@@ -4,6 +4,7 @@
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use onefold_proto::v1 as pb;
 use onefold_server::{Config, Server};
@@ -320,4 +321,237 @@ async fn a_server_that_recovers_listens_and_says_so() {
     clients.sources(&["crm"]).await;
     clients.assert_lives("now").await;
     server.stop().await.unwrap();
+}
+
+/// One write of accounts or consent, told whether it went well and what it says.
+type Told = Result<String, tonic::Status>;
+
+/// Every write of accounts that has a name, in the order in which it can be done.
+async fn tell_accounts(house: &mut House, id: &str) -> Vec<Told> {
+    use onefold_tests::accounts::{account, somebody, source_account};
+    use onefold_tests::seconds;
+    let id = |last: u32| format!("{}{last:02}", &id[..34]);
+    let told = |shown: Option<pb::Account>| shown.map_or_else(String::new, |account| account.name);
+    let put = |key: &str, request_id| pb::PutAccountRequest {
+        account: Some(source_account("crm", key, &format!("House {key}"))),
+        request_id,
+        ..Default::default()
+    };
+    let stage = |name: &str, next: &[&str]| pb::Stage {
+        name: name.to_owned(),
+        initial: true,
+        next: next.iter().map(|next| (*next).to_owned()).collect(),
+    };
+    let pipeline = pb::Pipeline { stages: vec![stage("lead", &["customer"]), stage("customer", &[])], merge_rule: 1 };
+    let lifecycle = pb::Lifecycle { persons: Some(pipeline.clone()), accounts: Some(pipeline) };
+    let row = pb::ImportHierarchyRow {
+        line: 1,
+        account: Some(source_account("crm", "c", "House c")),
+        parent: Some(onefold_tests::record("crm", "a")),
+    };
+    let start = pb::ImportHierarchyStart { request_id: id(4), ..Default::default() };
+    let import = [pb::ImportHierarchyRequest { start: Some(start), rows: vec![row] }];
+    let (role, person) = ("buyer".to_owned(), somebody("crm", "p"));
+    let accounts = &mut house.accounts;
+    vec![
+        accounts.put_account(put("a", id(1))).await.map(|answer| told(answer.into_inner().account)),
+        accounts.put_account(put("b", id(2))).await.map(|answer| told(answer.into_inner().account)),
+        accounts
+            .move_account(pb::MoveAccountRequest {
+                key: account("crm", "b"),
+                parent_account: account("crm", "a"),
+                request_id: id(3),
+                ..Default::default()
+            })
+            .await
+            .map(|answer| told(answer.into_inner().account)),
+        accounts.import_hierarchy(tokio_stream::iter(import)).await.map(|told| {
+            let told = told.into_inner();
+            format!("{} at {}", told.account_count, told.sequence)
+        }),
+        accounts
+            .put_affiliation(pb::PutAffiliationRequest {
+                person: person.clone(),
+                account: account("crm", "a"),
+                role: role.clone(),
+                start_time: Some(seconds(AT)),
+                request_id: id(5),
+                ..Default::default()
+            })
+            .await
+            .map(|told| told.into_inner().sequence.to_string()),
+        accounts
+            .end_affiliation(pb::EndAffiliationRequest {
+                person: person.clone(),
+                account: account("crm", "a"),
+                role,
+                end_time: Some(seconds(AT + 9)),
+                request_id: id(6),
+                ..Default::default()
+            })
+            .await
+            .map(|told| told.into_inner().sequence.to_string()),
+        accounts
+            .confirm_account(pb::ConfirmAccountRequest {
+                person: person.clone(),
+                account: account("crm", "b"),
+                request_id: id(7),
+                ..Default::default()
+            })
+            .await
+            .map(|told| told.into_inner().sequence.to_string()),
+        accounts
+            .put_lifecycle(pb::PutLifecycleRequest {
+                lifecycle: Some(lifecycle),
+                request_id: id(8),
+                ..Default::default()
+            })
+            .await
+            .map(|told| format!("{:?}", told.into_inner().lifecycle)),
+        accounts
+            .set_stage(pb::SetStageRequest {
+                subject: Some(pb::StageSubject { subject: person.map(pb::stage_subject::Subject::Person) }),
+                stage: "lead".to_owned(),
+                request_id: id(9),
+                ..Default::default()
+            })
+            .await
+            .map(|told| told.into_inner().sequence.to_string()),
+        accounts
+            .close_account(pb::CloseAccountRequest {
+                key: account("crm", "b"),
+                close_time: Some(seconds(AT)),
+                request_id: id(10),
+                ..Default::default()
+            })
+            .await
+            .map(|answer| told(answer.into_inner().account)),
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn named_writes_of_accounts_are_done_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let mut house = House::open(&data).await;
+    house.sources(&["crm"]).await;
+    house.put(person("crm", "p", AT, &[("email", "ada@harbour-mail.net")], &[])).await;
+    let first: Vec<String> = tell_accounts(&mut house, FIRST).await.into_iter().map(Result::unwrap).collect();
+    // What came later stands: the repeats below do nothing.
+    let account = onefold_tests::accounts::account;
+    let reopen = pb::CloseAccountRequest { key: account("crm", "b"), reopen: true, ..Default::default() };
+    house.accounts.close_account(reopen).await.unwrap();
+    let to_the_top = pb::MoveAccountRequest { key: account("crm", "b"), ..Default::default() };
+    house.accounts.move_account(to_the_top).await.unwrap();
+    let stands = house.get_account(account("crm", "b")).await.unwrap();
+    assert!(!stands.closed && stands.ancestors.is_empty(), "{stands:?}");
+    for _ in 0..2 {
+        let again: Vec<String> = tell_accounts(&mut house, FIRST).await.into_iter().map(Result::unwrap).collect();
+        assert_eq!(again, first);
+        assert_eq!(house.get_account(account("crm", "b")).await.unwrap().sequence, stands.sequence, "done once");
+        let other = pb::PutAccountRequest {
+            account: Some(onefold_tests::accounts::source_account("crm", "a", "Another")),
+            request_id: format!("{}01", &FIRST[..34]),
+            ..Default::default()
+        };
+        let error = house.accounts.put_account(other).await.unwrap_err();
+        assert_eq!(reason(&error), "REQUEST_ID_REUSED");
+        house.close().await;
+        house = House::open(&data).await;
+    }
+    house.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn named_writes_of_consents_are_done_once() {
+    use onefold_tests::consent::{at, said};
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let mut house = House::open(&data).await;
+    let address = || at("email", "ada@harbour-mail.net");
+    let mut pending = said(pb::ConsentDecision::Pending, AT);
+    pending.channel = "email".to_owned();
+    let asked = house.say(address(), pending).await.unwrap();
+    let confirm = pb::ConfirmConsentRequest {
+        confirmation_token: asked.confirmation_token,
+        request_id: FIRST.to_owned(),
+        ..Default::default()
+    };
+    let confirmed = house.consent.confirm_consent(confirm.clone()).await.unwrap().into_inner();
+    let release = pb::ReleaseReservationRequest {
+        reservation_id: house.may(address(), true).await.unwrap().reservation_id,
+        request_id: format!("{}99", &FIRST[..34]),
+        ..Default::default()
+    };
+    house.consent.release_reservation(release.clone()).await.unwrap();
+    let identifier = onefold_tests::identifier("email", "ada@harbour-mail.net");
+    let issue = pb::IssueUnsubscribeTokenRequest { identifier: Some(identifier), ..Default::default() };
+    let token = house.consent.issue_unsubscribe_token(issue).await.unwrap().into_inner().token;
+    let leave = pb::UnsubscribeRequest { token, request_id: SECOND.to_owned(), ..Default::default() };
+    let left = house.consent.unsubscribe(leave.clone()).await.unwrap().into_inner();
+    let statements = house.statements(address()).await.unwrap().len();
+    for _ in 0..2 {
+        assert_eq!(house.consent.confirm_consent(confirm.clone()).await.unwrap().into_inner(), confirmed);
+        assert_eq!(house.consent.unsubscribe(leave.clone()).await.unwrap().into_inner(), left);
+        assert_eq!(house.statements(address()).await.unwrap().len(), statements, "said once");
+        house.consent.release_reservation(release.clone()).await.unwrap();
+        let confirm = pb::ConfirmReservationRequest {
+            reservation_id: release.reservation_id.clone(),
+            request_id: release.request_id.clone(),
+            ..Default::default()
+        };
+        assert_eq!(reason(&house.consent.confirm_reservation(confirm).await.unwrap_err()), "REQUEST_ID_REUSED");
+        house.close().await;
+        house = House::open(&data).await;
+    }
+    house.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_without_a_call_is_closed_and_one_with_a_call_stays() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = Config { first_call_wait: Duration::from_millis(700), ..House::config(&dir.path().join("data")) };
+    let mut house = House::open_with(config).await;
+    house.sources(&["crm"]).await;
+    let mut watch = house.profiles.watch_profiles(pb::WatchProfilesRequest::default()).await.unwrap().into_inner();
+    let mut silent = TcpStream::connect(house.server().address()).await.unwrap();
+    let mut mute = TcpStream::connect(house.server().address()).await.unwrap();
+    // It greets as HTTP/2 has it, and then asks nothing.
+    mute.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
+    for stream in [&mut silent, &mut mute] {
+        // Ends when the server closes; a reset is an end too.
+        let _ = stream.read_to_end(&mut Vec::new()).await;
+    }
+    house.put(person("crm", "p", AT, &[("email", "ada@harbour-mail.net")], &[])).await;
+    let told = |message: &pb::WatchProfilesResponse| {
+        matches!(message.message, Some(pb::watch_profiles_response::Message::Event(_)))
+    };
+    while !told(&watch.message().await.unwrap().unwrap()) {}
+    drop(watch);
+    house.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_on_which_nothing_comes_ends_and_what_was_answered_stands() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = Config { message_wait: Duration::from_millis(700), ..House::config(&dir.path().join("data")) };
+    let mut house = House::open_with(config).await;
+    house.sources(&["crm"]).await;
+    let (send, messages) = tokio::sync::mpsc::channel(4);
+    let fragment = person("crm", "p", AT, &[("email", "ada@harbour-mail.net")], &[]);
+    send.send(onefold_tests::traffic::Message::Put(fragment.clone()).request("", 7)).await.unwrap();
+    let messages = tokio_stream::wrappers::ReceiverStream::new(messages);
+    let mut answers = house.ingest.stream_fragments(messages).await.unwrap().into_inner();
+    assert_eq!(answers.message().await.unwrap().unwrap().client_sequence, 7);
+    let silent = answers.message().await.unwrap_err();
+    assert_eq!((silent.code(), reason(&silent).as_str()), (Code::DeadlineExceeded, "STREAM_SILENT"));
+    drop(send);
+    let mut consents = house.consent.stream_consents(tokio_stream::pending()).await.unwrap().into_inner();
+    assert_eq!(reason(&consents.message().await.unwrap_err()), "STREAM_SILENT");
+    let mut decisions = house.consent.decide_contacts(tokio_stream::pending()).await.unwrap().into_inner();
+    assert_eq!(reason(&decisions.message().await.unwrap_err()), "STREAM_SILENT");
+    let imported = house.accounts.import_hierarchy(tokio_stream::pending()).await.unwrap_err();
+    assert_eq!(reason(&imported), "STREAM_SILENT");
+    assert_eq!(house.put(fragment).await.status(), pb::IngestStatus::Duplicate);
+    house.close().await;
 }

@@ -42,6 +42,11 @@ pub const LONG_CALLS: &[&str] =
 /// Streams whose answers are too small to be worth compressing, unless their caller compresses too.
 pub const STREAMS_OF_SMALL_MESSAGES: &[&str] =
     &["DecideContacts", "StreamConsents", "StreamFragments", "WatchProfiles"];
+/// A connection on which no call was made for so long after it was opened is closed.
+pub const FIRST_CALL_WAIT_MAX: Duration = Duration::from_secs(30);
+/// A client's stream on which no further message comes for so long ends; what was answered stands. Time in which the
+/// server does not read does not count.
+pub const MESSAGE_WAIT_MAX: Duration = Duration::from_secs(10 * 60);
 /// Smallest journal segment that holds every batch there may be; see the lane.
 pub const SEGMENT_BYTES_MIN: u32 = 2 << 20;
 /// Journal entries between two checkpoints, when nothing else is said.
@@ -67,6 +72,10 @@ pub struct Config {
     pub match_models: bool,
     /// Origins of web pages that may call through gRPC-Web, e.g. `https://console.example.org`; none: no browser may.
     pub web_origins: Vec<String>,
+    /// How long a connection may stay without a first call; [`FIRST_CALL_WAIT_MAX`] unless tests say otherwise.
+    pub first_call_wait: Duration,
+    /// How long a client's stream may be silent; [`MESSAGE_WAIT_MAX`] unless tests say otherwise.
+    pub message_wait: Duration,
 }
 
 impl Config {
@@ -82,6 +91,8 @@ impl Config {
             allow_insecure_remote: false,
             match_models: true,
             web_origins: Vec::new(),
+            first_call_wait: FIRST_CALL_WAIT_MAX,
+            message_wait: MESSAGE_WAIT_MAX,
         }
     }
 }

@@ -56,10 +56,14 @@ pub fn said_by_server(status: &Status) -> bool {
     status.get_details_error_info().is_some()
 }
 
+/// How the server says that a stream was silent for too long: whoever has something to send opens it again.
+const SILENT: &str = "STREAM_SILENT";
+
 /// Whether the same call may go well later: the server is busy, going down, or not there.
 fn waits(status: &Status) -> bool {
     match status.code() {
         Code::Unavailable => true,
+        Code::DeadlineExceeded if status.get_details_error_info().is_some_and(|info| info.reason == SILENT) => true,
         Code::Unknown | Code::Cancelled | Code::Internal | Code::DeadlineExceeded => !said_by_server(status),
         _ => false,
     }
@@ -83,6 +87,8 @@ mod tests {
             (Status::unknown("h2 protocol error"), true),
             (Status::cancelled("stream reset"), true),
             (said(Code::Unavailable, "LANE_FULL"), true),
+            (said(Code::DeadlineExceeded, "STREAM_SILENT"), true),
+            (said(Code::DeadlineExceeded, "DEADLINE_EXCEEDED"), false),
             (said(Code::Internal, "STORE_FAILED"), false),
             (said(Code::InvalidArgument, "REQUEST_INVALID"), false),
             (Status::unimplemented("no such service"), false),

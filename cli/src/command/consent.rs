@@ -396,6 +396,7 @@ async fn do_confirm(confirm: &Confirm) -> Result<(), Failure> {
         parent: target.parent(),
         confirmation_token: confirm.token.clone(),
         evidence: confirm.evidence.clone(),
+        ..Default::default()
     };
     let client = Client::connect(target).await?;
     let done = client.ask(|| async { client.consent().confirm_consent(request.clone()).await }).await?;
@@ -407,7 +408,7 @@ async fn do_unsubscribe(unsubscribe: &Unsubscribe) -> Result<(), Failure> {
     let target = &unsubscribe.target;
     let client = Client::connect(target).await?;
     if let Some(token) = &unsubscribe.token {
-        let request = pb::UnsubscribeRequest { parent: target.parent(), token: token.clone() };
+        let request = pb::UnsubscribeRequest { parent: target.parent(), token: token.clone(), ..Default::default() };
         let done = client.ask(|| async { client.consent().unsubscribe(request.clone()).await }).await?;
         let call = wire::grpcurl(&client.address, "ConsentService/Unsubscribe", "UnsubscribeRequest", &request);
         return tell(&done.result.unwrap_or_default(), "withdrawn", target, &call);
@@ -438,7 +439,8 @@ async fn show_policy(policy: &Policy) -> Result<(), Failure> {
         Some(file) => {
             let text = read_text(file)?;
             let policy = wire::from_json::<pb::ConsentPolicy>("ConsentPolicy", &text, &file.display().to_string())?;
-            let request = pb::UpdateConsentPolicyRequest { parent: target.parent(), policy: Some(policy) };
+            let request =
+                pb::UpdateConsentPolicyRequest { parent: target.parent(), policy: Some(policy), ..Default::default() };
             let done = client.ask(|| async { client.consent().update_consent_policy(request.clone()).await }).await?;
             let method = "ConsentService/UpdateConsentPolicy";
             (done.policy, wire::grpcurl(&client.address, method, "UpdateConsentPolicyRequest", &request))

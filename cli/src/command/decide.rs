@@ -94,12 +94,20 @@ fn request_id() -> Result<String, Failure> {
 async fn settle(id: &str, happened: bool, target: &Target) -> Result<(), Failure> {
     let client = Client::connect(target).await?;
     let (word, call) = if happened {
-        let request = pb::ConfirmReservationRequest { parent: target.parent(), reservation_id: id.to_owned() };
+        let request = pb::ConfirmReservationRequest {
+            parent: target.parent(),
+            reservation_id: id.to_owned(),
+            ..Default::default()
+        };
         client.ask(|| async { client.consent().confirm_reservation(request.clone()).await }).await?;
         let method = "ConsentService/ConfirmReservation";
         ("confirmed", wire::grpcurl(&client.address, method, "ConfirmReservationRequest", &request))
     } else {
-        let request = pb::ReleaseReservationRequest { parent: target.parent(), reservation_id: id.to_owned() };
+        let request = pb::ReleaseReservationRequest {
+            parent: target.parent(),
+            reservation_id: id.to_owned(),
+            ..Default::default()
+        };
         client.ask(|| async { client.consent().release_reservation(request.clone()).await }).await?;
         let method = "ConsentService/ReleaseReservation";
         ("released", wire::grpcurl(&client.address, method, "ReleaseReservationRequest", &request))

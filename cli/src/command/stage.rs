@@ -105,7 +105,8 @@ async fn defined(define: &Define) -> Result<(), Failure> {
     let client = Client::connect(target).await?;
     let (lifecycle, call) = match wanted {
         Some(lifecycle) => {
-            let request = pb::PutLifecycleRequest { parent: target.parent(), lifecycle: Some(lifecycle) };
+            let request =
+                pb::PutLifecycleRequest { parent: target.parent(), lifecycle: Some(lifecycle), ..Default::default() };
             let done = client.ask(|| async { client.accounts().put_lifecycle(request.clone()).await }).await?;
             let call = wire::grpcurl(&client.address, "AccountService/PutLifecycle", "PutLifecycleRequest", &request);
             (done.lifecycle, call)
@@ -150,6 +151,7 @@ async fn reached(set: &Set) -> Result<(), Failure> {
         stage: set.stage.clone(),
         reached_time: set.at.as_ref().map(|at| time(at)).transpose()?,
         note: set.note.clone(),
+        ..Default::default()
     };
     let client = Client::connect(target).await?;
     let done = client.ask(|| async { client.accounts().set_stage(request.clone()).await }).await?;

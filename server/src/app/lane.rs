@@ -121,6 +121,8 @@ pub enum Command {
         tenant: Arc<Tenant>,
         /// What.
         act: Box<Act>,
+        /// The call's name, where its caller gave it one.
+        request: Option<RequestKey>,
         /// What came of it.
         reply: oneshot::Sender<Result<Done, WriteError>>,
     },
@@ -316,7 +318,10 @@ impl Lane {
                 Some(other) => return self.group(other),
                 None => Ok(()),
             },
-            Command::Accounts { tenant, act, reply } => hierarchy::commit(self, &tenant, *act, reply),
+            Command::Accounts { tenant, act, request, reply } => match self.repeat(&tenant, request, reply)? {
+                Some(reply) => hierarchy::commit(self, &tenant, *act, request, reply),
+                None => Ok(()),
+            },
             Command::SetModel { tenant, wanted, request, reply } => match self.repeat(&tenant, request, reply)? {
                 Some(reply) => models::change(self, &tenant, *wanted, request, reply),
                 None => Ok(()),

@@ -28,6 +28,7 @@ pub mod writer;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use onefold_core::fragment::ObservedAt;
 use onefold_store::checkpoint::Checkpoints;
@@ -53,6 +54,8 @@ pub struct App {
     pub studies: models::Studies,
     /// Keys page tokens.
     pub page_key: [u8; 32],
+    /// How long a client's stream may be silent.
+    pub message_wait: Duration,
     /// Turns true when the server goes down: long streams end.
     pub stop: watch::Sender<bool>,
 }

@@ -281,6 +281,7 @@ pub fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<Opened, StartError
         persons: super::consent::person::Persons::default(),
         studies: Studies::default(),
         page_key: root.derive("page tokens"),
+        message_wait: config.message_wait,
         stop: watch::Sender::new(false),
     });
     if app.tenant(crate::grpc::DEFAULT_TENANT).is_none() {

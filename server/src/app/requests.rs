@@ -80,17 +80,13 @@ impl Lane {
     where
         T: DeserializeOwned + Send + 'static,
     {
-        let Some(request) = request else { return Ok(Some(reply)) };
-        let known = tenant.state().requests.get(&request.id).cloned();
-        match known {
+        match known(tenant, request) {
             None => Ok(Some(reply)),
-            Some((content, _)) if content != request.content => {
-                let _ = reply.send(Err(WriteError::RequestIdReused));
+            Some(Err(error)) => {
+                let _ = reply.send(Err(error));
                 Ok(None)
             }
-            Some((_, answer)) => {
-                // An answer that this release cannot read is as good as forgotten.
-                let Ok(answer) = decision::decode::<T>(&answer) else { return Ok(Some(reply)) };
+            Some(Ok(answer)) => {
                 // Behind what is on its way: the first answer may not be durable yet.
                 let mut commit = Commit::default();
                 commit.replies.push(Reply::of(reply, answer));
@@ -99,6 +95,22 @@ impl Lane {
             }
         }
     }
+}
+
+/// What a named call was answered when it was made before; `None` when it is new, or has no name. It may not be durable
+/// yet. For work that shares a batch; everything else asks [`Lane::repeat`].
+pub(super) fn known<T: DeserializeOwned>(
+    tenant: &Tenant,
+    request: Option<RequestKey>,
+) -> Option<Result<T, WriteError>> {
+    let request = request?;
+    let state = tenant.state();
+    let (content, answer) = state.requests.get(&request.id)?;
+    if *content != request.content {
+        return Some(Err(WriteError::RequestIdReused));
+    }
+    // An answer that this release cannot read is as good as forgotten.
+    decision::decode(answer).ok().map(Ok)
 }
 
 /// Bytes of a batch that remembering an answer takes.

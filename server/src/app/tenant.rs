@@ -22,7 +22,6 @@ use super::consent::{Consent, Said};
 use super::error::ReadError;
 use super::hierarchy::state::Accounts;
 use super::models::Models;
-pub use super::requests::RequestKey;
 use super::requests::RequestWindow;
 use super::review::Judgements;
 use crate::clock::Stopwatch;

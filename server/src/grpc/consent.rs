@@ -20,7 +20,7 @@ use super::convert::consent::{self as door, About, Given};
 use super::convert::{policy, receipt};
 use super::mount::answer;
 use super::page::{self, Page};
-use super::{corrections, names, reading, requests, status};
+use super::{corrections, names, reading, requests, silence, status};
 use crate::app::App;
 use crate::app::consent::Saying;
 use crate::app::consent::contact::Ask;
@@ -30,6 +30,7 @@ use crate::app::error::{ReadError, WriteError};
 use crate::app::ingest::{Answer, Item, Outcome};
 use crate::app::lane::Changed;
 use crate::app::read::ProfileKey;
+use crate::app::requests::RequestKey;
 use crate::app::tenant::Tenant;
 
 /// Messages of one stream that are taken at once.
@@ -108,7 +109,7 @@ impl Consents {
         &self,
         tenant: &Arc<Tenant>,
         saying: Saying,
-        request: Option<crate::app::tenant::RequestKey>,
+        request: Option<RequestKey>,
     ) -> Result<pb::ConsentResult, Status> {
         let asked = saying.statement.decision;
         let items = vec![Item::Say(Box::new(saying))];
@@ -163,12 +164,17 @@ impl Consents {
         }
     }
 
-    async fn settle(&self, parent: &str, id: &str, to: Standing) -> Result<(), Status> {
-        let tenant = reading::tenant(&self.app, parent)?;
+    async fn settle(
+        &self,
+        tenant: &Arc<Tenant>,
+        id: &str,
+        to: Standing,
+        named: Option<RequestKey>,
+    ) -> Result<(), Status> {
         let Some(reservation) = Handle::Reservation.open(id, &tenant.keys) else {
             return Err(status::reservation(onefold_core::consent::reserve::CannotSettle::Unknown));
         };
-        let settled = self.app.settle_reservation(&tenant, reservation, to).await.map_err(status::write)?;
+        let settled = self.app.settle_reservation(tenant, reservation, to, named).await.map_err(status::write)?;
         settled.map_err(status::reservation)
     }
 }
@@ -279,6 +285,7 @@ impl ConsentService for Consents {
     ) -> Result<Response<pb::ConfirmConsentResponse>, Status> {
         let request = request.into_inner();
         let tenant = reading::tenant(&self.app, &request.parent)?;
+        let named = requests::named(&request.request_id, "ConfirmConsent", &request, &tenant.keys.index)?;
         let bad = |message: &str| status::field("confirmation_token", FaultReason::Unknown, message);
         let pending = Handle::Confirmation.open(&request.confirmation_token, &tenant.keys);
         let pending = pending.ok_or_else(|| bad("is no token that RecordConsent gave"))?;
@@ -298,7 +305,7 @@ impl ConsentService for Consents {
         let mut saying = Saying::new(statement, &tenant);
         // It stands where the question stood, whatever the profile holds by now.
         saying.pin(points);
-        let result = self.say(&tenant, saying, None).await?;
+        let result = self.say(&tenant, saying, named).await?;
         Ok(answer(pb::ConfirmConsentResponse { result: Some(result) }))
     }
 
@@ -339,6 +346,7 @@ impl ConsentService for Consents {
     ) -> Result<Response<pb::UnsubscribeResponse>, Status> {
         let request = request.into_inner();
         let tenant = reading::tenant(&self.app, &request.parent)?;
+        let named = requests::named(&request.request_id, "Unsubscribe", &request, &tenant.keys.index)?;
         let said = Unsubscribe::open(&request.token, &tenant.keys).ok_or_else(|| {
             status::field("token", FaultReason::Unknown, "is no token that IssueUnsubscribeToken gave")
         })?;
@@ -365,7 +373,7 @@ impl ConsentService for Consents {
         };
         let mut saying = Saying::new(statement, &tenant);
         saying.once = true;
-        let result = self.say(&tenant, saying, None).await?;
+        let result = self.say(&tenant, saying, named).await?;
         Ok(answer(pb::UnsubscribeResponse { result: Some(result) }))
     }
 
@@ -415,7 +423,9 @@ impl ConsentService for Consents {
         request: Request<pb::ConfirmReservationRequest>,
     ) -> Result<Response<pb::ConfirmReservationResponse>, Status> {
         let request = request.into_inner();
-        self.settle(&request.parent, &request.reservation_id, Standing::Confirmed).await?;
+        let tenant = reading::tenant(&self.app, &request.parent)?;
+        let named = requests::named(&request.request_id, "ConfirmReservation", &request, &tenant.keys.index)?;
+        self.settle(&tenant, &request.reservation_id, Standing::Confirmed, named).await?;
         Ok(answer(pb::ConfirmReservationResponse {}))
     }
 
@@ -424,7 +434,9 @@ impl ConsentService for Consents {
         request: Request<pb::ReleaseReservationRequest>,
     ) -> Result<Response<pb::ReleaseReservationResponse>, Status> {
         let request = request.into_inner();
-        self.settle(&request.parent, &request.reservation_id, Standing::Released).await?;
+        let tenant = reading::tenant(&self.app, &request.parent)?;
+        let named = requests::named(&request.request_id, "ReleaseReservation", &request, &tenant.keys.index)?;
+        self.settle(&tenant, &request.reservation_id, Standing::Released, named).await?;
         Ok(answer(pb::ReleaseReservationResponse {}))
     }
 
@@ -443,13 +455,14 @@ impl ConsentService for Consents {
     ) -> Result<Response<pb::UpdateConsentPolicyResponse>, Status> {
         let request = request.into_inner();
         let tenant = reading::tenant(&self.app, &request.parent)?;
+        let named = requests::named(&request.request_id, "UpdateConsentPolicy", &request, &tenant.keys.index)?;
         let (wire, of) = (request.policy, Arc::clone(&tenant));
         let change = move |config: &mut onefold_core::config::TenantConfig| {
             // Read against the policy that is in force when the lane gets to it.
             config.consent = policy::policy(wire, &of.config()).map_err(WriteError::Invalid)?;
             Ok(Changed::Other)
         };
-        self.app.change_config(&tenant, Box::new(change), None).await.map_err(status::write)?;
+        self.app.change_config(&tenant, Box::new(change), named).await.map_err(status::write)?;
         Ok(answer(pb::UpdateConsentPolicyResponse { policy: Some(policy::policy_out(&tenant.config())) }))
     }
 }
@@ -537,11 +550,14 @@ where
 {
     let (out, answers) = mpsc::channel(STREAM_DEPTH_MAX);
     let mut stop = app.stop.subscribe();
+    let app = Arc::clone(app);
     tokio::spawn(async move {
         let mut parent = names::of_tenant(names::DEFAULT_TENANT);
         loop {
             let next = tokio::select! {
-                next = batch(&mut inbound) => next,
+                next = silence::next(&app, batch(&mut inbound)) => {
+                    next.unwrap_or_else(|silent| (Vec::new(), Some(silent)))
+                }
                 _ = stop.wait_for(|stop| *stop) => (Vec::new(), Some(status::stopping())),
             };
             let (messages, ended) = next;

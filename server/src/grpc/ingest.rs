@@ -18,7 +18,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::convert::{consent, fragment as door, outcome};
 use super::mount::answer;
-use super::{corrections, names, requests, status};
+use super::{corrections, names, requests, silence, status};
 use crate::app::App;
 use crate::app::consent::Saying;
 use crate::app::error::WriteError;
@@ -230,7 +230,7 @@ impl Ingest {
         let mut stop = self.app.stop.subscribe();
         loop {
             let next = tokio::select! {
-                next = next_batch(&mut inbound, &mut held) => next,
+                next = silence::next(&self.app, next_batch(&mut inbound, &mut held)) => next.flatten(),
                 _ = stop.wait_for(|stop| *stop) => {
                     Err(status::stopping())
                 }

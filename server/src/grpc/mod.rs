@@ -22,12 +22,14 @@ mod quarantine;
 mod reading;
 mod requests;
 mod review;
+mod silence;
 mod status;
 
 pub use browsers::{InvalidOrigin, Origins};
 pub use names::DEFAULT_TENANT;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use onefold_proto::v1::FILE_DESCRIPTOR_SET;
 use onefold_proto::v1::account_service_server::AccountServiceServer;
@@ -82,8 +84,8 @@ pub struct Edge {
 }
 
 impl Edge {
-    /// Listens, for pages of these origins too.
-    pub async fn listen(listener: TcpListener, origins: Origins) -> Self {
+    /// Listens, for pages of these origins too. A connection has so long to make its first call.
+    pub async fn listen(listener: TcpListener, origins: Origins, first_call_wait: Duration) -> Self {
         let (health, health_service) = Health::recovering(SERVICES).await;
         let gate = Gate::default();
         let (stop, stopped) = oneshot::channel();
@@ -116,7 +118,7 @@ impl Edge {
             .add_service(health_service)
             .add_service(reflection().build_v1().expect("the descriptor set was encoded by our own build"))
             .add_service(reflection().build_v1alpha().expect("the descriptor set was encoded by our own build"));
-        let incoming = connections::bounded(listener);
+        let incoming = connections::bounded(listener, first_call_wait);
         let serving = tokio::spawn(server.serve_with_incoming_shutdown(incoming, goes_down));
         Self { gate, health, stop: Some(stop), serving }
     }
@@ -150,6 +152,34 @@ mod tests {
     use tonic::server::NamedService;
 
     use super::*;
+
+    #[test]
+    fn every_write_can_be_named_by_its_caller() {
+        /// Streams, whose messages are harmless to send again, and a call that writes nothing.
+        const UNNAMED: &[&str] = &["StreamFragments", "StreamConsents", "DecideContacts", "IssueUnsubscribeToken"];
+        let set = prost_types::FileDescriptorSet::decode(FILE_DESCRIPTOR_SET).unwrap();
+        let files = || set.file.iter().filter(|file| file.package() == "onefold.v1");
+        let has = |message: &str, field: &str| {
+            files()
+                .flat_map(|file| &file.message_type)
+                .any(|known| known.name() == message && known.field.iter().any(|known| known.name() == field))
+        };
+        let reads = prost_types::method_options::IdempotencyLevel::NoSideEffects as i32;
+        let mut writes = 0;
+        for method in files().flat_map(|file| &file.service).flat_map(|service| &service.method) {
+            let options = method.options.as_ref();
+            if options.is_some_and(|options| options.idempotency_level == Some(reads))
+                || UNNAMED.contains(&method.name())
+            {
+                continue;
+            }
+            let message = method.input_type().rsplit('.').next().unwrap_or_default();
+            let start = message.replace("Request", "Start");
+            assert!(has(message, "request_id") || has(&start, "request_id"), "{}", method.name());
+            writes += 1;
+        }
+        assert!(writes > 20, "{writes}");
+    }
 
     #[test]
     fn every_service_of_the_contract_is_mounted() {

@@ -1,8 +1,7 @@
 //! `request_id` on the wire: the name that a caller gives to a write, so that a repeat gets the first answer.
 //!
 //! The edge makes a [`RequestKey`] of the field with [`named`]; the lane looks it up with `Lane::repeat` and notes the
-//! answer with `requests::remember`, in the batch that holds the effect. What is told of accounts, and of consents all but
-//! `RecordConsent` and `DecideContact`, has no such field yet.
+//! answer with `requests::remember`, in the batch that holds the effect.
 
 use onefold_core::fault::FaultReason;
 use onefold_core::ids::Digest128;
@@ -11,6 +10,41 @@ use tonic::Status;
 
 use super::status;
 use crate::app::requests::RequestKey;
+
+/// A call that comes in pieces and whose caller named it: the pieces are summed up as they come.
+pub struct Naming {
+    id: [u8; 16],
+    hasher: blake3::Hasher,
+}
+
+impl Naming {
+    /// A call of this method; `None` where its caller gave it no name.
+    ///
+    /// # Errors
+    /// INVALID_ARGUMENT at `path` when the id is no UUID.
+    pub fn new(request_id: &str, path: &str, method: &str, key: &[u8; 32]) -> Result<Option<Self>, Status> {
+        if request_id.is_empty() {
+            return Ok(None);
+        }
+        let id = uuid(request_id).ok_or_else(|| {
+            let message = "give a UUID, e.g. 7f1c2d34-0a1b-4c5d-8e9f-001122334455";
+            status::field(path, FaultReason::Malformed, message)
+        })?;
+        let mut hasher = blake3::Hasher::new_keyed(key);
+        hasher.update(method.as_bytes()).update(&[0]);
+        Ok(Some(Self { id, hasher }))
+    }
+
+    /// The next piece; how pieces are put into messages does not count.
+    pub fn piece(&mut self, piece: &impl Message) {
+        self.hasher.update(&piece.encode_length_delimited_to_vec());
+    }
+
+    /// The whole.
+    pub fn finish(self) -> RequestKey {
+        RequestKey { id: self.id, content: Digest128::of(&self.hasher.finalize()) }
+    }
+}
 
 /// The name of a call, with the keyed digest of what it asks for; `None` where its caller gave it none. `method` is the
 /// RPC's own name, e.g. `PutSource`.
@@ -23,16 +57,11 @@ pub fn named(
     request: &impl Message,
     key: &[u8; 32],
 ) -> Result<Option<RequestKey>, Status> {
-    if request_id.is_empty() {
-        return Ok(None);
-    }
-    let id = uuid(request_id).ok_or_else(|| {
-        let message = "give a UUID, e.g. 7f1c2d34-0a1b-4c5d-8e9f-001122334455";
-        status::field("request_id", FaultReason::Malformed, message)
-    })?;
-    let mut hasher = blake3::Hasher::new_keyed(key);
-    hasher.update(method.as_bytes()).update(&[0]).update(&request.encode_to_vec());
-    Ok(Some(RequestKey { id, content: Digest128::of(&hasher.finalize()) }))
+    let naming = Naming::new(request_id, "request_id", method, key)?;
+    Ok(naming.map(|mut naming| {
+        naming.hasher.update(&request.encode_to_vec());
+        naming.finish()
+    }))
 }
 
 /// The bytes of a UUID, with or without its hyphens.

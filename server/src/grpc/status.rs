@@ -113,6 +113,16 @@ pub fn deadline_exceeded() -> Status {
     plain(Code::DeadlineExceeded, "DEADLINE_EXCEEDED", message)
 }
 
+/// A stream on which nothing came for too long.
+pub fn stream_silent(limit: Duration) -> Status {
+    let metadata = HashMap::from([("limit_seconds".to_owned(), limit.as_secs_f64().to_string())]);
+    let message = format!(
+        "no message came for {} s; what was answered stands: open the stream again and go on behind the last answer",
+        limit.as_secs_f64()
+    );
+    status(Code::DeadlineExceeded, "STREAM_SILENT", message, metadata, ErrorDetails::new())
+}
+
 /// A single faulty field of a request.
 pub fn field(path: &str, reason: onefold_core::fault::FaultReason, message: impl Into<String>) -> Status {
     ReadErrorIn { tenant: "", error: ReadError::Invalid(vec![FieldFault::new(path, reason, message)]) }.into()

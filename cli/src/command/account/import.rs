@@ -44,6 +44,7 @@ pub fn run(import: &Import) -> Result<(), Failure> {
         parent: target.parent(),
         effective_time: times(import.from.as_ref())?,
         validate_only: import.check,
+        ..Default::default()
     };
     let mut messages = vec![pb::ImportHierarchyRequest { start: Some(start), rows: Vec::new() }];
     messages

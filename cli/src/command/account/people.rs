@@ -108,6 +108,7 @@ pub fn confirm(confirm: &Confirm) -> Result<(), Failure> {
         person: Some(person(target, &confirm.person)?),
         account: Some(key(target, &confirm.account)?),
         role: confirm.role.clone(),
+        ..Default::default()
     };
     online(async {
         let client = Client::connect(target).await?;
@@ -142,6 +143,7 @@ fn put(affiliate: &Affiliate, who: &str, account: &str) -> Result<(), Failure> {
         role: affiliate.role.clone(),
         start_time: times(affiliate.since.as_ref())?,
         end_time: times(affiliate.until.as_ref())?,
+        ..Default::default()
     };
     online(async {
         let client = Client::connect(target).await?;
@@ -164,6 +166,7 @@ fn end(affiliate: &Affiliate, who: &str, account: &str) -> Result<(), Failure> {
         account: Some(key(target, account)?),
         role: affiliate.role.clone(),
         end_time: times(affiliate.until.as_ref())?,
+        ..Default::default()
     };
     online(async {
         let client = Client::connect(target).await?;

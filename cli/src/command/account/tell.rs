@@ -93,6 +93,7 @@ pub fn put(put: &Put) -> Result<(), Failure> {
         account: Some(account),
         parent_account,
         parent_effective_time: None,
+        ..Default::default()
     };
     online(async {
         let client = Client::connect(target).await?;
@@ -109,6 +110,7 @@ pub fn move_to(to: &Move) -> Result<(), Failure> {
         key: Some(key(target, &to.account)?),
         parent_account: to.parent.as_ref().map(|parent| key(target, parent)).transpose()?,
         effective_time: times(to.from.as_ref())?,
+        ..Default::default()
     };
     online(async {
         let client = Client::connect(target).await?;
@@ -125,6 +127,7 @@ pub fn close(close: &Close) -> Result<(), Failure> {
         key: Some(key(target, &close.account)?),
         close_time: times(close.from.as_ref())?,
         reopen: close.reopen,
+        ..Default::default()
     };
     online(async {
         let client = Client::connect(target).await?;

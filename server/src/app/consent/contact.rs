@@ -19,7 +19,8 @@ use serde::{Deserialize, Serialize};
 use super::person::{Person, Persons, local_time};
 use crate::app::error::{ReadError, WriteError};
 use crate::app::read::{self, ProfileKey};
-use crate::app::tenant::{LiveConfig, RequestKey, State, Tenant};
+use crate::app::requests::RequestKey;
+use crate::app::tenant::{LiveConfig, State, Tenant};
 use crate::app::{App, Shared};
 
 /// How often a decision is taken anew because the profile changed meanwhile. Then it is denied.

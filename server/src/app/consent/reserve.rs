@@ -4,18 +4,20 @@ use std::sync::Arc;
 
 use onefold_core::consent::contact::Reason;
 use onefold_core::consent::reserve::{CannotSettle, Reservation, Standing};
-use onefold_core::decision::{self, ContactReserved, EntryKind, RequestAnswered, ReservationSettled};
+use onefold_core::decision::{self, ContactReserved, EntryKind, ReservationSettled};
 use onefold_core::fragment::ObservedAt;
 use onefold_core::ids::Sequence;
 use onefold_core::limits;
 use onefold_store::journal::{JournalError, entry_room};
+use serde::Serialize;
 use tokio::sync::oneshot;
 
 use super::contact::{Ask, Found, Verdict, evaluate};
 use crate::app::App;
 use crate::app::error::WriteError;
 use crate::app::lane::{Command, Group, Lane, SETTLED_ROOM, kind};
-use crate::app::tenant::{RequestKey, Tenant};
+use crate::app::requests::{RequestKey, known, remember, room_to_remember};
+use crate::app::tenant::Tenant;
 use crate::app::writer::Reply;
 
 /// Commands that share a batch at most.
@@ -46,6 +48,8 @@ pub enum Work {
         reservation: Sequence,
         /// What became of it.
         to: Standing,
+        /// The call's name, where its caller gave it one.
+        request: Option<RequestKey>,
         /// Whether it was possible.
         reply: oneshot::Sender<Result<Result<(), CannotSettle>, WriteError>>,
     },
@@ -79,22 +83,39 @@ pub(in crate::app) fn run(lane: &mut Lane, first: Work) -> Result<Option<Command
     for work in works {
         match work {
             Work::Reserve { tenant, asks, request, reply } => {
-                let known = request.and_then(|request| known(&tenant, request));
-                if let Some(answer) = known {
-                    match answer {
-                        Ok(verdict) => give(&mut group, &tenant, reply, Some(vec![Some(verdict)])),
-                        Err(error) => drop(reply.send(Err(error))),
+                match known::<Verdict>(&tenant, request) {
+                    Some(Ok(verdict)) => {
+                        give(&mut group, &tenant, reply, Some(vec![Some(verdict)]));
+                        continue;
                     }
-                    continue;
+                    Some(Err(error)) => {
+                        drop(reply.send(Err(error)));
+                        continue;
+                    }
+                    None => {}
                 }
                 let verdicts = reserve(lane, &mut group, &tenant, &asks)?;
-                if let (Some(request), Some([Some(verdict)])) = (request, verdicts.as_deref()) {
-                    remember(lane, &mut group, &tenant, request, verdict)?;
+                if let Some([Some(verdict)]) = verdicts.as_deref() {
+                    note(lane, &mut group, &tenant, request, verdict)?;
                 }
                 give(&mut group, &tenant, reply, verdicts);
             }
-            Work::Settle { tenant, reservation, to, reply } => {
+            Work::Settle { tenant, reservation, to, request, reply } => {
+                match known::<()>(&tenant, request) {
+                    Some(Ok(())) => {
+                        give(&mut group, &tenant, reply, Some(Ok(())));
+                        continue;
+                    }
+                    Some(Err(error)) => {
+                        drop(reply.send(Err(error)));
+                        continue;
+                    }
+                    None => {}
+                }
                 let settled = settle(lane, &mut group, &tenant, reservation, to)?;
+                if let Some(Ok(())) = settled {
+                    note(lane, &mut group, &tenant, request, &())?;
+                }
                 give(&mut group, &tenant, reply, settled);
             }
         }
@@ -105,38 +126,21 @@ pub(in crate::app) fn run(lane: &mut Lane, first: Work) -> Result<Option<Command
     Ok(after)
 }
 
-/// The first verdict of a named call, if it was made before.
-fn known(tenant: &Tenant, request: RequestKey) -> Option<Result<Verdict, WriteError>> {
-    let state = tenant.state();
-    let (content, answer) = state.requests.get(&request.id)?;
-    if *content != request.content {
-        return Some(Err(WriteError::RequestIdReused));
-    }
-    Some(decision::decode(answer).map_err(|_| WriteError::StoreFailed))
-}
-
-/// Notes the verdict of a named call beside its reservation.
-fn remember(
+/// Notes the answer to a named call beside what it did.
+fn note(
     lane: &mut Lane,
     group: &mut Option<Group>,
     tenant: &Arc<Tenant>,
-    request: RequestKey,
-    verdict: &Verdict,
+    request: Option<RequestKey>,
+    answer: &impl Serialize,
 ) -> Result<(), JournalError> {
-    let answer = decision::encode(verdict);
-    let answered = RequestAnswered { request_id: request.id, content: request.content, answer };
-    let payload = decision::encode(&answered);
-    if !has_room(lane, group, entry_room(payload.len()))? {
-        return Ok(());
+    let room = room_to_remember(request, answer);
+    if room > 0
+        && has_room(lane, group, room)?
+        && let Some(group) = group.as_mut()
+    {
+        remember(tenant, request, answer, group)?;
     }
-    let Some(group) = group.as_mut() else { return Ok(()) };
-    let mut state = tenant.state_mut();
-    let sequence = state.sequence.next();
-    group.builder.push(tenant.id, sequence, kind(EntryKind::RequestAnswered), |_, out| {
-        out.extend_from_slice(&payload);
-    })?;
-    state.sequence = sequence;
-    state.requests.remember(answered);
     Ok(())
 }
 
@@ -282,7 +286,8 @@ impl App {
         Ok(())
     }
 
-    /// Confirms a reservation: the contact happened; or releases it: it will not.
+    /// Confirms a reservation: the contact happened; or releases it: it will not. A call that its caller named is done
+    /// once.
     ///
     /// # Errors
     /// [`WriteError`] when nothing was written; the inner error when it cannot be.
@@ -291,8 +296,9 @@ impl App {
         tenant: &Arc<Tenant>,
         reservation: Sequence,
         to: Standing,
+        request: Option<RequestKey>,
     ) -> Result<Result<(), CannotSettle>, WriteError> {
         let tenant = Arc::clone(tenant);
-        self.ask(|reply| Command::Contact(Box::new(Work::Settle { tenant, reservation, to, reply }))).await
+        self.ask(|reply| Command::Contact(Box::new(Work::Settle { tenant, reservation, to, request, reply }))).await
     }
 }

@@ -8,11 +8,13 @@ use onefold_core::hierarchy::entry::{AccountPut, AffiliationStated};
 use onefold_core::hierarchy::{AccountOrdinal, Moment, Refused};
 use onefold_core::ids::{Digest128, Sequence, SourceId};
 use onefold_core::lifecycle::{PipelineDraft, StageRefused};
+use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
 use crate::app::App;
 use crate::app::error::WriteError;
 use crate::app::lane::Command;
+use crate::app::requests::RequestKey;
 use crate::app::tenant::Tenant;
 
 /// One row of an import.
@@ -85,16 +87,35 @@ pub enum Act {
 }
 
 /// What came of it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Done {
     /// Where in the order of events; of what was known already, at most there.
     pub sequence: Sequence,
-    /// The accounts that it is about.
-    pub accounts: Vec<AccountOrdinal>,
+    /// The oldest account that it is about.
+    pub account: Option<AccountOrdinal>,
+    /// How many accounts it is about.
+    pub count: u32,
     /// Faults of an import's rows, with their lines: nothing was taken.
     pub faults: Vec<(u32, FieldFault)>,
     /// Faults beyond those.
     pub more_faults: usize,
+}
+
+impl Done {
+    /// One that takes at least as many bytes as any that was taken in.
+    pub(super) const LARGEST: Self = Self {
+        sequence: Sequence(u64::MAX),
+        account: Some(AccountOrdinal(u32::MAX)),
+        count: u32::MAX,
+        faults: Vec::new(),
+        more_faults: 0,
+    };
+
+    /// Done, about these accounts, oldest first.
+    pub fn about(sequence: Sequence, accounts: &[AccountOrdinal]) -> Self {
+        let count = accounts.len() as u32;
+        Self { sequence, account: accounts.first().copied(), count, ..Self::default() }
+    }
 }
 
 /// Why something told of accounts is not taken.
@@ -118,13 +139,18 @@ pub enum HierarchyError {
 }
 
 impl App {
-    /// Tells something of accounts. Whole or not at all.
+    /// Tells something of accounts. Whole or not at all. A call that its caller named gets its first answer again.
     ///
     /// # Errors
     /// [`WriteError`] when nothing was written; [`WriteError::Hierarchy`] says what is in the way.
-    pub async fn tell_accounts(&self, tenant: &Arc<Tenant>, act: Act) -> Result<Done, WriteError> {
+    pub async fn tell_accounts(
+        &self,
+        tenant: &Arc<Tenant>,
+        act: Act,
+        request: Option<RequestKey>,
+    ) -> Result<Done, WriteError> {
         let tenant = Arc::clone(tenant);
         let act = Box::new(act);
-        self.ask(|reply: oneshot::Sender<_>| Command::Accounts { tenant, act, reply }).await
+        self.ask(|reply: oneshot::Sender<_>| Command::Accounts { tenant, act, request, reply }).await
     }
 }

@@ -26,6 +26,7 @@ use super::state::{Accounts, Effect};
 use crate::app::decide::key_for;
 use crate::app::error::WriteError;
 use crate::app::lane::{Group, Lane, kind, note_changes};
+use crate::app::requests::{RequestKey, remember, room_to_remember};
 use crate::app::tenant::{LiveConfig, State, Tenant};
 use crate::app::writer::{Commit, Reply};
 
@@ -59,7 +60,15 @@ enum Plan {
 }
 
 /// Does one thing that was told.
-pub fn act(lane: &mut Lane, tenant: &Arc<Tenant>, act: Act, reply: Answer) -> Result<(), JournalError> {
+pub fn act(
+    lane: &mut Lane,
+    tenant: &Arc<Tenant>,
+    act: Act,
+    request: Option<RequestKey>,
+    reply: Answer,
+) -> Result<(), JournalError> {
+    let only_looks = matches!(&act, Act::Import { only_check: true, .. });
+    let request = request.filter(|_| !only_looks);
     let config = tenant.config();
     let digester = Digester::new(&config, &tenant.keys.index);
     let (planned, sequence) = {
@@ -70,9 +79,9 @@ pub fn act(lane: &mut Lane, tenant: &Arc<Tenant>, act: Act, reply: Answer) -> Re
         Reply::Then(Box::new(move |durable| drop(reply.send(durable.and(result)))))
     };
     match planned {
-        Ok(Plan::Write(drafts)) => write(lane, tenant, drafts, answer),
-        Ok(Plan::Define(lifecycle)) => define(lane, tenant, lifecycle, answer),
-        Ok(Plan::Nothing(accounts)) => only_answer(lane, answer(Ok(Done { sequence, accounts, ..Done::default() }))),
+        Ok(Plan::Write(drafts)) => write(lane, tenant, drafts, request, answer),
+        Ok(Plan::Define(lifecycle)) => define(lane, tenant, lifecycle, request, answer),
+        Ok(Plan::Nothing(accounts)) => nothing(lane, tenant, Done::about(sequence, &accounts), request, answer),
         Ok(Plan::Faulty(faults, more_faults)) => {
             only_answer(lane, answer(Ok(Done { sequence, faults, more_faults, ..Done::default() })))
         }
@@ -85,6 +94,27 @@ fn only_answer(lane: &mut Lane, reply: Reply) -> Result<(), JournalError> {
     let mut commit = Commit::default();
     commit.replies.push(reply);
     lane.writer.send(commit).map_err(|_| JournalError::Poisoned)
+}
+
+/// Answers that there is nothing to do. A call that has a name is remembered all the same: by the time that it is
+/// repeated there might be.
+fn nothing(
+    lane: &mut Lane,
+    tenant: &Arc<Tenant>,
+    done: Done,
+    request: Option<RequestKey>,
+    answer: impl FnOnce(Result<Done, WriteError>) -> Reply,
+) -> Result<(), JournalError> {
+    let room = room_to_remember(request, &done);
+    if room == 0 {
+        return only_answer(lane, answer(Ok(done)));
+    }
+    let Some(mut group) = lane.begin(room)? else {
+        return only_answer(lane, answer(Err(WriteError::DiskFull)));
+    };
+    remember(tenant, request, &done, &mut group)?;
+    group.commit.replies.push(answer(Ok(done)));
+    lane.commit(group)
 }
 
 struct Planning<'a> {
@@ -337,11 +367,13 @@ fn write(
     lane: &mut Lane,
     tenant: &Arc<Tenant>,
     drafts: Vec<Draft>,
+    request: Option<RequestKey>,
     answer: impl FnOnce(Result<Done, WriteError>) -> Reply,
 ) -> Result<(), JournalError> {
     let facts: usize = drafts.iter().map(|draft| entry_room(draft.content.len() + Subject::BYTES + TAG_BYTES)).sum();
     let entries = drafts.len() / CHANGES_PER_ENTRY + 2;
     let told = drafts.len() * CHANGE_BYTES + entries * entry_room(CHANGES_HEAD_BYTES);
+    let told = told + room_to_remember(request, &Done::LARGEST);
     let most = lane.segment_bytes().saturating_sub(lane.settled_room());
     if facts + told > most {
         return only_answer(lane, answer(Err(WriteError::Full { what: "bytes of one change", limit: most })));
@@ -378,7 +410,9 @@ fn write(
     let accounts = apply(lane, tenant, &mut group, written)?;
     let sequence = tenant.state().sequence;
     group.commit.published.push((Arc::clone(tenant), sequence));
-    group.commit.replies.push(answer(Ok(Done { sequence, accounts, ..Done::default() })));
+    let done = Done::about(sequence, &accounts);
+    remember(tenant, request, &done, &mut group)?;
+    group.commit.replies.push(answer(Ok(done)));
     lane.commit(group)
 }
 
@@ -435,10 +469,12 @@ fn define(
     lane: &mut Lane,
     tenant: &Arc<Tenant>,
     lifecycle: Lifecycle,
+    request: Option<RequestKey>,
     answer: impl FnOnce(Result<Done, WriteError>) -> Reply,
 ) -> Result<(), JournalError> {
     let payload = decision::encode(&lifecycle);
-    let Some(mut group) = lane.begin(entry_room(payload.len()))? else {
+    let room = entry_room(payload.len()) + room_to_remember(request, &Done::LARGEST);
+    let Some(mut group) = lane.begin(room)? else {
         return only_answer(lane, answer(Err(WriteError::DiskFull)));
     };
     let sequence = tenant.state().sequence.next();
@@ -451,6 +487,8 @@ fn define(
         state.accounts.lifecycle = Arc::new(lifecycle);
     }
     group.commit.published.push((Arc::clone(tenant), sequence));
-    group.commit.replies.push(answer(Ok(Done { sequence, ..Done::default() })));
+    let done = Done::about(sequence, &[]);
+    remember(tenant, request, &done, &mut group)?;
+    group.commit.replies.push(answer(Ok(done)));
     lane.commit(group)
 }

@@ -18,10 +18,11 @@ use crate::app::error::{ReadError, WriteError};
 use crate::app::hierarchy::act::{Act, Done};
 use crate::app::hierarchy::read::{self, AccountKey, PartiesNow};
 use crate::app::read::{ProfileKey, find as find_profile, load};
+use crate::app::requests::RequestKey;
 use crate::app::tenant::{LiveConfig, Tenant};
 use crate::grpc::convert::account as convert;
 use crate::grpc::convert::fragment::record as record_of;
-use crate::grpc::{names, status};
+use crate::grpc::{names, requests, status};
 
 /// A call's tenant and configuration.
 pub struct Call {
@@ -140,15 +141,25 @@ impl Call {
         Ok(convert::account(shown, &self.tenant, &self.config, &self.lifecycle(), at))
     }
 
+    /// The name that the caller gave to this call, if any.
+    pub fn named(
+        &self,
+        request_id: &str,
+        method: &str,
+        request: &impl prost::Message,
+    ) -> Result<Option<RequestKey>, Status> {
+        requests::named(request_id, method, request, &self.tenant.keys.index)
+    }
+
     /// Tells something of accounts.
-    pub async fn tell(&self, act: Act) -> Result<Done, Status> {
-        self.app.tell_accounts(&self.tenant, act).await.map_err(status::write)
+    pub async fn tell(&self, act: Act, named: Option<RequestKey>) -> Result<Done, Status> {
+        self.app.tell_accounts(&self.tenant, act, named).await.map_err(status::write)
     }
 
     /// Tells something of one source account, and shows what it is served as now.
-    pub async fn tell_and_show(self, act: Act) -> Result<pb::Account, Status> {
-        let done = self.tell(act).await?;
-        let Some(account) = done.accounts.first().copied() else {
+    pub async fn tell_and_show(self, act: Act, named: Option<RequestKey>) -> Result<pb::Account, Status> {
+        let done = self.tell(act, named).await?;
+        let Some(account) = done.account else {
             return Err(status::internal("the change names no account"));
         };
         blocking(move || {
@@ -243,6 +254,7 @@ impl Call {
         role: String,
         (since, until): (Moment, Option<Moment>),
         origin: Origin,
+        named: Option<RequestKey>,
     ) -> Result<(u32, u64), Status> {
         let account = self.one(account, "account")?;
         let call = Arc::new(self);
@@ -253,7 +265,7 @@ impl Call {
             let role = role.clone();
             AffiliationStated { person, account, role, since, until, origin }
         });
-        let done = call.tell(Act::Affiliate(stated.collect())).await?;
+        let done = call.tell(Act::Affiliate(stated.collect()), named).await?;
         Ok((count, done.sequence.0))
     }
 }

@@ -18,7 +18,8 @@ use tonic::{Request, Response, Status, Streaming};
 use super::convert::account as convert;
 use super::mount::answer;
 use super::page::{self, Page};
-use super::{corrections, reading, status};
+use super::requests::Naming;
+use super::{corrections, reading, silence, status};
 use crate::app::App;
 use crate::app::error::{ReadError, WriteError};
 use crate::app::hierarchy::act::{Act, HierarchyError, ImportRow};
@@ -52,6 +53,7 @@ impl AccountService for Accounts {
     ) -> Result<Response<pb::PutAccountResponse>, Status> {
         let request = request.into_inner();
         let call = self.call(&request.parent)?;
+        let named = call.named(&request.request_id, "PutAccount", &request)?;
         let mut faults = Vec::new();
         let account = convert::source_account(request.account, "account", &call.config, &mut faults);
         let time = "parent_effective_time";
@@ -72,7 +74,7 @@ impl AccountService for Accounts {
             let above = call.one(Some(parent), "parent_account")?;
             account.parent = Some(ParentSet { parent: Some(above), from });
         }
-        let account = call.tell_and_show(Act::Put(account)).await?;
+        let account = call.tell_and_show(Act::Put(account), named).await?;
         Ok(answer(pb::PutAccountResponse { account: Some(account) }))
     }
 
@@ -95,13 +97,14 @@ impl AccountService for Accounts {
     ) -> Result<Response<pb::MoveAccountResponse>, Status> {
         let request = request.into_inner();
         let call = self.call(&request.parent)?;
+        let named = call.named(&request.request_id, "MoveAccount", &request)?;
         let from = call.at(request.effective_time, "effective_time")?;
         let account = call.one(request.key, "key")?;
         let parent = match request.parent_account {
             Some(parent) => Some(call.one(Some(parent), "parent_account")?),
             None => None,
         };
-        let account = call.tell_and_show(Act::Move { account, parent, from }).await?;
+        let account = call.tell_and_show(Act::Move { account, parent, from }, named).await?;
         Ok(answer(pb::MoveAccountResponse { account: Some(account) }))
     }
 
@@ -111,10 +114,11 @@ impl AccountService for Accounts {
     ) -> Result<Response<pb::CloseAccountResponse>, Status> {
         let request = request.into_inner();
         let call = self.call(&request.parent)?;
+        let named = call.named(&request.request_id, "CloseAccount", &request)?;
         let at = call.at(request.close_time, "close_time")?;
         let account = call.one(request.key, "key")?;
         let at = (!request.reopen).then_some(at);
-        let account = call.tell_and_show(Act::Close { account, at }).await?;
+        let account = call.tell_and_show(Act::Close { account, at }, named).await?;
         Ok(answer(pb::CloseAccountResponse { account: Some(account) }))
     }
 
@@ -172,10 +176,11 @@ impl AccountService for Accounts {
     ) -> Result<Response<pb::ImportHierarchyResponse>, Status> {
         let mut messages = request.into_inner();
         let mut begun: Option<(Call, Moment, bool)> = None;
+        let mut naming = None;
         let mut rows: Vec<ImportRow> = Vec::new();
         let mut faults: Vec<(u32, FieldFault)> = Vec::new();
         let (mut count, mut more) = (0, 0);
-        while let Some(message) = messages.message().await.map_err(corrections::status)? {
+        while let Some(message) = silence::next(&self.app, messages.message()).await?.map_err(corrections::status)? {
             match (begun.is_some(), message.start) {
                 (false, start) => {
                     let start = start.unwrap_or_default();
@@ -185,6 +190,11 @@ impl AccountService for Accounts {
                         convert::moment(start.effective_time, "start.effective_time", Moment::ALWAYS, &mut wrong);
                     if !wrong.is_empty() {
                         return Err(invalid(wrong));
+                    }
+                    let key = &call.tenant.keys.index;
+                    naming = Naming::new(&start.request_id, "start.request_id", "ImportHierarchy", key)?;
+                    if let Some(naming) = &mut naming {
+                        naming.piece(&start);
                     }
                     begun = Some((call, from, start.validate_only));
                 }
@@ -197,6 +207,9 @@ impl AccountService for Accounts {
             let Some((call, from, _)) = &begun else { continue };
             let from = *from;
             for wire in message.rows {
+                if let Some(naming) = &mut naming {
+                    naming.piece(&wire);
+                }
                 count += 1;
                 if count > limits::HIERARCHY_ROWS_MAX {
                     let what = "rows of one import";
@@ -216,7 +229,7 @@ impl AccountService for Accounts {
         };
         // A row with a fault of its own is a fault of the whole, which is looked at all the same.
         let only_check = validate_only || !faults.is_empty();
-        let mut done = call.tell(Act::Import { rows, from, only_check }).await?;
+        let mut done = call.tell(Act::Import { rows, from, only_check }, naming.map(Naming::finish)).await?;
         if !faults.is_empty() {
             done.faults.extend(faults);
             done.faults.sort_by_key(|(line, _)| *line);
@@ -232,6 +245,7 @@ impl AccountService for Accounts {
     ) -> Result<Response<pb::PutAffiliationResponse>, Status> {
         let request = request.into_inner();
         let call = self.call(&request.parent)?;
+        let named = call.named(&request.request_id, "PutAffiliation", &request)?;
         let mut faults = Vec::new();
         let role = convert::text(&request.role, "role", &mut faults);
         let since = convert::moment(request.start_time, "start_time", Moment::ALWAYS, &mut faults);
@@ -243,7 +257,7 @@ impl AccountService for Accounts {
             return Err(invalid(faults));
         }
         let who = (request.person, request.account);
-        let (affiliation_count, sequence) = call.affiliate(who, role, (since, until), Origin::Stated).await?;
+        let (affiliation_count, sequence) = call.affiliate(who, role, (since, until), Origin::Stated, named).await?;
         Ok(answer(pb::PutAffiliationResponse { affiliation_count, sequence }))
     }
 
@@ -253,6 +267,7 @@ impl AccountService for Accounts {
     ) -> Result<Response<pb::EndAffiliationResponse>, Status> {
         let request = request.into_inner();
         let call = self.call(&request.parent)?;
+        let named = call.named(&request.request_id, "EndAffiliation", &request)?;
         let until = call.at(request.end_time, "end_time")?;
         let account = call.one(request.account, "account")?;
         let role = read::role(&call.tenant, &call.config, &request.role);
@@ -263,7 +278,7 @@ impl AccountService for Accounts {
             Ok(persons.iter().map(|person| reading.digest(person)).collect())
         })
         .await?;
-        let done = call.tell(Act::EndAffiliation { persons, account, role, until }).await?;
+        let done = call.tell(Act::EndAffiliation { persons, account, role, until }, named).await?;
         Ok(answer(pb::EndAffiliationResponse { sequence: done.sequence.0 }))
     }
 
@@ -366,6 +381,7 @@ impl AccountService for Accounts {
     ) -> Result<Response<pb::ConfirmAccountResponse>, Status> {
         let request = request.into_inner();
         let call = self.call(&request.parent)?;
+        let named = call.named(&request.request_id, "ConfirmAccount", &request)?;
         let mut faults = Vec::new();
         let role = convert::text(&request.role, "role", &mut faults);
         if !faults.is_empty() {
@@ -373,7 +389,7 @@ impl AccountService for Accounts {
         }
         let since = call.now();
         let who = (request.person, request.account);
-        let (_, sequence) = call.affiliate(who, role, (since, None), Origin::Confirmed).await?;
+        let (_, sequence) = call.affiliate(who, role, (since, None), Origin::Confirmed, named).await?;
         Ok(answer(pb::ConfirmAccountResponse { sequence }))
     }
 
@@ -383,6 +399,7 @@ impl AccountService for Accounts {
     ) -> Result<Response<pb::PutLifecycleResponse>, Status> {
         let request = request.into_inner();
         let call = self.call(&request.parent)?;
+        let named = call.named(&request.request_id, "PutLifecycle", &request)?;
         let Some(wire) = request.lifecycle else {
             return Err(status::field("lifecycle", FaultReason::Missing, "give the stages"));
         };
@@ -392,7 +409,7 @@ impl AccountService for Accounts {
         if !faults.is_empty() {
             return Err(invalid(faults));
         }
-        call.tell(Act::Define(persons, accounts)).await?;
+        call.tell(Act::Define(persons, accounts), named).await?;
         let lifecycle = Some(convert::lifecycle(&call.lifecycle()));
         Ok(answer(pb::PutLifecycleResponse { lifecycle }))
     }
@@ -410,6 +427,7 @@ impl AccountService for Accounts {
     async fn set_stage(&self, request: Request<pb::SetStageRequest>) -> Result<Response<pb::SetStageResponse>, Status> {
         let request = request.into_inner();
         let call = Arc::new(self.call(&request.parent)?);
+        let named = call.named(&request.request_id, "SetStage", &request)?;
         let mut faults = Vec::new();
         let note = convert::text(&request.note, "note", &mut faults);
         let now = call.now();
@@ -424,7 +442,7 @@ impl AccountService for Accounts {
         let reading = Arc::clone(&call);
         let (party, records) = blocking(move || reading.subject(request.subject)).await?;
         let told = records.clone();
-        let done = call.tell(Act::Stage { party, records: told, stage: request.stage, at, note }).await?;
+        let done = call.tell(Act::Stage { party, records: told, stage: request.stage, at, note }, named).await?;
         let stage = blocking(move || call.stage(party, &records)).await?.stage;
         Ok(answer(pb::SetStageResponse { stage, sequence: done.sequence.0 }))
     }

@@ -110,7 +110,7 @@ pub fn row(
 /// What came of an import.
 pub fn imported(done: Done) -> pb::ImportHierarchyResponse {
     pb::ImportHierarchyResponse {
-        account_count: done.accounts.len() as u32,
+        account_count: done.count,
         faults: done.faults.into_iter().map(|(line, fault)| import_fault(line, fault)).collect(),
         more_fault_count: done.more_faults as u32,
         sequence: done.sequence.0,

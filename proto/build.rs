@@ -3,8 +3,20 @@
 use std::path::PathBuf;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let protos = ["statement", "fragment", "ingest", "profile", "consent", "account", "model", "review", "admin"]
-        .map(|name| format!("onefold/v1/{name}.proto"));
+    let protos = [
+        "statement",
+        "fragment",
+        "ingest",
+        "profile",
+        "consent",
+        "account",
+        "model",
+        "review",
+        "privacy",
+        "backup",
+        "admin",
+    ]
+    .map(|name| format!("onefold/v1/{name}.proto"));
     println!("cargo:rerun-if-changed=proto");
     let mut compiler = protox::Compiler::new(["proto"])?;
     compiler.include_source_info(true).include_imports(true).open_files(&protos)?;

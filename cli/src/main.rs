@@ -41,6 +41,16 @@ enum Command {
     Consent(command::consent::Arguments),
     /// Whether a person may be contacted now, and every reason.
     Decide(command::decide::Arguments),
+    /// Erases a person: preview, erasure, receipt.
+    Erase(command::erase::Arguments),
+    /// Requests of persons: list, show, approve, extend, refuse, cancel, confirm, receipt, readmit, policy.
+    Requests(command::requests::Arguments),
+    /// Copies everything to a directory while the server serves.
+    Backup(command::backup::Arguments),
+    /// Makes a data directory of a backup; whoever was erased since is erased again before anything is served.
+    Restore(command::restore::Arguments),
+    /// An auditor's checks, without a server.
+    Audit(command::audit::Arguments),
     /// Follows the change feed.
     Watch(command::watch::Arguments),
     /// Accounts and the people in them: put, move, close, tree, rollup, import, propose, affiliate.
@@ -80,6 +90,11 @@ fn main() -> ExitCode {
         Command::History(arguments) => command::history::run(&arguments),
         Command::Consent(arguments) => command::consent::run(&arguments),
         Command::Decide(arguments) => command::decide::run(&arguments),
+        Command::Erase(arguments) => command::erase::run(&arguments),
+        Command::Requests(arguments) => command::requests::run(&arguments),
+        Command::Backup(arguments) => command::backup::run(&arguments),
+        Command::Restore(arguments) => command::restore::run(&arguments),
+        Command::Audit(arguments) => command::audit::run(&arguments),
         Command::Watch(arguments) => command::watch::run(&arguments),
         Command::Account(arguments) => command::account::run(&arguments),
         Command::Stage(arguments) => command::stage::run(&arguments),

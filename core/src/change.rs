@@ -59,6 +59,13 @@ pub enum ProfileChange<R = Digest128> {
         /// Which account.
         account: AccountOrdinal,
     },
+    /// Records of the profile were erased: they are no longer its own, and nothing tells which they were.
+    Erased {
+        /// Which profile.
+        profile: ProfileOrdinal,
+        /// None is left: the id answers "erased" for ever.
+        gone: bool,
+    },
 }
 
 impl<R> ProfileChange<R> {
@@ -83,6 +90,7 @@ impl<R> ProfileChange<R> {
             Self::Emptied { profile } => ProfileChange::Emptied { profile: *profile },
             Self::ConsentChanged { profile } => ProfileChange::ConsentChanged { profile: *profile },
             Self::AccountChanged { account } => ProfileChange::AccountChanged { account: *account },
+            Self::Erased { profile, gone } => ProfileChange::Erased { profile: *profile, gone: *gone },
         })
     }
 
@@ -93,7 +101,8 @@ impl<R> ProfileChange<R> {
             Self::Created { profile, .. }
             | Self::Updated { profile, .. }
             | Self::Emptied { profile }
-            | Self::ConsentChanged { profile } => Some(*profile),
+            | Self::ConsentChanged { profile }
+            | Self::Erased { profile, .. } => Some(*profile),
             Self::Merged { from, .. } | Self::Split { from, .. } => Some(*from),
             Self::AccountChanged { .. } => None,
         }

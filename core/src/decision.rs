@@ -63,6 +63,18 @@ pub enum EntryKind {
     JudgementStated = 31,
     /// [`JudgementsEnded`].
     JudgementsEnded = 32,
+    /// A request of a person, in its new state: [`PrivacyRequest`](crate::erasure::PrivacyRequest).
+    PrivacyRequestPut = 40,
+    /// [`Erased`](crate::erasure::Erased).
+    Erased = 41,
+    /// [`Readmitted`](crate::erasure::Readmitted).
+    Readmitted = 42,
+    /// [`ResendsStopped`](crate::erasure::ResendsStopped).
+    ResendsStopped = 43,
+    /// The tenant's [`PrivacyPolicy`](crate::erasure::PrivacyPolicy).
+    PrivacyPolicySet = 44,
+    /// [`ReceiptKept`](crate::erasure::ReceiptKept).
+    ReceiptKept = 45,
 }
 
 impl EntryKind {
@@ -92,6 +104,12 @@ impl EntryKind {
             30 => Self::ModelChanged,
             31 => Self::JudgementStated,
             32 => Self::JudgementsEnded,
+            40 => Self::PrivacyRequestPut,
+            41 => Self::Erased,
+            42 => Self::Readmitted,
+            43 => Self::ResendsStopped,
+            44 => Self::PrivacyPolicySet,
+            45 => Self::ReceiptKept,
             _ => return None,
         })
     }

@@ -83,6 +83,8 @@ pub enum Answer {
     SplitInto(Vec<ProfileOrdinal>),
     /// All its records were retracted.
     Emptied,
+    /// All its records were erased.
+    Erased,
 }
 
 /// Every profile id that was ever given out, and its answer: what a consumer of the feed keeps.
@@ -144,6 +146,16 @@ impl Replica {
                 Ok(())
             }
             ProfileChange::ConsentChanged { profile } => self.live(*profile).map(drop),
+            ProfileChange::Erased { profile, gone: true } => {
+                let known = self.answers.insert(*profile, Answer::Erased);
+                let held = matches!(known, Some(Answer::Live(_) | Answer::Emptied));
+                keeps(held, 4, || format!("profile {} is erased and held nothing", profile.0))
+            }
+            ProfileChange::Erased { profile, gone: false } => {
+                let members = self.live(*profile)?;
+                members.retain(|record| is_live(*record));
+                keeps(!members.is_empty(), 4, || format!("profile {} lost all records and is not gone", profile.0))
+            }
             ProfileChange::AccountChanged { .. } => Ok(()),
         }
     }
@@ -200,11 +212,11 @@ pub fn ids_are_a_contract(before: &Replica, after: &Replica, age: &dyn Fn(Digest
             return Err(LawBroken { law: 4, what: format!("id {} was forgotten", profile.0) });
         };
         match answer {
-            Answer::MergedInto(_) | Answer::SplitInto(_) => {
+            Answer::MergedInto(_) | Answer::SplitInto(_) | Answer::Erased => {
                 keeps(now == answer, 4, || format!("id {} had ended and changed its answer", profile.0))?;
             }
             Answer::Emptied => {
-                let same = matches!(now, Answer::Emptied | Answer::Live(_));
+                let same = matches!(now, Answer::Emptied | Answer::Live(_) | Answer::Erased);
                 keeps(same, 4, || format!("id {} was emptied and now redirects", profile.0))?;
             }
             Answer::Live(members) => {
@@ -223,7 +235,7 @@ pub fn ids_are_a_contract(before: &Replica, after: &Replica, age: &dyn Fn(Digest
                     Some(heir) => heirs.entry(heir).or_default().push(*profile),
                     None => {
                         // Nothing of it is left: emptied, or taken up at once by a record that came back.
-                        let vacant = matches!(now, Answer::Emptied | Answer::Live(_));
+                        let vacant = matches!(now, Answer::Emptied | Answer::Live(_) | Answer::Erased);
                         keeps(vacant, 4, || format!("id {} has no record left and redirects", profile.0))?;
                     }
                 }
@@ -231,7 +243,7 @@ pub fn ids_are_a_contract(before: &Replica, after: &Replica, age: &dyn Fn(Digest
                     Answer::Live(_) => true,
                     Answer::MergedInto(into) => parts.keys().eq([into]),
                     Answer::SplitInto(into) => parts.len() > 1 && parts.keys().eq(into),
-                    Answer::Emptied => parts.is_empty(),
+                    Answer::Emptied | Answer::Erased => parts.is_empty(),
                 };
                 keeps(told, 4, || format!("id {} does not answer with where its records went", profile.0))?;
             }
@@ -429,6 +441,8 @@ mod tests {
             ("a merge that tells of another", rest(live(&[1, 2, 3]), merged(0), &[(3, live(&[4]))]), false),
             ("an id forgotten", replica(&[(0, live(&[1, 2, 3, 4])), (2, Answer::Emptied)]), false),
             ("emptied with records left", rest(Answer::Emptied, live(&[1, 2, 3, 4]), &[]), false),
+            ("erased", rest(Answer::Erased, live(&[4]), &[]), true),
+            ("erased with records left", rest(Answer::Erased, live(&[1, 2, 3, 4]), &[]), false),
         ];
         for (case, after, holds) in table {
             let age = |record: Digest128| u64::from(record.0[0]);

@@ -9,6 +9,7 @@ pub mod consent;
 pub mod contract;
 pub mod date;
 pub mod decision;
+pub mod erasure;
 pub mod fault;
 pub mod fragment;
 pub mod hierarchy;

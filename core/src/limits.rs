@@ -100,6 +100,12 @@ pub const HIERARCHY_ROWS_MAX: usize = 200_000;
 pub const HIERARCHY_FAULTS_MAX: usize = 10_000;
 /// Affiliations of one source record of a person.
 pub const AFFILIATIONS_MAX: usize = 256;
+/// Privacy requests of one tenant.
+pub const PRIVACY_REQUESTS_MAX: usize = 1_000_000;
+/// Consumers of the feed that must confirm erasures.
+pub const CONSUMERS_MAX: usize = 64;
+/// Profiles, or records, that one privacy request may be about.
+pub const REQUEST_SUBJECTS_MAX: usize = 16;
 /// Stages of one lifecycle.
 pub const STAGES_MAX: usize = 32;
 /// Names of stages that a tenant may ever have had.

@@ -193,6 +193,7 @@ mod tests {
                 ProfileChange::Split { from, stays, into: vec![(part, records)] }
             }),
             profile().prop_map(|profile| ProfileChange::Emptied { profile }),
+            (profile(), any::<bool>()).prop_map(|(profile, gone)| ProfileChange::Erased { profile, gone }),
         ]
     }
 

@@ -1,9 +1,11 @@
 //! The Onefold service: use cases, the commit lane and the gRPC edge, behind one door, [`Server::start`].
 
 mod app;
+pub mod audit;
 pub mod clock;
 pub mod config;
 mod grpc;
+pub mod restore;
 pub mod telemetry;
 
 use std::net::SocketAddr;

@@ -21,6 +21,7 @@
 pub mod checkpoint;
 pub mod datadir;
 mod disk;
+pub mod erasures;
 pub mod journal;
 pub mod keyed;
 pub mod keys;

@@ -5,8 +5,10 @@ use std::net::SocketAddr;
 use onefold_proto::v1 as pb;
 use onefold_proto::v1::account_service_client::AccountServiceClient;
 use onefold_proto::v1::admin_service_client::AdminServiceClient;
+use onefold_proto::v1::backup_service_client::BackupServiceClient;
 use onefold_proto::v1::consent_service_client::ConsentServiceClient;
 use onefold_proto::v1::ingest_service_client::IngestServiceClient;
+use onefold_proto::v1::privacy_service_client::PrivacyServiceClient;
 use onefold_proto::v1::profile_service_client::ProfileServiceClient;
 use onefold_proto::v1::review_service_client::ReviewServiceClient;
 use tokio_stream::StreamExt;
@@ -28,6 +30,10 @@ pub struct Clients {
     pub accounts: AccountServiceClient<Channel>,
     /// Stewards.
     pub reviews: ReviewServiceClient<Channel>,
+    /// The rights of persons.
+    pub privacy: PrivacyServiceClient<Channel>,
+    /// Copies of everything.
+    pub backups: BackupServiceClient<Channel>,
     /// Administration.
     pub admin: AdminServiceClient<Channel>,
 }
@@ -49,7 +55,9 @@ impl Clients {
             consent: ConsentServiceClient::new(channel.clone()),
             accounts: AccountServiceClient::new(channel.clone()).max_decoding_message_size(16 << 20),
             reviews: ReviewServiceClient::new(channel.clone()),
-            admin: AdminServiceClient::new(channel).max_decoding_message_size(16 << 20),
+            admin: AdminServiceClient::new(channel.clone()).max_decoding_message_size(16 << 20),
+            privacy: PrivacyServiceClient::new(channel.clone()),
+            backups: BackupServiceClient::new(channel.clone()).max_decoding_message_size(16 << 20),
         })
     }
 

@@ -8,6 +8,7 @@ pub mod consent;
 pub mod dice;
 pub mod disk;
 pub mod health;
+pub mod privacy;
 pub mod recording;
 pub mod replica;
 pub mod traffic;

@@ -48,7 +48,7 @@ impl Replica {
         for event in &events {
             let live = match event.kind() {
                 pb::ProfileEventKind::Created | pb::ProfileEventKind::Updated => true,
-                pb::ProfileEventKind::Split => event.stays_live,
+                pb::ProfileEventKind::Split | pb::ProfileEventKind::Erased => event.stays_live,
                 pb::ProfileEventKind::Merged | pb::ProfileEventKind::Emptied => false,
                 other => panic!("the feed never says {other:?}"),
             };

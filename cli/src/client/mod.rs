@@ -11,8 +11,10 @@ use clap::Args;
 use onefold_proto::v1 as pb;
 use onefold_proto::v1::account_service_client::AccountServiceClient;
 use onefold_proto::v1::admin_service_client::AdminServiceClient;
+use onefold_proto::v1::backup_service_client::BackupServiceClient;
 use onefold_proto::v1::consent_service_client::ConsentServiceClient;
 use onefold_proto::v1::ingest_service_client::IngestServiceClient;
+use onefold_proto::v1::privacy_service_client::PrivacyServiceClient;
 use onefold_proto::v1::profile_service_client::ProfileServiceClient;
 use onefold_proto::v1::review_service_client::ReviewServiceClient;
 use tonic::transport::{Channel, Endpoint};
@@ -150,6 +152,16 @@ impl Client {
     /// Accounts, affiliations, stages.
     pub fn accounts(&self) -> AccountServiceClient<Channel> {
         AccountServiceClient::new(self.channel.clone()).max_decoding_message_size(ANSWER_BYTES_MAX)
+    }
+
+    /// Copies of everything.
+    pub fn backups(&self) -> BackupServiceClient<Channel> {
+        BackupServiceClient::new(self.channel.clone()).max_decoding_message_size(ANSWER_BYTES_MAX)
+    }
+
+    /// The rights of persons.
+    pub fn privacy(&self) -> PrivacyServiceClient<Channel> {
+        PrivacyServiceClient::new(self.channel.clone()).max_decoding_message_size(ANSWER_BYTES_MAX)
     }
 
     /// Administration.

@@ -42,6 +42,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
             pb::ProfileState::Live => "is live".to_owned(),
             pb::ProfileState::Merged => format!("lives on in {}", current.join(", ")),
             pb::ProfileState::Split => format!("was split; its records are in {}", current.join(", ")),
+            pb::ProfileState::Erased => "was erased".to_owned(),
             pb::ProfileState::Emptied | pb::ProfileState::Unspecified => "has no record any more".to_owned(),
         };
         let mut table = Table::new(&[("sequence", Side::Right), ("when", Side::Left), ("what", Side::Left)]);
@@ -67,6 +68,8 @@ pub fn what(event: &pb::ProfileEvent) -> String {
         pb::ProfileEventKind::Split if event.stays_live => format!("gave records to {others}"),
         pb::ProfileEventKind::Split => format!("split into {others}"),
         pb::ProfileEventKind::Emptied => "emptied: its last record was retracted".to_owned(),
+        pb::ProfileEventKind::Erased if event.stays_live => "lost records to an erasure".to_owned(),
+        pb::ProfileEventKind::Erased => "erased".to_owned(),
         pb::ProfileEventKind::ConsentChanged => "something was said about consent".to_owned(),
         pb::ProfileEventKind::AccountChanged => "account changed".to_owned(),
         pb::ProfileEventKind::Unspecified => "something that this version does not know".to_owned(),

@@ -1,10 +1,13 @@
 //! One file per command; each gives a [`Failure`] with an exit code: 1 for what went wrong, 2 for what was asked wrongly.
 
 pub mod account;
+pub mod audit;
+pub mod backup;
 pub mod consent;
 pub mod decide;
 pub mod demo;
 pub mod digest;
+pub mod erase;
 pub mod explain;
 pub mod generate;
 pub mod history;
@@ -14,7 +17,9 @@ pub mod model;
 pub mod namespace;
 pub mod proto;
 pub mod quarantine;
+pub mod requests;
 pub mod resolve;
+pub mod restore;
 pub mod review;
 pub mod search;
 pub mod serve;

@@ -318,6 +318,51 @@ impl Ledger {
         self.points[index] = points.into_boxed_slice();
     }
 
+    /// The statements that stand at any of these points, with the key of each one's words, and whether it stands nowhere
+    /// else. What was forgotten is not among them.
+    #[must_use]
+    pub fn standing_at(&self, points: &HashSet<Digest128>) -> Vec<(Sequence, SlotId, bool)> {
+        let at = points.iter().filter_map(|point| self.by_point.get(point)).flat_map(At::as_slice);
+        let indexes: HashSet<u32> = at.copied().collect();
+        let mut found: Vec<(Sequence, SlotId, bool)> = indexes
+            .into_iter()
+            .map(|index| {
+                let entry = &self.entries[index as usize];
+                let wholly = self.points[index as usize].iter().all(|point| points.contains(point));
+                (entry.id, entry.slot, wholly)
+            })
+            .collect();
+        found.sort_unstable();
+        found
+    }
+
+    /// Forgets that anything was said at these points. A statement that stands nowhere else keeps its number, with
+    /// nothing behind it.
+    pub fn forget(&mut self, points: &HashSet<Digest128>) {
+        let mut touched: HashSet<u32> = HashSet::new();
+        for point in points {
+            self.record_is_back(*point);
+            self.orphans.remove(point);
+            if let Some(at) = self.by_point.remove(point) {
+                touched.extend(at.as_slice());
+            }
+        }
+        for index in touched {
+            let left: Vec<Digest128> =
+                self.points[index as usize].iter().filter(|point| !points.contains(point)).copied().collect();
+            if left.is_empty() {
+                let content = std::mem::replace(&mut self.contents[index as usize], Digest128([0; 16]));
+                if self.by_content.get(&content) == Some(&index) {
+                    self.by_content.remove(&content);
+                }
+            }
+            self.points[index as usize] = left.into_boxed_slice();
+        }
+        for identifiers in self.left_behind.values_mut() {
+            identifiers.retain(|identifier| !points.contains(identifier));
+        }
+    }
+
     /// All statements, in order of recording.
     pub fn all(&self) -> impl Iterator<Item = &Entry> {
         self.entries.iter()
@@ -340,6 +385,7 @@ impl Ledger {
         for (entry, points, content) in rows.rows {
             ledger.record(entry, &points, content);
         }
+        ledger.by_content.remove(&Digest128([0; 16]));
         for (record, identifiers) in rows.left_behind {
             ledger.leave_behind(record, identifiers);
         }

@@ -71,6 +71,13 @@ impl Affiliations {
         }
     }
 
+    /// Forgets all of one person's source record.
+    pub fn forget(&mut self, person: Digest128) {
+        for held in self.by_person.remove(&person).unwrap_or_default() {
+            self.by_account.remove(&(held.account, person));
+        }
+    }
+
     /// Those of one person's source record.
     #[must_use]
     pub fn of_person(&self, person: Digest128) -> &[Held] {

@@ -17,6 +17,8 @@ pub(crate) enum Kind {
     Split = 2,
     /// All its records were retracted.
     Emptied = 3,
+    /// All its records were erased; it never comes back.
+    Erased = 4,
 }
 
 /// One profile. For a live one `list` holds the unique values of its members.
@@ -72,7 +74,7 @@ impl Profiles {
         match kind {
             Kind::Merged => ended.head = into.first().copied().unwrap_or(NONE),
             Kind::Split => lists.set(&mut ended.list, into),
-            Kind::Live | Kind::Emptied => {}
+            Kind::Live | Kind::Emptied | Kind::Erased => {}
         }
     }
 

@@ -39,6 +39,9 @@ pub(crate) mod flag {
     pub(crate) const UNIQUES_MANY: u16 = 7;
 }
 
+/// The digest of a record that was forgotten: its ordinal stays, since the journal names records by it.
+pub(crate) const FORGOTTEN: Digest128 = Digest128([0; 16]);
+
 /// What linking touches.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Warm {
@@ -87,6 +90,7 @@ pub(crate) struct Records {
     pub(crate) slots: Column<u32>,
     pub(crate) table: HashTable<u32>,
     pub(crate) live: u32,
+    pub(crate) forgotten: u32,
 }
 
 impl Records {
@@ -115,6 +119,27 @@ impl Records {
         let cold = &self.cold;
         self.table.insert_unique(digest.table_hash(), ix, |ix| cold[*ix].digest.table_hash());
         ix
+    }
+
+    /// Leaves nothing of a record but its ordinal. It must be a tombstone in no profile.
+    pub(crate) fn forget(&mut self, ix: u32) {
+        let digest = self.cold[ix].digest;
+        if let Ok(entry) = self.table.find_entry(digest.table_hash(), |held| *held == ix) {
+            entry.remove();
+        }
+        let nowhere = Place { segment: 0, offset: 0 };
+        self.cold[ix] = Cold { digest: FORGOTTEN, facts: FORGOTTEN, observed_at: i64::MIN, place: nowhere };
+        let warm = &mut self.warm[ix];
+        warm.profile = NONE;
+        warm.name = 0;
+        warm.source = 0;
+        self.slots[ix] = NONE;
+        self.forgotten += 1;
+    }
+
+    /// Whether the record was forgotten.
+    pub(crate) fn is_forgotten(&self, ix: u32) -> bool {
+        self.cold[ix].digest == FORGOTTEN
     }
 
     pub(crate) fn memory_bytes(&self) -> usize {

@@ -99,6 +99,7 @@ impl Values {
         let digest = self.column[ix].digest;
         if let Ok(entry) = self.table.find_entry(digest.table_hash(), |held| *held == ix) {
             entry.remove();
+            self.column[ix].digest = Digest128([0; 16]);
             self.spare.push(ix);
         }
     }

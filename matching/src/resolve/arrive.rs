@@ -201,7 +201,7 @@ impl Engine {
     }
 
     /// Takes the record out of the index.
-    fn unindex(&mut self, record: u32) {
+    pub(super) fn unindex(&mut self, record: u32) {
         let before = self.records.warm[record];
         let held: SmallVec<[u32; 16]> = SmallVec::from_slice(self.values_of(record));
         let name = before.has(flag::NAMED).then_some(before.name);

@@ -30,14 +30,14 @@ use crate::index::NONE;
 use crate::index::column::Column;
 use crate::index::lists::List;
 use crate::index::profiles::{Kind, Profile};
-use crate::index::records::flag;
+use crate::index::records::{Cold, FORGOTTEN, flag};
 use crate::index::values::{Value, flag as value_flag};
 use crate::resolve::{Engine, LinkRules, Weigher};
 
 use bytes::{Bytes, make_room, put, read_rows, write_rows};
 
 /// The layout of the sections.
-const VERSION: u16 = 3;
+const VERSION: u16 = 4;
 const MAGIC: &[u8; 8] = b"onefoldE";
 
 /// A checkpoint that cannot be used. The journal can rebuild what it held.
@@ -83,6 +83,8 @@ struct Head {
     /// Blocks that were opened or closed since they were last looked at.
     crossed: u32,
     judgements: u32,
+    /// Profiles that lost records to erasures since last settled.
+    erased: u32,
 }
 
 impl Head {
@@ -105,6 +107,7 @@ impl Head {
             self.texts[1],
             self.crossed,
             self.judgements,
+            self.erased,
         ];
         for count in counts {
             put(&mut out, count.into());
@@ -142,6 +145,7 @@ impl Head {
             texts: [count()?, count()?],
             crossed: count()?,
             judgements: count()?,
+            erased: count()?,
         };
         if bytes.0.is_empty() { Ok(head) } else { Err(DAMAGED) }
     }
@@ -163,7 +167,7 @@ impl Engine {
             let list = self.lists.get(&profile.list);
             let listed = match profile.kind {
                 Kind::Live => !of_members.iter().map(|(_, value)| value).eq(list),
-                Kind::Merged | Kind::Split | Kind::Emptied => !list.is_empty(),
+                Kind::Merged | Kind::Split | Kind::Emptied | Kind::Erased => !list.is_empty(),
             };
             let delicate = profile.contested || profile.uneven;
             if listed || profile.kind != Kind::Live || profile.count == 0 || delicate {
@@ -185,6 +189,7 @@ impl Engine {
             texts: texts.counts(),
             crossed: self.crossed.len() as u32,
             judgements: self.judgements().count() as u32,
+            erased: self.erased.len() as u32,
         };
         sink("engine.head", &head.write(&self.rules, &self.rows.fingerprint()))?;
 
@@ -223,6 +228,7 @@ impl Engine {
             put(out, (*value).into());
             put(out, (self.values.column[*value].flags & value_flag::PASSING).into());
         })?;
+        write_rows("erased", self.erased.iter(), sink, |out, profile| put(out, (*profile).into()))?;
         self.write_judgements(sink)?;
         self.write_pairs(&texts, sink)
     }
@@ -307,7 +313,7 @@ impl Engine {
                     Kind::Live => true,
                     Kind::Merged => profile.head < ordinal && into.is_empty(),
                     Kind::Split => into.iter().all(|into| *into < head.profiles),
-                    Kind::Emptied => into.is_empty(),
+                    Kind::Emptied | Kind::Erased => into.is_empty(),
                 };
             if !whole {
                 return Err(DAMAGED);
@@ -464,6 +470,12 @@ impl Engine {
             self.values.column.get(value as usize).filter(|value| !value.has(value_flag::DIRTY))?;
             self.touch_value(value, passing);
             Some(())
+        })?;
+        read_rows("erased", head.erased, source, |bytes| {
+            let profile: u32 = bytes.small()?;
+            self.profiles.column.get(profile as usize)?;
+            self.erased.push(profile);
+            Some(())
         })
     }
 
@@ -471,9 +483,11 @@ impl Engine {
     fn rebuild(&mut self) {
         let cold = &self.records.cold;
         let mut table = HashTable::with_capacity(cold.len());
-        for (index, record) in (0..).zip(cold.iter()) {
+        let known = |(_, record): &(u32, &Cold)| record.digest != FORGOTTEN;
+        for (index, record) in (0..).zip(cold.iter()).filter(known) {
             table.insert_unique(record.digest.table_hash(), index, |index: &u32| cold[*index].digest.table_hash());
         }
+        self.records.forgotten = self.records.cold.iter().filter(|cold| cold.digest == FORGOTTEN).count() as u32;
         self.records.table = table;
         self.records.live = self.records.warm.iter().filter(|warm| warm.has(flag::LIVE)).count() as u32;
         self.profiles.live = self.profiles.column.iter().filter(|profile| profile.kind == Kind::Live).count() as u32;

@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 
 use crate::index::NONE;
 use crate::index::profiles::Kind;
-use crate::index::records::flag;
+use crate::index::records::{FORGOTTEN, flag};
 use crate::prepared::LinkValue;
 use crate::resolve::Engine;
 use crate::resolve::diversity::Behind;
@@ -94,6 +94,8 @@ pub enum Standing {
     SplitInto(Vec<ProfileOrdinal>),
     /// All its records were retracted.
     Emptied,
+    /// All its records were erased.
+    Erased,
     /// It was never opened.
     Unknown,
 }
@@ -101,7 +103,7 @@ pub enum Standing {
 /// Figures of the engine.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
-    /// Source records ever seen, tombstones included.
+    /// Source records ever seen, tombstones included, forgotten ones not.
     pub records: u32,
     /// Source records with a live fragment.
     pub live_records: u32,
@@ -136,10 +138,10 @@ impl Engine {
         self.records.find(digest)
     }
 
-    /// The record with this ordinal.
+    /// The record with this ordinal; none when it was forgotten.
     #[must_use]
     pub fn digest_of(&self, ordinal: u32) -> Option<Digest128> {
-        self.records.cold.get(ordinal as usize).map(|cold| cold.digest)
+        self.records.cold.get(ordinal as usize).map(|cold| cold.digest).filter(|digest| *digest != FORGOTTEN)
     }
 
     /// The profile that holds this record, as last settled.
@@ -230,6 +232,7 @@ impl Engine {
                 Standing::SplitInto(self.lists.get(&known.list).iter().map(|into| ProfileOrdinal(*into)).collect())
             }
             Kind::Emptied => Standing::Emptied,
+            Kind::Erased => Standing::Erased,
         }
     }
 
@@ -250,7 +253,7 @@ impl Engine {
                 }
                 Standing::MergedInto(into) => open.push(into),
                 Standing::SplitInto(into) => open.extend(into),
-                Standing::Emptied | Standing::Unknown => {}
+                Standing::Emptied | Standing::Erased | Standing::Unknown => {}
             }
         }
         ends.into_iter().collect()
@@ -265,7 +268,8 @@ impl Engine {
 
     /// All source records, tombstones included, in order of first arrival.
     pub fn all_records(&self) -> impl Iterator<Item = RecordView> + '_ {
-        (0..self.records.warm.count()).map(|record| self.view(record))
+        let known = |record: &u32| !self.records.is_forgotten(*record);
+        (0..self.records.warm.count()).filter(known).map(|record| self.view(record))
     }
 
     /// The values of a record's live fragment, sorted.
@@ -283,7 +287,7 @@ impl Engine {
     pub fn stats(&self) -> Stats {
         let largest = self.profiles.column.iter().filter(|profile| profile.kind == Kind::Live);
         Stats {
-            records: self.records.warm.count(),
+            records: self.records.warm.count() - self.records.forgotten,
             live_records: self.records.live,
             profiles: self.profiles.live,
             profiles_opened: self.profiles.column.count(),

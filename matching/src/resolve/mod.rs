@@ -8,7 +8,7 @@
 //! The children do the work: `arrive` judges and indexes, `diversity` tells generic values, `pairing` finds the edges of a
 //! match model (`weigher` is what it asks of one), `settle` finds what must be resolved, `region` how much of it afresh,
 //! `judge` holds what stewards said, `soft` divides shared values, `even` tells what needs no second look, `partition` clusters, `identity` hands on the
-//! ids, `redo` replays them at a restart, `review` asks them, `models` changes the model, `lookup`, `search`, `explain` and `growth` answer questions, `checkpoint` keeps it all
+//! ids, `forget` takes out what is erased, `redo` replays them at a restart, `review` asks them, `models` changes the model, `lookup`, `search`, `explain` and `growth` answer questions, `checkpoint` keeps it all
 //! across restarts.
 
 mod arrive;
@@ -16,6 +16,7 @@ mod checkpoint;
 mod diversity;
 mod even;
 mod explain;
+mod forget;
 mod growth;
 mod identity;
 mod judge;
@@ -49,6 +50,7 @@ use crate::prepared::LinkValue;
 pub use arrive::Arrival;
 pub use checkpoint::{CheckpointError, SectionSink};
 pub use explain::{Evidence, EvidenceStep, Explanation, REASONS_MAX, SeparateReason};
+pub use forget::HeldBeyond;
 pub use growth::{CUT_LINKS_MAX, CUT_RECORDS_MAX, Cut, Growth, HoldingLink};
 pub use judge::{JUDGEMENTS_MAX, Judgement, JudgementRefused, Verdict};
 pub use lookup::{GenericReason, RecordView, Standing, Stats, VALUE_PROFILES_MAX, ValueStanding};
@@ -85,6 +87,8 @@ pub struct Engine {
     crossed: HashSet<u32>,
     /// Blocking keys whose lists want tidying.
     untidy: Vec<u32>,
+    /// Profiles that lost records to erasures since last settled.
+    erased: Vec<u32>,
     /// Changes were replayed: what follows from the clusters is out of date until the replay is finished.
     replaying: bool,
 }
@@ -124,6 +128,7 @@ impl Engine {
             unmatched: Vec::new(),
             crossed: HashSet::new(),
             untidy: Vec::new(),
+            erased: Vec::new(),
             replaying: false,
         }
     }

@@ -78,6 +78,14 @@ impl Engine {
                 self.redo_end(*from, Kind::Merged, &[into.0])?;
             }
             ProfileChange::AccountChanged { .. } => {}
+            // Forgetting the records did it; here it is only told.
+            ProfileChange::Erased { profile, gone } => {
+                let known = self.profiles.column.get(profile.0 as usize).map(|known| known.kind);
+                if known != Some(if *gone { Kind::Erased } else { Kind::Live }) {
+                    return Err(RedoError::Profile(*profile));
+                }
+                self.erased.retain(|told| *told != profile.0);
+            }
             ProfileChange::Emptied { profile } => {
                 self.redo_is_live(*profile)?;
                 let members: Vec<u32> = self.profiles.members(&self.records.warm, profile.0).collect();

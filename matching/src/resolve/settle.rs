@@ -19,12 +19,13 @@ use crate::resolve::identity::NewCluster;
 
 impl Engine {
     /// Resolves all that was touched since the last time, hands on the profiles' ids by law 4, and answers with what
-    /// became of them, in canonical order: created, updated, split, merged, emptied, each by ordinal.
+    /// became of them, in canonical order: erased, created, updated, split, merged, emptied, each by ordinal.
     pub fn settle(&mut self) -> Vec<ProfileChange> {
         self.match_rows();
         if self.replaying {
             self.refresh();
         }
+        let erased = self.tell_erased();
         let dirty_values = std::mem::take(&mut self.dirty_values);
         let dirty_records = std::mem::take(&mut self.dirty_records);
         self.relist(&dirty_values);
@@ -50,7 +51,8 @@ impl Engine {
         clusters.retain(|group| !group.records.iter().any(|record| self.records.warm[*record].has(flag::VISITED)));
         clusters.extend(afresh);
 
-        let changes = self.hand_on(clusters, &dirty_records, &gone);
+        let mut changes = erased;
+        changes.extend(self.hand_on(clusters, &dirty_records, &gone));
         self.clean(dirty_records, dirty_values);
         changes
     }

@@ -17,12 +17,13 @@ use super::hierarchy::state::Accounts;
 use super::keeper::Keep;
 use super::lane::Lane;
 use super::models::Models;
+use super::privacy::state::{Privacy, PrivacyRows};
 use super::recover::{Replaying, Tenants};
 use super::review::{Judgements, Told};
 use super::tenant::{Held, ProfileTimes, State, Tenant};
 
 /// The shape of the sections. Another one is passed over, and the journal replayed.
-const VERSION: u32 = 4;
+const VERSION: u32 = 5;
 
 /// All of a tenant but the engine and the profiles' times.
 #[derive(Debug, Serialize, Deserialize)]
@@ -88,6 +89,7 @@ impl Lane {
             tracing::warn!(error = %error, "a checkpoint was not written");
         }
         self.since_checkpoint = 0;
+        self.checkpoint_wanted = false;
         let _ = self.keeper.send(Keep::Flush);
     }
 
@@ -115,6 +117,8 @@ impl Lane {
             writer.write(&onefold_core::decision::encode(&state.consent.to_rows()))?;
             writer.section(section(tenant.id, "accounts"))?;
             writer.write(&state.accounts.write())?;
+            writer.section(section(tenant.id, "privacy"))?;
+            writer.write(&onefold_core::decision::encode(&state.privacy.to_rows()))?;
             writer.section(section(tenant.id, "times"))?;
             writer.write(&onefold_core::decision::encode(&pack_times(&state.times)))?;
             write_engine(&mut writer, &tenant, &state)?;
@@ -181,8 +185,11 @@ fn restore_tenant(
     for answered in whole.requests {
         state.requests.remember(answered);
     }
+    let privacy = checkpoint.read(&section(id, "privacy"))?;
+    state.privacy = Privacy::from_rows(onefold_core::decision::decode::<PrivacyRows>(&privacy)?);
     for (entry, held) in whole.quarantine {
-        state.hold(entry, held);
+        let points = state.privacy.quarantined.remove(&entry).unwrap_or_default();
+        state.hold(entry, held, points);
     }
     let mut replaying = Replaying::with(id, (whole.config, models), whole.wrapped_keys, state, vaults, root)?;
     replaying.next_slot = whole.next_slot;

@@ -2,7 +2,7 @@
 //!
 //! Nothing is changed while deciding: entries go into the batch, effects into a list, which is applied at once at the end.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use onefold_core::change::ProfileChange;
@@ -10,6 +10,7 @@ use onefold_core::consent::ledger::Ledger;
 use onefold_core::consent::state::Question;
 use onefold_core::consent::{Decision, Subject};
 use onefold_core::decision::{self, EntryKind, QuarantineCleared, Quarantined, RecordRetracted, Sealed};
+use onefold_core::erasure::{Erased, PrivacyRequest, ResendsStopped};
 use onefold_core::fault::{FaultReason, FieldFault};
 use onefold_core::fragment::{Fragment, ObservedAt};
 use onefold_core::ids::{Digest128, Place, Sequence, SlotId};
@@ -61,11 +62,13 @@ type Overlay = HashMap<Digest128, (Version, Option<SlotId>)>;
 enum Effect {
     Put(Prepared, Place, SlotId),
     Retract(Digest128, ObservedAt, Place),
-    Hold(Sequence, Held),
+    Hold(Sequence, Held, Box<[Digest128]>),
     LetGo(Sequence),
     Hear(Box<Said>),
     Judge(Box<(Judged, Sequence, Place, SlotId)>),
     Unjudge(Sequence),
+    Count(ResendsStopped),
+    Erase(Box<(Erased, PrivacyRequest)>),
 }
 
 /// An answer that still lacks the profile.
@@ -109,6 +112,12 @@ impl Decided {
         Self { relinked: true, ..Self::default() }
     }
 
+    /// An erasure, decided in the entry with this sequence or one before it.
+    pub(super) fn erasing(erased: Erased, request: PrivacyRequest, sequence: Sequence) -> Self {
+        let effects = vec![Effect::Erase(Box::new((erased, request)))];
+        Self { effects, sequence: Some(sequence), ..Self::default() }
+    }
+
     /// Applies all of it; answers with what became of the profiles, and whether facts changed at all.
     pub(super) fn settle(self, state: &mut State) -> (Vec<ProfileChange>, bool) {
         let mut facts = self.relinked;
@@ -129,7 +138,14 @@ impl Decided {
                     state.engine.retract(record, at, place);
                     facts = true;
                 }
-                Effect::Hold(entry, held) => state.hold(entry, held),
+                Effect::Hold(entry, held, points) => state.hold(entry, held, points),
+                Effect::Count(stopped) => state.privacy.count(&stopped),
+                Effect::Erase(decided) => {
+                    let (erased, request) = *decided;
+                    state.erase(&erased);
+                    state.privacy.put(request);
+                    facts = true;
+                }
                 Effect::LetGo(entry) => {
                     state.let_go(entry);
                 }
@@ -181,12 +197,14 @@ pub(super) fn decide(
             held: HashMap::new(),
             cleared: HashSet::new(),
             said: HashMap::new(),
+            stopped: BTreeMap::new(),
             effects: &mut effects,
             group,
         };
         for item in items {
             drafts.push(deciding.item(item)?);
         }
+        deciding.note_stopped()?;
         deciding.sequence
     };
     Ok((drafts, Decided { effects, sequence: Some(sequence), ..Decided::default() }))
@@ -202,6 +220,8 @@ struct Deciding<'a> {
     cleared: HashSet<Sequence>,
     /// Statements of this group, by their content.
     said: HashMap<Digest128, Sequence>,
+    /// What was erased and came again, by request.
+    stopped: BTreeMap<Sequence, u32>,
     effects: &'a mut Vec<Effect>,
     group: &'a mut Group,
 }
@@ -267,6 +287,9 @@ impl Deciding<'_> {
             }
         }
         let record = arriving.prepared.record;
+        if let Some(stopped) = self.stop(&arriving.prepared) {
+            return Ok(stopped);
+        }
         let known = self.known(record);
         if arriving.undated
             && let Some((version, _)) = known
@@ -303,6 +326,34 @@ impl Deciding<'_> {
         Ok(Drafted { outcome, record: Some(record) })
     }
 
+    /// LAW 7: what was erased does not come back. Nothing of it is kept; that it came is counted.
+    fn stop(&mut self, prepared: &Prepared) -> Option<Drafted> {
+        let digests = std::iter::once(prepared.record).chain(prepared.links.iter().map(|link| link.digest));
+        let request = self.state.privacy.stops(digests)?;
+        Some(self.stopped(request))
+    }
+
+    fn stopped(&mut self, request: Sequence) -> Drafted {
+        *self.stopped.entry(request).or_default() += 1;
+        Drafted { outcome: Outcome::Suppressed { sequence: self.sequence }, record: None }
+    }
+
+    /// Writes down how often something was stopped. It takes less room than what was stopped would have.
+    fn note_stopped(&mut self) -> Result<(), JournalError> {
+        if self.stopped.is_empty() {
+            return Ok(());
+        }
+        let stopped = ResendsStopped { counts: std::mem::take(&mut self.stopped).into_iter().collect() };
+        let sequence = self.sequence.next();
+        let payload = decision::encode(&stopped);
+        self.group.builder.push(self.tenant.id, sequence, kind(EntryKind::ResendsStopped), |_, out| {
+            out.extend_from_slice(&payload);
+        })?;
+        self.sequence = sequence;
+        self.effects.push(Effect::Count(stopped));
+        Ok(())
+    }
+
     /// Without a time of its own a fragment is a duplicate when it says what is live already.
     fn same_but_for_the_time(&self, arriving: &Arriving, live: Version) -> bool {
         Fragment::decode(&arriving.encoded).is_ok_and(|mut fragment| {
@@ -312,6 +363,9 @@ impl Deciding<'_> {
     }
 
     fn retract(&mut self, record: Digest128, at: ObservedAt) -> Result<Drafted, JournalError> {
+        if let Some(request) = self.state.privacy.stops([record]) {
+            return Ok(self.stopped(request));
+        }
         let known = self.known(record);
         let version = Version::of_retraction(at);
         if let Some((live, _)) = known
@@ -342,6 +396,9 @@ impl Deciding<'_> {
         faults: Vec<FieldFault>,
         received_at: ObservedAt,
     ) -> Result<Drafted, JournalError> {
+        if let Some(stopped) = self.stop(&arriving.prepared) {
+            return Ok(stopped);
+        }
         let fragment = if arriving.undated
             && let Ok(read) = Fragment::decode(&arriving.encoded)
         {
@@ -381,13 +438,15 @@ impl Deciding<'_> {
         self.sequence = sequence;
         self.held.insert(fragment, sequence);
         let source = arriving.prepared.source;
-        self.effects.push(Effect::Hold(sequence, Held { place, slot, source, fragment }));
+        let held = Held { place, slot, source, fragment };
+        self.effects.push(Effect::Hold(sequence, held, quarantine::points(&arriving.prepared)));
         Ok(Drafted { outcome: Outcome::Quarantined { sequence, entry: sequence, faults }, record: None })
     }
 
     /// Records the statements that came with a fragment. What was answered of the fragment holds for them too.
     fn say_all(&mut self, says: Vec<Saying>, mut drafted: Drafted) -> Result<Drafted, JournalError> {
-        if says.is_empty() {
+        // What came with something that was erased is of the same person.
+        if says.is_empty() || matches!(drafted.outcome, Outcome::Suppressed { .. }) {
             return Ok(drafted);
         }
         for saying in says {
@@ -414,6 +473,9 @@ impl Deciding<'_> {
         let refuse = |path: &str, reason, message: &str| {
             Ok(Outcome::Rejected { faults: vec![FieldFault::new(path, reason, message)] })
         };
+        if let Some(request) = self.state.privacy.stops(statement.points.iter().copied()) {
+            return Ok(self.stopped(request).outcome);
+        }
         if consent::is_full(self.state) {
             let message = format!("the ledger holds {} statements, the most there may be", limits::STATEMENTS_MAX);
             return refuse("", FaultReason::TooLarge, &message);

@@ -20,6 +20,9 @@ pub enum ReadError {
     /// All records of the profile were retracted.
     #[error("all records of this profile were retracted")]
     ProfileEmptied,
+    /// All records of the profile were erased.
+    #[error("this profile was erased")]
+    ProfileErased,
     /// The profile's records went to several others.
     #[error("this profile was split; its records are in {} profiles", into.len())]
     ProfileSplit {
@@ -109,6 +112,9 @@ pub enum WriteError {
     /// The request id was used for another request.
     #[error("this request_id was used for another request")]
     RequestIdReused,
+    /// A step of a privacy request that cannot be taken.
+    #[error(transparent)]
+    Privacy(#[from] onefold_core::erasure::PrivacyError),
     /// What is told of accounts does not fit what is known of them.
     #[error(transparent)]
     Hierarchy(#[from] super::hierarchy::act::HierarchyError),

@@ -222,6 +222,11 @@ pub enum Outcome {
         /// Why.
         faults: Vec<FieldFault>,
     },
+    /// It was erased and must not come back: nothing was kept, and it was counted.
+    Suppressed {
+        /// At most where in the order of events.
+        sequence: Sequence,
+    },
 }
 
 impl App {

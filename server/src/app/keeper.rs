@@ -59,6 +59,13 @@ pub enum HistoryEvent {
         /// When it was committed.
         at: ObservedAt,
     },
+    /// Records of it were erased; `gone` when none is left.
+    Erased {
+        /// None is left.
+        gone: bool,
+        /// When it was committed.
+        at: ObservedAt,
+    },
 }
 
 /// One put into the keyed store.
@@ -162,6 +169,7 @@ pub fn history(tenant: TenantId, first: Sequence, at: ObservedAt, changes: &[Pro
                 keep(*from, HistoryEvent::Split { into, stays: *stays, at });
             }
             ProfileChange::Emptied { profile } => keep(*profile, HistoryEvent::Emptied { at }),
+            ProfileChange::Erased { profile, gone } => keep(*profile, HistoryEvent::Erased { gone: *gone, at }),
             ProfileChange::Created { .. } | ProfileChange::Updated { .. } | ProfileChange::ConsentChanged { .. } => {}
             ProfileChange::AccountChanged { .. } => {}
         }

@@ -25,7 +25,7 @@ use super::keeper::{self, Keep};
 use super::requests::{RequestKey, remember, room_to_remember};
 use super::tenant::{ProfileTimes, State, Tenant};
 use super::writer::{Commit, Reply};
-use super::{Shared, consent, hierarchy, models, reconfigure, review};
+use super::{Shared, backup, consent, hierarchy, models, privacy, reconfigure, review};
 
 /// Commands that may wait in front of the lane.
 pub const LANE_DEPTH_MAX: usize = 64;
@@ -148,6 +148,10 @@ pub enum Command {
         /// What came of it.
         reply: oneshot::Sender<Result<review::Ruled, WriteError>>,
     },
+    /// A step of a privacy request.
+    Privacy(Box<privacy::act::Work>),
+    /// Name the moment of a backup.
+    Moment(oneshot::Sender<Result<backup::Moment, WriteError>>),
     /// See whether the disk has room again.
     ProbeRoom,
     /// Write a last checkpoint and end.
@@ -167,6 +171,8 @@ impl Command {
             Self::Accounts { reply, .. } => drop(reply.send(Err(WriteError::DiskFull))),
             Self::SetModel { reply, .. } => drop(reply.send(Err(WriteError::DiskFull))),
             Self::Rule { reply, .. } => drop(reply.send(Err(WriteError::DiskFull))),
+            Self::Privacy(work) => drop(work.reply.send(Err(WriteError::DiskFull))),
+            Self::Moment(reply) => drop(reply.send(Err(WriteError::DiskFull))),
             Self::ProbeRoom | Self::Stop => {}
         }
     }
@@ -186,6 +192,10 @@ pub struct Lane {
     pub(super) refused_keys: usize,
     /// Tenants about whom the last run left something unsettled.
     pub(super) unsettled: Vec<Arc<Tenant>>,
+    /// Requests whose erasure is decided and has no receipt yet.
+    pub(super) unfinished: Vec<(Arc<Tenant>, Sequence)>,
+    /// Checkpoints were destroyed: a new one is due when there is nothing else to do.
+    pub(super) checkpoint_wanted: bool,
 }
 
 /// A batch in the making, and what is to happen when it is durable.
@@ -237,7 +247,8 @@ impl Lane {
                     break;
                 }
             }
-            if self.since_checkpoint >= self.checkpoint_due() {
+            let idle = self.checkpoint_wanted && self.commands.is_empty();
+            if idle || self.since_checkpoint >= self.checkpoint_due() {
                 self.checkpoint();
             }
         }
@@ -259,6 +270,13 @@ impl Lane {
             let group = self.settle(&tenant, group, Decided::relinked())?;
             self.commit(group)?;
             self.unsettled.pop();
+        }
+        while let Some((tenant, request)) = self.unfinished.pop() {
+            let left = self.unfinished.len();
+            privacy::commit::finish(self, &tenant, request, None)?;
+            if self.unfinished.len() > left {
+                return Ok(false);
+            }
         }
         Ok(true)
     }
@@ -330,6 +348,8 @@ impl Lane {
                 Some(reply) => review::rule(self, &tenant, *ruling, request, reply),
                 None => Ok(()),
             },
+            Command::Privacy(work) => privacy::commit::act(self, *work),
+            Command::Moment(reply) => backup::answer(self, reply),
             Command::ProbeRoom => self.probe_room(),
             Command::Stop => return Ok(Flow::Ends),
         }?;
@@ -688,6 +708,7 @@ pub(super) fn note_changes(state: &mut State, first: Sequence, changes: &[Profil
         match change {
             ProfileChange::Created { profile, .. } => touch(*profile, true),
             ProfileChange::Updated { profile, .. }
+            | ProfileChange::Erased { profile, .. }
             | ProfileChange::Emptied { profile }
             | ProfileChange::ConsentChanged { profile } => touch(*profile, false),
             ProfileChange::AccountChanged { .. } => {}

@@ -3,6 +3,7 @@
 //! [`lane`] is the only writer; [`writer`] makes its batches durable; [`keeper`] keeps sled up behind them. Everything
 //! else reads.
 
+pub mod backup;
 pub mod checkpoint;
 pub mod consent;
 mod decide;
@@ -15,6 +16,7 @@ pub mod ingest;
 pub mod keeper;
 pub mod lane;
 pub mod models;
+pub mod privacy;
 pub mod quarantine;
 pub mod read;
 pub mod reconfigure;
@@ -33,6 +35,7 @@ use std::time::Duration;
 use onefold_core::fragment::ObservedAt;
 use onefold_store::checkpoint::Checkpoints;
 use onefold_store::datadir::DataDir;
+use onefold_store::erasures::ErasureLedger;
 use onefold_store::journal::JournalReader;
 use onefold_store::keyed::SledStore;
 use onefold_store::keys::RootKey;
@@ -70,6 +73,8 @@ pub struct Shared {
     pub keyed: Arc<SledStore>,
     /// Writes and finds checkpoints.
     pub checkpoints: Checkpoints,
+    /// What was erased, kept outside of every backup.
+    pub erasures: ErasureLedger,
     /// The installation's key.
     pub root: RootKey,
     /// Tells the time.

@@ -179,6 +179,11 @@ pub async fn discard(
     app.ask(|reply| Command::Discard { tenant, entries, request, reply }).await
 }
 
+/// The record and the identifiers of a fragment: what an erasure finds it by.
+pub(super) fn points(prepared: &Prepared) -> Box<[Digest128]> {
+    std::iter::once(prepared.record).chain(prepared.links.iter().map(|link| link.digest)).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

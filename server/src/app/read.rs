@@ -96,8 +96,12 @@ fn live_end(tenant: &Tenant, id: ProfileId) -> Result<ProfileOrdinal, ReadError>
             Standing::MergedInto(into) => profile = into,
             Standing::SplitInto(_) => {
                 let ends = state.engine.live_ends(profile);
+                if ends.is_empty() {
+                    return Err(ReadError::ProfileErased);
+                }
                 return Err(ReadError::ProfileSplit { into: ends.into_iter().map(|p| tenant.profile_id(p)).collect() });
             }
+            Standing::Erased => return Err(ReadError::ProfileErased),
             Standing::Emptied => return Err(ReadError::ProfileEmptied),
             Standing::Unknown => return Err(ReadError::ProfileUnknown),
         }

@@ -261,7 +261,7 @@ pub(super) fn learn_names(
 
 impl Lane {
     /// Waits until everything handed to the writer is durable.
-    pub(super) fn drain(&mut self) -> Result<Position, JournalError> {
+    pub(super) fn drain(&self) -> Result<Position, JournalError> {
         let (done, drained) = std::sync::mpsc::channel();
         let mut commit = super::writer::Commit::default();
         commit.replies.push(Reply::Drained(done));

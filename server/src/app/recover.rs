@@ -1,6 +1,6 @@
 //! From a data directory to a running app: the newest checkpoint, then the journal behind it, then sled behind that.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
@@ -21,6 +21,7 @@ use onefold_core::ids::{Digest128, Place, SlotId, TenantId};
 use onefold_core::judgement::Judged;
 use onefold_store::checkpoint::Checkpoints;
 use onefold_store::datadir::{DataDir, DataDirError, OpenOptions};
+use onefold_store::erasures::{ErasureLedger, ErasureLedgerError, ErasureRow};
 use onefold_store::journal::{BatchView, EntryView, Journal, JournalError, JournalOptions, VisitError};
 use onefold_store::keyed::{self, Reached, SledStore};
 use onefold_store::keys::{RootKey, TenantKeys};
@@ -32,7 +33,7 @@ use super::lane::{Command, LANE_DEPTH_MAX, Lane, note_changes};
 use super::models::{Models, Studies};
 use super::tenant::{Held, LiveConfig, State, Tenant};
 use super::writer::WRITER_DEPTH_MAX;
-use super::{App, Shared, checkpoint, hierarchy, keeper, quarantine, reconfigure, writer};
+use super::{App, Shared, checkpoint, hierarchy, keeper, privacy, quarantine, reconfigure, writer};
 use crate::clock::{Clock, Stopwatch};
 use crate::config::Config;
 
@@ -83,6 +84,9 @@ pub enum StartError {
     /// The vault cannot be opened.
     #[error("the vault of tenant {0:?} cannot be opened: {1}")]
     Vault(TenantId, VaultError),
+    /// The erasure ledger cannot be used: without it nobody can be kept erased.
+    #[error(transparent)]
+    Erasures(#[from] ErasureLedgerError),
     /// A checkpoint cannot be looked for.
     #[error("the checkpoints cannot be read: {0}")]
     Checkpoint(#[from] onefold_store::checkpoint::CheckpointError),
@@ -168,6 +172,8 @@ pub(super) struct Replaying {
     pub next_slot: u32,
     /// Keys that were to be destroyed.
     pub doomed: Vec<SlotId>,
+    /// Erasures that were read.
+    pub erasures: Vec<ErasureRow>,
     /// Linking may differ from what was prepared so far.
     pub relinks: bool,
     /// Facts came behind the last whole settlement.
@@ -175,6 +181,32 @@ pub(super) struct Replaying {
 }
 
 pub(super) type Tenants = HashMap<TenantId, Replaying>;
+
+/// Whose a key was that an erasure destroyed: the keyed digest of the source record.
+type ErasedSlots = HashMap<(TenantId, SlotId), Digest128>;
+
+fn erased_slots(rows: &[ErasureRow]) -> ErasedSlots {
+    let of_row = |row: &ErasureRow| {
+        let tenant = row.tenant;
+        row.erased.records.clone().into_iter().filter_map(move |r| Some(((tenant, r.slot?), r.digest)))
+    };
+    rows.iter().flat_map(of_row).collect()
+}
+
+/// The erasures that the journal tells of: what the erasure ledger would say if it had not been lost.
+fn erasures_in(options: &JournalOptions) -> Result<Vec<ErasureRow>, StartError> {
+    let mut rows = Vec::new();
+    Journal::open(options.clone(), None, |batch| {
+        for entry in batch.entries().filter(|entry| entry.kind.0 == EntryKind::Erased as u8) {
+            if let Some(payload) = entry.bytes() {
+                let erased = decision::decode(payload)?;
+                rows.push(ErasureRow { tenant: entry.tenant, sequence: entry.sequence, erased });
+            }
+        }
+        Ok(())
+    })?;
+    Ok(rows)
+}
 
 /// Opens a data directory and starts the threads.
 ///
@@ -205,7 +237,14 @@ pub fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<Opened, StartError
     }
     let options = JournalOptions { dir: dir.journal(), segment_bytes: config.segment_bytes };
     let vaults = dir.vault();
-    let opened = Journal::open(options, position.as_ref(), |batch| replay_batch(batch, &mut tenants, &vaults, &root))?;
+    let (erasures, mut known, was_there) = ErasureLedger::open(dir.path())?;
+    if !was_there && !dir.created() {
+        known = erasures_in(&options)?;
+        erasures.append(&known)?;
+    }
+    let erased = erased_slots(&known);
+    let opened =
+        Journal::open(options, position.as_ref(), |batch| replay_batch(batch, &mut tenants, &vaults, &root, &erased))?;
     let mut recovered = Recovered {
         created: dir.created(),
         replayed_entries: opened.report.entries,
@@ -221,6 +260,7 @@ pub fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<Opened, StartError
         journal: reader,
         keyed: Arc::new(keyed),
         checkpoints,
+        erasures,
         root: root.clone(),
         clock,
         checkpoint_every: config.checkpoint_every,
@@ -231,7 +271,13 @@ pub fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<Opened, StartError
         failure: watch::Sender::new(false),
         full: watch::Sender::new(false),
     });
+    // What a crash kept from the ledger goes there before its keys are destroyed.
+    let in_ledger: HashSet<(TenantId, Sequence)> = known.iter().map(|row| (row.tenant, row.sequence)).collect();
+    let read = tenants.values_mut().flat_map(|tenant| std::mem::take(&mut tenant.erasures));
+    let missing: Vec<ErasureRow> = read.filter(|row| !in_ledger.contains(&(row.tenant, row.sequence))).collect();
+    shared.erasures.append(&missing)?;
     let mut unsettled = Vec::new();
+    let mut unfinished = Vec::new();
     for (id, replaying) in tenants {
         let goes_on = replaying.unsettled;
         let tenant = Arc::new(finish(&shared, id, replaying)?);
@@ -241,6 +287,7 @@ pub fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<Opened, StartError
         if goes_on {
             unsettled.push(Arc::clone(&tenant));
         }
+        unfinished.extend(tenant.state().privacy.unfinished().into_iter().map(|id| (Arc::clone(&tenant), id)));
         shared.add(tenant);
     }
     let (commits, to_write) = sync_channel(WRITER_DEPTH_MAX);
@@ -257,6 +304,8 @@ pub fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<Opened, StartError
         refused_bytes: 0,
         refused_keys: 0,
         unsettled,
+        unfinished,
+        checkpoint_wanted: false,
     };
     let spawn = |name: &str, run: Box<dyn FnOnce() + Send>| {
         let guard = FailOnPanic(Arc::clone(&shared));
@@ -274,6 +323,16 @@ pub fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<Opened, StartError
     if !lane.settle_left_overs()? {
         tracing::warn!("the last run left something unsettled, and the disk has no room for it: writes are refused");
     }
+    for row in ErasureLedger::pending(shared.dir.path())? {
+        let of = shared.tenants().into_iter().find(|tenant| tenant.id == row.tenant);
+        // A tenant that the backup does not know has nobody in it.
+        if let Some(tenant) = of
+            && !privacy::commit::again(&mut lane, &tenant, &row)?
+        {
+            return Err(StartError::Journal(JournalError::NoSpace));
+        }
+    }
+    ErasureLedger::pending_done(shared.dir.path())?;
     let handles = vec![spawn("lane", Box::new(move || lane.run()))?, writer, keeper];
     let app = Arc::new(App {
         shared,
@@ -298,7 +357,7 @@ pub fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<Opened, StartError
     Ok(Opened { app, recovered, threads: Threads { handles, lane: Some(commands_in) } })
 }
 
-fn read_root_key(path: &std::path::Path) -> Result<RootKey, StartError> {
+pub(crate) fn read_root_key(path: &std::path::Path) -> Result<RootKey, StartError> {
     let fault = |why: &str| StartError::RootKeyFile { path: path.to_owned(), why: why.to_owned() };
     let text = std::fs::read_to_string(path).map_err(|error| fault(&format!("cannot be read: {error}")))?;
     let text = text.trim();
@@ -354,6 +413,7 @@ fn replay_batch(
     tenants: &mut Tenants,
     vaults: &std::path::Path,
     root: &RootKey,
+    erased: &ErasedSlots,
 ) -> Result<(), VisitError> {
     for entry in batch.entries() {
         let kind = EntryKind::from_u8(entry.kind.0)
@@ -367,7 +427,7 @@ fn replay_batch(
         let tenant = tenants
             .get_mut(&entry.tenant)
             .ok_or_else(|| format!("an entry names tenant {}, which was never opened", entry.tenant.0))?;
-        tenant.replay(kind, &entry, batch)?;
+        tenant.replay(kind, &entry, batch, erased)?;
     }
     Ok(())
 }
@@ -407,6 +467,7 @@ impl Replaying {
             state,
             next_slot: 0,
             doomed: Vec::new(),
+            erasures: Vec::new(),
             relinks: false,
             unsettled: false,
         })
@@ -434,7 +495,13 @@ impl Replaying {
         }
     }
 
-    fn replay(&mut self, kind: EntryKind, entry: &EntryView<'_>, batch: &BatchView<'_>) -> Result<(), VisitError> {
+    fn replay(
+        &mut self,
+        kind: EntryKind,
+        entry: &EntryView<'_>,
+        batch: &BatchView<'_>,
+        erased: &ErasedSlots,
+    ) -> Result<(), VisitError> {
         self.state.sequence = self.state.sequence.max(entry.sequence);
         match kind {
             EntryKind::TenantOpened => {}
@@ -446,11 +513,15 @@ impl Replaying {
                     self.state.consent.ledger.record_is_back(prepared.record);
                     self.unsettled = true;
                 }
-                // The content is gone. Its record keeps its ordinal, which settlements name records by.
+                // The content is gone. Its record keeps its ordinal, which settlements name records by; whose key it was
+                // the erasure ledger knows.
                 None => {
-                    if let Some(payload) = entry.bytes()
-                        && Sealed::parse(payload)?.opens_record
+                    let sealed = entry.bytes().map(Sealed::parse).transpose()?;
+                    if let Some((sealed, record)) =
+                        sealed.and_then(|sealed| Some((sealed, erased.get(&(entry.tenant, sealed.slot))?)))
                     {
+                        self.state.engine.put_vacant(*record, entry.place, sealed.slot);
+                    } else if sealed.is_some_and(|sealed| sealed.opens_record) {
                         let place = [entry.place.segment.to_le_bytes(), entry.place.offset.to_le_bytes()].concat();
                         let nobody = Digest128::of(&blake3::keyed_hash(&self.keys.index, &place));
                         self.state.engine.retract(nobody, ObservedAt(i64::MIN), entry.place);
@@ -539,7 +610,7 @@ impl Replaying {
                     let names = self.config.config.as_ref();
                     let content = quarantine::content(&fragment, kept.undated, &prepared, names);
                     let held = Held { place: entry.place, slot, source, fragment: content };
-                    self.state.hold(entry.sequence, held);
+                    self.state.hold(entry.sequence, held, quarantine::points(&prepared));
                 }
             }
             EntryKind::StatementRecorded => {
@@ -574,6 +645,12 @@ impl Replaying {
             | EntryKind::AffiliationEnded
             | EntryKind::StageSet
             | EntryKind::LifecycleDefined => hierarchy::replay(self, kind, entry)?,
+            EntryKind::PrivacyRequestPut
+            | EntryKind::Erased
+            | EntryKind::Readmitted
+            | EntryKind::ResendsStopped
+            | EntryKind::PrivacyPolicySet
+            | EntryKind::ReceiptKept => privacy::replay::replay(self, kind, entry)?,
             EntryKind::QuarantineCleared => {
                 if let Some(payload) = entry.bytes() {
                     let cleared: QuarantineCleared = decision::decode(payload)?;
@@ -590,7 +667,7 @@ impl Replaying {
 }
 
 fn finish(shared: &Arc<Shared>, id: TenantId, replaying: Replaying) -> Result<Tenant, StartError> {
-    let Replaying { keys, wrapped_keys, vault, config, state, next_slot, doomed, relinks, unsettled } = replaying;
+    let Replaying { keys, wrapped_keys, vault, config, state, next_slot, doomed, relinks, unsettled, .. } = replaying;
     vault.recover(SlotId(next_slot)).map_err(|error| StartError::Vault(id, error))?;
     if !doomed.is_empty() {
         vault.destroy(&doomed).map_err(|error| StartError::Vault(id, error))?;

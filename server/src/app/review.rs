@@ -79,6 +79,21 @@ impl Judgements {
         entries
     }
 
+    /// The keys of what was said of these records, each once.
+    pub fn slots_about(&self, records: &[Digest128]) -> Vec<SlotId> {
+        let about: BTreeSet<Sequence> = records.iter().flat_map(|record| self.about(*record)).collect();
+        about.into_iter().filter_map(|entry| Some(self.get(entry)?.slot)).collect()
+    }
+
+    /// Forgets what was said of these records; the engine forgets the records.
+    pub fn forget(&mut self, records: &[Digest128]) {
+        for record in records {
+            for entry in self.about(*record) {
+                self.drop(entry);
+            }
+        }
+    }
+
     /// Those that have ended by this time.
     pub fn ended(&self, now: ObservedAt) -> Vec<Sequence> {
         self.ends.iter().take_while(|(at, _)| *at <= now).map(|(_, entry)| *entry).collect()

@@ -22,6 +22,7 @@ use super::consent::{Consent, Said};
 use super::error::ReadError;
 use super::hierarchy::state::Accounts;
 use super::models::Models;
+use super::privacy::state::Privacy;
 use super::requests::RequestWindow;
 use super::review::Judgements;
 use crate::clock::Stopwatch;
@@ -169,6 +170,8 @@ pub struct State {
     pub judgements: Judgements,
     /// Keys of words that were replaced or taken back since the lane last asked.
     pub replaced: Vec<SlotId>,
+    /// Requests of persons, and what must not come back.
+    pub privacy: Privacy,
     /// Sparse index of the feed: first sequence of a settlement, and where its batch begins.
     pub feed: Vec<(Sequence, Place)>,
 }
@@ -188,6 +191,7 @@ impl State {
             accounts: Accounts::default(),
             judgements: Judgements::default(),
             replaced: Vec::new(),
+            privacy: Privacy::default(),
             feed: Vec::new(),
         }
     }
@@ -223,8 +227,9 @@ impl State {
         consent.ledger.record_left(record, || engine.links_of(record).iter().map(|link| link.digest).collect());
     }
 
-    /// Holds a fragment in quarantine.
-    pub fn hold(&mut self, entry: Sequence, held: Held) {
+    /// Holds a fragment in quarantine; `points` are its record and its identifiers.
+    pub fn hold(&mut self, entry: Sequence, held: Held, points: Box<[Digest128]>) {
+        self.privacy.quarantined.insert(entry, points);
         self.quarantined.insert(held.fragment, entry);
         self.quarantine.insert(entry, held);
     }
@@ -233,6 +238,7 @@ impl State {
     pub fn let_go(&mut self, entry: Sequence) -> Option<Held> {
         let held = self.quarantine.remove(&entry)?;
         self.quarantined.remove(&held.fragment);
+        self.privacy.quarantined.remove(&entry);
         Some(held)
     }
 }

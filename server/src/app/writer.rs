@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender};
 
 use onefold_core::ids::{Sequence, SlotId};
+use onefold_store::erasures::ErasureRow;
 use onefold_store::journal::{Position, SealedBatch, Writer};
 use tokio::sync::oneshot;
 
@@ -23,6 +24,8 @@ pub struct Commit {
     pub batch: Option<SealedBatch>,
     /// New ends of the tenants' orders of events.
     pub published: Vec<(Arc<Tenant>, Sequence)>,
+    /// What the erasure ledger is to hold before keys are destroyed.
+    pub erasures: Vec<ErasureRow>,
     /// Keys to destroy.
     pub destroy: Vec<(Arc<Tenant>, SlotId)>,
     /// What the keyed store is to be told.
@@ -111,6 +114,14 @@ fn destroy(group: &[Commit]) -> Result<(), onefold_store::vault::VaultError> {
 fn acknowledge(shared: &Shared, group: Vec<Commit>, end: Position, keeper: &SyncSender<Keep>) {
     if group.iter().any(|commit| !commit.keyed.is_empty()) {
         shared.kept.tell();
+    }
+    let rows: Vec<ErasureRow> = group.iter().flat_map(|commit| commit.erasures.iter().cloned()).collect();
+    let noted = if rows.is_empty() { Ok(()) } else { shared.erasures.append(&rows) };
+    if let Err(error) = noted {
+        tracing::error!(error = %error, "the erasure ledger failed; nothing more is acknowledged until a restart");
+        shared.fail();
+        group.into_iter().flat_map(|commit| commit.replies).for_each(Reply::fail);
+        return;
     }
     if let Err(error) = destroy(&group) {
         // Nothing is said to be destroyed that is not. No checkpoint is written after a failure, so the next start reads

@@ -69,8 +69,15 @@ fn result(answer: &Answer, asked: Decision, tenant: &Tenant) -> pb::ConsentResul
             }
         }
         Outcome::Rejected { faults } => refused(faults.clone()),
+        Outcome::Suppressed { .. } => refused(vec![suppressed()]),
         _ => pb::ConsentResult::default(),
     }
+}
+
+/// It was erased and must not come back.
+fn suppressed() -> FieldFault {
+    let message = "was erased and must not come back; a person who comes by their own act is let in with Readmit";
+    FieldFault::new("subject", FaultReason::Unknown, message)
 }
 
 fn refused(faults: Vec<FieldFault>) -> pb::ConsentResult {
@@ -116,6 +123,9 @@ impl Consents {
         let answers = self.app.ingest(tenant, items, request).await.map_err(status::write)?;
         match answers.into_iter().next() {
             Some(Answer { outcome: Outcome::Rejected { faults } }) => Err(status::write(WriteError::Invalid(faults))),
+            Some(Answer { outcome: Outcome::Suppressed { .. } }) => {
+                Err(status::write(onefold_core::erasure::PrivacyError::Suppressed.into()))
+            }
             Some(answer) => Ok(result(&answer, asked, tenant)),
             None => Err(status::internal("the lane gave no answer")),
         }

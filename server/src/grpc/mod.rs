@@ -6,6 +6,7 @@
 
 mod account;
 mod admin;
+mod backup;
 mod browsers;
 mod connections;
 mod consent;
@@ -17,6 +18,7 @@ mod ingest;
 mod mount;
 mod names;
 mod page;
+mod privacy;
 mod profile;
 mod quarantine;
 mod reading;
@@ -34,8 +36,10 @@ use std::time::Duration;
 use onefold_proto::v1::FILE_DESCRIPTOR_SET;
 use onefold_proto::v1::account_service_server::AccountServiceServer;
 use onefold_proto::v1::admin_service_server::AdminServiceServer;
+use onefold_proto::v1::backup_service_server::BackupServiceServer;
 use onefold_proto::v1::consent_service_server::ConsentServiceServer;
 use onefold_proto::v1::ingest_service_server::IngestServiceServer;
+use onefold_proto::v1::privacy_service_server::PrivacyServiceServer;
 use onefold_proto::v1::profile_service_server::ProfileServiceServer;
 use onefold_proto::v1::review_service_server::ReviewServiceServer;
 use tokio::net::TcpListener;
@@ -59,6 +63,8 @@ const SERVICES: &[(&str, Serves)] = &[
     ("onefold.v1.ConsentService", Serves::Reads),
     ("onefold.v1.AccountService", Serves::Reads),
     ("onefold.v1.ReviewService", Serves::Reads),
+    ("onefold.v1.PrivacyService", Serves::Reads),
+    ("onefold.v1.BackupService", Serves::Reads),
     ("onefold.v1.AdminService", Serves::Reads),
 ];
 
@@ -70,6 +76,8 @@ fn services(app: &Arc<App>) -> Routes {
         .add_service(mounted!(ConsentServiceServer::new(consent::Consents { app: Arc::clone(app) })))
         .add_service(mounted!(AccountServiceServer::new(account::Accounts { app: Arc::clone(app) })))
         .add_service(mounted!(ReviewServiceServer::new(review::Reviews { app: Arc::clone(app) })))
+        .add_service(mounted!(PrivacyServiceServer::new(privacy::Privacy { app: Arc::clone(app) })))
+        .add_service(mounted!(BackupServiceServer::new(backup::Backups { app: Arc::clone(app) })))
         .add_service(mounted!(AdminServiceServer::new(admin::Admin { app: Arc::clone(app) })))
 }
 

@@ -255,6 +255,7 @@ fn batch_reason(error: &ReadError) -> Option<&'static str> {
     Some(match error {
         ReadError::ProfileUnknown => "PROFILE_NOT_FOUND",
         ReadError::ProfileEmptied => "PROFILE_EMPTIED",
+        ReadError::ProfileErased => "PROFILE_ERASED",
         ReadError::ProfileSplit { .. } => "PROFILE_SPLIT",
         ReadError::IdentifierShared { .. } => "IDENTIFIER_SHARED",
         ReadError::Invalid(_) => "IDENTIFIER_INVALID",
@@ -465,6 +466,7 @@ impl ProfileService for Profiles {
             Standing::MergedInto(_) => pb::ProfileState::Merged,
             Standing::SplitInto(_) => pb::ProfileState::Split,
             Standing::Emptied => pb::ProfileState::Emptied,
+            Standing::Erased => pb::ProfileState::Erased,
             Standing::Unknown => return Err(failed(&tenant, ReadError::ProfileUnknown)),
         };
         let name = |profile: ProfileOrdinal| names::of_profile(&tenant.name, tenant.profile_id(profile));
@@ -491,6 +493,7 @@ impl ProfileService for Profiles {
                     (pb::ProfileEventKind::Split, into.into_iter().map(name).collect(), stays, at)
                 }
                 HistoryEvent::Emptied { at } => (pb::ProfileEventKind::Emptied, Vec::new(), false, at),
+                HistoryEvent::Erased { gone, at } => (pb::ProfileEventKind::Erased, Vec::new(), !gone, at),
             };
             events.push(pb::ProfileEvent {
                 sequence: sequence.0,

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use onefold_core::consent::reserve::CannotSettle;
+use onefold_core::erasure::PrivacyError;
 use onefold_core::fault::{FaultReason, FieldFault};
 use onefold_core::hierarchy::Refused;
 use onefold_core::ids::ProfileId;
@@ -157,6 +158,10 @@ impl From<ReadErrorIn<'_>> for Status {
                 let resource = (PROFILE, String::new(), names::of_tenant(tenant));
                 about(Code::NotFound, "PROFILE_EMPTIED", message, resource, HashMap::new())
             }
+            ReadError::ProfileErased => {
+                let resource = (PROFILE, String::new(), names::of_tenant(tenant));
+                about(Code::NotFound, "PROFILE_ERASED", message, resource, HashMap::new())
+            }
             ReadError::ProfileSplit { into } => {
                 let metadata = HashMap::from([("profiles".to_owned(), listed(&into))]);
                 let resource = (PROFILE, String::new(), names::of_tenant(tenant));
@@ -281,6 +286,25 @@ fn judge(error: &JudgeError) -> Status {
     }
 }
 
+/// A step of a privacy request that cannot be taken.
+fn privacy(error: &PrivacyError) -> Status {
+    let message = error.to_string();
+    match error {
+        PrivacyError::Unknown => plain(Code::NotFound, "PRIVACY_REQUEST_NOT_FOUND", message),
+        PrivacyError::State { state, .. } => {
+            let metadata = HashMap::from([("state".to_owned(), state.to_string())]);
+            status(Code::FailedPrecondition, "PRIVACY_REQUEST_STATE", message, metadata, ErrorDetails::new())
+        }
+        PrivacyError::Kind => plain(Code::FailedPrecondition, "PRIVACY_REQUEST_KIND", message),
+        PrivacyError::ScopeChanged => plain(Code::Aborted, "SCOPE_CHANGED", message),
+        PrivacyError::SecondPerson => plain(Code::FailedPrecondition, "SECOND_PERSON_NEEDED", message),
+        PrivacyError::NoExtension(_) => plain(Code::FailedPrecondition, "NO_EXTENSION", message),
+        PrivacyError::ConsumerUnknown => plain(Code::NotFound, "CONSUMER_UNKNOWN", message),
+        PrivacyError::NoReceipt => plain(Code::FailedPrecondition, "NO_RECEIPT", message),
+        PrivacyError::Suppressed => plain(Code::FailedPrecondition, "SUPPRESSED", message),
+    }
+}
+
 /// A write error as a status.
 pub fn write(error: WriteError) -> Status {
     let message = error.to_string();
@@ -311,6 +335,7 @@ pub fn write(error: WriteError) -> Status {
             status(Code::Unavailable, "DISK_FULL", message, HashMap::new(), details)
         }
         WriteError::RequestIdReused => plain(Code::InvalidArgument, "REQUEST_ID_REUSED", message),
+        WriteError::Privacy(error) => privacy(&error),
         WriteError::Hierarchy(error) => hierarchy(&error),
         WriteError::Judge(error) => judge(&error),
         WriteError::StoreFailed => plain(Code::Internal, "STORE_FAILED", message),

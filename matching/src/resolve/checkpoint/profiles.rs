@@ -13,6 +13,8 @@ const CONTESTED: u8 = 1 << 2;
 const LISTED: u8 = 1 << 3;
 /// Not every pair of members is harmless.
 const UNEVEN: u8 = 1 << 4;
+/// Erased. The kind is then that of an emptied one.
+const ERASED: u8 = 1 << 5;
 
 /// What is expected of the next row.
 #[derive(Default)]
@@ -24,9 +26,12 @@ impl Expected {
     pub(super) fn write(&mut self, out: &mut Vec<u8>, ordinal: u32, profile: &Profile, list: Option<&[u32]>) {
         put(out, u64::from(ordinal - self.profile));
         self.profile = ordinal + 1;
+        let kind = match profile.kind {
+            Kind::Erased => Kind::Emptied as u8 | ERASED,
+            kind => kind as u8,
+        };
         out.push(
-            profile.kind as u8
-                | if profile.contested { CONTESTED } else { 0 }
+            kind | if profile.contested { CONTESTED } else { 0 }
                 | if list.is_some() { LISTED } else { 0 }
                 | if profile.uneven { UNEVEN } else { 0 },
         );
@@ -48,6 +53,7 @@ impl Expected {
             0 => Kind::Live,
             1 => Kind::Merged,
             2 => Kind::Split,
+            _ if what & ERASED != 0 => Kind::Erased,
             _ => Kind::Emptied,
         };
         let head = if kind == Kind::Merged { bytes.small()? } else { NONE };

@@ -245,6 +245,7 @@ fn a_head_that_claims_too_much_is_refused() {
         texts: [0; 2],
         crossed: 0,
         judgements: 0,
+        erased: 0,
     };
     let much = NONE - 1;
     let table = [

@@ -104,9 +104,12 @@ pub fn find(shared: &Shared, persons: &Persons, tenant: &Tenant, ask: &Ask) -> F
         },
         Err(ReadError::IdentifierShared { .. }) => Found::Not(Reason::IdentifierShared),
         Err(ReadError::ProfileUnknown) if !ask.points.is_empty() => Found::Nobody,
-        Err(ReadError::ProfileUnknown | ReadError::ProfileEmptied | ReadError::ProfileSplit { .. }) => {
-            Found::Not(Reason::ProfileGone)
-        }
+        Err(
+            ReadError::ProfileUnknown
+            | ReadError::ProfileEmptied
+            | ReadError::ProfileErased
+            | ReadError::ProfileSplit { .. },
+        ) => Found::Not(Reason::ProfileGone),
         Err(_) => Found::Not(Reason::Unavailable),
     }
 }
@@ -165,6 +168,10 @@ pub(super) fn evaluate(
             (cluster, Vec::new(), local_time(&[], at, default_zone), None, Sequence(0))
         }
     };
+    // What was erased is not written to, whoever asks: its keyed digest is kept for this.
+    if state.privacy.stops(cluster.points.iter().copied()).is_some() {
+        return deny(Reason::Suppressed(Vec::new()));
+    }
     let question = Question::now(purpose.id, Some(channel.id), now);
     let ledger = &state.consent.ledger;
     let effective = ledger.voices(&cluster.points, &question).effective();

@@ -118,6 +118,11 @@ impl Default for Persons {
 }
 
 impl Persons {
+    /// Drops all that is kept: somebody was erased.
+    pub fn forget_all(&self) {
+        self.0.invalidate_all();
+    }
+
     /// The person behind a live profile as it is now, if it was read since its last change.
     pub fn known(&self, tenant: &Tenant, profile: ProfileOrdinal) -> Option<Arc<Person>> {
         let known = self.0.get(&(tenant.id, profile))?;

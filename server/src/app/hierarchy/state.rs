@@ -84,6 +84,18 @@ pub struct Accounts {
     by_name: HashMap<Digest128, Vec<AccountOrdinal>>,
 }
 
+/// An account of which nothing is known.
+fn vacant(record: Digest128) -> AccountFacts {
+    AccountFacts {
+        record,
+        source: SourceId(u16::MAX),
+        kind: onefold_core::hierarchy::AccountKind::Organisation,
+        since: Moment::ALWAYS,
+        domains: Vec::new(),
+        name: None,
+    }
+}
+
 /// What a checkpoint keeps of [`Accounts`].
 #[derive(Serialize, Deserialize)]
 struct Written {
@@ -173,14 +185,28 @@ impl Accounts {
     /// An account whose content is gone keeps its ordinal, which changes name accounts by.
     pub fn keep_vacant(&mut self, record: Digest128) {
         if self.forest.find(record).is_none() {
-            self.put(AccountFacts {
-                record,
-                source: SourceId(u16::MAX),
-                kind: onefold_core::hierarchy::AccountKind::Organisation,
-                since: Moment::ALWAYS,
-                domains: Vec::new(),
-                name: None,
-            });
+            self.put(vacant(record));
+        }
+    }
+
+    /// The keys of what is told of these source records: as accounts, as persons in accounts, of their stages.
+    pub fn slots_of(&self, records: &[Digest128]) -> Vec<SlotId> {
+        let own = records.iter().filter_map(|record| self.slots.get(record).copied());
+        own.chain(records.iter().flat_map(|record| self.affiliations.of_person(*record).iter().map(|held| held.slot)))
+            .collect()
+    }
+
+    /// Forgets what is told of these source records. An account keeps its ordinal, which changes name accounts by.
+    pub fn forget(&mut self, records: &[Digest128]) {
+        for record in records {
+            self.slots.remove(record);
+            self.affiliations.forget(*record);
+            self.stages.remove(&(PartyKind::Person, *record));
+            self.stages.remove(&(PartyKind::Organisation, *record));
+            if let Some(account) = self.forest.find(*record) {
+                self.put(vacant(*record));
+                self.rows[account.0 as usize].place = None;
+            }
         }
     }
 

@@ -25,6 +25,7 @@ pub fn result(answer: Answer, tenant: &Tenant) -> pb::IngestResult {
         }
         // Of a statement alone, which is told otherwise.
         Outcome::Said { sequence, .. } => (pb::IngestStatus::Accepted, sequence.0, None, Vec::new(), String::new()),
+        Outcome::Suppressed { sequence } => (pb::IngestStatus::Suppressed, sequence.0, None, Vec::new(), String::new()),
         Outcome::Rejected { faults } => (pb::IngestStatus::Rejected, 0, None, faults, String::new()),
     };
     pb::IngestResult {

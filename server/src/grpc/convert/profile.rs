@@ -228,6 +228,7 @@ pub fn event(event: &Event, tenant: &Tenant) -> pb::ProfileEvent {
             (pb::ProfileEventKind::Split, into.iter().map(|(part, _)| name(part)).collect(), *stays)
         }
         ProfileChange::Emptied { .. } => (pb::ProfileEventKind::Emptied, Vec::new(), false),
+        ProfileChange::Erased { gone, .. } => (pb::ProfileEventKind::Erased, Vec::new(), !gone),
         ProfileChange::ConsentChanged { .. } => (pb::ProfileEventKind::ConsentChanged, Vec::new(), true),
         ProfileChange::AccountChanged { .. } => (pb::ProfileEventKind::AccountChanged, Vec::new(), true),
     };

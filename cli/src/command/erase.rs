@@ -1,0 +1,148 @@
+//! `onefold erase`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use onefold_proto::v1 as pb;
+
+use super::consent::Who;
+use super::requests::{named, show};
+use super::{Failure, card, online, paint, say, say_json};
+use crate::client::{Client, Target, request_id, wire};
+
+/// Erases a person: shows what it would touch, and with `--yes` does it and writes the receipt.
+///
+/// Without `--yes` a request is taken in, verified and previewed, and nothing is erased; what is printed last carries it
+/// out.
+#[derive(Args)]
+#[command(
+    override_usage = "onefold erase [OPTIONS] WHO\n       onefold erase [OPTIONS] --request NUMBER --etag ETAG --yes"
+)]
+pub struct Arguments {
+    /// A namespace and a value (`email ada@example.com`), `record SOURCE KEY`, or `id PROFILE`.
+    #[arg(num_args = 2..=3, value_name = "WHO", required_unless_present = "request")]
+    words: Vec<String>,
+    /// Goes on with a request that was taken in before.
+    #[arg(long, value_name = "NUMBER", conflicts_with = "words")]
+    request: Option<String>,
+    /// The scope that its preview showed; without it the scope as it is now.
+    #[arg(long, value_name = "ETAG", requires = "request")]
+    etag: Option<String>,
+    /// Under which law: GDPR, UK_GDPR, CCPA, US_STATE, LGPD, PIPEDA.
+    #[arg(long, value_name = "LAW", default_value = "GDPR")]
+    regulation: String,
+    /// Your own number for it: one word, no personal data.
+    #[arg(long, value_name = "WORD", default_value = "")]
+    reference: String,
+    /// How it was made sure that the request is the person's: one word.
+    #[arg(long, value_name = "WORD", default_value = "by-hand")]
+    verified: String,
+    /// Who you are: one word.
+    #[arg(long, value_name = "WORD", default_value = "officer")]
+    by: String,
+    /// Erases.
+    #[arg(long)]
+    yes: bool,
+    /// Writes the receipt to this file; without it, to standard output.
+    #[arg(long, value_name = "FILE")]
+    receipt: Option<PathBuf>,
+    #[command(flatten)]
+    target: Target,
+}
+
+pub fn run(arguments: &Arguments) -> Result<(), Failure> {
+    online(erase(arguments))
+}
+
+async fn erase(arguments: &Arguments) -> Result<(), Failure> {
+    let target = &arguments.target;
+    let client = Client::connect(target).await?;
+    let name = match &arguments.request {
+        Some(number) => named(target, number),
+        None => take_in(&client, arguments).await?,
+    };
+    let request = pb::PreviewErasureRequest { name: name.clone() };
+    let preview = client.ask(|| async { client.privacy().preview_erasure(request.clone()).await }).await?;
+    let etag = arguments.etag.clone().unwrap_or_else(|| preview.etag.clone());
+    if !arguments.yes {
+        if target.json {
+            return say_json(&wire::json("PreviewErasureResponse", &preview));
+        }
+        let number = name.rsplit('/').next().unwrap_or_default();
+        let how = format!(
+            "\nnothing is erased yet. To erase exactly this:\n  onefold erase --request {number} --etag {etag} --yes\n"
+        );
+        return say(&(previewed(&name, &preview) + &how));
+    }
+    let request = pb::ExecuteErasureRequest { name: name.clone(), etag, request_id: request_id() };
+    let done = client.ask(|| async { client.privacy().execute_erasure(request.clone()).await }).await?;
+    let request = pb::GetErasureReceiptRequest { name };
+    let receipt = client.ask(|| async { client.privacy().get_erasure_receipt(request.clone()).await }).await?;
+    if !target.json {
+        say(&show(&done.request.unwrap_or_default()))?;
+    }
+    match &arguments.receipt {
+        Some(file) => {
+            std::fs::write(file, receipt.receipt_json + "\n")
+                .map_err(|error| Failure::new(format!("{}: cannot be written: {error}", file.display())))?;
+            if target.json { Ok(()) } else { say(&format!("receipt: {}\n", file.display())) }
+        }
+        None => say(&(receipt.receipt_json + "\n")),
+    }
+}
+
+async fn take_in(client: &Client, arguments: &Arguments) -> Result<String, Failure> {
+    let target = &arguments.target;
+    let request = pb::CreatePrivacyRequestRequest {
+        parent: target.parent(),
+        kind: pb::PrivacyRequestKind::Erasure as i32,
+        regulation: arguments.regulation.clone(),
+        reference: arguments.reference.clone(),
+        subjects: vec![Who { words: arguments.words.clone() }.subject(target)?],
+        received_time: None,
+        request_id: request_id(),
+    };
+    let taken = client.ask(|| async { client.privacy().create_privacy_request(request.clone()).await }).await?;
+    let name = taken.request.unwrap_or_default().name;
+    let request = pb::VerifyPrivacyRequestRequest {
+        name: name.clone(),
+        method: arguments.verified.clone(),
+        by: arguments.by.clone(),
+        request_id: request_id(),
+    };
+    client.ask(|| async { client.privacy().verify_privacy_request(request.clone()).await }).await?;
+    Ok(name)
+}
+
+/// A preview for people.
+fn previewed(name: &str, preview: &pb::PreviewErasureResponse) -> String {
+    let paint = paint(&std::io::stdout());
+    let counts = |of: &[pb::NamedCount]| -> String {
+        let all: Vec<String> = of.iter().map(|one| format!("{} {}", one.count, one.name)).collect();
+        if all.is_empty() { "none".to_owned() } else { all.join(", ") }
+    };
+    let mut text = paint.heading(&format!("{name} would erase")) + "\n";
+    if preview.records.is_empty() {
+        text.push_str("  no source record: nobody of this name is held\n");
+    }
+    for record in &preview.records {
+        let of = if record.profile.is_empty() { String::new() } else { format!(" {}", card::short(&record.profile)) };
+        let why = match record.evidence.as_str() {
+            "NAMED" => "named by the request".to_owned(),
+            "MEMBER_OF_PROFILE" => format!("member of{of}"),
+            _ => format!("taken back by its source, was in{of}"),
+        };
+        let key = if record.key.is_empty() { "(no live content)" } else { &record.key };
+        text.push_str(&format!("  {} {key}: {why}\n", record.source));
+    }
+    text.push_str(&format!(
+        "  identifiers of this person alone, suppressed from then on: {}\n",
+        counts(&preview.suppressed)
+    ));
+    text.push_str(&format!("  identifiers that others hold too, not suppressed: {}\n", counts(&preview.shared)));
+    text.push_str(&format!(
+        "  quarantined fragments: {}, consent statements: {} ({} stay, they stand at others too), keys: {}\n",
+        preview.quarantined, preview.statements, preview.statements_kept, preview.keys
+    ));
+    text
+}

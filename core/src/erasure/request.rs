@@ -1,0 +1,575 @@
+//! A request of a person: its states, its clock, who verified and who approved it.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::fragment::ObservedAt;
+use crate::ids::{Digest128, NamespaceId, ProfileOrdinal, Sequence};
+
+/// Microseconds of a day.
+const DAY: i64 = 86_400_000_000;
+/// Bytes of a reference, a name of staff, a ground.
+const TOKEN_BYTES_MAX: usize = 64;
+
+/// What a person asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum RequestKind {
+    /// Erase what is held (GDPR Art. 17, CCPA §1798.105).
+    Erasure,
+    /// Show what is held (Art. 15).
+    Access,
+    /// Hand over what was given (Art. 20).
+    Portability,
+    /// Correct what is wrong (Art. 16).
+    Rectification,
+    /// Keep and do not use (Art. 18).
+    Restriction,
+    /// Stop a use (Art. 21).
+    Objection,
+}
+
+/// Under which law a request is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Regulation {
+    /// The European Union's regulation 2016/679.
+    Gdpr,
+    /// The United Kingdom's.
+    UkGdpr,
+    /// California's.
+    Ccpa,
+    /// Another state of the United States that follows Virginia's law.
+    UsState,
+    /// Brazil's.
+    Lgpd,
+    /// Canada's.
+    Pipeda,
+}
+
+/// How long a law gives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Clock {
+    /// Calendar months: to answer, and once more.
+    Months(u32, u32),
+    /// Calendar days: to answer, and once more.
+    Days(u32, u32),
+}
+
+impl Regulation {
+    /// All of them, with the names on the wire.
+    pub const ALL: [(Self, &'static str); 6] = [
+        (Self::Gdpr, "GDPR"),
+        (Self::UkGdpr, "UK_GDPR"),
+        (Self::Ccpa, "CCPA"),
+        (Self::UsState, "US_STATE"),
+        (Self::Lgpd, "LGPD"),
+        (Self::Pipeda, "PIPEDA"),
+    ];
+
+    /// The name on the wire.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        Self::ALL.iter().find(|(known, _)| *known == self).map_or("", |(_, name)| name)
+    }
+
+    /// How long it gives. Sources: GDPR Art. 12(3); CCPA §1798.130(a)(2); Virginia §59.1-577(B); LGPD Art. 19(II);
+    /// PIPEDA s. 8(3)-(4).
+    #[must_use]
+    pub const fn clock(self) -> Clock {
+        match self {
+            Self::Gdpr | Self::UkGdpr => Clock::Months(1, 2),
+            Self::Ccpa | Self::UsState => Clock::Days(45, 45),
+            Self::Lgpd => Clock::Days(15, 0),
+            Self::Pipeda => Clock::Days(30, 30),
+        }
+    }
+
+    /// By when a request that came in at `received` is to be answered.
+    #[must_use]
+    pub fn due(self, received: ObservedAt) -> ObservedAt {
+        match self.clock() {
+            Clock::Months(months, _) => later_by_months(received, months),
+            Clock::Days(days, _) => ObservedAt(received.0 + i64::from(days) * DAY),
+        }
+    }
+
+    /// By when at the latest, once it was extended; `None` where the law knows no extension.
+    #[must_use]
+    pub fn extended(self, received: ObservedAt) -> Option<ObservedAt> {
+        match self.clock() {
+            Clock::Months(_, 0) | Clock::Days(_, 0) => None,
+            Clock::Months(months, more) => Some(later_by_months(received, months + more)),
+            Clock::Days(days, more) => Some(ObservedAt(received.0 + i64::from(days + more) * DAY)),
+        }
+    }
+}
+
+/// The same day so many months later, or the last of that month where it has no such day (regulation 1182/71 Art. 3).
+#[must_use]
+pub fn later_by_months(at: ObservedAt, months: u32) -> ObservedAt {
+    let (days, rest) = (at.0.div_euclid(DAY), at.0.rem_euclid(DAY));
+    let (year, month, day) = civil(days);
+    let total = year * 12 + i64::from(month) - 1 + i64::from(months);
+    let (year, month) = (total.div_euclid(12), total.rem_euclid(12) as u32 + 1);
+    let last = match month {
+        4 | 6 | 9 | 11 => 30,
+        2 if year % 4 == 0 && (year % 100 != 0 || year % 400 == 0) => 29,
+        2 => 28,
+        _ => 31,
+    };
+    ObservedAt(days_from_civil(year, month, day.min(last)) * DAY + rest)
+}
+
+/// Year, month and day of a day counted from 1970 (the algorithm of Howard Hinnant's `civil_from_days`).
+fn civil(days: i64) -> (i64, u32, u32) {
+    let z = days + 719_468;
+    let era = z.div_euclid(146_097);
+    let of_era = z.rem_euclid(146_097);
+    let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted = (5 * of_year + 2) / 153;
+    let day = (of_year - (153 * shifted + 2) / 5 + 1) as u32;
+    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 } as u32;
+    (year_of_era + era * 400 + i64::from(month <= 2), month, day)
+}
+
+fn days_from_civil(year: i64, month: u32, day: u32) -> i64 {
+    let year = if month <= 2 { year - 1 } else { year };
+    let (era, of_era) = (year.div_euclid(400), year.rem_euclid(400));
+    let shifted = i64::from(if month > 2 { month - 3 } else { month + 9 });
+    let of_year = (153 * shifted + 2) / 5 + i64::from(day) - 1;
+    era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468
+}
+
+/// Where a request stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum RequestState {
+    /// Came in.
+    Received,
+    /// It is known that it comes from the person, or from who may speak for them.
+    Verified,
+    /// Somebody else looked at the scope and said yes.
+    Approved,
+    /// Decided, durable, and being carried out.
+    InProgress,
+    /// Done; there is a receipt.
+    Completed,
+    /// Not done, with the ground.
+    Refused,
+    /// Taken back.
+    Cancelled,
+}
+
+impl RequestState {
+    /// Whether nothing more will happen.
+    #[must_use]
+    pub const fn is_final(self) -> bool {
+        matches!(self, Self::Completed | Self::Refused | Self::Cancelled)
+    }
+}
+
+impl fmt::Display for RequestState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Received => "received",
+            Self::Verified => "verified",
+            Self::Approved => "approved",
+            Self::InProgress => "in progress",
+            Self::Completed => "completed",
+            Self::Refused => "refused",
+            Self::Cancelled => "cancelled",
+        })
+    }
+}
+
+/// Whom a request is about, without a value of theirs.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Subject {
+    /// Profiles.
+    pub profiles: Vec<ProfileOrdinal>,
+    /// Source records, by keyed digest.
+    pub records: Vec<Digest128>,
+    /// Identifiers, by namespace and keyed digest.
+    pub identifiers: Vec<(NamespaceId, Digest128)>,
+}
+
+/// How it was made sure that the request is the person's.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verification {
+    /// How, in one word: a token, no personal data.
+    pub method: String,
+    /// Who did it.
+    pub by: String,
+    /// When.
+    pub at: ObservedAt,
+}
+
+/// Somebody said yes to a scope.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Approval {
+    /// Who.
+    pub by: String,
+    /// When.
+    pub at: ObservedAt,
+    /// To which scope: the digest of the plan.
+    pub scope: Digest128,
+}
+
+/// More time, with the reason that the person was told.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Extension {
+    /// Until when.
+    pub until: ObservedAt,
+    /// Why: a token, no personal data.
+    pub ground: String,
+    /// When it was decided.
+    pub at: ObservedAt,
+}
+
+/// A consumer of the feed that must say that it erased too.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Confirmation {
+    /// Which.
+    pub consumer: String,
+    /// By when.
+    pub due_at: ObservedAt,
+    /// When it said so.
+    pub confirmed_at: Option<ObservedAt>,
+}
+
+/// What an erasure did, in figures.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Figures {
+    /// Source records by the name of their source.
+    pub records: Vec<(String, u32)>,
+    /// Suppressed identifiers by the name of their namespace.
+    pub suppressed: Vec<(String, u32)>,
+    /// Identifiers that others hold too, by namespace.
+    pub shared: Vec<(String, u32)>,
+    /// Quarantined fragments.
+    pub quarantined: u32,
+    /// Consent statements.
+    pub statements: u32,
+    /// Statements that stand at others too.
+    pub statements_kept: u32,
+    /// Keys of roles, stages and accounts.
+    pub told: u32,
+    /// Keys destroyed in all.
+    pub keys: u32,
+    /// Profiles that lost records.
+    pub profiles: u32,
+    /// The log before: segment, offset, chain.
+    pub before: (u32, u32, [u8; 32]),
+    /// The sequence of the decision.
+    pub first: Sequence,
+}
+
+/// A request, whole: the journal keeps each new state of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PrivacyRequest {
+    /// Its id: the sequence of its first entry.
+    pub id: Sequence,
+    /// What is asked for.
+    pub kind: RequestKind,
+    /// Under which law.
+    pub regulation: Regulation,
+    /// Where it stands.
+    pub state: RequestState,
+    /// The caller's own number for it: a token, no personal data.
+    pub reference: String,
+    /// Whom it is about; empty once it is completed.
+    pub subject: Subject,
+    /// When it came in.
+    pub received_at: ObservedAt,
+    /// By when it is to be answered.
+    pub due_at: ObservedAt,
+    /// More time.
+    pub extension: Option<Extension>,
+    /// How it was verified.
+    pub verification: Option<Verification>,
+    /// Who approved.
+    pub approval: Option<Approval>,
+    /// Why it was refused or cancelled: a token.
+    pub ground: Option<String>,
+    /// When it ended.
+    pub ended_at: Option<ObservedAt>,
+    /// What was done.
+    pub figures: Option<Figures>,
+    /// Who must erase too.
+    pub confirmations: Vec<Confirmation>,
+}
+
+/// Why a step is not taken.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PrivacyError {
+    /// There is no such request.
+    #[error("there is no such privacy request")]
+    Unknown,
+    /// The request stands elsewhere.
+    #[error("the request is {state}; {needs}")]
+    State {
+        /// Where it stands.
+        state: RequestState,
+        /// What would have to be.
+        needs: &'static str,
+    },
+    /// The step is none of this kind of request.
+    #[error("this step is for requests for erasure")]
+    Kind,
+    /// The scope is another than the one that was seen.
+    #[error("the scope has changed since it was previewed; look at it and decide anew")]
+    ScopeChanged,
+    /// The one who verified cannot approve too.
+    #[error("a second person must approve: not the one who verified")]
+    SecondPerson,
+    /// The law knows no extension, or it was extended already.
+    #[error("this request cannot be extended: {0}")]
+    NoExtension(&'static str),
+    /// The consumer is none that must confirm.
+    #[error("this consumer does not have to confirm this request")]
+    ConsumerUnknown,
+    /// Not carried out yet.
+    #[error("there is no receipt before the request is completed")]
+    NoReceipt,
+    /// Erased and must not come back.
+    #[error("an identifier or record of this was erased and must not come back")]
+    Suppressed,
+}
+
+/// What a tenant wants of its requests.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PrivacyPolicy {
+    /// A second person must approve an erasure.
+    pub second_person: bool,
+    /// Consumers of the feed that must confirm erasures.
+    pub consumers: Vec<String>,
+    /// Within so many days.
+    pub confirm_within_days: u16,
+    /// After so many days a suppression is to be looked at again.
+    pub review_after_days: u16,
+}
+
+impl Default for PrivacyPolicy {
+    fn default() -> Self {
+        Self { second_person: false, consumers: Vec::new(), confirm_within_days: 30, review_after_days: 1_095 }
+    }
+}
+
+impl PrivacyRequest {
+    /// A request that came in.
+    #[must_use]
+    pub fn new(
+        (id, kind, regulation): (Sequence, RequestKind, Regulation),
+        reference: String,
+        subject: Subject,
+        received_at: ObservedAt,
+    ) -> Self {
+        Self {
+            id,
+            kind,
+            regulation,
+            state: RequestState::Received,
+            reference,
+            subject,
+            received_at,
+            due_at: regulation.due(received_at),
+            extension: None,
+            verification: None,
+            approval: None,
+            ground: None,
+            ended_at: None,
+            figures: None,
+            confirmations: Vec::new(),
+        }
+    }
+
+    /// By when it is to be answered, extensions counted.
+    #[must_use]
+    pub fn answer_by(&self) -> ObservedAt {
+        self.extension.as_ref().map_or(self.due_at, |extension| extension.until)
+    }
+
+    /// Whether somebody waits longer than they must: for the answer, or for a consumer that has not confirmed.
+    #[must_use]
+    pub fn is_overdue(&self, now: ObservedAt) -> bool {
+        let unanswered = !self.state.is_final() && now > self.answer_by();
+        unanswered || self.confirmations.iter().any(|one| one.confirmed_at.is_none() && now > one.due_at)
+    }
+
+    fn needs(&self, states: &[RequestState], needs: &'static str) -> Result<(), PrivacyError> {
+        if states.contains(&self.state) { Ok(()) } else { Err(PrivacyError::State { state: self.state, needs }) }
+    }
+
+    /// It is the person's.
+    ///
+    /// # Errors
+    /// [`PrivacyError::State`].
+    pub fn verify(&mut self, verification: Verification) -> Result<(), PrivacyError> {
+        self.needs(&[RequestState::Received], "only a received request can be verified")?;
+        self.verification = Some(verification);
+        self.state = RequestState::Verified;
+        Ok(())
+    }
+
+    /// Somebody says yes to the scope as it is.
+    ///
+    /// # Errors
+    /// [`PrivacyError::State`], [`PrivacyError::ScopeChanged`], [`PrivacyError::SecondPerson`].
+    pub fn approve(&mut self, approval: Approval, scope: Digest128) -> Result<(), PrivacyError> {
+        self.needs(&[RequestState::Verified, RequestState::Approved], "verify it before it is approved")?;
+        if approval.scope != scope {
+            return Err(PrivacyError::ScopeChanged);
+        }
+        if self.verification.as_ref().is_some_and(|verification| verification.by == approval.by) {
+            return Err(PrivacyError::SecondPerson);
+        }
+        self.approval = Some(approval);
+        self.state = RequestState::Approved;
+        Ok(())
+    }
+
+    /// Whether it may be carried out with this scope, which the caller saw.
+    ///
+    /// # Errors
+    /// [`PrivacyError`], saying what is missing.
+    pub fn may_execute(&self, seen: Digest128, scope: Digest128, policy: &PrivacyPolicy) -> Result<(), PrivacyError> {
+        if self.kind != RequestKind::Erasure {
+            return Err(PrivacyError::Kind);
+        }
+        if policy.second_person {
+            self.needs(&[RequestState::Approved], "a second person must approve it first")?;
+        } else {
+            self.needs(&[RequestState::Verified, RequestState::Approved], "verify it before it is carried out")?;
+        }
+        let approved = self.approval.as_ref().is_none_or(|approval| approval.scope == scope);
+        if seen != scope || !approved {
+            return Err(PrivacyError::ScopeChanged);
+        }
+        Ok(())
+    }
+
+    /// More time.
+    ///
+    /// # Errors
+    /// [`PrivacyError::State`] when it ended, [`PrivacyError::NoExtension`].
+    pub fn extend(&mut self, ground: String, now: ObservedAt) -> Result<(), PrivacyError> {
+        if self.state.is_final() {
+            return Err(PrivacyError::State { state: self.state, needs: "it has ended" });
+        }
+        if self.extension.is_some() {
+            return Err(PrivacyError::NoExtension("it was extended once"));
+        }
+        // The person must be told the reasons within the first term (GDPR Art. 12(3), CCPA §1798.130).
+        if now > self.due_at {
+            return Err(PrivacyError::NoExtension("the first term is over"));
+        }
+        let Some(until) = self.regulation.extended(self.received_at) else {
+            return Err(PrivacyError::NoExtension("the law knows no extension"));
+        };
+        self.extension = Some(Extension { until, ground, at: now });
+        Ok(())
+    }
+
+    /// It is not done: refused by us, or taken back by the person.
+    ///
+    /// # Errors
+    /// [`PrivacyError::State`] when it ended or is being carried out.
+    pub fn end(&mut self, state: RequestState, ground: String, now: ObservedAt) -> Result<(), PrivacyError> {
+        if self.state.is_final() || self.state == RequestState::InProgress {
+            return Err(PrivacyError::State {
+                state: self.state,
+                needs: "it can only be ended before it is carried out",
+            });
+        }
+        self.state = state;
+        self.ground = Some(ground);
+        self.ended_at = Some(now);
+        self.subject = Subject::default();
+        Ok(())
+    }
+
+    /// A consumer erased too; again is harmless.
+    ///
+    /// # Errors
+    /// [`PrivacyError::ConsumerUnknown`].
+    pub fn confirm(&mut self, consumer: &str, now: ObservedAt) -> Result<(), PrivacyError> {
+        let found = self.confirmations.iter_mut().find(|one| one.consumer == consumer);
+        found.ok_or(PrivacyError::ConsumerUnknown)?.confirmed_at.get_or_insert(now);
+        Ok(())
+    }
+}
+
+/// Whether a text is one word of letters, digits and `._:/-`: what is written down in the clear must not be able to hold
+/// a name or an address by accident.
+#[must_use]
+pub fn is_token(text: &str) -> bool {
+    !text.is_empty()
+        && text.len() <= TOKEN_BYTES_MAX
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._:/-".contains(&byte))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(year: i64, month: u32, day: u32) -> ObservedAt {
+        ObservedAt(days_from_civil(year, month, day) * DAY + 123)
+    }
+
+    #[test]
+    fn every_law_has_its_clock() {
+        let table = [
+            (Regulation::Gdpr, at(2026, 1, 31), at(2026, 2, 28), Some(at(2026, 4, 30))),
+            (Regulation::UkGdpr, at(2024, 1, 31), at(2024, 2, 29), Some(at(2024, 4, 30))),
+            (Regulation::Gdpr, at(2026, 11, 26), at(2026, 12, 26), Some(at(2027, 2, 26))),
+            (Regulation::Ccpa, at(2026, 11, 26), at(2027, 1, 10), Some(at(2027, 2, 24))),
+            (Regulation::Lgpd, at(2026, 11, 26), at(2026, 12, 11), None),
+            (Regulation::Pipeda, at(2026, 11, 1), at(2026, 12, 1), Some(at(2026, 12, 31))),
+        ];
+        for (law, received, due, extended) in table {
+            assert_eq!((law.due(received), law.extended(received)), (due, extended), "{law:?}");
+        }
+        for days in [-1_000_000, -719_468, -1, 0, 59, 60, 20_000, 1_000_000] {
+            let (year, month, day) = civil(days);
+            assert_eq!(days_from_civil(year, month, day), days);
+        }
+    }
+
+    #[test]
+    fn only_the_steps_that_may_be_are_taken() {
+        let ids = (Sequence(1), RequestKind::Erasure, Regulation::Gdpr);
+        let mut request = PrivacyRequest::new(ids, "T-1".into(), Subject::default(), at(2026, 11, 26));
+        let (scope, other) = (Digest128([1; 16]), Digest128([2; 16]));
+        let strict = PrivacyPolicy { second_person: true, ..PrivacyPolicy::default() };
+        let verification = |by: &str| Verification { method: "email".into(), by: by.into(), at: at(2026, 11, 27) };
+        let approval = |by: &str, scope| Approval { by: by.into(), at: at(2026, 11, 27), scope };
+        assert!(request.may_execute(scope, scope, &PrivacyPolicy::default()).is_err(), "not verified");
+        assert!(request.approve(approval("b", scope), scope).is_err(), "not verified");
+        request.verify(verification("a")).unwrap();
+        assert!(request.verify(verification("a")).is_err(), "once");
+        assert!(request.may_execute(scope, scope, &strict).is_err(), "not approved");
+        assert!(request.may_execute(scope, scope, &PrivacyPolicy::default()).is_ok());
+        assert_eq!(request.may_execute(other, scope, &PrivacyPolicy::default()), Err(PrivacyError::ScopeChanged));
+        assert_eq!(request.approve(approval("a", scope), scope), Err(PrivacyError::SecondPerson));
+        assert_eq!(request.approve(approval("b", other), scope), Err(PrivacyError::ScopeChanged));
+        request.approve(approval("b", scope), scope).unwrap();
+        assert!(request.may_execute(scope, scope, &strict).is_ok());
+        assert_eq!(request.may_execute(other, other, &strict), Err(PrivacyError::ScopeChanged), "the approval is void");
+        assert!(request.is_overdue(at(2026, 12, 27)) && !request.is_overdue(at(2026, 12, 25)));
+        request.extend("complex".into(), at(2026, 12, 1)).unwrap();
+        assert!(request.extend("complex".into(), at(2026, 12, 1)).is_err(), "once");
+        assert!(!request.is_overdue(at(2026, 12, 27)));
+        request.end(RequestState::Refused, "legal-claim".into(), at(2026, 12, 2)).unwrap();
+        assert!(request.end(RequestState::Cancelled, "x".into(), at(2026, 12, 2)).is_err());
+    }
+
+    #[test]
+    fn what_stands_in_the_clear_holds_no_sentence() {
+        for good in ["T-1", "dpo", "ticket/42", "a.b:c_d"] {
+            assert!(is_token(good), "{good}");
+        }
+        for bad in ["", "Ada Lovelace", "ada@example.org", "é", &"x".repeat(65)] {
+            assert!(!is_token(bad), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! What callers ask for, on its way into the lane.
+
+use std::sync::Arc;
+
+use onefold_core::erasure::{PrivacyPolicy, PrivacyRequest, Regulation, RequestKind, Subject};
+use onefold_core::ids::{Digest128, Sequence};
+use serde::{Deserialize, Serialize};
+use tokio::sync::oneshot;
+
+use crate::app::App;
+use crate::app::error::WriteError;
+use crate::app::lane::Command;
+use crate::app::requests::RequestKey;
+use crate::app::tenant::Tenant;
+
+/// One step.
+#[derive(Clone, Debug)]
+pub enum Act {
+    /// A request came in.
+    Create {
+        /// What is asked for.
+        kind: RequestKind,
+        /// Under which law.
+        regulation: Regulation,
+        /// The caller's number.
+        reference: String,
+        /// Whom it is about.
+        subject: Subject,
+        /// When it came in.
+        received_at: onefold_core::fragment::ObservedAt,
+    },
+    /// It is the person's.
+    Verify {
+        /// Which request.
+        id: Sequence,
+        /// How.
+        method: String,
+        /// Who.
+        by: String,
+    },
+    /// Somebody says yes to a scope.
+    Approve {
+        /// Which request.
+        id: Sequence,
+        /// Who.
+        by: String,
+        /// To which scope.
+        scope: Digest128,
+    },
+    /// Carry it out.
+    Execute {
+        /// Which request.
+        id: Sequence,
+        /// The scope that the caller saw.
+        scope: Digest128,
+    },
+    /// More time.
+    Extend {
+        /// Which request.
+        id: Sequence,
+        /// Why.
+        ground: String,
+    },
+    /// Not done.
+    Refuse {
+        /// Which request.
+        id: Sequence,
+        /// Why.
+        ground: String,
+    },
+    /// Taken back.
+    Cancel {
+        /// Which request.
+        id: Sequence,
+        /// Why.
+        ground: String,
+    },
+    /// A consumer erased too.
+    Confirm {
+        /// Which request.
+        id: Sequence,
+        /// Who.
+        consumer: String,
+    },
+    /// Let come back.
+    Readmit {
+        /// What.
+        digests: Vec<Digest128>,
+        /// Who.
+        by: String,
+        /// Why.
+        ground: String,
+    },
+    /// Other wishes.
+    SetPolicy(PrivacyPolicy),
+}
+
+/// What came of a step.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Done {
+    /// The request as it stands then.
+    pub request: Option<PrivacyRequest>,
+    /// How many were let come back.
+    pub count: u64,
+    /// Where in the order of events.
+    pub sequence: Sequence,
+}
+
+/// Where the answer goes.
+pub type Answer = oneshot::Sender<Result<Done, WriteError>>;
+
+/// A step for the lane.
+pub struct Work {
+    /// Whose.
+    pub tenant: Arc<Tenant>,
+    /// What.
+    pub act: Act,
+    /// The call's name, where its caller gave it one.
+    pub request: Option<RequestKey>,
+    /// What came of it.
+    pub reply: Answer,
+}
+
+impl App {
+    /// Takes a step. Whole or not at all; an erasure that was begun is carried to its end even if the server dies.
+    ///
+    /// # Errors
+    /// [`WriteError`] when nothing was done; [`WriteError::Privacy`] says what is in the way.
+    pub async fn privacy(
+        &self,
+        tenant: &Arc<Tenant>,
+        act: Act,
+        request: Option<RequestKey>,
+    ) -> Result<Done, WriteError> {
+        let tenant = Arc::clone(tenant);
+        self.ask(|reply| Command::Privacy(Box::new(Work { tenant, act, request, reply }))).await
+    }
+}

@@ -1,0 +1,368 @@
+//! In the lane: each step of a request is checked, written, applied; an erasure is carried to its end.
+//!
+//! An erasure is one decision. Once [`Erased`] is durable it will be carried out: the writer adds it to the erasure ledger
+//! and destroys the keys before anything is answered, the lane then destroys the checkpoints of before, and the receipt
+//! is written last. A crash at any point leaves the request in progress, and the next start does the rest; every part of
+//! it may be done again.
+
+use std::sync::Arc;
+
+use onefold_core::decision::{self, EntryKind};
+use onefold_core::erasure::{
+    Approval, Confirmation, Erased, ErasedRecord, ErasurePlan, Figures, PrivacyError, PrivacyRequest, Readmitted,
+    ReceiptKept, Regulation, RequestKind, RequestState, Subject, Verification,
+};
+use onefold_core::fragment::ObservedAt;
+use onefold_core::ids::{Digest128, Sequence};
+use onefold_core::limits;
+use onefold_store::erasures::ErasureRow;
+use onefold_store::journal::{JournalError, Position, entry_room};
+
+use super::act::{Act, Answer, Done, Work};
+use super::{plan, receipt};
+use crate::app::decide::Decided;
+use crate::app::error::WriteError;
+use crate::app::lane::{Lane, kind};
+use crate::app::requests::{RequestKey, remember, room_to_remember};
+use crate::app::tenant::{LiveConfig, State, Tenant};
+use crate::app::writer::{Commit, Reply};
+
+const DAY_MICROS: i64 = 86_400_000_000;
+
+/// A step that was checked.
+enum Step {
+    Request(PrivacyRequest),
+    Readmit(Readmitted),
+    Policy(onefold_core::erasure::PrivacyPolicy),
+    /// Nothing new.
+    Known(PrivacyRequest),
+}
+
+/// Takes one step.
+pub fn act(lane: &mut Lane, work: Work) -> Result<(), JournalError> {
+    let Work { tenant, act, request, reply } = work;
+    let Some(reply) = lane.repeat(&tenant, request, reply)? else { return Ok(()) };
+    if let Act::Execute { id, scope } = act {
+        return execute(lane, &tenant, (id, scope), request, reply);
+    }
+    let now = lane.shared.clock.now();
+    let checked = {
+        let (state, config) = (tenant.state(), tenant.config());
+        check(&state, &config, act, now)
+    };
+    match checked {
+        Ok(step) => write(lane, &tenant, step, request, reply),
+        Err(error) => {
+            let _ = reply.send(Err(error));
+            Ok(())
+        }
+    }
+}
+
+fn known(state: &State, id: Sequence) -> Result<PrivacyRequest, PrivacyError> {
+    state.privacy.requests.get(&id).cloned().ok_or(PrivacyError::Unknown)
+}
+
+fn check(state: &State, config: &LiveConfig, act: Act, now: ObservedAt) -> Result<Step, WriteError> {
+    let changed = |id, change: &mut dyn FnMut(&mut PrivacyRequest) -> Result<(), PrivacyError>| {
+        let mut request = known(state, id)?;
+        change(&mut request)?;
+        Ok::<_, PrivacyError>(Step::Request(request))
+    };
+    Ok(match act {
+        Act::Create { kind, regulation, reference, subject, received_at } => {
+            if state.privacy.requests.len() >= limits::PRIVACY_REQUESTS_MAX {
+                return Err(WriteError::Full { what: "privacy requests", limit: limits::PRIVACY_REQUESTS_MAX });
+            }
+            let ids = (state.sequence.next(), kind, regulation);
+            Step::Request(PrivacyRequest::new(ids, reference, subject, received_at))
+        }
+        Act::Verify { id, method, by } => {
+            let verification = Verification { method, by, at: now };
+            changed(id, &mut |request| request.verify(verification.clone()))?
+        }
+        Act::Approve { id, by, scope } => {
+            let subject = known(state, id)?.subject;
+            let is = plan::plan(state, config, &subject).scope();
+            let approval = Approval { by, at: now, scope };
+            changed(id, &mut |request| request.approve(approval.clone(), is))?
+        }
+        Act::Extend { id, ground } => changed(id, &mut |request| request.extend(ground.clone(), now))?,
+        Act::Refuse { id, ground } => {
+            changed(id, &mut |request| request.end(RequestState::Refused, ground.clone(), now))?
+        }
+        Act::Cancel { id, ground } => {
+            changed(id, &mut |request| request.end(RequestState::Cancelled, ground.clone(), now))?
+        }
+        Act::Confirm { id, consumer } => {
+            let before = known(state, id)?;
+            let mut request = before.clone();
+            request.confirm(&consumer, now)?;
+            if request == before { Step::Known(before) } else { Step::Request(request) }
+        }
+        Act::Readmit { mut digests, by, ground } => {
+            digests.retain(|digest| state.privacy.suppressions.contains_key(digest));
+            Step::Readmit(Readmitted { digests, by, ground, at: now })
+        }
+        Act::SetPolicy(policy) => Step::Policy(policy),
+        // The caller sees to it.
+        Act::Execute { .. } => return Err(PrivacyError::Kind.into()),
+    })
+}
+
+/// Writes a step of one entry.
+fn write(
+    lane: &mut Lane,
+    tenant: &Arc<Tenant>,
+    step: Step,
+    request: Option<RequestKey>,
+    reply: Answer,
+) -> Result<(), JournalError> {
+    let (what, payload, asked, count) = match &step {
+        Step::Request(asked) => (EntryKind::PrivacyRequestPut, decision::encode(asked), Some(asked.clone()), 0),
+        Step::Readmit(back) => (EntryKind::Readmitted, decision::encode(back), None, back.digests.len() as u64),
+        Step::Policy(policy) => (EntryKind::PrivacyPolicySet, decision::encode(policy), None, 0),
+        Step::Known(asked) => {
+            let done = Done { request: Some(asked.clone()), count: 0, sequence: tenant.state().sequence };
+            let mut commit = Commit::default();
+            commit.replies.push(Reply::of(reply, done));
+            return lane.hand_on(commit);
+        }
+    };
+    let mut done = Done { request: asked, count, sequence: Sequence(u64::MAX) };
+    let room = entry_room(payload.len()) + room_to_remember(request, &done);
+    let Some(mut group) = lane.begin(room)? else {
+        let _ = reply.send(Err(WriteError::DiskFull));
+        return Ok(());
+    };
+    {
+        let mut state = tenant.state_mut();
+        let sequence = state.sequence.next();
+        group.builder.push(tenant.id, sequence, kind(what), |_, out| out.extend_from_slice(&payload))?;
+        state.sequence = sequence;
+        done.sequence = sequence;
+        match step {
+            Step::Request(asked) => state.privacy.put(asked),
+            Step::Readmit(back) => state.privacy.readmit(&back),
+            Step::Policy(policy) => state.privacy.policy = Arc::new(policy),
+            Step::Known(_) => {}
+        }
+        group.commit.published.push((Arc::clone(tenant), sequence));
+    }
+    remember(tenant, request, &done, &mut group)?;
+    group.commit.replies.push(Reply::of(reply, done));
+    lane.commit(group)
+}
+
+/// What is written down of an erasure.
+fn erased_by(plan: &ErasurePlan, request: Sequence, at: ObservedAt, review_after_days: u16) -> Erased {
+    let record = |record: &onefold_core::erasure::ScopedRecord| ErasedRecord {
+        ordinal: record.ordinal,
+        digest: record.digest,
+        slot: record.slot,
+    };
+    Erased {
+        request,
+        at,
+        review_at: ObservedAt(at.0 + i64::from(review_after_days) * DAY_MICROS),
+        records: plan.records.iter().map(record).collect(),
+        suppressed: (plan.suppressed.iter().map(|value| (value.namespace, value.digest)))
+            .chain(plan.siblings.iter().copied())
+            .collect(),
+        quarantined: plan.quarantined.clone(),
+        slots: plan.slots.clone(),
+    }
+}
+
+fn counted<'a>(names: impl Iterator<Item = &'a str>) -> Vec<(String, u32)> {
+    let mut counts: std::collections::BTreeMap<&str, u32> = std::collections::BTreeMap::new();
+    names.for_each(|name| *counts.entry(name).or_default() += 1);
+    counts.into_iter().map(|(name, count)| (name.to_owned(), count)).collect()
+}
+
+/// The figures that a preview shows and a receipt proves.
+pub fn figures(plan: &ErasurePlan, config: &LiveConfig) -> Figures {
+    let namespace = |id| config.config.namespace(id).map_or("", |namespace| namespace.name.as_str());
+    let source = |id: onefold_core::ids::SourceId| {
+        config.config.sources.get(usize::from(id.0)).map_or("an unknown source", |source| source.name.as_str())
+    };
+    Figures {
+        records: counted(plan.records.iter().map(|record| source(record.source))),
+        suppressed: counted(plan.suppressed.iter().map(|value| namespace(value.namespace))),
+        shared: counted(plan.shared.iter().map(|value| namespace(value.namespace))),
+        quarantined: plan.quarantined.len() as u32,
+        statements: plan.statements.len() as u32,
+        statements_kept: plan.statements_kept.len() as u32,
+        told: plan.told as u32,
+        keys: plan.slots.len() as u32,
+        profiles: plan.profiles.len() as u32,
+        before: (0, 0, [0; 32]),
+        first: Sequence(0),
+    }
+}
+
+/// Carries out an erasure.
+fn execute(
+    lane: &mut Lane,
+    tenant: &Arc<Tenant>,
+    (id, seen): (Sequence, Digest128),
+    request: Option<RequestKey>,
+    reply: Answer,
+) -> Result<(), JournalError> {
+    let now = lane.shared.clock.now();
+    let config = tenant.config();
+    let planned = {
+        let state = tenant.state();
+        known(&state, id).and_then(|asked| {
+            let plan = plan::plan(&state, &config, &asked.subject);
+            asked.may_execute(seen, plan.scope(), &state.privacy.policy)?;
+            Ok((asked, plan, Arc::clone(&state.privacy.policy), state.sequence))
+        })
+    };
+    let (mut asked, plan, policy, sequence) = match planned {
+        Ok(planned) => planned,
+        Err(error) => {
+            let _ = reply.send(Err(error.into()));
+            return Ok(());
+        }
+    };
+    let erased = erased_by(&plan, id, now, policy.review_after_days);
+    let before = lane.appender.position();
+    let first = sequence.next();
+    asked.state = RequestState::InProgress;
+    asked.figures = Some(figures(&plan, &config));
+    asked.subject = Subject::default();
+    let due_at = ObservedAt(now.0 + i64::from(policy.confirm_within_days) * DAY_MICROS);
+    let waits = |consumer: &String| Confirmation { consumer: consumer.clone(), due_at, confirmed_at: None };
+    asked.confirmations = policy.consumers.iter().map(waits).collect();
+
+    if !carry_out(lane, tenant, (first, before), erased, asked)? {
+        let _ = reply.send(Err(WriteError::DiskFull));
+        return Ok(());
+    }
+    finish(lane, tenant, id, Some((request, reply)))
+}
+
+/// Writes the decision and what follows from it; what it destroys is destroyed behind it. False when the disk is full,
+/// with nothing changed.
+fn carry_out(
+    lane: &mut Lane,
+    tenant: &Arc<Tenant>,
+    (first, before): (Sequence, Position),
+    erased: Erased,
+    mut asked: PrivacyRequest,
+) -> Result<bool, JournalError> {
+    if let Some(figures) = &mut asked.figures {
+        figures.before = (before.segment, before.offset, before.chain);
+        figures.first = first;
+    }
+    let (decided, state_of_request) = (decision::encode(&erased), decision::encode(&asked));
+    let room = entry_room(decided.len()) + entry_room(state_of_request.len()) + lane.settled_room();
+    let Some(mut group) = lane.begin(room)? else { return Ok(false) };
+    let second = first.next();
+    group.builder.push(tenant.id, first, kind(EntryKind::Erased), |_, out| out.extend_from_slice(&decided))?;
+    group.builder.push(tenant.id, second, kind(EntryKind::PrivacyRequestPut), |_, out| {
+        out.extend_from_slice(&state_of_request);
+    })?;
+    group.commit.destroy.extend(erased.slots.iter().map(|slot| (Arc::clone(tenant), *slot)));
+    let row = ErasureRow { tenant: tenant.id, sequence: first, erased: erased.clone() };
+    group.commit.erasures.push(row);
+    let group = lane.settle(tenant, group, Decided::erasing(erased, asked, second))?;
+    lane.commit(group)?;
+    Ok(true)
+}
+
+/// A restore put back a state in which these were not erased yet: they are erased again, before anything is served.
+/// False when the disk is full.
+pub fn again(lane: &mut Lane, tenant: &Arc<Tenant>, row: &ErasureRow) -> Result<bool, JournalError> {
+    let now = lane.shared.clock.now();
+    let (plan, sequence) = {
+        let (state, config) = (tenant.state(), tenant.config());
+        (plan::plan_again(&state, &config, &row.erased), state.sequence)
+    };
+    let first = sequence.next();
+    let id = first.next();
+    let mut erased = erased_by(&plan, id, now, 0);
+    // What the backup does not hold is suppressed all the same.
+    for record in &row.erased.records {
+        if !erased.records.iter().any(|known| known.digest == record.digest) {
+            erased.records.push(ErasedRecord { ordinal: u32::MAX, digest: record.digest, slot: None });
+        }
+    }
+    erased.suppressed.clone_from(&row.erased.suppressed);
+    erased.review_at = row.erased.review_at;
+    let ids = (id, RequestKind::Erasure, Regulation::Gdpr);
+    let mut asked = PrivacyRequest::new(ids, "restored-ledger".to_owned(), Subject::default(), row.erased.at);
+    asked.state = RequestState::InProgress;
+    asked.figures = Some(figures(&plan, &tenant.config()));
+    let before = lane.appender.position();
+    if !carry_out(lane, tenant, (first, before), erased, asked)? {
+        return Ok(false);
+    }
+    finish(lane, tenant, id, None)?;
+    Ok(true)
+}
+
+/// Brings what was decided to its end: everything before is durable, its keys are destroyed; the checkpoints of before
+/// go, and the receipt is written.
+pub fn finish(
+    lane: &mut Lane,
+    tenant: &Arc<Tenant>,
+    id: Sequence,
+    asker: Option<(Option<RequestKey>, Answer)>,
+) -> Result<(), JournalError> {
+    let after = lane.drain()?;
+    if let Err(error) = lane.shared.checkpoints.destroy_all() {
+        tracing::error!(error = %error, "a checkpoint could not be destroyed; the erasure ends at the next start");
+        return Err(JournalError::Poisoned);
+    }
+    // What is erased is in none of them; the next one is written when there is nothing else to do.
+    lane.checkpoint_wanted = true;
+    let now = lane.shared.clock.now();
+    let (mut asked, last) = {
+        let state = tenant.state();
+        let Some(asked) = state.privacy.requests.get(&id).cloned() else { return Ok(()) };
+        (asked, state.sequence)
+    };
+    asked.state = RequestState::Completed;
+    asked.ended_at = Some(now);
+    let seed = lane.shared.root.derive(receipt::SIGNING_KEY);
+    let text = receipt::write(tenant, &asked, last, &after).sign(&seed).text();
+    let kept = decision::encode(&ReceiptKept { request: id, text });
+    let whole = decision::encode(&asked);
+    let (request, reply) = match asker {
+        Some((request, reply)) => (request, Some(reply)),
+        None => (None, None),
+    };
+    let mut done = Done { request: Some(asked.clone()), count: 0, sequence: Sequence(u64::MAX) };
+    let room = entry_room(kept.len()) + entry_room(whole.len()) + room_to_remember(request, &done);
+    let Some(mut group) = lane.begin(room)? else {
+        // It is erased; the receipt is written when there is room.
+        lane.unfinished.push((Arc::clone(tenant), id));
+        if let Some(reply) = reply {
+            let _ = reply.send(Err(WriteError::DiskFull));
+        }
+        return Ok(());
+    };
+    {
+        let mut state = tenant.state_mut();
+        let first = state.sequence.next();
+        let place = group
+            .builder
+            .push(tenant.id, first, kind(EntryKind::ReceiptKept), |_, out| out.extend_from_slice(&kept))?;
+        let second = first.next();
+        group.builder.push(tenant.id, second, kind(EntryKind::PrivacyRequestPut), |_, out| {
+            out.extend_from_slice(&whole);
+        })?;
+        state.sequence = second;
+        done.sequence = second;
+        state.privacy.receipts.insert(id, place);
+        state.privacy.put(asked);
+        group.commit.published.push((Arc::clone(tenant), second));
+    }
+    remember(tenant, request, &done, &mut group)?;
+    if let Some(reply) = reply {
+        group.commit.replies.push(Reply::of(reply, done));
+    }
+    lane.commit(group)
+}

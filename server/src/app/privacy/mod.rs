@@ -1,0 +1,70 @@
+//! The rights of persons: requests, what they touch, erasure and its proof.
+//!
+//! [`plan`] finds what is in scope, [`act`] is what callers ask for, `commit` does it in the lane, [`receipt`] proves it,
+//! [`state`] is what memory keeps, `replay` brings it back from the journal.
+
+pub mod act;
+pub(super) mod commit;
+pub mod plan;
+pub mod receipt;
+pub(super) mod replay;
+pub mod state;
+
+use onefold_core::decision::{self, EntryKind};
+use onefold_core::erasure::{ErasurePlan, Figures, PrivacyError, PrivacyRequest, ReceiptKept, RequestState};
+use onefold_core::ids::Sequence;
+
+use super::Shared;
+use super::error::{ReadError, WriteError};
+use super::lane::kind;
+use super::read::durable_at;
+use super::tenant::Tenant;
+
+/// A request, and how often something of it was sent again and stopped.
+pub fn get(tenant: &Tenant, id: Sequence) -> Result<(PrivacyRequest, u64), WriteError> {
+    let state = tenant.state();
+    let request = state.privacy.requests.get(&id).cloned().ok_or(PrivacyError::Unknown)?;
+    Ok((request, state.privacy.stopped.get(&id).copied().unwrap_or(0)))
+}
+
+/// What carrying out a request would do now: the very plan that would be carried out.
+///
+/// # Errors
+/// [`PrivacyError::Unknown`], or [`PrivacyError::State`] when it has ended.
+pub fn preview(tenant: &Tenant, id: Sequence) -> Result<(ErasurePlan, Figures), WriteError> {
+    let (state, config) = (tenant.state(), tenant.config());
+    let request = state.privacy.requests.get(&id).ok_or(PrivacyError::Unknown)?;
+    if request.state.is_final() || request.state == RequestState::InProgress {
+        return Err(PrivacyError::State { state: request.state, needs: "there is nothing left to preview" }.into());
+    }
+    let plan = plan::plan(&state, &config, &request.subject);
+    let figures = commit::figures(&plan, &config);
+    Ok((plan, figures))
+}
+
+/// The text of a receipt. Not for asynchronous threads.
+///
+/// # Errors
+/// [`WriteError::Privacy`] when there is none, [`WriteError::StoreFailed`] when it cannot be read.
+pub fn receipt_text(shared: &Shared, tenant: &Tenant, id: Sequence) -> Result<String, WriteError> {
+    let place = {
+        let state = tenant.state();
+        if !state.privacy.requests.contains_key(&id) {
+            return Err(PrivacyError::Unknown.into());
+        }
+        state.privacy.receipts.get(&id).copied().ok_or(PrivacyError::NoReceipt)?
+    };
+    let read = || -> Result<String, ReadError> {
+        durable_at(shared, place)?;
+        let store = |what: &'static str| ReadError::Store(what.into());
+        let entry = shared.journal.read(place).map_err(|error| ReadError::Store(error.into()))?;
+        let payload = entry.payload.filter(|_| entry.context.kind == kind(EntryKind::ReceiptKept));
+        let payload = payload.ok_or_else(|| store("the entry is no receipt"))?;
+        let kept: ReceiptKept = decision::decode(&payload).map_err(|error| ReadError::Store(error.into()))?;
+        Ok(kept.text)
+    };
+    read().map_err(|error| {
+        tracing::error!(error = %error, "a receipt cannot be read");
+        WriteError::StoreFailed
+    })
+}

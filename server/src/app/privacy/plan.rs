@@ -1,0 +1,128 @@
+//! What is found of a subject, in one consistent picture: the scope of a request. What becomes of it is
+//! [`ErasurePlan::of`]'s to say, whether it is shown or carried out.
+
+use std::collections::HashSet;
+
+use onefold_core::erasure::{
+    Erased, ErasurePlan, Evidence, Found, ScopedRecord, ScopedStatement, ScopedValue, Subject,
+};
+use onefold_core::ids::{Digest128, NamespaceId, ProfileOrdinal};
+use onefold_core::namespace::NamespaceClass;
+use onefold_matching::resolve::RecordView;
+
+use crate::app::tenant::{LiveConfig, State};
+
+/// The plan for a subject, as of now.
+pub fn plan(state: &State, config: &LiveConfig, subject: &Subject) -> ErasurePlan {
+    ErasurePlan::of(found(state, config, subject))
+}
+
+/// The plan for source records that were erased elsewhere, named by keyed digest: these, and nothing that they lead to.
+pub fn plan_again(state: &State, config: &LiveConfig, erased: &Erased) -> ErasurePlan {
+    let records: Vec<Digest128> = erased.records.iter().map(|record| record.digest).collect();
+    let identifiers = erased.suppressed.iter().map(|(_, digest)| *digest);
+    ErasurePlan::of(found_of(state, config, &[], &records, identifiers))
+}
+
+/// The profiles that a subject leads to now.
+fn profiles_of(state: &State, subject: &Subject) -> Vec<ProfileOrdinal> {
+    let mut profiles = subject.profiles.clone();
+    profiles.extend(subject.profiles.iter().flat_map(|profile| state.engine.live_ends(*profile)));
+    profiles.extend(subject.records.iter().filter_map(|record| state.engine.profile_of(*record)));
+    for (_, digest) in &subject.identifiers {
+        // Where several hold it, it names none of them.
+        let mut at = state.engine.profiles_at(*digest).into_iter();
+        if let (Some(only), None) = (at.next(), at.next()) {
+            profiles.push(only);
+        }
+    }
+    profiles.sort_unstable();
+    profiles.dedup();
+    profiles
+}
+
+fn found(state: &State, config: &LiveConfig, subject: &Subject) -> Found {
+    found_of(state, config, &profiles_of(state, subject), &subject.records, std::iter::empty())
+}
+
+/// What is found of these profiles and records. `known` are identifiers that are theirs alone whatever is held today.
+fn found_of(
+    state: &State,
+    config: &LiveConfig,
+    profiles: &[ProfileOrdinal],
+    named: &[Digest128],
+    known: impl Iterator<Item = Digest128>,
+) -> Found {
+    let mut records: Vec<ScopedRecord> = Vec::new();
+    let mut take = |view: &RecordView, evidence: Evidence| {
+        if let Some(ordinal) = state.engine.ordinal_of(view.digest) {
+            records.push(ScopedRecord { ordinal, digest: view.digest, source: view.source, slot: view.slot, evidence });
+        }
+    };
+    for profile in profiles {
+        for member in state.engine.members(*profile) {
+            take(&member, Evidence::Member(*profile));
+        }
+    }
+    for view in state.engine.retracted_from(profiles) {
+        take(&view, Evidence::RetractedFrom(profiles.first().copied().unwrap_or(ProfileOrdinal(0))));
+    }
+    for digest in named {
+        if let Some(view) = state.engine.record(*digest) {
+            take(&view, Evidence::Named);
+        }
+    }
+    let scope: HashSet<u32> = records.iter().map(|record| record.ordinal).collect();
+    let mut values: HashSet<ScopedValue> = HashSet::new();
+    for record in &records {
+        for value in state.engine.links_of(record.digest) {
+            let held = state.engine.held_beyond(value, &scope);
+            let class = config.config.namespace(value.namespace).map(|namespace| namespace.class);
+            values.insert(ScopedValue {
+                namespace: value.namespace,
+                digest: value.digest,
+                identifying: class.is_some_and(|class| class != NamespaceClass::Supporting),
+                shared: held.shared,
+                generic: held.generic,
+            });
+        }
+    }
+    let digests: Vec<Digest128> = records.iter().map(|record| record.digest).chain(named.iter().copied()).collect();
+    let mut points: HashSet<Digest128> = digests.iter().copied().chain(known).collect();
+    points.extend(values.iter().filter(|value| value.is_suppressed()).map(|value| value.digest));
+    let theirs = |entry: &onefold_core::ids::Sequence| {
+        state.privacy.quarantined.get(entry).is_some_and(|held| held.iter().any(|point| points.contains(point)))
+    };
+    let quarantined =
+        state.quarantine.iter().filter(|(entry, _)| theirs(entry)).map(|(entry, held)| (*entry, held.slot)).collect();
+    let siblings = siblings(state, &values, &points);
+    points.extend(siblings.iter().map(|(_, digest)| *digest));
+    let said = state.consent.ledger.standing_at(&points).into_iter();
+    let statements = said.map(|(id, slot, wholly)| ScopedStatement { id, slot, wholly }).collect();
+    let mut told = state.accounts.slots_of(&digests);
+    told.extend(state.judgements.slots_about(&digests));
+    let profiles = digests.iter().filter_map(|record| state.engine.profile_of(*record)).collect();
+    Found { siblings, records, values: values.into_iter().collect(), quarantined, statements, told, profiles }
+}
+
+/// A statement about an identifier stands at it as a person would hold it and as an organisation would. Where nobody holds
+/// the other, it is the same identifier of the same person.
+fn siblings(
+    state: &State,
+    values: &HashSet<ScopedValue>,
+    points: &HashSet<Digest128>,
+) -> Vec<(NamespaceId, Digest128)> {
+    let ledger = &state.consent.ledger;
+    let mut siblings = Vec::new();
+    for (id, ..) in ledger.standing_at(points).into_iter().filter(|(.., wholly)| !wholly) {
+        if !ledger.get(id).is_some_and(|entry| entry.by_identifier) {
+            continue;
+        }
+        let stands = ledger.points_of(id);
+        let namespace = values.iter().find(|value| stands.contains(&value.digest)).map(|value| value.namespace);
+        let others = stands.iter().filter(|point| !points.contains(point));
+        let free = |point: &&Digest128| state.engine.profiles_at(**point).is_empty();
+        siblings.extend(namespace.into_iter().flat_map(|n| others.clone().filter(free).map(move |point| (n, *point))));
+    }
+    siblings
+}

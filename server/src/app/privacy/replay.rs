@@ -1,0 +1,36 @@
+//! From the journal back into memory.
+
+use std::sync::Arc;
+
+use onefold_core::decision::{self, EntryKind};
+use onefold_core::erasure::{Erased, PrivacyPolicy, PrivacyRequest, Readmitted, ReceiptKept, ResendsStopped};
+use onefold_store::erasures::ErasureRow;
+use onefold_store::journal::{EntryView, VisitError};
+
+use crate::app::recover::Replaying;
+
+/// Applies an entry about the rights of persons.
+pub fn replay(tenant: &mut Replaying, kind: EntryKind, entry: &EntryView<'_>) -> Result<(), VisitError> {
+    let Some(payload) = entry.bytes() else { return Ok(()) };
+    let privacy = &mut tenant.state.privacy;
+    match kind {
+        EntryKind::PrivacyRequestPut => privacy.put(decision::decode::<PrivacyRequest>(payload)?),
+        EntryKind::Readmitted => privacy.readmit(&decision::decode::<Readmitted>(payload)?),
+        EntryKind::ResendsStopped => privacy.count(&decision::decode::<ResendsStopped>(payload)?),
+        EntryKind::PrivacyPolicySet => privacy.policy = Arc::new(decision::decode::<PrivacyPolicy>(payload)?),
+        EntryKind::ReceiptKept => {
+            let kept: ReceiptKept = decision::decode(payload)?;
+            privacy.receipts.insert(kept.request, entry.place);
+        }
+        EntryKind::Erased => {
+            let erased: Erased = decision::decode(payload)?;
+            let held = tenant.state.erase(&erased);
+            tenant.doomed.extend(held);
+            tenant.doomed.extend(&erased.slots);
+            tenant.unsettled = true;
+            tenant.erasures.push(ErasureRow { tenant: entry.tenant, sequence: entry.sequence, erased });
+        }
+        _ => {}
+    }
+    Ok(())
+}

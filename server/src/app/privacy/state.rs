@@ -1,0 +1,132 @@
+//! What memory keeps of requests, suppressions and receipts. No value of a person.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+
+use onefold_core::erasure::{
+    Erased, PrivacyPolicy, PrivacyRequest, Readmitted, RequestState, ResendsStopped, Suppression,
+};
+use onefold_core::ids::{Digest128, Place, Sequence, SlotId};
+use serde::{Deserialize, Serialize};
+
+use crate::app::tenant::State;
+
+/// All that a tenant's journal decides about the rights of persons. Only the lane changes it.
+#[derive(Clone, Debug, Default)]
+pub struct Privacy {
+    /// By id.
+    pub requests: BTreeMap<Sequence, PrivacyRequest>,
+    /// What must not come back, by keyed digest.
+    pub suppressions: HashMap<Digest128, Suppression>,
+    /// What was sent again and stopped, by request.
+    pub stopped: BTreeMap<Sequence, u64>,
+    /// Where the receipts lie.
+    pub receipts: HashMap<Sequence, Place>,
+    /// What the tenant wants.
+    pub policy: Arc<PrivacyPolicy>,
+    /// Of each quarantined fragment its record and identifiers, by keyed digest.
+    pub quarantined: HashMap<Sequence, Box<[Digest128]>>,
+}
+
+/// The same in a checkpoint.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct PrivacyRows {
+    requests: Vec<PrivacyRequest>,
+    suppressions: Vec<(Digest128, Suppression)>,
+    stopped: Vec<(Sequence, u64)>,
+    receipts: Vec<(Sequence, Place)>,
+    policy: PrivacyPolicy,
+    quarantined: Vec<(Sequence, Vec<Digest128>)>,
+}
+
+impl Privacy {
+    /// As a checkpoint keeps it.
+    pub fn to_rows(&self) -> PrivacyRows {
+        PrivacyRows {
+            requests: self.requests.values().cloned().collect(),
+            suppressions: self.suppressions.iter().map(|(digest, held)| (*digest, *held)).collect(),
+            stopped: self.stopped.iter().map(|(request, count)| (*request, *count)).collect(),
+            receipts: self.receipts.iter().map(|(request, place)| (*request, *place)).collect(),
+            policy: PrivacyPolicy::clone(&self.policy),
+            quarantined: self.quarantined.iter().map(|(entry, points)| (*entry, points.to_vec())).collect(),
+        }
+    }
+
+    /// From a checkpoint.
+    pub fn from_rows(rows: PrivacyRows) -> Self {
+        Self {
+            requests: rows.requests.into_iter().map(|request| (request.id, request)).collect(),
+            suppressions: rows.suppressions.into_iter().collect(),
+            stopped: rows.stopped.into_iter().collect(),
+            receipts: rows.receipts.into_iter().collect(),
+            policy: Arc::new(rows.policy),
+            quarantined: rows
+                .quarantined
+                .into_iter()
+                .map(|(entry, points)| (entry, points.into_boxed_slice()))
+                .collect(),
+        }
+    }
+
+    /// The request for which one of these must not come back.
+    pub fn stops(&self, digests: impl IntoIterator<Item = Digest128>) -> Option<Sequence> {
+        if self.suppressions.is_empty() {
+            return None;
+        }
+        digests.into_iter().find_map(|digest| self.suppressions.get(&digest)).map(|held| held.request)
+    }
+
+    /// Counts what was stopped.
+    pub fn count(&mut self, stopped: &ResendsStopped) {
+        for (request, count) in &stopped.counts {
+            *self.stopped.entry(*request).or_default() += u64::from(*count);
+        }
+    }
+
+    /// Lets come back.
+    pub fn readmit(&mut self, readmitted: &Readmitted) {
+        for digest in &readmitted.digests {
+            self.suppressions.remove(digest);
+        }
+    }
+
+    /// Takes in the new state of a request.
+    pub fn put(&mut self, request: PrivacyRequest) {
+        self.requests.insert(request.id, request);
+    }
+
+    /// Requests that were decided and not brought to their end when the last run was cut off.
+    pub fn unfinished(&self) -> Vec<Sequence> {
+        let open = self.requests.values().filter(|request| request.state == RequestState::InProgress);
+        open.map(|request| request.id).collect()
+    }
+}
+
+impl State {
+    /// LAW 7: takes out of memory all that is erased, and notes what must not come back. Answers with the keys of
+    /// quarantined fragments that were let go. Doing it again is harmless.
+    pub fn erase(&mut self, erased: &Erased) -> Vec<SlotId> {
+        let ordinals: Vec<u32> = erased.records.iter().map(|record| record.ordinal).collect();
+        self.engine.forget(&ordinals);
+        let records: Vec<Digest128> = erased.records.iter().map(|record| record.digest).collect();
+        let points: HashSet<Digest128> =
+            records.iter().copied().chain(erased.suppressed.iter().map(|(_, digest)| *digest)).collect();
+        self.consent.ledger.forget(&points);
+        self.accounts.forget(&records);
+        self.judgements.forget(&records);
+        let held = erased.quarantined.iter().filter_map(|entry| self.let_go(*entry)).map(|held| held.slot).collect();
+        let suppression = |namespace| Suppression {
+            namespace,
+            request: erased.request,
+            created_at: erased.at,
+            review_at: erased.review_at,
+        };
+        for record in records {
+            self.privacy.suppressions.insert(record, suppression(None));
+        }
+        for (namespace, digest) in &erased.suppressed {
+            self.privacy.suppressions.insert(*digest, suppression(Some(*namespace)));
+        }
+        held
+    }
+}

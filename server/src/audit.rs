@@ -1,0 +1,191 @@
+//! An auditor's check of a data directory whose server is down: the whole chain, the erasure ledger, and every receipt
+//! against both.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use onefold_core::decision::{self, EntryKind};
+use onefold_core::erasure::{Erased, Receipt, ReceiptError, ReceiptKept};
+use onefold_core::ids::{Sequence, TenantId};
+use onefold_store::datadir::{DataDir, DataDirError, OpenOptions};
+use onefold_store::erasures::{ErasureLedger, ErasureLedgerError};
+use onefold_store::journal::{Journal, JournalError, JournalOptions, JournalReader, Position};
+use onefold_store::keys::RootKey;
+use onefold_store::vault::Vault;
+
+use crate::app::privacy::receipt::SIGNING_KEY;
+use crate::app::recover::{StartError, read_root_key};
+
+/// What was checked, all of it whole.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Audit {
+    /// Segments of the journal.
+    pub segments: u32,
+    /// Batches whose content matches the chain.
+    pub batches: u64,
+    /// Entries in them.
+    pub entries: u64,
+    /// Erasures that the journal tells of.
+    pub erasures: u64,
+    /// Receipts that were signed here and whose places in the log are what they say.
+    pub receipts: u64,
+    /// Keys that were to be destroyed, and are.
+    pub destroyed_keys: u64,
+    /// The chain's hash at the end, hexadecimal.
+    pub head: String,
+    /// The key that receipts are signed with, hexadecimal.
+    pub public_key: String,
+}
+
+/// Something does not fit.
+#[derive(Debug, thiserror::Error)]
+pub enum AuditError {
+    /// The directory cannot be opened; a server that runs holds it.
+    #[error(transparent)]
+    DataDir(#[from] DataDirError),
+    /// The root key's file cannot be used.
+    #[error(transparent)]
+    RootKey(#[from] StartError),
+    /// The first entry of the log that is not what was written.
+    #[error("the log: {0}")]
+    Journal(#[from] JournalError),
+    /// The erasure ledger.
+    #[error(transparent)]
+    Ledger(#[from] ErasureLedgerError),
+    /// The ledger and the log tell different stories.
+    #[error("the erasure ledger does not hold the erasure at sequence {} of tenant {}", .sequence.0, .tenant.0)]
+    NotInLedger {
+        /// Whose.
+        tenant: TenantId,
+        /// Its sequence.
+        sequence: Sequence,
+    },
+    /// A key that was to be destroyed is there, or cannot be told.
+    #[error("slot {slot} of tenant {}: the key was to be destroyed and is not", .tenant.0)]
+    KeyAlive {
+        /// Whose.
+        tenant: TenantId,
+        /// Which.
+        slot: u32,
+    },
+    /// A receipt.
+    #[error("the receipt of {request}: {why}")]
+    Receipt {
+        /// Of which request.
+        request: String,
+        /// What is wrong.
+        why: String,
+    },
+    /// A file cannot be read.
+    #[error("{path} cannot be read: {source}")]
+    Io {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// Checks a data directory. Its server must be down.
+///
+/// # Errors
+/// [`AuditError`] names the first thing that does not fit.
+pub fn verify(data: &Path, root_key_file: Option<&Path>) -> Result<Audit, AuditError> {
+    let root_key = root_key_file.map(read_root_key).transpose()?;
+    let dir = DataDir::open(data, OpenOptions { root_key })?;
+    let mut audit = Audit { public_key: public_key(dir.root_key()), ..Audit::default() };
+    let (mut erasures, mut receipts, mut wrapped) = (Vec::new(), Vec::new(), Vec::new());
+    let opened = Journal::open(JournalOptions::new(dir.journal()), None, |batch| {
+        for entry in batch.entries() {
+            let (Some(kind), Some(payload)) = (EntryKind::from_u8(entry.kind.0), entry.bytes()) else { continue };
+            match kind {
+                EntryKind::TenantOpened => {
+                    let tenant: decision::TenantOpened = decision::decode(payload)?;
+                    wrapped.push((entry.tenant, tenant.wrapped_keys));
+                }
+                EntryKind::Erased => {
+                    erasures.push((entry.tenant, entry.sequence, decision::decode::<Erased>(payload)?))
+                }
+                EntryKind::ReceiptKept => receipts.push(decision::decode::<ReceiptKept>(payload)?.text),
+                _ => {}
+            }
+        }
+        Ok(())
+    })?;
+    let report = opened.reader.verify()?;
+    if let Some(damage) = report.damages.first() {
+        return Err(JournalError::Damaged(*damage).into());
+    }
+    (audit.segments, audit.batches, audit.entries) = (report.segments, report.batches, report.entries);
+    audit.head = hexadecimal(&opened.appender.position().chain);
+    let ledger = ErasureLedger::read(&ErasureLedger::path(data))?;
+    for (tenant, sequence, erased) in &erasures {
+        if !ledger.iter().any(|row| row.tenant == *tenant && row.sequence == *sequence && row.erased == *erased) {
+            return Err(AuditError::NotInLedger { tenant: *tenant, sequence: *sequence });
+        }
+    }
+    for (tenant, wrapped_keys) in &wrapped {
+        let of_tenant = erasures.iter().filter(|(of, ..)| of == tenant).flat_map(|(.., erased)| &erased.slots);
+        let keys = onefold_store::keys::TenantKeys::unwrap(wrapped_keys, dir.root_key(), tenant.0);
+        let vault = keys.ok().and_then(|keys| Vault::open(&dir.vault(), *tenant, &keys.wrapping_key()).ok());
+        for slot in of_tenant {
+            let destroyed = vault
+                .as_ref()
+                .is_some_and(|vault| matches!(vault.key(*slot), Err(onefold_store::vault::VaultError::Destroyed(_))));
+            if !destroyed {
+                return Err(AuditError::KeyAlive { tenant: *tenant, slot: slot.0 });
+            }
+            audit.destroyed_keys += 1;
+        }
+    }
+    for text in &receipts {
+        in_log(text, &audit.public_key, &opened.reader)?;
+    }
+    audit.erasures = erasures.len() as u64;
+    audit.receipts = receipts.len() as u64;
+    Ok(audit)
+}
+
+/// Checks a receipt's text and signature without a data directory. `trusted` is the public key of the installation,
+/// hexadecimal; without it only that the receipt was not changed is known, not who gave it out.
+///
+/// # Errors
+/// [`ReceiptError`].
+pub fn verify_receipt(text: &str, trusted: Option<&str>) -> Result<Receipt, ReceiptError> {
+    Receipt::read(text, trusted)
+}
+
+/// Checks a receipt against the log of a data directory whose server is down.
+///
+/// # Errors
+/// [`AuditError`].
+pub fn verify_receipt_in(data: &Path, root_key_file: Option<&Path>, file: &Path) -> Result<Receipt, AuditError> {
+    let text = fs::read_to_string(file).map_err(|source| AuditError::Io { path: file.to_owned(), source })?;
+    let root_key = root_key_file.map(read_root_key).transpose()?;
+    let dir = DataDir::open(data, OpenOptions { root_key })?;
+    let opened = Journal::open(JournalOptions::new(dir.journal()), None, |_| Ok(()))?;
+    in_log(&text, &public_key(dir.root_key()), &opened.reader)
+}
+
+fn in_log(text: &str, trusted: &str, log: &JournalReader) -> Result<Receipt, AuditError> {
+    let wrong = |request: &str, why: String| AuditError::Receipt { request: request.to_owned(), why };
+    let receipt = Receipt::read(text, Some(trusted)).map_err(|error| wrong("a request", error.to_string()))?;
+    for (when, head) in [("before", &receipt.log_before), ("after", &receipt.log_after)] {
+        let chain = head.hash().ok_or_else(|| wrong(&receipt.request, format!("the log {when} is no hash")))?;
+        let position = Position { segment: head.segment, offset: head.offset, chain };
+        if !log.holds(&position)? {
+            let why = format!("the log {when} it, at segment {} offset {}, is another", head.segment, head.offset);
+            return Err(wrong(&receipt.request, why));
+        }
+    }
+    Ok(receipt)
+}
+
+fn public_key(root: &RootKey) -> String {
+    Receipt::public_key_of(&root.derive(SIGNING_KEY))
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

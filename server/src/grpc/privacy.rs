@@ -1,0 +1,471 @@
+//! PrivacyService: requests of persons, erasure and its proof.
+
+use std::sync::Arc;
+
+use onefold_core::consent::Subject as About;
+use onefold_core::erasure::{
+    Evidence, PrivacyPolicy, PrivacyRequest, Receipt, Regulation, RequestKind, RequestState, Subject, is_token,
+};
+use onefold_core::fault::{FaultReason, FieldFault};
+use onefold_core::fragment::ObservedAt;
+use onefold_core::ids::{Digest128, Sequence};
+use onefold_core::limits;
+use onefold_proto::v1 as pb;
+use onefold_proto::v1::privacy_service_server::PrivacyService;
+use prost::Message;
+use tonic::{Request, Response, Status};
+
+use super::convert::consent as door;
+use super::convert::fragment::timestamp;
+use super::mount::answer;
+use super::page::{self, Page};
+use super::{names, reading, requests, status};
+use crate::app::App;
+use crate::app::error::{ReadError, WriteError};
+use crate::app::privacy::act::{Act, Done};
+use crate::app::privacy::{self, receipt};
+use crate::app::read::{self, fragment_at};
+use crate::app::requests::RequestKey;
+use crate::app::tenant::Tenant;
+
+/// The service.
+#[derive(Clone, Debug)]
+pub struct Privacy {
+    /// The use cases.
+    pub app: Arc<App>,
+}
+
+fn token(text: &str, path: &str) -> Result<String, Status> {
+    if is_token(text) {
+        return Ok(text.to_owned());
+    }
+    let message = "give one word of at most 64 letters, digits and ._:/- : it is kept in the clear";
+    let reason = if text.is_empty() { FaultReason::Missing } else { FaultReason::Malformed };
+    Err(status::field(path, reason, message))
+}
+
+fn hexadecimal(digest: Digest128) -> String {
+    digest.0.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn etag(text: &str) -> Result<Digest128, Status> {
+    let digits = text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let number = digits.then(|| u128::from_str_radix(text, 16).ok()).flatten();
+    let message = "give the etag that PreviewErasure showed";
+    let reason = if text.is_empty() { FaultReason::Missing } else { FaultReason::Malformed };
+    number.map(|number| Digest128(number.to_be_bytes())).ok_or_else(|| status::field("etag", reason, message))
+}
+
+const KINDS: [(pb::PrivacyRequestKind, RequestKind); 6] = [
+    (pb::PrivacyRequestKind::Erasure, RequestKind::Erasure),
+    (pb::PrivacyRequestKind::Access, RequestKind::Access),
+    (pb::PrivacyRequestKind::Portability, RequestKind::Portability),
+    (pb::PrivacyRequestKind::Rectification, RequestKind::Rectification),
+    (pb::PrivacyRequestKind::Restriction, RequestKind::Restriction),
+    (pb::PrivacyRequestKind::Objection, RequestKind::Objection),
+];
+
+const fn state_out(state: RequestState) -> pb::PrivacyRequestState {
+    match state {
+        RequestState::Received => pb::PrivacyRequestState::Received,
+        RequestState::Verified => pb::PrivacyRequestState::Verified,
+        RequestState::Approved => pb::PrivacyRequestState::Approved,
+        RequestState::InProgress => pb::PrivacyRequestState::InProgress,
+        RequestState::Completed => pb::PrivacyRequestState::Completed,
+        RequestState::Refused => pb::PrivacyRequestState::Refused,
+        RequestState::Cancelled => pb::PrivacyRequestState::Cancelled,
+    }
+}
+
+fn request_out(tenant: &Tenant, request: &PrivacyRequest, stopped: u64, now: ObservedAt) -> pb::PrivacyRequest {
+    let kind = KINDS.iter().find(|(_, kind)| *kind == request.kind).map_or(0, |(wire, _)| *wire as i32);
+    let confirmation = |one: &onefold_core::erasure::Confirmation| pb::ErasureConfirmation {
+        consumer: one.consumer.clone(),
+        due_time: Some(timestamp(one.due_at)),
+        confirm_time: one.confirmed_at.map(timestamp),
+    };
+    let verification = request.verification.clone();
+    let (verification_method, verified_by) = verification.map(|how| (how.method, how.by)).unwrap_or_default();
+    pb::PrivacyRequest {
+        name: receipt::name(&tenant.name, request.id),
+        kind,
+        regulation: request.regulation.as_str().to_owned(),
+        state: state_out(request.state) as i32,
+        reference: request.reference.clone(),
+        received_time: Some(timestamp(request.received_at)),
+        due_time: Some(timestamp(request.answer_by())),
+        extension_ground: request.extension.as_ref().map(|more| more.ground.clone()).unwrap_or_default(),
+        verification_method,
+        verified_by,
+        approved_by: request.approval.as_ref().map(|approval| approval.by.clone()).unwrap_or_default(),
+        ground: request.ground.clone().unwrap_or_default(),
+        end_time: request.ended_at.map(timestamp),
+        confirmations: request.confirmations.iter().map(confirmation).collect(),
+        resends_stopped: stopped,
+        overdue: request.is_overdue(now),
+    }
+}
+
+fn policy_out(policy: &PrivacyPolicy) -> pb::PrivacyPolicy {
+    pb::PrivacyPolicy {
+        second_person: policy.second_person,
+        consumers: policy.consumers.clone(),
+        confirm_within_days: u32::from(policy.confirm_within_days),
+        review_after_days: u32::from(policy.review_after_days),
+    }
+}
+
+fn policy_in(wire: Option<pb::PrivacyPolicy>) -> Result<PrivacyPolicy, Status> {
+    let wire = wire.ok_or_else(|| status::field("policy", FaultReason::Missing, "give the whole policy"))?;
+    let usual = PrivacyPolicy::default();
+    let days = |given: u32, usual: u16, path: &str| match u16::try_from(given) {
+        Ok(0) => Ok(usual),
+        Ok(days) => Ok(days),
+        Err(_) => Err(status::field(path, FaultReason::TooLarge, format!("at most {} days", u16::MAX))),
+    };
+    if wire.consumers.len() > limits::CONSUMERS_MAX {
+        let message = format!("at most {} consumers", limits::CONSUMERS_MAX);
+        return Err(status::field("policy.consumers", FaultReason::TooLarge, message));
+    }
+    let consumers = wire.consumers.iter().enumerate();
+    let mut consumers = consumers
+        .map(|(at, consumer)| token(consumer, &format!("policy.consumers[{at}]")))
+        .collect::<Result<Vec<_>, _>>()?;
+    consumers.sort();
+    consumers.dedup();
+    Ok(PrivacyPolicy {
+        second_person: wire.second_person,
+        consumers,
+        confirm_within_days: days(wire.confirm_within_days, usual.confirm_within_days, "policy.confirm_within_days")?,
+        review_after_days: days(wire.review_after_days, usual.review_after_days, "policy.review_after_days")?,
+    })
+}
+
+impl Privacy {
+    /// The tenant and the request that a name leads to.
+    fn named(&self, name: &str) -> Result<(Arc<Tenant>, Sequence), Status> {
+        let bad = || status::field("name", FaultReason::Malformed, "give `tenants/{tenant}/privacyRequests/{number}`");
+        let (tenant, number) =
+            name.strip_prefix("tenants/").and_then(|rest| rest.split_once("/privacyRequests/")).ok_or_else(bad)?;
+        let id = number.parse().map_err(|_| bad())?;
+        Ok((reading::named(&self.app, tenant)?, Sequence(id)))
+    }
+
+    fn key(
+        &self,
+        tenant: &Tenant,
+        id: &str,
+        method: &str,
+        request: &impl Message,
+    ) -> Result<Option<RequestKey>, Status> {
+        requests::named(id, method, request, &tenant.keys.index)
+    }
+
+    async fn step(&self, tenant: &Arc<Tenant>, act: Act, key: Option<RequestKey>) -> Result<Done, Status> {
+        self.app.privacy(tenant, act, key).await.map_err(status::write)
+    }
+
+    fn shown(&self, tenant: &Tenant, request: &PrivacyRequest) -> pb::PrivacyRequest {
+        let stopped = tenant.state().privacy.stopped.get(&request.id).copied().unwrap_or(0);
+        request_out(tenant, request, stopped, self.app.now())
+    }
+
+    /// Takes a step of a request and shows it as it stands then.
+    async fn stepped(
+        &self,
+        tenant: &Arc<Tenant>,
+        act: Act,
+        key: Option<RequestKey>,
+    ) -> Result<Option<pb::PrivacyRequest>, Status> {
+        let done = self.step(tenant, act, key).await?;
+        Ok(done.request.map(|request| self.shown(tenant, &request)))
+    }
+
+    /// Whom subjects name, without a value of theirs.
+    fn subject(&self, tenant: &Tenant, wire: Vec<pb::ConsentSubject>) -> Result<Subject, Status> {
+        if wire.is_empty() {
+            let message = "name a profile, an identifier or a source record";
+            return Err(status::field("subjects", FaultReason::Missing, message));
+        }
+        if wire.len() > limits::REQUEST_SUBJECTS_MAX {
+            let message = format!("at most {} subjects in one request", limits::REQUEST_SUBJECTS_MAX);
+            return Err(status::field("subjects", FaultReason::TooLarge, message));
+        }
+        let config = tenant.config();
+        let mut subject = Subject::default();
+        for (at, wire) in wire.into_iter().enumerate() {
+            let inside = |faults: Vec<FieldFault>| {
+                let faults = faults.into_iter().map(|fault| {
+                    let path = fault.path.replacen("subject", &format!("subjects[{at}]"), 1);
+                    FieldFault { path, ..fault }
+                });
+                status::write(WriteError::Invalid(faults.collect()))
+            };
+            let about = door::subject(Some(wire), tenant, &config).map_err(inside)?;
+            match about.subject {
+                About::Profile(profile) => subject.profiles.push(profile),
+                About::Record(_) => subject.records.extend(about.who.points),
+                About::Identifier { namespace, .. } => {
+                    let failed = |error| Status::from(status::ReadErrorIn { tenant: &tenant.name, error });
+                    match read::find(tenant, &about.who.key) {
+                        Ok(profile) => subject.profiles.push(profile),
+                        // Somebody who is not here: the request is answered all the same.
+                        Err(ReadError::ProfileUnknown) => {}
+                        Err(error) => return Err(failed(error)),
+                    }
+                    subject.identifiers.extend(about.who.points.into_iter().map(|point| (namespace, point)));
+                }
+            }
+        }
+        Ok(subject)
+    }
+}
+
+#[tonic::async_trait]
+impl PrivacyService for Privacy {
+    async fn create_privacy_request(
+        &self,
+        request: Request<pb::CreatePrivacyRequestRequest>,
+    ) -> Result<Response<pb::CreatePrivacyRequestResponse>, Status> {
+        let request = request.into_inner();
+        let tenant = reading::tenant(&self.app, &request.parent)?;
+        let key = self.key(&tenant, &request.request_id, "CreatePrivacyRequest", &request)?;
+        let kind = KINDS.iter().find(|(wire, _)| *wire as i32 == request.kind).map(|(_, kind)| *kind);
+        let kind = kind.ok_or_else(|| status::field("kind", FaultReason::Missing, "say what is asked for"))?;
+        let regulation = match request.regulation.as_str() {
+            "" => Regulation::Gdpr,
+            name => Regulation::ALL.iter().find(|(_, known)| *known == name).map(|(law, _)| *law).ok_or_else(|| {
+                let known: Vec<&str> = Regulation::ALL.iter().map(|(_, name)| *name).collect();
+                status::field("regulation", FaultReason::Unknown, format!("give one of {}", known.join(", ")))
+            })?,
+        };
+        let reference =
+            if request.reference.is_empty() { String::new() } else { token(&request.reference, "reference")? };
+        let mut faults = Vec::new();
+        let now = self.app.now();
+        let received_at =
+            request.received_time.as_ref().map_or(now, |time| door::any_time(time, "received_time", &mut faults));
+        if received_at > now {
+            faults.push(FieldFault::new("received_time", FaultReason::InTheFuture, "a request cannot come tomorrow"));
+        }
+        if !faults.is_empty() {
+            return Err(status::write(WriteError::Invalid(faults)));
+        }
+        let subject = self.subject(&tenant, request.subjects)?;
+        let act = Act::Create { kind, regulation, reference, subject, received_at };
+        Ok(answer(pb::CreatePrivacyRequestResponse { request: self.stepped(&tenant, act, key).await? }))
+    }
+
+    async fn get_privacy_request(
+        &self,
+        request: Request<pb::GetPrivacyRequestRequest>,
+    ) -> Result<Response<pb::GetPrivacyRequestResponse>, Status> {
+        let (tenant, id) = self.named(&request.into_inner().name)?;
+        reading::durable(&tenant).await?;
+        let (request, stopped) = privacy::get(&tenant, id).map_err(status::write)?;
+        let request = Some(request_out(&tenant, &request, stopped, self.app.now()));
+        Ok(answer(pb::GetPrivacyRequestResponse { request }))
+    }
+
+    async fn list_privacy_requests(
+        &self,
+        request: Request<pb::ListPrivacyRequestsRequest>,
+    ) -> Result<Response<pb::ListPrivacyRequestsResponse>, Status> {
+        let request = request.into_inner();
+        let tenant = reading::tenant(&self.app, &request.parent)?;
+        reading::durable(&tenant).await?;
+        let query = format!("privacyRequests/{}/{}/{}", tenant.name, request.open_only, request.overdue_only);
+        let page = Page::read(&self.app.page_key, &query, request.page_size, &request.page_token)?;
+        let now = self.app.now();
+        let state = tenant.state();
+        let wanted = |asked: &&PrivacyRequest| {
+            (!request.open_only || !asked.state.is_final()) && (!request.overdue_only || asked.is_overdue(now))
+        };
+        let from = (std::ops::Bound::Excluded(Sequence(page.from)), std::ops::Bound::Unbounded);
+        let mut found = state.privacy.requests.range(from).map(|(_, asked)| asked).filter(wanted);
+        let shown: Vec<&PrivacyRequest> = found.by_ref().take(page.size).collect();
+        let next_page_token = match (found.next(), shown.last()) {
+            (Some(_), Some(last)) => page::seal(&self.app.page_key, &query, last.id.0),
+            _ => String::new(),
+        };
+        let show = |asked: &PrivacyRequest| {
+            request_out(&tenant, asked, state.privacy.stopped.get(&asked.id).copied().unwrap_or(0), now)
+        };
+        let requests = shown.into_iter().map(show).collect();
+        Ok(answer(pb::ListPrivacyRequestsResponse { requests, next_page_token }))
+    }
+
+    async fn verify_privacy_request(
+        &self,
+        request: Request<pb::VerifyPrivacyRequestRequest>,
+    ) -> Result<Response<pb::VerifyPrivacyRequestResponse>, Status> {
+        let request = request.into_inner();
+        let (tenant, id) = self.named(&request.name)?;
+        let key = self.key(&tenant, &request.request_id, "VerifyPrivacyRequest", &request)?;
+        let act = Act::Verify { id, method: token(&request.method, "method")?, by: token(&request.by, "by")? };
+        Ok(answer(pb::VerifyPrivacyRequestResponse { request: self.stepped(&tenant, act, key).await? }))
+    }
+
+    async fn preview_erasure(
+        &self,
+        request: Request<pb::PreviewErasureRequest>,
+    ) -> Result<Response<pb::PreviewErasureResponse>, Status> {
+        let (tenant, id) = self.named(&request.into_inner().name)?;
+        reading::durable(&tenant).await?;
+        let app = Arc::clone(&self.app);
+        let work = tokio::task::spawn_blocking(move || {
+            let (plan, figures) = privacy::preview(&tenant, id).map_err(status::write)?;
+            let config = tenant.config();
+            let source = |id: onefold_core::ids::SourceId| {
+                config.config.sources.get(usize::from(id.0)).map(|source| source.name.clone()).unwrap_or_default()
+            };
+            let profile = |profile| names::of_profile(&tenant.name, tenant.profile_id(profile));
+            let counts =
+                |of: Vec<(String, u32)>| of.into_iter().map(|(name, count)| pb::NamedCount { name, count }).collect();
+            let record = |record: &onefold_core::erasure::ScopedRecord| {
+                let view = tenant.state().engine.record(record.digest).filter(|view| view.live);
+                let key = view.and_then(|view| fragment_at(&app.shared, &tenant.vault, view.place).ok());
+                let (evidence, of) = match record.evidence {
+                    Evidence::Named => ("NAMED", None),
+                    Evidence::Member(of) => ("MEMBER_OF_PROFILE", Some(of)),
+                    Evidence::RetractedFrom(of) => ("RETRACTED_FROM_PROFILE", Some(of)),
+                };
+                pb::ScopedRecord {
+                    source: source(record.source),
+                    key: key.map(|fragment| fragment.record.key).unwrap_or_default(),
+                    evidence: evidence.to_owned(),
+                    profile: of.map(profile).unwrap_or_default(),
+                }
+            };
+            Ok::<_, Status>(pb::PreviewErasureResponse {
+                etag: hexadecimal(plan.scope()),
+                records: plan.records.iter().map(record).collect(),
+                suppressed: counts(figures.suppressed),
+                shared: counts(figures.shared),
+                quarantined: figures.quarantined,
+                statements: figures.statements,
+                statements_kept: figures.statements_kept,
+                keys: figures.keys,
+                profiles: plan.profiles.iter().copied().map(profile).collect(),
+            })
+        });
+        let preview = work.await.map_err(|_| status::internal("the call was interrupted"))??;
+        Ok(answer(preview))
+    }
+
+    async fn approve_privacy_request(
+        &self,
+        request: Request<pb::ApprovePrivacyRequestRequest>,
+    ) -> Result<Response<pb::ApprovePrivacyRequestResponse>, Status> {
+        let request = request.into_inner();
+        let (tenant, id) = self.named(&request.name)?;
+        let key = self.key(&tenant, &request.request_id, "ApprovePrivacyRequest", &request)?;
+        let act = Act::Approve { id, by: token(&request.by, "by")?, scope: etag(&request.etag)? };
+        Ok(answer(pb::ApprovePrivacyRequestResponse { request: self.stepped(&tenant, act, key).await? }))
+    }
+
+    async fn execute_erasure(
+        &self,
+        request: Request<pb::ExecuteErasureRequest>,
+    ) -> Result<Response<pb::ExecuteErasureResponse>, Status> {
+        let request = request.into_inner();
+        let (tenant, id) = self.named(&request.name)?;
+        let key = self.key(&tenant, &request.request_id, "ExecuteErasure", &request)?;
+        let done = self.step(&tenant, Act::Execute { id, scope: etag(&request.etag)? }, key).await?;
+        self.app.persons.forget_all();
+        let sequence = done.sequence.0;
+        let request = done.request.map(|request| self.shown(&tenant, &request));
+        Ok(answer(pb::ExecuteErasureResponse { request, sequence }))
+    }
+
+    async fn extend_privacy_request(
+        &self,
+        request: Request<pb::ExtendPrivacyRequestRequest>,
+    ) -> Result<Response<pb::ExtendPrivacyRequestResponse>, Status> {
+        let request = request.into_inner();
+        let (tenant, id) = self.named(&request.name)?;
+        let key = self.key(&tenant, &request.request_id, "ExtendPrivacyRequest", &request)?;
+        let act = Act::Extend { id, ground: token(&request.ground, "ground")? };
+        Ok(answer(pb::ExtendPrivacyRequestResponse { request: self.stepped(&tenant, act, key).await? }))
+    }
+
+    async fn refuse_privacy_request(
+        &self,
+        request: Request<pb::RefusePrivacyRequestRequest>,
+    ) -> Result<Response<pb::RefusePrivacyRequestResponse>, Status> {
+        let request = request.into_inner();
+        let (tenant, id) = self.named(&request.name)?;
+        let key = self.key(&tenant, &request.request_id, "RefusePrivacyRequest", &request)?;
+        let act = Act::Refuse { id, ground: token(&request.ground, "ground")? };
+        Ok(answer(pb::RefusePrivacyRequestResponse { request: self.stepped(&tenant, act, key).await? }))
+    }
+
+    async fn cancel_privacy_request(
+        &self,
+        request: Request<pb::CancelPrivacyRequestRequest>,
+    ) -> Result<Response<pb::CancelPrivacyRequestResponse>, Status> {
+        let request = request.into_inner();
+        let (tenant, id) = self.named(&request.name)?;
+        let key = self.key(&tenant, &request.request_id, "CancelPrivacyRequest", &request)?;
+        let act = Act::Cancel { id, ground: token(&request.ground, "ground")? };
+        Ok(answer(pb::CancelPrivacyRequestResponse { request: self.stepped(&tenant, act, key).await? }))
+    }
+
+    async fn confirm_erasure(
+        &self,
+        request: Request<pb::ConfirmErasureRequest>,
+    ) -> Result<Response<pb::ConfirmErasureResponse>, Status> {
+        let request = request.into_inner();
+        let (tenant, id) = self.named(&request.name)?;
+        let key = self.key(&tenant, &request.request_id, "ConfirmErasure", &request)?;
+        let act = Act::Confirm { id, consumer: token(&request.consumer, "consumer")? };
+        Ok(answer(pb::ConfirmErasureResponse { request: self.stepped(&tenant, act, key).await? }))
+    }
+
+    async fn get_erasure_receipt(
+        &self,
+        request: Request<pb::GetErasureReceiptRequest>,
+    ) -> Result<Response<pb::GetErasureReceiptResponse>, Status> {
+        let (tenant, id) = self.named(&request.into_inner().name)?;
+        let app = Arc::clone(&self.app);
+        let read = tokio::task::spawn_blocking(move || privacy::receipt_text(&app.shared, &tenant, id));
+        let text = read.await.map_err(|_| status::internal("the call was interrupted"))?.map_err(status::write)?;
+        Ok(answer(pb::GetErasureReceiptResponse { receipt_json: text }))
+    }
+
+    async fn readmit(&self, request: Request<pb::ReadmitRequest>) -> Result<Response<pb::ReadmitResponse>, Status> {
+        let request = request.into_inner();
+        let tenant = reading::tenant(&self.app, &request.parent)?;
+        let key = self.key(&tenant, &request.request_id, "Readmit", &request)?;
+        let (by, ground) = (token(&request.by, "by")?, token(&request.ground, "ground")?);
+        let subject = self.subject(&tenant, request.subjects)?;
+        let identifiers = subject.identifiers.into_iter().map(|(_, digest)| digest);
+        let digests = subject.records.into_iter().chain(identifiers).collect();
+        let done = self.step(&tenant, Act::Readmit { digests, by, ground }, key).await?;
+        Ok(answer(pb::ReadmitResponse { lifted: done.count, sequence: done.sequence.0 }))
+    }
+
+    async fn get_privacy_policy(
+        &self,
+        request: Request<pb::GetPrivacyPolicyRequest>,
+    ) -> Result<Response<pb::GetPrivacyPolicyResponse>, Status> {
+        let tenant = reading::tenant(&self.app, &request.into_inner().parent)?;
+        reading::durable(&tenant).await?;
+        let policy = policy_out(&tenant.state().privacy.policy);
+        let receipt_public_key = Receipt::public_key_of(&self.app.shared.root.derive(receipt::SIGNING_KEY));
+        Ok(answer(pb::GetPrivacyPolicyResponse { policy: Some(policy), receipt_public_key }))
+    }
+
+    async fn update_privacy_policy(
+        &self,
+        request: Request<pb::UpdatePrivacyPolicyRequest>,
+    ) -> Result<Response<pb::UpdatePrivacyPolicyResponse>, Status> {
+        let request = request.into_inner();
+        let tenant = reading::tenant(&self.app, &request.parent)?;
+        let key = self.key(&tenant, &request.request_id, "UpdatePrivacyPolicy", &request)?;
+        let policy = policy_in(request.policy)?;
+        self.step(&tenant, Act::SetPolicy(policy), key).await?;
+        let policy = policy_out(&tenant.state().privacy.policy);
+        Ok(answer(pb::UpdatePrivacyPolicyResponse { policy: Some(policy) }))
+    }
+}

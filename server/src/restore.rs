@@ -1,0 +1,278 @@
+//! From a backup to a data directory that nobody erased since comes back in.
+//!
+//! A backup is a directory with a manifest and the files that it names. It holds the keys of its day, so whoever was
+//! erased after it was taken is in it. The erasure ledger, which lives outside of every backup, says who; what of it the
+//! backup does not know is put beside the new data directory as pending, and the first start carries it out before
+//! anything is served.
+
+use std::fs;
+use std::io;
+use std::path::{Component, Path, PathBuf};
+
+use onefold_core::decision::{self, EntryKind};
+use onefold_core::erasure::Erased;
+use onefold_store::datadir::{DataDir, DataDirError, OpenOptions};
+use onefold_store::erasures::{ErasureLedger, ErasureLedgerError, ErasureRow};
+use onefold_store::journal::{Journal, JournalError, JournalOptions, Position};
+use onefold_store::keys::RootKey;
+use serde::{Deserialize, Serialize};
+
+use crate::app::backup::digest_of;
+use crate::app::recover::{StartError, read_root_key};
+
+/// The manifest's name.
+pub const MANIFEST: &str = "manifest.json";
+
+/// One file of a backup.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FileEntry {
+    /// Its path, in the backup and in the data directory.
+    pub path: String,
+    /// Its length.
+    pub bytes: u64,
+    /// blake3 of its content, hexadecimal.
+    pub digest: String,
+}
+
+/// What a backup holds. Its text is canonical.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    /// The shape of this text.
+    pub backup_version: u32,
+    /// The release that took it.
+    pub software: String,
+    /// When it was taken.
+    pub taken_time: String,
+    /// The end of the log.
+    pub segment: u32,
+    /// Offset in the segment.
+    pub offset: u32,
+    /// Chain hash there, hexadecimal.
+    pub chain: String,
+    /// The files.
+    pub files: Vec<FileEntry>,
+    /// blake3 over the rest of this text, hexadecimal.
+    pub digest: String,
+}
+
+/// What was restored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Restored {
+    /// Files.
+    pub files: usize,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Entries of the log.
+    pub entries: u64,
+    /// Erasures that the backup knows.
+    pub known: usize,
+    /// Erasures since, which the first start carries out.
+    pub pending: usize,
+}
+
+/// A backup that is not restored.
+#[derive(Debug, thiserror::Error)]
+pub enum RestoreError {
+    /// The manifest is damaged, or there is none: the backup was cut off.
+    #[error("{path}: {why}; the backup is damaged or was cut off")]
+    Manifest {
+        /// Where it lies.
+        path: PathBuf,
+        /// What is wrong.
+        why: String,
+    },
+    /// A file is not what the manifest says.
+    #[error("{path}: {why}; the backup is damaged")]
+    File {
+        /// Which.
+        path: String,
+        /// What is wrong.
+        why: &'static str,
+    },
+    /// The directory to restore to is not empty.
+    #[error("{0} is there already and not empty: restore to a directory of its own")]
+    NotEmpty(PathBuf),
+    /// The log inside is damaged.
+    #[error("the log in the backup: {0}")]
+    Journal(#[from] JournalError),
+    /// The log ends elsewhere than the manifest says.
+    #[error("the log in the backup does not end where the manifest says")]
+    End,
+    /// The root key's file cannot be used.
+    #[error(transparent)]
+    RootKey(#[from] StartError),
+    /// The data directory cannot be opened.
+    #[error(transparent)]
+    DataDir(#[from] DataDirError),
+    /// The erasure ledger cannot be used.
+    #[error(transparent)]
+    Ledger(#[from] ErasureLedgerError),
+    /// A file cannot be read or written.
+    #[error("{path}: {source}")]
+    Io {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+fn io_at(path: &Path) -> impl Fn(io::Error) -> RestoreError + '_ {
+    |source| RestoreError::Io { path: path.to_owned(), source }
+}
+
+impl Manifest {
+    /// Its text.
+    ///
+    /// # Panics
+    /// Never: it is made of texts and numbers.
+    #[must_use]
+    pub fn text(&self) -> String {
+        serde_json::to_string_pretty(self).expect("texts and numbers always encode")
+    }
+
+    /// With the digest of its content.
+    #[must_use]
+    pub fn sealed(mut self) -> Self {
+        self.digest = String::new();
+        self.digest = blake3::hash(self.text().as_bytes()).to_hex().to_string();
+        self
+    }
+
+    /// Reads the manifest of a backup.
+    ///
+    /// # Errors
+    /// [`RestoreError::Manifest`].
+    pub fn read(backup: &Path) -> Result<Self, RestoreError> {
+        let path = backup.join(MANIFEST);
+        let wrong = |why: String| RestoreError::Manifest { path: path.clone(), why };
+        let text = fs::read_to_string(&path).map_err(|error| wrong(error.to_string()))?;
+        let manifest: Self = serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))?;
+        if manifest.clone().sealed() != manifest || manifest.text() != text.trim_end_matches('\n') {
+            return Err(wrong("it is not as it was written".to_owned()));
+        }
+        Ok(manifest)
+    }
+
+    /// Checks every file of the backup.
+    ///
+    /// # Errors
+    /// [`RestoreError::File`] names the first that is not what it was.
+    pub fn verify(&self, backup: &Path) -> Result<(), RestoreError> {
+        for file in &self.files {
+            let wrong = |why| RestoreError::File { path: file.path.clone(), why };
+            let inside = Path::new(&file.path).components().all(|part| matches!(part, Component::Normal(_)));
+            if !inside || file.path.is_empty() {
+                return Err(wrong("its path leads out of the backup"));
+            }
+            let path = backup.join(&file.path);
+            let length = fs::metadata(&path).map_err(|_| wrong("it is missing"))?.len();
+            if length != file.bytes {
+                return Err(wrong("it is longer or shorter than it was"));
+            }
+            let digest = digest_of(&path, length).map_err(|_| wrong("it cannot be read"))?;
+            if digest.to_hex().as_str() != file.digest {
+                return Err(wrong("its content is not what it was"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Makes a data directory of a backup. `ledger` is the erasure ledger of the installation as it is now; without it
+/// whoever was erased after the backup comes back, so leaving it out is the caller's explicit choice.
+///
+/// # Errors
+/// [`RestoreError`] says what is damaged; nothing is left behind then that a server would start on.
+pub fn restore(
+    backup: &Path,
+    data: &Path,
+    ledger: Option<&Path>,
+    root_key_file: Option<&Path>,
+) -> Result<Restored, RestoreError> {
+    let rows = ledger.map(ErasureLedger::read).transpose()?.unwrap_or_default();
+    let root_key = root_key_file.map(read_root_key).transpose()?;
+    let manifest = Manifest::read(backup)?;
+    manifest.verify(backup)?;
+    if data.exists() && fs::read_dir(data).map_err(io_at(data))?.next().is_some() {
+        return Err(RestoreError::NotEmpty(data.to_owned()));
+    }
+    let restored = fill(backup, data, &manifest, &rows, root_key);
+    if restored.is_err() {
+        // A half restored directory must not be mistaken for a whole one.
+        let _ = fs::remove_dir_all(data);
+    }
+    restored
+}
+
+fn fill(
+    backup: &Path,
+    data: &Path,
+    manifest: &Manifest,
+    rows: &[ErasureRow],
+    root_key: Option<RootKey>,
+) -> Result<Restored, RestoreError> {
+    private_dir(data)?;
+    for file in &manifest.files {
+        let to = data.join(&file.path);
+        if let Some(above) = to.parent() {
+            private_dir(above)?;
+        }
+        fs::copy(backup.join(&file.path), &to).map_err(io_at(&to))?;
+        private_file(&to)?;
+    }
+    // Derived: a start makes them anew.
+    for name in ["checkpoint", "keyed"] {
+        private_dir(&data.join(name))?;
+    }
+    let dir = DataDir::open(data, OpenOptions { root_key })?;
+    let mut known: Vec<ErasureRow> = Vec::new();
+    let opened = Journal::open(JournalOptions::new(dir.journal()), None, |batch| {
+        for entry in batch.entries().filter(|entry| entry.kind.0 == EntryKind::Erased as u8) {
+            if let Some(payload) = entry.bytes() {
+                let erased: Erased = decision::decode(payload)?;
+                known.push(ErasureRow { tenant: entry.tenant, sequence: entry.sequence, erased });
+            }
+        }
+        Ok(())
+    })?;
+    let damage = opened.reader.verify()?.damages.into_iter().next();
+    if let Some(damage) = damage {
+        return Err(JournalError::Damaged(damage).into());
+    }
+    let chain = onefold_core::erasure::LogHead {
+        segment: manifest.segment,
+        offset: manifest.offset,
+        chain: manifest.chain.clone(),
+    };
+    let end = chain.hash().map(|chain| Position { segment: manifest.segment, offset: manifest.offset, chain });
+    if !end.is_some_and(|end| opened.appender.position().chain == end.chain) {
+        return Err(RestoreError::End);
+    }
+    let pending: Vec<ErasureRow> = rows.iter().filter(|row| !known.contains(row)).cloned().collect();
+    let (at_home, ..) = ErasureLedger::open(data)?;
+    at_home.append(&known)?;
+    if !pending.is_empty() {
+        ErasureLedger::leave_pending(data, &pending)?;
+    }
+    Ok(Restored {
+        files: manifest.files.len(),
+        bytes: manifest.files.iter().map(|file| file.bytes).sum(),
+        entries: opened.report.entries,
+        known: known.len(),
+        pending: pending.len(),
+    })
+}
+
+fn private_dir(path: &Path) -> Result<(), RestoreError> {
+    use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(io_at(path))?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o700)).map_err(io_at(path))
+}
+
+fn private_file(path: &Path) -> Result<(), RestoreError> {
+    use std::os::unix::fs::PermissionsExt;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600)).map_err(io_at(path))
+}

@@ -1,0 +1,251 @@
+//! A backup taken while the server serves is whole and of one moment; a restore brings back what was acknowledged by then,
+//! and nobody who was erased since. A damaged backup is refused, and what is damaged is named. Laws 3 and 7.
+#![allow(missing_docs, clippy::unwrap_used, reason = "test code")]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use onefold_proto::v1 as pb;
+use onefold_server::audit;
+use onefold_server::restore::{FileEntry, MANIFEST, Manifest, RestoreError, restore};
+use onefold_store::erasures::ErasureLedger;
+use onefold_tests::consent::{at, of_record};
+use onefold_tests::{Clients, House, person, reason};
+
+fn mail(who: usize) -> String {
+    format!("zqxw{who:05}e@harbour-mail.net")
+}
+
+/// Takes a backup as the command does; answers with the bytes that were sent.
+async fn back_up(clients: &mut Clients, out: &Path) -> u64 {
+    let before = Manifest::read(out).map(|manifest| manifest.files).unwrap_or_default();
+    let have =
+        before.into_iter().map(|file| pb::BackupFile { path: file.path, bytes: file.bytes, digest: file.digest });
+    let request = pb::StreamBackupRequest { have: have.collect() };
+    let mut stream = clients.backups.stream_backup(request).await.unwrap().into_inner();
+    let (mut head, mut end) = (pb::BackupHead::default(), None);
+    while let Some(message) = stream.message().await.unwrap() {
+        match message.part.unwrap() {
+            pb::stream_backup_response::Part::Head(told) => {
+                for file in &told.files {
+                    let path = out.join(&file.path);
+                    fs::create_dir_all(path.parent().unwrap()).unwrap();
+                    let file_now = fs::OpenOptions::new().write(true).create(true).truncate(false).open(path).unwrap();
+                    file_now.set_len(file.bytes).unwrap();
+                }
+                head = told;
+            }
+            pb::stream_backup_response::Part::Chunk(chunk) => {
+                use std::os::unix::fs::FileExt;
+                let file = fs::OpenOptions::new().write(true).open(out.join(&chunk.path)).unwrap();
+                file.write_all_at(&chunk.content, chunk.offset).unwrap();
+            }
+            pb::stream_backup_response::Part::End(told) => end = Some(told.bytes),
+        }
+    }
+    let files = head.files.into_iter();
+    let manifest = Manifest {
+        backup_version: 1,
+        software: head.software,
+        taken_time: String::new(),
+        segment: head.segment,
+        offset: head.offset,
+        chain: head.chain,
+        files: files.map(|file| FileEntry { path: file.path, bytes: file.bytes, digest: file.digest }).collect(),
+        digest: String::new(),
+    };
+    let manifest = manifest.sealed();
+    manifest.verify(out).unwrap();
+    fs::write(out.join(MANIFEST), manifest.text()).unwrap();
+    end.expect("a backup has an end")
+}
+
+async fn put(clients: &mut Clients, who: usize) {
+    let mail = mail(who);
+    for source in ["crm", "shop"] {
+        let result = clients.put(person(source, &format!("k{who}"), 1_700_000_000, &[("email", &mail)], &[])).await;
+        assert_eq!(result.status(), pb::IngestStatus::Accepted);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restore_brings_back_everybody_but_the_erased() {
+    let dir = tempfile::tempdir().unwrap();
+    let (data, out) = (dir.path().join("data"), dir.path().join("backup"));
+    let mut house = House::open(&data).await;
+    house.sources(&["crm", "shop"]).await;
+    for who in 0..40 {
+        put(&mut house, who).await;
+    }
+    let first = back_up(&mut house, &out).await;
+    // The second one is taken under load, and sends only what is new.
+    let mut busy = house.clients();
+    let load = tokio::spawn(async move {
+        for who in 40..80 {
+            put(&mut busy, who).await;
+        }
+    });
+    let more = back_up(&mut house, &out).await;
+    load.await.unwrap();
+    assert!(more < first, "{more} of {first} bytes");
+    let mut profiles = BTreeMap::new();
+    for who in 0..40 {
+        profiles.insert(who, house.lookup("email", &mail(who)).await.unwrap().name);
+    }
+    // Erased after the backup was taken.
+    for who in [3, 7] {
+        house.forget(vec![at("email", &mail(who))]).await.unwrap();
+    }
+    house.close().await;
+
+    let ledger = ErasureLedger::path(&data);
+    let again = dir.path().join("again");
+    let restored = restore(&out, &again, Some(&ledger), None).unwrap();
+    assert_eq!((restored.known, restored.pending), (0, 2));
+    let mut house = House::open(&again).await;
+    for (who, profile) in &profiles {
+        let found = house.lookup("email", &mail(*who)).await;
+        if [3, 7].contains(who) {
+            assert_eq!(reason(&found.unwrap_err()), "PROFILE_NOT_FOUND");
+            assert_eq!(reason(&house.get(profile).await.unwrap_err()), "PROFILE_ERASED");
+            let again = person("crm", &format!("k{who}"), 1_790_000_000, &[("email", &mail(*who))], &[]);
+            assert_eq!(house.put(again).await.status(), pb::IngestStatus::Suppressed);
+        } else {
+            assert_eq!(&found.unwrap().name, profile, "ids are the same");
+        }
+    }
+    let requests = house.privacy_requests(false).await.unwrap();
+    assert!(requests.len() == 2 && requests.iter().all(|r| r.reference == "restored-ledger"), "{requests:?}");
+    house.close().await;
+    let found = audit::verify(&again, None).unwrap();
+    assert_eq!((found.erasures, found.receipts), (2, 2));
+
+    // A second start has nothing left to do; somebody let back in stays in.
+    let mut house = House::open(&again).await;
+    let request = pb::ReadmitRequest {
+        subjects: vec![at("email", &mail(3)), of_record("crm", "k3")],
+        by: "dpo".to_owned(),
+        ground: "new-sign-up".to_owned(),
+        ..Default::default()
+    };
+    house.privacy.readmit(request).await.unwrap();
+    house.close().await;
+    let mut house = House::open(&again).await;
+    let back = house.put(person("crm", "k3", 1_790_000_001, &[("email", &mail(3))], &[])).await;
+    assert_eq!(back.status(), pb::IngestStatus::Accepted);
+    house.close().await;
+
+    // A backup that knows the erasures has nothing pending.
+    let mut house = House::open(&data).await;
+    let late = dir.path().join("late");
+    back_up(&mut house, &late).await;
+    house.close().await;
+    let once_more = dir.path().join("once-more");
+    let restored = restore(&late, &once_more, Some(&ledger), None).unwrap();
+    assert_eq!((restored.known, restored.pending), (2, 0));
+    let taken = restore(&late, &once_more, Some(&ledger), None);
+    assert!(matches!(taken, Err(RestoreError::NotEmpty(_))), "{taken:?}");
+    let mut house = House::open(&once_more).await;
+    assert_eq!(reason(&house.lookup("email", &mail(7)).await.unwrap_err()), "PROFILE_NOT_FOUND");
+    house.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_backup_is_refused_and_so_is_a_damaged_installation() {
+    let dir = tempfile::tempdir().unwrap();
+    let (data, out) = (dir.path().join("data"), dir.path().join("backup"));
+    let mut house = House::open(&data).await;
+    house.sources(&["crm", "shop"]).await;
+    for who in 0..3 {
+        put(&mut house, who).await;
+    }
+    let request = house.forget(vec![at("email", &mail(1))]).await.unwrap();
+    let receipt = house.receipt(&request.name).await.unwrap();
+    back_up(&mut house, &out).await;
+    house.close().await;
+    let manifest = Manifest::read(&out).unwrap();
+    let flip = |path: &Path, bit: u64| {
+        let mut bytes = fs::read(path).unwrap();
+        let bit = bit % (bytes.len() as u64 * 8);
+        bytes[(bit / 8) as usize] ^= 1 << (bit % 8);
+        fs::write(path, bytes).unwrap();
+        bit
+    };
+    let nowhere = dir.path().join("nowhere");
+    for (number, file) in manifest.files.iter().enumerate() {
+        let path = out.join(&file.path);
+        for turn in 0..4u64 {
+            let bit = flip(&path, (turn * 7_919 + number as u64 * 104_729) * 31);
+            match restore(&out, &nowhere, Some(&ErasureLedger::path(&data)), None) {
+                Err(RestoreError::File { path, .. }) => assert_eq!(path, file.path),
+                other => panic!("{}: {other:?}", file.path),
+            }
+            assert!(!nowhere.exists());
+            flip(&path, bit);
+        }
+        let whole = fs::read(&path).unwrap();
+        fs::write(&path, &whole[..whole.len() - 1]).unwrap();
+        assert!(restore(&out, &nowhere, None, None).is_err());
+        fs::write(&path, whole).unwrap();
+    }
+    let length = fs::metadata(out.join(MANIFEST)).unwrap().len() * 8;
+    for bit in (0..length).step_by(37) {
+        flip(&out.join(MANIFEST), bit);
+        assert!(restore(&out, &nowhere, None, None).is_err(), "bit {bit} of the manifest");
+        flip(&out.join(MANIFEST), bit);
+    }
+    let ledger = dir.path().join("ledger");
+    fs::copy(ErasureLedger::path(&data), &ledger).unwrap();
+    flip(&ledger, 8 * 100 + 3);
+    assert!(matches!(restore(&out, &nowhere, Some(&ledger), None), Err(RestoreError::Ledger(_))));
+
+    // The auditor: the whole installation, then one bit at a time.
+    let whole = audit::verify(&data, None).unwrap();
+    assert_eq!((whole.erasures, whole.receipts), (1, 1));
+    let file = dir.path().join("receipt.json");
+    fs::write(&file, &receipt).unwrap();
+    audit::verify_receipt_in(&data, None, &file).unwrap();
+    audit::verify_receipt(&receipt, Some(&whole.public_key)).unwrap();
+    let copy = |name: &str| {
+        let to = dir.path().join(name);
+        for (from, below) in
+            [("FORMAT", ""), ("journal", "journal"), ("vault", "vault"), ("keys", "keys"), ("erasures", "erasures")]
+        {
+            copy_all(&data.join(from), &to.join(if below.is_empty() { from } else { below }));
+        }
+        to
+    };
+    let bent = copy("bent");
+    let segment = fs::read_dir(bent.join("journal")).unwrap().map(|entry| entry.unwrap().path()).min().unwrap();
+    // Inside the first batches, which are whole and followed by others.
+    for bit in (8 * 88..8 * 600).step_by(131) {
+        let _ = fs::remove_dir_all(&bent);
+        copy("bent");
+        flip(&segment, bit);
+        let found = audit::verify(&bent, None);
+        assert!(found.is_err(), "bit {bit} of the log: {found:?}");
+    }
+    let _ = fs::remove_dir_all(&bent);
+    copy("bent");
+    fs::write(ErasureLedger::path(&bent), &fs::read(ErasureLedger::path(&bent)).unwrap()[..8]).unwrap();
+    assert!(matches!(audit::verify(&bent, None), Err(audit::AuditError::NotInLedger { .. })));
+    let other = fs::read_to_string(&file).unwrap().replace("\"GDPR\"", "\"CCPA\"");
+    fs::write(&file, other).unwrap();
+    assert!(audit::verify_receipt_in(&data, None, &file).is_err());
+}
+
+fn copy_all(from: &Path, to: &Path) {
+    use std::os::unix::fs::PermissionsExt;
+    if from.is_dir() {
+        fs::create_dir_all(to).unwrap();
+        fs::set_permissions(to, fs::Permissions::from_mode(0o700)).unwrap();
+        for entry in fs::read_dir(from).unwrap() {
+            let entry = entry.unwrap();
+            copy_all(&entry.path(), &to.join(entry.file_name()));
+        }
+    } else {
+        fs::create_dir_all(to.parent().unwrap()).unwrap();
+        fs::copy(from, to).unwrap();
+    }
+}

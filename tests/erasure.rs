@@ -1,0 +1,446 @@
+//! LAW 7: erased is erased. Persons with unmistakable values go through every path; some are erased; then every byte of
+//! every file is read, and everything decrypted that the remaining keys open, and nothing of theirs is found, while the
+//! others answer as before. What is sent again is stopped. A kill at any moment changes none of it.
+#![allow(missing_docs, clippy::unwrap_used, reason = "test code")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use onefold_core::decision::{self, EntryKind, Sealed, TenantOpened};
+use onefold_core::erasure::Receipt;
+use onefold_core::hierarchy::entry::Subject;
+use onefold_core::ids::{SlotId, TenantId};
+use onefold_proto::v1 as pb;
+use onefold_store::checkpoint::Checkpoints;
+use onefold_store::datadir::{DataDir, OpenOptions};
+use onefold_store::erasures::ErasureLedger;
+use onefold_store::journal::{Journal, JournalOptions};
+use onefold_store::keys::TenantKeys;
+use onefold_store::vault::Vault;
+use onefold_tests::accounts::{account, somebody};
+use onefold_tests::child::Launch;
+use onefold_tests::consent::{at, of_profile, of_record, said};
+use onefold_tests::dice::{Dice, how_many};
+use onefold_tests::{Clients, House, SEGMENT_BYTES, person, reason};
+
+/// What every value of a person begins with, so that a search finds all of them and whose they are.
+const CANARY: &[u8] = b"zqxw";
+
+fn canary(who: usize) -> String {
+    format!("zqxw{who:05}e")
+}
+
+fn mail(who: usize) -> String {
+    format!("{}@harbour-mail.net", canary(who))
+}
+
+/// Everybody whose values are in these bytes.
+fn found_in(bytes: &[u8], found: &mut BTreeSet<usize>) {
+    let mut rest = bytes;
+    while let Some(place) = rest.windows(CANARY.len()).position(|window| window.eq_ignore_ascii_case(CANARY)) {
+        rest = &rest[place + CANARY.len()..];
+        let digits: Option<usize> =
+            rest.get(..5).and_then(|digits| std::str::from_utf8(digits).ok()).and_then(|text| text.parse().ok());
+        found.extend(digits);
+    }
+}
+
+/// Everybody of whom a file below the directory holds a value as it is.
+fn in_the_clear(dir: &Path) -> BTreeSet<usize> {
+    let (mut found, mut open) = (BTreeSet::new(), vec![dir.to_owned()]);
+    while let Some(dir) = open.pop() {
+        for entry in fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() { open.push(path) } else { found_in(&fs::read(path).unwrap(), &mut found) }
+        }
+    }
+    found
+}
+
+/// Everybody of whom something can be read with the keys that are left: journal, quarantine, statements, accounts,
+/// checkpoints. The server must be down.
+fn with_the_keys(data: &Path) -> BTreeSet<usize> {
+    let dir = DataDir::open(data, OpenOptions::default()).unwrap();
+    let root = dir.root_key().clone();
+    let mut found = BTreeSet::new();
+    let mut vaults: BTreeMap<TenantId, Vault> = BTreeMap::new();
+    let mut opened = 0;
+    let options = JournalOptions { dir: dir.journal(), segment_bytes: SEGMENT_BYTES };
+    let vault_dir = dir.vault();
+    drop(Journal::open(options, None, |batch| {
+        for entry in batch.entries() {
+            let Some(payload) = entry.bytes() else { continue };
+            found_in(payload, &mut found);
+            match EntryKind::from_u8(entry.kind.0) {
+                Some(EntryKind::TenantOpened) => {
+                    let tenant: TenantOpened = decision::decode(payload)?;
+                    let keys = TenantKeys::unwrap(&tenant.wrapped_keys, &root, entry.tenant.0)?;
+                    vaults.insert(entry.tenant, Vault::open(&vault_dir, entry.tenant, &keys.wrapping_key())?);
+                }
+                Some(EntryKind::FragmentPut | EntryKind::Quarantined | EntryKind::StatementRecorded) => {
+                    let sealed = Sealed::parse(payload)?;
+                    if let Ok(key) = vaults[&entry.tenant].key(sealed.slot) {
+                        let plain = entry.seal_context().open(&key, 0, &sealed.header, sealed.ciphertext)?;
+                        found_in(&plain, &mut found);
+                        opened += 1;
+                    }
+                }
+                Some(
+                    EntryKind::AccountPut
+                    | EntryKind::AccountParentSet
+                    | EntryKind::AccountClosed
+                    | EntryKind::AffiliationStated
+                    | EntryKind::AffiliationEnded
+                    | EntryKind::StageSet,
+                ) => {
+                    let (subject, ciphertext) = Subject::parse(payload)?;
+                    if let Ok(key) = vaults[&entry.tenant].key(subject.slot) {
+                        let plain = entry.seal_context().open(&key, 0, &subject.header(), ciphertext)?;
+                        found_in(&plain, &mut found);
+                        opened += 1;
+                    }
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }));
+    assert!(opened > 0, "the search opens what it should");
+    // Any key on everything: a slot that is left must not open what another slot sealed.
+    let checkpoints = Checkpoints::new(dir.checkpoint(), dir.keys(), root);
+    if let Some(checkpoint) = checkpoints.latest().unwrap().checkpoint {
+        let names: Vec<String> = checkpoint.sections().map(str::to_owned).collect();
+        for name in names {
+            found_in(&checkpoint.read(&name).unwrap(), &mut found);
+        }
+    }
+    found
+}
+
+/// One person through every path: two records that are one profile, a quarantined fragment, a statement about each kind
+/// of subject, a role in an account; every third shares a telephone with the next.
+async fn arrive(clients: &mut Clients, who: usize) {
+    let (word, mail) = (canary(who), mail(who));
+    let phone = format!("+4930{:07}", 2_000_000 + who / 3);
+    let names: &[(&str, &str)] = &[("name.given", &word), ("name.family", &word)];
+    let fragment =
+        person("crm", &word, 1_700_000_000, &[("email", &mail), ("phone", &phone), ("user_id", &word)], names);
+    assert_eq!(clients.put(fragment).await.status(), pb::IngestStatus::Accepted);
+    let fragment = person("shop", &word, 1_700_000_001, &[("email", &mail)], &[("name.family", &word)]);
+    assert_eq!(clients.put(fragment).await.status(), pb::IngestStatus::Accepted);
+    let broken = person("ledger", &word, 1_700_000_002, &[("email", &mail)], names);
+    assert_eq!(clients.put(broken).await.status(), pb::IngestStatus::Quarantined);
+    let no = || {
+        let mut saying = said(pb::ConsentDecision::Granted, 1_700_000_003);
+        saying.language = word.clone();
+        saying
+    };
+    clients.say(at("email", &mail), no()).await.unwrap();
+    clients.say(of_record("shop", &word), no()).await.unwrap();
+    let request = pb::PutAffiliationRequest {
+        person: somebody("crm", &word),
+        account: account("crm", "acme"),
+        role: word.clone(),
+        ..Default::default()
+    };
+    clients.accounts.put_affiliation(request).await.unwrap();
+}
+
+async fn prepare(clients: &mut Clients) {
+    clients.sources(&["crm", "shop"]).await;
+    let mut contract = pb::DataContract::default();
+    contract.attributes.push(pb::AttributeRule { name: "plan".to_owned(), required: true, ..Default::default() });
+    let source = pb::Source { name: "ledger".to_owned(), trust: 500, contract: Some(contract), ..Default::default() };
+    clients.admin.put_source(pb::PutSourceRequest { source: Some(source), ..Default::default() }).await.unwrap();
+    clients.put_account("crm", "acme", None).await.unwrap();
+}
+
+/// What the rest of the world sees of somebody.
+async fn seen(clients: &mut Clients, who: usize) -> pb::Profile {
+    let mut profile = clients.lookup("email", &mail(who)).await.unwrap();
+    profile.sequence = 0;
+    profile
+}
+
+async fn public_key(clients: &mut Clients) -> String {
+    let request = pb::GetPrivacyPolicyRequest::default();
+    clients.privacy.get_privacy_policy(request).await.unwrap().into_inner().receipt_public_key
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn erased_is_erased_and_provable() {
+    let people = how_many("ONEFOLD_CANARIES", 60);
+    let erased: BTreeSet<usize> = (0..people).filter(|who| who % 10 == 1).collect();
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let mut config = House::config(&data);
+    config.checkpoint_every = 200;
+    let mut house = House::open_with(config.clone()).await;
+    prepare(&mut house).await;
+    for who in 0..people {
+        arrive(&mut house, who).await;
+    }
+    house.close().await;
+    assert_eq!(in_the_clear(&data), BTreeSet::new(), "nothing lies in the clear before either");
+    assert_eq!(with_the_keys(&data), (0..people).collect(), "the search finds everybody while the keys are there");
+
+    let mut house = House::open_with(config.clone()).await;
+    let mut others = BTreeMap::new();
+    for who in (0..people).filter(|who| !erased.contains(who)) {
+        others.insert(who, seen(&mut house, who).await);
+    }
+    let cursor = house.events("", 0).await.unwrap().last().unwrap().sequence;
+    let trusted = public_key(&mut house).await;
+    let mut names = BTreeMap::new();
+    for who in &erased {
+        let profile = house.lookup("email", &mail(*who)).await.unwrap().name;
+        let request = house.ask_for_erasure(vec![at("email", &mail(*who))]).await.unwrap();
+        let preview = house.preview(&request).await.unwrap();
+        let shown: Vec<(&str, &str)> =
+            preview.records.iter().map(|record| (record.source.as_str(), record.evidence.as_str())).collect();
+        assert_eq!(shown, [("crm", "MEMBER_OF_PROFILE"), ("shop", "MEMBER_OF_PROFILE")]);
+        assert!(preview.records.iter().all(|record| record.key == canary(*who) && record.profile == profile));
+        let count = |of: &[pb::NamedCount]| of.iter().map(|c| (c.name.clone(), c.count)).collect::<Vec<_>>();
+        assert_eq!(count(&preview.suppressed), [("email".to_owned(), 1), ("user_id".to_owned(), 1)]);
+        assert_eq!(count(&preview.shared), [("phone".to_owned(), 1)], "a household's telephone");
+        assert_eq!((preview.quarantined, preview.statements, preview.statements_kept), (1, 2, 0));
+        assert_eq!(reason(&house.erase(&request, &"0".repeat(32)).await.unwrap_err()), "SCOPE_CHANGED");
+        let done = house.erase(&request, &preview.etag).await.unwrap();
+        assert_eq!(done.state(), pb::PrivacyRequestState::Completed);
+        let text = house.receipt(&request).await.unwrap();
+        let receipt = Receipt::read(&text, Some(&trusted)).unwrap();
+        assert_eq!(receipt.request, request);
+        assert_eq!(receipt.removed.iter().map(|line| line.count).sum::<u32>(), 2 + 1 + 2 + 1);
+        assert_eq!(receipt.key_destroyed.iter().map(|line| line.count).sum::<u32>(), preview.keys);
+        assert!(receipt.kept.iter().any(|kept| kept.what.contains("phone")), "{:?}", receipt.kept);
+        let mut in_receipt = BTreeSet::new();
+        found_in(text.as_bytes(), &mut in_receipt);
+        assert!(in_receipt.is_empty());
+        assert_eq!(reason(&house.erase(&request, &preview.etag).await.unwrap_err()), "PRIVACY_REQUEST_STATE");
+        assert_eq!(reason(&house.get(&profile).await.unwrap_err()), "PROFILE_ERASED");
+        names.insert(*who, (request, profile));
+    }
+    let told: Vec<pb::ProfileEvent> = house.events("", cursor).await.unwrap();
+    let told: BTreeSet<String> = told
+        .into_iter()
+        .filter(|event| event.kind() == pb::ProfileEventKind::Erased && !event.stays_live)
+        .map(|event| event.profile)
+        .collect();
+    assert_eq!(told, names.values().map(|(_, profile)| profile.clone()).collect(), "the feed tells it");
+
+    // Twice: once as it goes on, once after a restart from the journal alone.
+    for round in 0..2u64 {
+        for (who, (request, profile)) in &names {
+            assert_eq!(reason(&house.get(profile).await.unwrap_err()), "PROFILE_ERASED");
+            assert_eq!(reason(&house.lookup("email", &mail(*who)).await.unwrap_err()), "PROFILE_NOT_FOUND");
+            let again = person("crm", &canary(*who), 1_790_000_000, &[("email", &mail(*who))], &[]);
+            assert_eq!(house.put(again).await.status(), pb::IngestStatus::Suppressed);
+            let elsewhere =
+                person("shop", &format!("new-{}", canary(*who)), 1_790_000_000, &[("email", &mail(*who))], &[]);
+            assert_eq!(house.put(elsewhere).await.status(), pb::IngestStatus::Suppressed);
+            let broken = person("ledger", &canary(*who), 1_790_000_000, &[("email", &mail(*who))], &[]);
+            assert_eq!(house.put(broken).await.status(), pb::IngestStatus::Suppressed);
+            let yes = said(pb::ConsentDecision::Granted, 1_700_000_003);
+            assert_eq!(reason(&house.say(at("email", &mail(*who)), yes).await.unwrap_err()), "SUPPRESSED");
+            let verdict = house.may(at("email", &mail(*who)), false).await.unwrap();
+            assert!(!verdict.allowed, "{verdict:?}");
+            let get = pb::GetPrivacyRequestRequest { name: request.clone() };
+            let counted = house.privacy.get_privacy_request(get).await.unwrap().into_inner().request.unwrap();
+            assert_eq!(counted.resends_stopped, 4 * (round + 1), "each is counted");
+        }
+        for (who, before) in &others {
+            assert_eq!(&seen(&mut house, *who).await, before);
+        }
+        house.close().await;
+        assert_eq!(in_the_clear(&data), BTreeSet::new());
+        assert_eq!(with_the_keys(&data), (0..people).filter(|who| !erased.contains(who)).collect());
+        if round == 0 {
+            fs::remove_dir_all(data.join("checkpoint")).unwrap();
+        }
+        house = House::open_with(config.clone()).await;
+    }
+
+    // Without the ledger the journal itself says whose the destroyed keys were.
+    house.close().await;
+    fs::remove_dir_all(data.join("erasures")).unwrap();
+    fs::remove_dir_all(data.join("checkpoint")).unwrap();
+    house = House::open_with(config).await;
+    assert_eq!(ErasureLedger::read(&ErasureLedger::path(&data)).unwrap().len(), erased.len());
+    for (who, before) in &others {
+        assert_eq!(&seen(&mut house, *who).await, before);
+    }
+
+    // Who comes back by their own act is let in, as somebody new.
+    let (who, (_, profile)) = names.first_key_value().unwrap();
+    let request = pb::ReadmitRequest {
+        subjects: vec![at("email", &mail(*who)), of_record("crm", &canary(*who))],
+        by: "dpo".to_owned(),
+        ground: "new-sign-up".to_owned(),
+        ..Default::default()
+    };
+    assert_eq!(house.privacy.readmit(request).await.unwrap().into_inner().lifted, 3);
+    let back = house.put(person("crm", &canary(*who), 1_790_000_001, &[("email", &mail(*who))], &[])).await;
+    assert_eq!(back.status(), pb::IngestStatus::Accepted);
+    assert_ne!(&back.profile, profile);
+    assert_eq!(reason(&house.get(profile).await.unwrap_err()), "PROFILE_ERASED");
+    house.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_erasure_needs_who_it_needs_and_consumers_confirm() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut house = House::open(&dir.path().join("data")).await;
+    prepare(&mut house).await;
+    arrive(&mut house, 1).await;
+    let policy = pb::PrivacyPolicy { second_person: true, consumers: vec!["mailer".to_owned()], ..Default::default() };
+    let request = pb::UpdatePrivacyPolicyRequest { policy: Some(policy), ..Default::default() };
+    house.privacy.update_privacy_policy(request).await.unwrap();
+    let name = house.ask_for_erasure(vec![at("email", &mail(1))]).await.unwrap();
+    let etag = house.preview(&name).await.unwrap().etag;
+    assert_eq!(reason(&house.erase(&name, &etag).await.unwrap_err()), "PRIVACY_REQUEST_STATE");
+    let approve = |by: &str, etag: &str| pb::ApprovePrivacyRequestRequest {
+        name: name.clone(),
+        by: by.to_owned(),
+        etag: etag.to_owned(),
+        ..Default::default()
+    };
+    let alone = house.privacy.approve_privacy_request(approve("dpo", &etag)).await.unwrap_err();
+    assert_eq!(reason(&alone), "SECOND_PERSON_NEEDED");
+    house.privacy.approve_privacy_request(approve("counsel", &etag)).await.unwrap();
+    // Another record of the person comes in: the approval was of another scope.
+    house.put(person("shop", "late", 1_700_000_009, &[("email", &mail(1))], &[])).await;
+    assert_eq!(reason(&house.erase(&name, &etag).await.unwrap_err()), "SCOPE_CHANGED");
+    let etag = house.preview(&name).await.unwrap().etag;
+    assert_eq!(reason(&house.erase(&name, &etag).await.unwrap_err()), "SCOPE_CHANGED", "the approval is void");
+    house.privacy.approve_privacy_request(approve("counsel", &etag)).await.unwrap();
+    let request = pb::ExecuteErasureRequest {
+        name: name.clone(),
+        etag,
+        request_id: "7f1c2d34-0a1b-4c5d-8e9f-001122334455".into(),
+    };
+    let first = house.privacy.execute_erasure(request.clone()).await.unwrap().into_inner();
+    let again = house.privacy.execute_erasure(request).await.unwrap().into_inner();
+    assert_eq!(first, again, "the same call again gets the first answer");
+    let confirm = |consumer: &str| pb::ConfirmErasureRequest {
+        name: name.clone(),
+        consumer: consumer.to_owned(),
+        ..Default::default()
+    };
+    let unknown = house.privacy.confirm_erasure(confirm("billing")).await.unwrap_err();
+    assert_eq!(reason(&unknown), "CONSUMER_UNKNOWN");
+    let done = house.privacy.confirm_erasure(confirm("mailer")).await.unwrap().into_inner().request.unwrap();
+    assert!(done.confirmations[0].confirm_time.is_some());
+    // A request about somebody who is not here is answered too, and one that came in long ago is overdue.
+    let old = pb::CreatePrivacyRequestRequest {
+        kind: pb::PrivacyRequestKind::Erasure as i32,
+        subjects: vec![at("email", "nobody@harbour-mail.net")],
+        received_time: Some(onefold_tests::seconds(1_600_000_000)),
+        ..Default::default()
+    };
+    let old = house.privacy.create_privacy_request(old).await.unwrap().into_inner().request.unwrap();
+    assert!(old.overdue);
+    let list = pb::ListPrivacyRequestsRequest { overdue_only: true, ..Default::default() };
+    let overdue = house.privacy.list_privacy_requests(list).await.unwrap().into_inner().requests;
+    assert_eq!(overdue.iter().map(|request| &request.name).collect::<Vec<_>>(), [&old.name]);
+    let word = pb::CreatePrivacyRequestRequest {
+        kind: pb::PrivacyRequestKind::Erasure as i32,
+        reference: "Ada Lovelace, ada@example.org".to_owned(),
+        subjects: vec![of_profile("tenants/default/profiles/x")],
+        ..Default::default()
+    };
+    assert_eq!(reason(&house.privacy.create_privacy_request(word).await.unwrap_err()), "REQUEST_INVALID");
+    house.close().await;
+}
+
+/// Killed (SIGKILL) at random moments while persons are erased: each erasure is whole or not begun, what was answered
+/// holds, and what was begun is brought to its end by the next start.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kill_at_any_moment_leaves_nobody_half_erased() {
+    let rounds = how_many("ONEFOLD_ERASURE_KILLS", 10);
+    let mut dice = Dice::from_environment("ONEFOLD_ERASURE_SEED", 20_261_126);
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let mut launch = Launch::new(env!("CARGO_BIN_EXE_onefold-test-server"), &data);
+    launch.checkpoint_every = 150;
+    let people = 4 * rounds;
+    let (child, mut clients) = launch.start().await;
+    prepare(&mut clients).await;
+    for who in 0..people {
+        arrive(&mut clients, who).await;
+    }
+    child.stop();
+    let mut asked: BTreeSet<usize> = BTreeSet::new();
+    let mut answered: BTreeSet<usize> = BTreeSet::new();
+    let mut next = 0;
+    for round in 0..rounds {
+        let (mut child, mut clients) = launch.start().await;
+        assert!(
+            clients
+                .privacy_requests(false)
+                .await
+                .unwrap()
+                .iter()
+                .all(|r| r.state() != pb::PrivacyRequestState::InProgress),
+            "round {round}: a start brings to its end what was begun"
+        );
+        for who in &answered {
+            assert_eq!(reason(&clients.lookup("email", &mail(*who)).await.unwrap_err()), "PROFILE_NOT_FOUND");
+        }
+        let pause = Duration::from_micros(500 + dice.below(60_000));
+        let mut on = clients.clone();
+        let from = next;
+        let work = tokio::spawn(async move {
+            let mut begun = Vec::new();
+            let mut done = Vec::new();
+            for who in from..from + 3 {
+                begun.push(who);
+                match on.forget(vec![at("email", &mail(who))]).await {
+                    Ok(_) => done.push(who),
+                    Err(_) => break,
+                }
+            }
+            (begun, done)
+        });
+        tokio::time::sleep(pause).await;
+        child.kill();
+        let (begun, done) = work.await.unwrap();
+        next = begun.last().map_or(next, |last| last + 1).min(people - 3);
+        asked.extend(begun);
+        answered.extend(done);
+    }
+    let (child, mut clients) = launch.start().await;
+    let requests = clients.privacy_requests(false).await.unwrap();
+    let completed = requests.iter().filter(|request| request.state() == pb::PrivacyRequestState::Completed).count();
+    assert!(completed >= answered.len());
+    for request in requests.iter().filter(|request| request.state() == pb::PrivacyRequestState::Completed) {
+        let text = clients.receipt(&request.name).await.unwrap();
+        Receipt::read(&text, None).unwrap();
+    }
+    let mut here = BTreeSet::new();
+    for who in 0..people {
+        match clients.lookup("email", &mail(who)).await {
+            Ok(profile) => {
+                assert_eq!(profile.record_count, 2, "whole");
+                here.insert(who);
+            }
+            Err(status) => assert_eq!(reason(&status), "PROFILE_NOT_FOUND"),
+        }
+    }
+    assert!(
+        here.is_disjoint(&answered) && (0..people).filter(|who| !asked.contains(who)).all(|who| here.contains(&who))
+    );
+    let digest = clients.graph_digest().await;
+    child.stop();
+    assert_eq!(in_the_clear(&data), BTreeSet::new());
+    assert_eq!(with_the_keys(&data), here, "who is not here cannot be read by any key");
+    let ledger = ErasureLedger::read(&ErasureLedger::path(&data)).unwrap();
+    assert_eq!(ledger.len(), completed, "the ledger knows each of them");
+    assert!(ledger.iter().all(|row| row.erased.slots.iter().all(|slot| *slot != SlotId(u32::MAX))));
+    // From the journal alone, once more.
+    fs::remove_dir_all(data.join("checkpoint")).unwrap();
+    let (child, mut clients) = launch.start().await;
+    assert_eq!(clients.graph_digest().await, digest);
+    child.stop();
+}

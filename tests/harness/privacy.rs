@@ -1,0 +1,80 @@
+//! Words about the rights of persons.
+
+use onefold_proto::v1 as pb;
+use tonic::Status;
+
+use crate::Clients;
+
+impl Clients {
+    /// Takes in a request for erasure, verified.
+    ///
+    /// # Errors
+    /// What the server says.
+    pub async fn ask_for_erasure(&mut self, subjects: Vec<pb::ConsentSubject>) -> Result<String, Status> {
+        let kind = pb::PrivacyRequestKind::Erasure as i32;
+        let request = pb::CreatePrivacyRequestRequest { kind, subjects, ..Default::default() };
+        let name = self.privacy.create_privacy_request(request).await?.into_inner().request.unwrap_or_default().name;
+        let request = pb::VerifyPrivacyRequestRequest {
+            name: name.clone(),
+            method: "email-link".to_owned(),
+            by: "dpo".to_owned(),
+            ..Default::default()
+        };
+        self.privacy.verify_privacy_request(request).await?;
+        Ok(name)
+    }
+
+    /// What a request would touch.
+    ///
+    /// # Errors
+    /// What the server says.
+    pub async fn preview(&mut self, name: &str) -> Result<pb::PreviewErasureResponse, Status> {
+        let request = pb::PreviewErasureRequest { name: name.to_owned() };
+        Ok(self.privacy.preview_erasure(request).await?.into_inner())
+    }
+
+    /// Carries it out with the scope that a preview showed.
+    ///
+    /// # Errors
+    /// What the server says.
+    pub async fn erase(&mut self, name: &str, etag: &str) -> Result<pb::PrivacyRequest, Status> {
+        let request = pb::ExecuteErasureRequest { name: name.to_owned(), etag: etag.to_owned(), ..Default::default() };
+        Ok(self.privacy.execute_erasure(request).await?.into_inner().request.unwrap_or_default())
+    }
+
+    /// From the request to its end.
+    ///
+    /// # Errors
+    /// What the server says.
+    pub async fn forget(&mut self, subjects: Vec<pb::ConsentSubject>) -> Result<pb::PrivacyRequest, Status> {
+        let name = self.ask_for_erasure(subjects).await?;
+        let etag = self.preview(&name).await?.etag;
+        self.erase(&name, &etag).await
+    }
+
+    /// The receipt.
+    ///
+    /// # Errors
+    /// What the server says.
+    pub async fn receipt(&mut self, name: &str) -> Result<String, Status> {
+        let request = pb::GetErasureReceiptRequest { name: name.to_owned() };
+        Ok(self.privacy.get_erasure_receipt(request).await?.into_inner().receipt_json)
+    }
+
+    /// All requests.
+    ///
+    /// # Errors
+    /// What the server says.
+    pub async fn privacy_requests(&mut self, open_only: bool) -> Result<Vec<pb::PrivacyRequest>, Status> {
+        let mut request = pb::ListPrivacyRequestsRequest { open_only, page_size: 3, ..Default::default() };
+        let mut all = Vec::new();
+        loop {
+            let page = self.privacy.list_privacy_requests(request.clone()).await?.into_inner();
+            all.extend(page.requests);
+            if page.next_page_token.is_empty() {
+                return Ok(all);
+            }
+            request.page_token = page.next_page_token;
+        }
+    }
+}

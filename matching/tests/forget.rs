@@ -1,10 +1,12 @@
 //! LAW 7 in the engine: forgetting records leaves the state that never saw them, restarts included.
 
-mod oracle;
+#[path = "oracle/looks.rs"]
+mod looks;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use looks::{Dice, LINES, Looks, features};
 use onefold_core::change::ProfileChange;
 use onefold_core::fragment::{ObservedAt, PartyKind};
 use onefold_core::ids::{Digest128, NamespaceId, Place, ProfileOrdinal, SlotId, SourceId};
@@ -12,7 +14,6 @@ use onefold_core::laws::{self, Answer, Replica};
 use onefold_core::namespace::NamespaceClass::{Identifying, Supporting, Unique};
 use onefold_matching::prepared::{LinkValue, Prepared};
 use onefold_matching::resolve::{Engine, Judgement, LinkRules, NamespaceRule, Standing, Stats, Verdict, Weigher};
-use oracle::looks::{Dice, LINES, Looks, features};
 use proptest::collection::{btree_set, vec};
 use proptest::prelude::*;
 
@@ -128,7 +129,8 @@ impl House {
             match verb {
                 Verb::Put(number, at, says) if takes(*number) => self.put(&prepared(*number, *at, says)),
                 Verb::Retract(number, at) if takes(*number) => {
-                    if self.engine.retract(record(*number), ObservedAt(*at), NOWHERE).applies() {
+                    let arrival = self.engine.retract(record(*number), ObservedAt(*at), NOWHERE);
+                    if arrival.applies() {
                         self.journal.push(Entry::Retract(record(*number), *at));
                     }
                 }

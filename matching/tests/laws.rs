@@ -328,6 +328,7 @@ impl House {
                     assert_eq!(self.engine.standing(*profile), Standing::SplitInto(into.clone()));
                 }
                 Answer::Emptied => assert_eq!(self.engine.standing(*profile), Standing::Emptied),
+                Answer::Erased => assert_eq!(self.engine.standing(*profile), Standing::Erased),
             }
         }
         let live: Vec<ProfileOrdinal> = self.engine.live_profiles(ProfileOrdinal(0)).collect();

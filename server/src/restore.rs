@@ -248,7 +248,7 @@ fn fill(
         chain: manifest.chain.clone(),
     };
     let end = chain.hash().map(|chain| Position { segment: manifest.segment, offset: manifest.offset, chain });
-    if !end.is_some_and(|end| opened.appender.position().chain == end.chain) {
+    if end.is_none_or(|end| opened.appender.position().chain != end.chain) {
         return Err(RestoreError::End);
     }
     let pending: Vec<ErasureRow> = rows.iter().filter(|row| !known.contains(row)).cloned().collect();

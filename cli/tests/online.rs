@@ -241,7 +241,7 @@ fn links_and_refusals_are_explained_and_ids_live_on() {
         assert!(why.out.contains(part), "{part:?} in {} {}", why.out, why.err);
     }
     let apart = served.run(&["explain", "crm:2", "crm:3"]);
-    assert!(apart.out.contains("are not one profile") && apart.out.contains("NO_SHARED_VALUE"), "{}", apart.out);
+    assert!(apart.out.contains("are not one profile") && apart.out.contains("NO_SHARED_KEY"), "{}", apart.out);
 
     let id = before.rsplit('/').next().unwrap();
     let short = kept.rsplit('/').next().unwrap();
@@ -399,7 +399,7 @@ fn tenants_and_namespaces_are_kept_and_changed() {
     ]);
     assert_eq!(made["class"], "NAMESPACE_CLASS_IDENTIFYING");
     let file = folder.path().join("m.csv");
-    std::fs::write(&file, "id,membership,first_name\n1,M-1,Adelaide\n2,m-1 ,Ada\n").unwrap();
+    std::fs::write(&file, "id,membership,first_name\n1,M-1,Robert\n2,m-1 ,Bob\n").unwrap();
     let mapping = folder.path().join("m.toml");
     std::fs::write(&mapping, "[columns]\nmembership = \"identifier:membership\"\n[namespaces.membership]\n").unwrap();
     let (file, mapping) = (file.to_str().unwrap(), mapping.to_str().unwrap());
@@ -407,7 +407,7 @@ fn tenants_and_namespaces_are_kept_and_changed() {
     let count = || served.json(&["stats", "--tenant", "acme"])["profileCount"].as_str().unwrap().to_owned();
     assert_eq!(count(), "1", "folded values are one value");
     let card = served.json(&["lookup", "membership", "M-1", "--tenant", "acme"]);
-    assert_eq!(card["values"][0]["text"], "Adelaide", "the longest, by the tenant's rule");
+    assert_eq!(card["values"][0]["text"], "Robert", "the longest, by the tenant's rule");
     assert_eq!(served.json(&["stats"])["liveRecordCount"], "0", "the other tenant sees nothing");
 
     // A change of one law keeps the others, and what hung on it comes apart.

@@ -16,6 +16,8 @@ pub mod v1 {
         ("onefold/v1/profile.proto", include_str!("../proto/onefold/v1/profile.proto")),
         ("onefold/v1/consent.proto", include_str!("../proto/onefold/v1/consent.proto")),
         ("onefold/v1/account.proto", include_str!("../proto/onefold/v1/account.proto")),
+        ("onefold/v1/model.proto", include_str!("../proto/onefold/v1/model.proto")),
+        ("onefold/v1/review.proto", include_str!("../proto/onefold/v1/review.proto")),
         ("onefold/v1/privacy.proto", include_str!("../proto/onefold/v1/privacy.proto")),
         ("onefold/v1/backup.proto", include_str!("../proto/onefold/v1/backup.proto")),
         ("onefold/v1/admin.proto", include_str!("../proto/onefold/v1/admin.proto")),

@@ -23,7 +23,7 @@ use onefold_tests::accounts::{account, somebody};
 use onefold_tests::child::Launch;
 use onefold_tests::consent::{at, of_profile, of_record, said};
 use onefold_tests::dice::{Dice, how_many};
-use onefold_tests::{Clients, House, SEGMENT_BYTES, person, reason};
+use onefold_tests::{Clients, House, SEGMENT_BYTES, person, reason, record};
 
 /// What every value of a person begins with, so that a search finds all of them and whose they are.
 const CANARY: &[u8] = b"zqxw";
@@ -59,8 +59,8 @@ fn in_the_clear(dir: &Path) -> BTreeSet<usize> {
     found
 }
 
-/// Everybody of whom something can be read with the keys that are left: journal, quarantine, statements, accounts,
-/// checkpoints. The server must be down.
+/// Everybody of whom something can be read with the keys that are left: journal, quarantine, statements, judgements,
+/// accounts, checkpoints. The server must be down.
 fn with_the_keys(data: &Path) -> BTreeSet<usize> {
     let dir = DataDir::open(data, OpenOptions::default()).unwrap();
     let root = dir.root_key().clone();
@@ -79,7 +79,12 @@ fn with_the_keys(data: &Path) -> BTreeSet<usize> {
                     let keys = TenantKeys::unwrap(&tenant.wrapped_keys, &root, entry.tenant.0)?;
                     vaults.insert(entry.tenant, Vault::open(&vault_dir, entry.tenant, &keys.wrapping_key())?);
                 }
-                Some(EntryKind::FragmentPut | EntryKind::Quarantined | EntryKind::StatementRecorded) => {
+                Some(
+                    EntryKind::FragmentPut
+                    | EntryKind::Quarantined
+                    | EntryKind::StatementRecorded
+                    | EntryKind::JudgementStated,
+                ) => {
                     let sealed = Sealed::parse(payload)?;
                     if let Ok(key) = vaults[&entry.tenant].key(sealed.slot) {
                         let plain = entry.seal_context().open(&key, 0, &sealed.header, sealed.ciphertext)?;
@@ -120,7 +125,7 @@ fn with_the_keys(data: &Path) -> BTreeSet<usize> {
 }
 
 /// One person through every path: two records that are one profile, a quarantined fragment, a statement about each kind
-/// of subject, a role in an account; every third shares a telephone with the next.
+/// of subject, a role in an account, a judgement whose reason speaks of the person; every third shares a telephone with the next.
 async fn arrive(clients: &mut Clients, who: usize) {
     let (word, mail) = (canary(who), mail(who));
     let phone = format!("+4930{:07}", 2_000_000 + who / 3);
@@ -146,6 +151,14 @@ async fn arrive(clients: &mut Clients, who: usize) {
         ..Default::default()
     };
     clients.accounts.put_affiliation(request).await.unwrap();
+    let pair = pb::PairJudgement {
+        first: Some(record("crm", &word)),
+        second: Some(record("shop", &word)),
+        verdict: pb::Verdict::Same as i32,
+    };
+    let (author, reason) = ("steward".to_owned(), format!("{word} said so"));
+    let request = pb::JudgeRequest { judgements: vec![pair], author, reason, ..Default::default() };
+    clients.reviews.judge(request).await.unwrap();
 }
 
 async fn prepare(clients: &mut Clients) {
@@ -285,6 +298,49 @@ async fn erased_is_erased_and_provable() {
     assert_eq!(back.status(), pb::IngestStatus::Accepted);
     assert_ne!(&back.profile, profile);
     assert_eq!(reason(&house.get(profile).await.unwrap_err()), "PROFILE_ERASED");
+    house.close().await;
+}
+
+/// What a match model compares lies in the engine as text, and in its checkpoints.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_model_compares_and_a_steward_judged_goes_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let mut config = House::config(&data);
+    config.match_models = true;
+    let mut house = House::open_with(config.clone()).await;
+    prepare(&mut house).await;
+    for who in [1, 2] {
+        let word = canary(who);
+        let texts: &[(&str, &str)] = &[("given_name", &word), ("family_name", &word), ("city", &word)];
+        for source in ["crm", "shop"] {
+            house.put(person(source, &word, 1_700_000_000, &[("email", &mail(who))], texts)).await;
+        }
+    }
+    let pair = pb::PairJudgement {
+        first: Some(record("crm", &canary(1))),
+        second: Some(record("crm", &canary(2))),
+        verdict: pb::Verdict::Different as i32,
+    };
+    let (author, reason) = ("steward".to_owned(), format!("{} is somebody else", canary(1)));
+    let request = pb::JudgeRequest { judgements: vec![pair], author, reason, ..Default::default() };
+    house.reviews.judge(request).await.unwrap();
+    house.close().await;
+    assert_eq!(with_the_keys(&data), BTreeSet::from([1, 2]));
+
+    let mut house = House::open_with(config.clone()).await;
+    house.forget(vec![at("email", &mail(1))]).await.unwrap();
+    let judged = |told: tonic::Response<pb::ListJudgementsResponse>| told.into_inner().judgements.len();
+    assert_eq!(judged(house.reviews.list_judgements(pb::ListJudgementsRequest::default()).await.unwrap()), 0);
+    let digest = house.digest().await;
+    house.close().await;
+    assert_eq!(in_the_clear(&data), BTreeSet::new());
+    assert_eq!(with_the_keys(&data), BTreeSet::from([2]));
+    // From the journal alone, where the judgement can no longer be read.
+    fs::remove_dir_all(data.join("checkpoint")).unwrap();
+    let mut house = House::open_with(config).await;
+    assert_eq!(house.digest().await, digest);
+    assert_eq!(judged(house.reviews.list_judgements(pb::ListJudgementsRequest::default()).await.unwrap()), 0);
     house.close().await;
 }
 

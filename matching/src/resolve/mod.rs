@@ -54,7 +54,6 @@ pub use forget::HeldBeyond;
 pub use growth::{CUT_LINKS_MAX, CUT_RECORDS_MAX, Cut, Growth, HoldingLink};
 pub use judge::{JUDGEMENTS_MAX, Judgement, JudgementRefused, Verdict};
 pub use lookup::{GenericReason, RecordView, Standing, Stats, VALUE_PROFILES_MAX, ValueStanding};
-pub use models::Preview;
 pub use redo::RedoError;
 pub use review::{AGAINST_BITS, Doubt, QUESTIONS_MAX, Question, QuestionCursor};
 pub use rules::{LinkRules, NamespaceRule, VALUE_RECORDS_MAX};

@@ -593,7 +593,7 @@ pub fn pairs_to_split(
         |message: String| ReadError::Invalid(vec![FieldFault::new("records", FaultReason::Malformed, message)]);
     if leave.is_empty() || leave.iter().any(|record| !members.contains(record)) {
         return Err(invalid(
-            "name records of this profile, at least one; ListProfile in FULL view shows them".to_owned(),
+            "name records of this profile, at least one; GetProfile in FULL view shows them".to_owned(),
         ));
     }
     let stay: Vec<Digest128> = members.into_iter().filter(|record| !leave.contains(record)).collect();

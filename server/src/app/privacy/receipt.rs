@@ -46,7 +46,7 @@ pub fn write(tenant: &Tenant, asked: &PrivacyRequest, last: Sequence, after: &Po
     removed.push(line("consent statements".to_owned(), figures.statements));
     removed.push(line("profiles they were part of, emptied of them".to_owned(), figures.profiles));
     let keys = vec![
-        line("keys of roles, stages and accounts".to_owned(), figures.told),
+        line("keys of roles, stages, accounts and judgements".to_owned(), figures.told),
         line("keys of records, statements and quarantined fragments".to_owned(), figures.keys - figures.told),
     ];
     let review = time(ObservedAt(ended.0 + i64::from(policy.review_after_days) * 86_400_000_000));

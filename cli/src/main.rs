@@ -19,6 +19,8 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Puts a server under load at a fixed rate, and tells the latencies.
+    Bench(command::bench::Arguments),
     /// Starts on an empty directory, streams generated customers, shows one of them, and why.
     Demo(command::demo::Arguments),
     /// Runs the service on a data directory.
@@ -79,6 +81,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
+        Command::Bench(arguments) => command::bench::run(&arguments),
         Command::Demo(arguments) => command::demo::run(&arguments),
         Command::Serve(arguments) => command::serve::run(&arguments),
         Command::Import(arguments) => command::import::run(&arguments),

@@ -527,3 +527,37 @@ fn accounts_and_stages_are_told_shown_and_loaded_from_the_command_line() {
     );
     assert_eq!(served.terminate(), Some(0));
 }
+
+#[test]
+fn a_load_is_made_as_asked_and_told_in_numbers() {
+    let dir = tempfile::tempdir().unwrap();
+    let served = Served::start(&dir.path().join("data"), "127.0.0.1:0");
+    let common = ["--to", &served.address, "--records", "1500", "--seconds", "1", "--json"];
+    for (load, rate, kinds) in [
+        ("lookup", "300", &["lookups"][..]),
+        ("batch", "20", &["batch lookups of 50"]),
+        ("decide", "100", &["contact decisions"]),
+        ("ingest", "200", &["fragments"]),
+        ("mixed", "100", &["lookups", "fragments"]),
+    ] {
+        let said = served.run(&[&["bench", load, "--rate", rate], &common[..]].concat());
+        let told: Value =
+            serde_json::from_str(&said.out).unwrap_or_else(|_| panic!("{load}: {}{}", said.out, said.err));
+        let told = told.as_array().unwrap();
+        assert_eq!(told.iter().map(|one| one["what"].as_str().unwrap()).collect::<Vec<_>>(), kinds, "{load}");
+        for one in told {
+            let calls = one["calls"].as_u64().unwrap();
+            match one["rateAsked"].as_u64() {
+                Some(_) => assert_eq!(calls.to_string(), rate, "{load}: every call that was due was made"),
+                None => assert!(calls > 0, "{load}"),
+            }
+            assert!(one["latencyMicros"]["max"].as_u64() >= one["latencyMicros"]["p50"].as_u64(), "{one}");
+        }
+        // People who were sent before are known, and answered as duplicates: for lookups that is no error.
+        if load != "ingest" {
+            assert_eq!(told[0]["errors"], 0, "{load}");
+        }
+    }
+    let refused = served.run(&["bench", "lookup", "--rate", "0"]);
+    assert!(refused.err.contains("--rate 0 is for `ingest` alone"), "{}", refused.err);
+}

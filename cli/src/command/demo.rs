@@ -164,7 +164,8 @@ async fn story(arguments: &Arguments, address: SocketAddr, watch: &Stopwatch, pa
     say(&format!("\n{}\n{}", paint.heading(&ready), lines.concat()))
 }
 
-async fn sources(client: &Client, target: &Target) -> Result<(), Failure> {
+/// Opens a source for each system of the generated population.
+pub(super) async fn sources(client: &Client, target: &Target) -> Result<(), Failure> {
     for origin in Origin::ALL {
         let source = pb::Source {
             name: origin.name().to_owned(),
@@ -223,7 +224,7 @@ async fn stream(client: &Client, target: &Target, sizes: Sizes) -> Result<(Tally
 }
 
 /// A generated record as its source would send it.
-fn fragment(record: &Record) -> pb::Fragment {
+pub(super) fn fragment(record: &Record) -> pb::Fragment {
     let party = match record.cluster.party {
         PartyKind::Person => pb::PartyKind::Person,
         PartyKind::Organisation => pb::PartyKind::Organisation,

@@ -3,6 +3,7 @@
 pub mod account;
 pub mod audit;
 pub mod backup;
+pub mod bench;
 pub mod consent;
 pub mod decide;
 pub mod demo;

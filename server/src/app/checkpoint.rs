@@ -21,9 +21,10 @@ use super::privacy::state::{Privacy, PrivacyRows};
 use super::recover::{Replaying, Tenants};
 use super::review::{Judgements, Told};
 use super::tenant::{Held, ProfileTimes, State, Tenant};
+use super::tidy;
 
 /// The shape of the sections. Another one is passed over, and the journal replayed.
-const VERSION: u32 = 5;
+const VERSION: u32 = 6;
 
 /// All of a tenant but the engine and the profiles' times.
 #[derive(Debug, Serialize, Deserialize)]
@@ -91,6 +92,7 @@ impl Lane {
         self.since_checkpoint = 0;
         self.checkpoint_wanted = false;
         let _ = self.keeper.send(Keep::Flush);
+        tidy::ask(&self.tidy);
     }
 
     fn write_checkpoint(&mut self) -> Result<(), WriteCheckpointError> {
@@ -119,6 +121,8 @@ impl Lane {
             writer.write(&state.accounts.write())?;
             writer.section(section(tenant.id, "privacy"))?;
             writer.write(&onefold_core::decision::encode(&state.privacy.to_rows()))?;
+            writer.section(section(tenant.id, "superseded"))?;
+            writer.write(&onefold_core::decision::encode(&state.superseded))?;
             writer.section(section(tenant.id, "times"))?;
             writer.write(&onefold_core::decision::encode(&pack_times(&state.times)))?;
             write_engine(&mut writer, &tenant, &state)?;
@@ -187,6 +191,8 @@ fn restore_tenant(
     }
     let privacy = checkpoint.read(&section(id, "privacy"))?;
     state.privacy = Privacy::from_rows(onefold_core::decision::decode::<PrivacyRows>(&privacy)?);
+    let superseded = checkpoint.read(&section(id, "superseded"))?;
+    state.superseded = onefold_core::decision::decode(&superseded)?;
     for (entry, held) in whole.quarantine {
         let points = state.privacy.quarantined.remove(&entry).unwrap_or_default();
         state.hold(entry, held, points);

@@ -60,7 +60,8 @@ type Overlay = HashMap<Digest128, (Version, Option<SlotId>)>;
 
 /// A decided effect on the engine, to be applied under the write lock.
 enum Effect {
-    Put(Prepared, Place, SlotId),
+    /// The fragment, where it lies, its key, and its bytes.
+    Put(Prepared, Place, SlotId, u32),
     Retract(Digest128, ObservedAt, Place),
     Hold(Sequence, Held, Box<[Digest128]>),
     LetGo(Sequence),
@@ -123,7 +124,8 @@ impl Decided {
         let mut facts = self.relinked;
         for effect in self.effects {
             match effect {
-                Effect::Put(prepared, place, slot) => {
+                Effect::Put(prepared, place, slot, bytes) => {
+                    state.superseded.by(state.engine.record(prepared.record).as_ref(), bytes);
                     let arrival = state.engine.put(&prepared, place, slot);
                     debug_assert!(arrival.applies(), "the lane and the engine judge by one order");
                     state.consent.ledger.record_is_back(prepared.record);
@@ -136,6 +138,7 @@ impl Decided {
                 Effect::Retract(record, at, place) => {
                     state.leave_stops_behind(record);
                     state.engine.retract(record, at, place);
+                    state.superseded.leaves(record);
                     facts = true;
                 }
                 Effect::Hold(entry, held, points) => state.hold(entry, held, points),
@@ -321,7 +324,8 @@ impl Deciding<'_> {
             })?;
         self.sequence = sequence;
         self.overlay.insert(record, (version, Some(slot)));
-        self.effects.push(Effect::Put(arriving.prepared, place, slot));
+        let bytes = u32::try_from(arriving.encoded.len()).unwrap_or(u32::MAX);
+        self.effects.push(Effect::Put(arriving.prepared, place, slot, bytes));
         let outcome = Outcome::Accepted { sequence, profile: None, notes: arriving.notes };
         Ok(Drafted { outcome, record: Some(record) })
     }

@@ -185,6 +185,8 @@ pub struct Lane {
     pub(super) commands: mpsc::Receiver<Command>,
     pub(super) writer: SyncSender<Commit>,
     pub(super) keeper: SyncSender<Keep>,
+    /// Asks for a round of dropping what is superseded.
+    pub(super) tidy: SyncSender<()>,
     pub(super) since_checkpoint: u64,
     pub(super) segment_bytes: usize,
     /// The largest batch and the most keys that the disk had no room for, until there is room for as much.

@@ -25,6 +25,7 @@ pub mod requests;
 pub mod review;
 pub mod statistics;
 pub mod tenant;
+pub mod tidy;
 pub mod writer;
 
 use std::collections::HashMap;
@@ -85,6 +86,8 @@ pub struct Shared {
     pub match_models: bool,
     /// How far the keyed store is behind.
     pub kept: keeper::Kept,
+    /// Held for reading while files of the journal are copied, for writing while one is replaced.
+    pub copying: Arc<tokio::sync::RwLock<()>>,
     tenants: RwLock<HashMap<String, Arc<Tenant>>>,
     failed: AtomicBool,
     failure: watch::Sender<bool>,

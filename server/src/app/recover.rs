@@ -33,7 +33,7 @@ use super::lane::{Command, LANE_DEPTH_MAX, Lane, note_changes};
 use super::models::{Models, Studies};
 use super::tenant::{Held, LiveConfig, State, Tenant};
 use super::writer::WRITER_DEPTH_MAX;
-use super::{App, Shared, checkpoint, hierarchy, keeper, privacy, quarantine, reconfigure, writer};
+use super::{App, Shared, checkpoint, hierarchy, keeper, privacy, quarantine, reconfigure, tidy, writer};
 use crate::clock::{Clock, Stopwatch};
 use crate::config::Config;
 
@@ -266,6 +266,7 @@ pub fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<Opened, StartError
         checkpoint_every: config.checkpoint_every,
         match_models: config.match_models,
         kept: keeper::Kept::default(),
+        copying: Arc::default(),
         tenants: RwLock::default(),
         failed: AtomicBool::new(false),
         failure: watch::Sender::new(false),
@@ -292,6 +293,7 @@ pub fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<Opened, StartError
     }
     let (commits, to_write) = sync_channel(WRITER_DEPTH_MAX);
     let (keep, to_keep) = sync_channel(keeper::KEEPER_DEPTH_MAX);
+    let (tidy, to_tidy) = sync_channel(1);
     let (commands_in, commands) = mpsc::channel(LANE_DEPTH_MAX);
     let mut lane = Lane {
         shared: Arc::clone(&shared),
@@ -299,6 +301,7 @@ pub fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<Opened, StartError
         commands,
         writer: commits,
         keeper: keep.clone(),
+        tidy,
         since_checkpoint: recovered.replayed_entries,
         segment_bytes: config.segment_bytes as usize,
         refused_bytes: 0,
@@ -315,7 +318,7 @@ pub fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<Opened, StartError
         };
         thread::Builder::new().name(name.to_owned()).spawn(guarded).map_err(StartError::Thread)
     };
-    let (for_writer, for_keeper) = (Arc::clone(&shared), Arc::clone(&shared));
+    let (for_writer, for_keeper, for_tidy) = (Arc::clone(&shared), Arc::clone(&shared), Arc::clone(&shared));
     let journal_writer = opened.writer;
     let writer = spawn("writer", Box::new(move || writer::run(&for_writer, journal_writer, &to_write, &keep)))?;
     let keeper = spawn("keeper", Box::new(move || keeper::run(&for_keeper, &to_keep)))?;
@@ -333,7 +336,8 @@ pub fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<Opened, StartError
         }
     }
     ErasureLedger::pending_done(shared.dir.path())?;
-    let handles = vec![spawn("lane", Box::new(move || lane.run()))?, writer, keeper];
+    let tidying = spawn("tidy", Box::new(move || tidy::run(&for_tidy, &to_tidy)))?;
+    let handles = vec![spawn("lane", Box::new(move || lane.run()))?, writer, keeper, tidying];
     let app = Arc::new(App {
         shared,
         lane: commands_in.clone(),
@@ -509,6 +513,9 @@ impl Replaying {
                 Some((slot, plain)) => {
                     let fragment = Fragment::decode(&plain)?;
                     let (prepared, _) = self.config.preparer().prepare(&fragment);
+                    let bytes = entry.bytes().map_or(0, |bytes| u32::try_from(bytes.len()).unwrap_or(u32::MAX));
+                    let engine = &self.state.engine;
+                    self.state.superseded.by(engine.record(prepared.record).as_ref(), bytes);
                     self.state.engine.put(&prepared, entry.place, slot);
                     self.state.consent.ledger.record_is_back(prepared.record);
                     self.unsettled = true;
@@ -534,6 +541,7 @@ impl Replaying {
                     let state = &mut self.state;
                     state.leave_stops_behind(retracted.record);
                     state.engine.retract(retracted.record, retracted.observed_at, entry.place);
+                    state.superseded.leaves(retracted.record);
                     self.unsettled = true;
                 }
             }

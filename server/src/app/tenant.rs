@@ -25,6 +25,7 @@ use super::models::Models;
 use super::privacy::state::Privacy;
 use super::requests::RequestWindow;
 use super::review::Judgements;
+use super::tidy::Superseded;
 use crate::clock::Stopwatch;
 
 /// How long a reader waits for the disk.
@@ -172,6 +173,8 @@ pub struct State {
     pub replaced: Vec<SlotId>,
     /// Requests of persons, and what must not come back.
     pub privacy: Privacy,
+    /// What of the journal nobody needs any more.
+    pub superseded: Superseded,
     /// Sparse index of the feed: first sequence of a settlement, and where its batch begins.
     pub feed: Vec<(Sequence, Place)>,
 }
@@ -192,6 +195,7 @@ impl State {
             judgements: Judgements::default(),
             replaced: Vec::new(),
             privacy: Privacy::default(),
+            superseded: Superseded::default(),
             feed: Vec::new(),
         }
     }

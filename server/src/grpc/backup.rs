@@ -74,11 +74,14 @@ impl BackupService for Backups {
         let have: HashMap<String, (u64, String)> =
             request.into_inner().have.into_iter().map(|file| (file.path, (file.bytes, file.digest))).collect();
         let taken_time = Some(timestamp(self.app.now()));
+        // Until all is sent, no file is replaced by a shorter one.
+        let copying = Arc::clone(&self.app.shared.copying).read_owned().await;
         let moment = self.app.moment().await.map_err(status::write)?;
         let position = moment.position;
         let (out, answers) = mpsc::channel(DEPTH_MAX);
         let app = Arc::clone(&self.app);
         tokio::task::spawn_blocking(move || {
+            let _copying = copying;
             let copied = app.parts(moment).and_then(|parts| {
                 let file = |file: &Part| pb::BackupFile {
                     path: file.path.clone(),

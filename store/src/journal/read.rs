@@ -138,6 +138,15 @@ impl JournalReader {
         Place { segment, offset }
     }
 
+    /// Bytes that a segment takes.
+    ///
+    /// # Errors
+    /// [`JournalError::Damaged`] when it is none, [`JournalError::Io`].
+    pub fn segment_bytes(&self, number: u32) -> Result<u64, JournalError> {
+        let segment = self.segment(number)?;
+        Ok(segment.file.metadata().map_err(JournalError::io("measure", number))?.len())
+    }
+
     /// The entry at this place, as it lies there. Sealed parts vouch for themselves when they are opened; clear content
     /// is not checked against the chain here (it is in [`JournalReader::scan`]).
     ///

@@ -122,6 +122,7 @@ impl State {
             review_at: erased.review_at,
         };
         for record in records {
+            self.superseded.leaves(record);
             self.privacy.suppressions.insert(record, suppression(None));
         }
         for (namespace, digest) in &erased.suppressed {

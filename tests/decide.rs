@@ -11,7 +11,7 @@ use onefold_server::clock::Clock;
 use onefold_tests::child::Launch;
 use onefold_tests::consent::{at, of_record, reasons, said};
 use onefold_tests::dice::{Dice, how_many};
-use onefold_tests::{Clients, House, person, reason, seconds};
+use onefold_tests::{Clients, House, organisation, person, reason, seconds};
 use pb::ConsentDecision::{Granted, Withdrawn};
 use tokio_stream::StreamExt;
 
@@ -133,6 +133,206 @@ async fn a_kill_gives_nobody_one_more() {
     }
 }
 
+/// Says yes and no by turns about one record until the server is gone. The statements that were acknowledged, in order.
+async fn say_by_turns(mut clients: Clients, key: String, from: i64) -> Vec<(String, pb::ConsentDecision)> {
+    let mut acknowledged = Vec::new();
+    for at in from.. {
+        let word = if at % 2 == 0 { Granted } else { Withdrawn };
+        match clients.say(of_record("crm", &key), said(word, at)).await {
+            Ok(result) => acknowledged.push((result.statement_id, word)),
+            Err(_) => break,
+        }
+    }
+    acknowledged
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kill_loses_no_statement_that_was_acknowledged() {
+    let mut dice = Dice::from_environment("ONEFOLD_DECIDE_SEED", 20_261_129);
+    let dir = tempfile::tempdir().unwrap();
+    let mut launch = Launch::new(env!("CARGO_BIN_EXE_onefold-test-server"), &dir.path().join("data"));
+    launch.checkpoint_every = 50;
+    let people = ["a", "b", "c", "d", "e", "f"];
+    let (child, mut clients) = launch.start().await;
+    clients.sources(&["crm"]).await;
+    for key in people {
+        let email = format!("{key}@acme-corp.com");
+        clients.put(person("crm", key, THEN, &[("email", &email)], &[])).await;
+    }
+    child.stop();
+    // Kept here, outside of the server: what it said that it has.
+    let mut acknowledged: Vec<Vec<(String, pb::ConsentDecision)>> = vec![Vec::new(); people.len()];
+    let mut next = [THEN; 6];
+    for round in 0..how_many("ONEFOLD_DECIDE_KILLS", 4) {
+        let (mut child, clients) = launch.start().await;
+        let speakers: Vec<_> = (people.iter().zip(next))
+            .map(|(key, from)| tokio::spawn(say_by_turns(clients.clone(), (*key).to_owned(), from)))
+            .collect();
+        tokio::time::sleep(std::time::Duration::from_millis(20 + dice.below(150))).await;
+        child.kill();
+        for (known, speaker) in acknowledged.iter_mut().zip(speakers) {
+            known.extend(speaker.await.unwrap());
+        }
+        let (child, mut clients) = launch.start().await;
+        for (at, key) in people.iter().enumerate() {
+            let told = clients.statements(of_record("crm", key)).await.unwrap();
+            let kept: Vec<(String, pb::ConsentDecision)> =
+                told.iter().map(|one| (one.statement_id.clone(), one.saying.as_ref().unwrap().decision())).collect();
+            // Whole, in order and once; of each round at most the one whose answer was on its way may be there beside them.
+            let mut rest = kept.iter();
+            for known in &acknowledged[at] {
+                assert!(rest.any(|one| one == known), "round {round}, {key}: {known:?} is lost");
+            }
+            assert!(kept.len() <= acknowledged[at].len() + round + 1, "round {round}, {key}");
+            let last = kept.last().map(|(_, word)| *word);
+            let verdict = clients.may(of_record("crm", key), false).await.unwrap();
+            assert_eq!(verdict.allowed, last == Some(Granted), "round {round}, {key}: {verdict:?} after {last:?}");
+            next[at] = told
+                .iter()
+                .filter_map(|one| one.saying.as_ref()?.given_time)
+                .map(|at| at.seconds)
+                .max()
+                .unwrap_or(THEN)
+                + 1;
+        }
+        child.stop();
+    }
+    assert!(acknowledged.iter().all(|known| known.len() > 4), "the server was under load");
+}
+
+/// People of one household, each with an own address of e-mail, and a yes.
+async fn family(clients: &mut Clients, surname: &str, keys: &[&str]) {
+    for key in keys {
+        let email = format!("{key}@acme-corp.com");
+        let home = [
+            ("given_name", *key),
+            ("family_name", surname),
+            ("address.street", "12 High Street"),
+            ("address.city", "Camden"),
+            ("address.postcode", "08030"),
+        ];
+        clients.put(person("crm", key, THEN, &[("email", &email)], &home)).await;
+        clients.say(of_record("crm", key), said(Granted, THEN)).await.unwrap();
+    }
+}
+
+/// Asks for one of these records so many times; how often it was allowed for each.
+async fn ask_for(mut clients: Clients, keys: Vec<String>, mut dice: Dice, times: usize) -> Vec<u32> {
+    let mut allowed = vec![0; keys.len()];
+    for _ in 0..times {
+        let which = dice.below(keys.len() as u64) as usize;
+        match clients.may(of_record("crm", &keys[which]), true).await {
+            Ok(verdict) => allowed[which] += u32::from(verdict.allowed),
+            Err(_) => break,
+        }
+    }
+    allowed
+}
+
+async fn sum_for(clients: &Clients, keys: &[&str], dice: &mut Dice) -> Vec<u32> {
+    let keys: Vec<String> = keys.iter().map(|key| (*key).to_owned()).collect();
+    let callers: Vec<_> =
+        (0..8).map(|_| tokio::spawn(ask_for(clients.clone(), keys.clone(), dice.fork(), 8))).collect();
+    let mut sum = vec![0; keys.len()];
+    for caller in callers {
+        for (sum, more) in sum.iter_mut().zip(caller.await.unwrap()) {
+            *sum += more;
+        }
+    }
+    sum
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_household_and_an_account_share_a_cap_and_stay_several_people() {
+    use pb::CapScope::{Account, Household, Person};
+    let dir = tempfile::tempdir().unwrap();
+    let mut house = House::open(&dir.path().join("data")).await;
+    house.sources(&["crm"]).await;
+    house.caps(&[("each", 3, Person), ("home", 4, Household), ("firm", 5, Account)]).await.unwrap();
+    let mut dice = Dice::from_environment("ONEFOLD_DECIDE_SEED", 20_261_127);
+    family(&mut house, "Lovelace", &["ada", "byron", "annabella"]).await;
+    family(&mut house, "Babbage", &["charles"]).await;
+    let of = |house: &House, key: &str| {
+        let (mut clients, email) = (house.clients(), format!("{key}@acme-corp.com"));
+        async move { clients.lookup("email", &email).await.unwrap().name }
+    };
+    assert_ne!(of(&house, "ada").await, of(&house, "byron").await, "a household merges nobody");
+    let sums = sum_for(&house, &["ada", "byron", "annabella"], &mut dice).await;
+    assert_eq!(sums.iter().sum::<u32>(), 4, "a household shares the sum: {sums:?}");
+    assert!(sums.iter().all(|one| *one <= 3), "{sums:?}");
+    let refused = house.may(of_record("crm", "annabella"), false).await.unwrap();
+    assert!(refused.reasons.iter().any(|reason| reason.cap == "home"), "{refused:?}");
+    assert!(refused.reasons[0].message.contains("household"), "{refused:?}");
+    assert!(house.may(of_record("crm", "charles"), false).await.unwrap().allowed, "one door, another surname");
+
+    // Colleagues share a firm; two firms that turn out to be one share the sum, and after a split each has its own.
+    let firm =
+        |key: &str| organisation("crm", key, THEN, &[("registration_id", "HRB-7")], &[("legal_name", "Works Ltd")]);
+    for (key, above) in [("east", None), ("west", None)] {
+        house.put_account("crm", key, above).await.unwrap();
+    }
+    for (key, to) in [("g1", "east"), ("g2", "east"), ("g3", "west"), ("g4", "west")] {
+        let email = format!("{key}@acme-corp.com");
+        house.put(person("crm", key, THEN, &[("email", &email)], &[])).await;
+        house.say(of_record("crm", key), said(Granted, THEN)).await.unwrap();
+        house.affiliate("crm", key, to).await.unwrap();
+    }
+    let east = sum_for(&house, &["g1", "g2"], &mut dice).await;
+    assert_eq!(east.iter().sum::<u32>(), 5, "{east:?}");
+    assert!(house.may(of_record("crm", "g3"), true).await.unwrap().allowed, "the other firm");
+    house.put(firm("east")).await;
+    house.put(firm("west")).await;
+    let merged = house.may(of_record("crm", "g3"), true).await.unwrap();
+    assert_eq!(merged.reasons.iter().map(|reason| reason.cap.as_str()).collect::<Vec<_>>(), ["firm"], "{merged:?}");
+    house.retract("crm", "west", THEN + 1).await;
+    let west = sum_for(&house, &["g3", "g4"], &mut dice).await;
+    assert_eq!(west.iter().sum::<u32>(), 4, "one of five was had before the merge: {west:?}");
+    house.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kill_gives_no_household_and_no_account_one_more() {
+    use pb::CapScope::{Account, Household};
+    let mut dice = Dice::from_environment("ONEFOLD_DECIDE_SEED", 20_261_128);
+    let dir = tempfile::tempdir().unwrap();
+    let mut launch = Launch::new(env!("CARGO_BIN_EXE_onefold-test-server"), &dir.path().join("data"));
+    launch.checkpoint_every = 40;
+    let (child, mut clients) = launch.start().await;
+    clients.sources(&["crm"]).await;
+    clients.caps(&[("home", 4, Household), ("firm", 6, Account)]).await.unwrap();
+    family(&mut clients, "Lovelace", &["ada", "byron"]).await;
+    family(&mut clients, "Babbage", &["charles", "henry"]).await;
+    clients.put_account("crm", "firm", None).await.unwrap();
+    for key in ["ada", "charles", "henry"] {
+        clients.affiliate("crm", key, "firm").await.unwrap();
+    }
+    child.stop();
+    let keys = ["ada", "byron", "charles", "henry"].map(str::to_owned);
+    let mut allowed = [0; 4];
+    for round in 0..=how_many("ONEFOLD_DECIDE_KILLS", 4) {
+        let (mut child, clients) = launch.start().await;
+        let last = round == how_many("ONEFOLD_DECIDE_KILLS", 4);
+        let times = if last { 10 } else { 60 };
+        let callers: Vec<_> =
+            (0..4).map(|_| tokio::spawn(ask_for(clients.clone(), keys.to_vec(), dice.fork(), times))).collect();
+        if !last {
+            tokio::time::sleep(std::time::Duration::from_millis(dice.below(40))).await;
+            child.kill();
+        }
+        for caller in callers {
+            for (sum, more) in allowed.iter_mut().zip(caller.await.unwrap()) {
+                *sum += more;
+            }
+        }
+        if last {
+            child.stop();
+        }
+    }
+    let [ada, byron, charles, henry] = allowed;
+    assert!(ada + byron <= 4 && charles + henry <= 4, "a household had {allowed:?}");
+    assert!(ada + charles + henry <= 6, "the firm had {allowed:?}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn who_asks_after_a_merge_was_answered_never_hears_yes_over_a_no() {
     let dir = tempfile::tempdir().unwrap();
@@ -152,6 +352,11 @@ async fn who_asks_after_a_merge_was_answered_never_hears_yes_over_a_no() {
                         let after = merged.load(Ordering::SeqCst) == 1;
                         let verdict = clients.may(of_record("crm", &key), at % 2 == 0).await.unwrap();
                         assert!(!(after && verdict.allowed), "allowed after the merge: {verdict:?}");
+                        if !verdict.allowed {
+                            // The no is of the other half: whoever saw it saw the merge, and nobody asks before it again.
+                            assert_eq!(reasons(&verdict), ["WITHDRAWN"]);
+                            merged.store(1, Ordering::SeqCst);
+                        }
                         late += u32::from(after);
                     }
                 })

@@ -192,3 +192,65 @@ async fn accounts_have_stages_too_and_a_subtree_counts_them() {
     assert_eq!(get(&mut house, of_account(account("crm", "b"))).await.0, "lead", "apart, each has its own");
     house.close().await;
 }
+
+#[tokio::test]
+async fn a_rollup_counts_whom_consent_allows_to_be_reached() {
+    use onefold_tests::consent::{of_record, said};
+    use pb::ConsentDecision::{Granted, Restricted, Withdrawn};
+    const AT: i64 = 1_700_000_000;
+    let dir = tempfile::tempdir().unwrap();
+    let mut house = House::open(&dir.path().join("data")).await;
+    house.sources(&["crm", "shop", "web"]).await;
+    house.put_account("crm", "top", None).await.unwrap();
+    house.put_account("crm", "below", Some("top")).await.unwrap();
+    let people: [(&str, &str, Option<pb::ConsentDecision>, &str); 6] = [
+        ("yes", "top", Some(Granted), ""),
+        ("against", "below", Some(Withdrawn), ""),
+        ("kept", "below", Some(Restricted), ""),
+        ("silent", "below", None, "DE"),
+        ("american", "top", None, "US"),
+        ("twin", "below", None, ""),
+    ];
+    for (key, to, word, country) in people {
+        let email = format!("{key}@harbour-mail.net");
+        let texts: &[(&str, &str)] = if country.is_empty() { &[] } else { &[("address.country", country)] };
+        let source = if key == "twin" { "shop" } else { "crm" };
+        house.put(person(source, key, AT, &[("email", &email)], texts)).await;
+        if let Some(word) = word {
+            house.say(of_record(source, key), said(word, AT)).await.unwrap();
+        }
+        let role = pb::PutAffiliationRequest {
+            person: somebody(source, key),
+            account: account("crm", to),
+            ..Default::default()
+        };
+        house.accounts.put_affiliation(role).await.unwrap();
+    }
+    let sums = async |house: &mut House, purposes: &[&str]| {
+        let request = pb::GetRollupRequest {
+            key: account("crm", "top"),
+            consent_purposes: purposes.iter().map(|purpose| (*purpose).to_owned()).collect(),
+            ..Default::default()
+        };
+        house.accounts.get_rollup(request).await.map(tonic::Response::into_inner)
+    };
+    let of = |sum: &pb::GetRollupResponse, channel: &str| {
+        let one = sum.consent_coverage.iter().find(|one| one.purpose == "marketing" && one.channel == channel).unwrap();
+        [one.permitted_count, one.stopped_count, one.not_granted_count]
+    };
+    let apart = sums(&mut house, &["marketing", "service", "marketing"]).await.unwrap();
+    assert_eq!((apart.person_count, of(&apart, "email"), of(&apart, "post")), (6, [2, 2, 2], [1, 0, 5]));
+    let channels = house.policy().await.unwrap().channels.len();
+    assert_eq!(apart.consent_coverage.len(), 2 * channels, "each purpose once");
+    // The twin turns out to be who said no: one person fewer, and the no covers both.
+    let both = [("email", "twin@harbour-mail.net"), ("email", "against@harbour-mail.net")];
+    let joined = house.put(person("web", "bridge", AT, &both, &[])).await;
+    assert!(joined.faults.is_empty(), "{joined:?}");
+    let merged = sums(&mut house, &["marketing"]).await.unwrap();
+    assert_eq!((merged.person_count, of(&merged, "email")), (5, [2, 2, 1]));
+    house.retract("web", "bridge", AT + 1).await;
+    assert_eq!(of(&sums(&mut house, &["marketing"]).await.unwrap(), "email"), [2, 2, 2], "apart, each has its own");
+    assert!(sums(&mut house, &[]).await.unwrap().consent_coverage.is_empty());
+    assert_eq!(reason(&sums(&mut house, &["marketting"]).await.unwrap_err()), "REQUEST_INVALID");
+    house.close().await;
+}

@@ -555,3 +555,55 @@ async fn a_stream_on_which_nothing_comes_ends_and_what_was_answered_stands() {
     assert_eq!(house.put(fragment).await.status(), pb::IngestStatus::Duplicate);
     house.close().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mail_provider_unsubscribes_with_one_post_and_nothing_else_does() {
+    use onefold_tests::consent::{at, said};
+    let dir = tempfile::tempdir().unwrap();
+    let config = Config { one_click: true, ..House::config(&dir.path().join("data")) };
+    let mut house = House::open_with(config).await;
+    house.sources(&["crm"]).await;
+    let server = house.server().address();
+    let address = || at("email", "ada@harbour-mail.net");
+    house.say(address(), said(pb::ConsentDecision::Granted, AT)).await.unwrap();
+    let issue = pb::IssueUnsubscribeTokenRequest {
+        identifier: Some(onefold_tests::identifier("email", "ada@harbour-mail.net")),
+        purpose: "marketing".to_owned(),
+        ..Default::default()
+    };
+    let path = house.consent.issue_unsubscribe_token(issue).await.unwrap().into_inner().path;
+    let form = "content-type: application/x-www-form-urlencoded";
+    let click = b"List-Unsubscribe=One-Click";
+    let post = |path: &str| format!("POST {path} HTTP/1.1\r\n{form}");
+    let last = if path.ends_with('0') { "1" } else { "0" };
+    let bent = format!("{}{last}", &path[..path.len() - 1]);
+    let elsewhere = path.replacen("default", "west", 1);
+    let refused = [
+        (http1(server, &format!("GET {path} HTTP/1.1"), b"").await, "200 ok"),
+        (http1(server, &format!("GET {bent} HTTP/1.1"), b"").await, "200 ok"),
+        (http1(server, &format!("PUT {path} HTTP/1.1\r\n{form}"), click).await, "405"),
+        (http1(server, &post(&path), b"").await, "400"),
+        (http1(server, &post(&path), b"List-Unsubscribe=No").await, "400"),
+        (http1(server, &post(&path), &[b'x'; 9 << 10]).await, "400"),
+        (http1(server, &post(&bent), click).await, "404"),
+        (http1(server, &post(&elsewhere), click).await, "404"),
+        (http1(server, &post("/unsubscribe/"), click).await, "404"),
+        (http1(server, &post("/onefold.v1.AdminService/GetTenant"), click).await, "404"),
+    ];
+    for (at, (answer, code)) in refused.iter().enumerate() {
+        assert!(answer.starts_with(&format!("http/1.1 {code}")), "{at}: {answer}");
+        assert!(!answer.contains("harbour-mail") && !answer.contains("marketing"), "{at}: {answer}");
+    }
+    assert!(refused[0].0.contains("<form method=post>") && refused[0].0.contains("no-store"), "{}", refused[0].0);
+    let statements = house.statements(address()).await.unwrap().len();
+    assert_eq!(statements, 1, "nothing was said by any of these");
+    for _ in 0..2 {
+        let answer = http1(server, &post(&path), click).await;
+        assert!(answer.starts_with("http/1.1 200") && answer.contains("unsubscribed."), "{answer}");
+        let verdict = house.may(address(), false).await.unwrap();
+        assert_eq!(onefold_tests::consent::reasons(&verdict), ["WITHDRAWN"]);
+        assert_eq!(house.statements(address()).await.unwrap().len(), 2, "once");
+    }
+    house.assert_lives("grpc").await;
+    house.close().await;
+}

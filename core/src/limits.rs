@@ -86,6 +86,10 @@ pub const RESERVATION_SECONDS_MAX: u32 = 7 * 24 * 60 * 60;
 pub const CONTACT_AHEAD_SECONDS_MAX: i64 = 30 * 24 * 60 * 60;
 /// Contacts of one tenant that are remembered for its caps.
 pub const RESERVATIONS_MAX: usize = 50_000_000;
+/// Purposes that one roll-up counts consent for.
+pub const COVERAGE_PURPOSES_MAX: usize = 8;
+/// Persons whose consent one roll-up counts.
+pub const COVERAGE_PERSONS_MAX: usize = 50_000;
 /// Source accounts of one tenant.
 pub const ACCOUNTS_MAX: usize = 5_000_000;
 /// Changes of parent that one source account may go through.

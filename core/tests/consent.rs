@@ -6,8 +6,10 @@ use std::collections::BTreeSet;
 use onefold_core::consent::contact::{Contact, LocalTime, allows, decide};
 use onefold_core::consent::ledger::{Entry, Ledger};
 use onefold_core::consent::permit::permit;
-use onefold_core::consent::policy::{Cap, ConsentPolicy, QuietHours, Regime};
-use onefold_core::consent::reserve::{CannotSettle, Reservation, Reservations, Standing, is_reached};
+use onefold_core::consent::policy::{Cap, CapScope, ConsentPolicy, QuietHours, Regime};
+use onefold_core::consent::reserve::{
+    CannotSettle, Counted, Reservation, Reservations, Standing, account_charge, is_reached,
+};
 use onefold_core::consent::state::{Question, State};
 use onefold_core::consent::{ChannelId, Decision, Jurisdiction, PurposeId};
 use onefold_core::fragment::ObservedAt;
@@ -194,7 +196,7 @@ proptest! {
         most in 1..4u32,
     ) {
         // People of six records that merge and split at random; contacts are asked for at random times.
-        let cap = Cap { name: "cap".to_owned(), purpose: None, channel: None, most, window_seconds: 100 };
+        let cap = Cap { name: "cap".to_owned(), purpose: None, channel: None, most, window_seconds: 100, scope: CapScope::Person };
         let mut reservations = Reservations::default();
         let mut person: [u8; 6] = [0, 1, 2, 3, 4, 5];
         let mut next = Sequence(0);
@@ -220,6 +222,62 @@ proptest! {
                 for start in &times {
                     let within = times.iter().filter(|t| *t >= start && t.0 - start.0 < 100 * 1_000_000).count();
                     prop_assert!(within <= most as usize, "record {record}: {within} contacts");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn never_more_than_the_cap_in_any_scope(
+        steps in vec((0..6u8, 0..6u8, 0..400i64, 0..7u8), 1..80),
+        most in 1..4u32,
+    ) {
+        // Six records of people, in three households and four accounts. People merge and split, move house and change
+        // their employer; accounts merge and split. One contact counts for all three scopes at once.
+        let scopes = [CapScope::Person, CapScope::Household, CapScope::Account];
+        let caps = scopes.map(|scope| Cap { name: scope.as_str().to_owned(), purpose: None, channel: None, most, window_seconds: 100, scope });
+        let mut reservations = Reservations::default();
+        let (mut person, mut home, mut work) = ([0, 1, 2, 3, 4, 5], [None; 6], [None; 6]);
+        let mut company: [u8; 4] = [0, 1, 2, 3];
+        let (house, account) = (|h: u8| point(100 + h), |a: u8| account_charge(point(50 + a)));
+        let second = |at: i64| ObservedAt(at * 1_000_000);
+        let mut next = Sequence(0);
+        for (a, b, at, what) in steps {
+            let (of, to) = (a as usize, b as usize);
+            match what {
+                0 => { let (from, into) = (person[of], person[to]); person.iter_mut().filter(|p| **p == from).for_each(|p| *p = into); }
+                1 => person[of] = 10 + a,
+                2 => home[of] = Some(b % 3),
+                3 => work[of] = Some(b % 4),
+                4 => company[of % 4] = if a == b { 10 + a } else { company[to % 4] },
+                _ => {
+                    let records: Vec<usize> = (0..6).filter(|r| person[*r] == person[of]).collect();
+                    let mut households: Vec<Digest128> = records.iter().filter_map(|r| home[*r]).map(house).collect();
+                    households.sort_unstable();
+                    households.dedup();
+                    let employers: BTreeSet<u8> = records.iter().filter_map(|r| work[*r]).map(|w| company[w as usize]).collect();
+                    let together = |one: &u8| (0..4u8).filter(|a| company[*a as usize] == *one).map(account).collect::<Vec<_>>();
+                    let counted = Counted {
+                        person: records.iter().map(|r| point(*r as u8)).collect(),
+                        households,
+                        accounts: employers.iter().map(together).collect(),
+                    };
+                    let is_full = |cap: &Cap| counted.groups(cap.scope).any(|group| is_reached(cap, &reservations.times(group, cap, second(500)), second(at)));
+                    if !caps.iter().any(is_full) {
+                        next = next.next();
+                        let mut charged = counted.person.clone();
+                        charged.extend(counted.households.iter().chain(counted.accounts.iter().flatten()));
+                        reservations.reserve(next, Reservation {
+                            purpose: MARKETING, channel: EMAIL, at: second(at), expires_at: second(1_000), charged, standing: Standing::Open,
+                        });
+                    }
+                }
+            }
+            for charge in (0..6).map(point).chain((0..3).map(house)).chain((0..4).map(account)) {
+                let times = reservations.times(&[charge], &caps[0], second(500));
+                for start in &times {
+                    let within = times.iter().filter(|t| *t >= start && t.0 - start.0 < 100 * 1_000_000).count();
+                    prop_assert!(within <= most as usize, "{charge:?}: {within} contacts");
                 }
             }
         }
@@ -286,7 +344,14 @@ fn the_strictest_known_law_applies() {
 #[test]
 fn a_decision_names_every_reason_against_it() {
     let mut policy = ConsentPolicy::default();
-    policy.caps.push(Cap { name: "weekly".to_owned(), purpose: None, channel: None, most: 0, window_seconds: 10 });
+    policy.caps.push(Cap {
+        name: "weekly".to_owned(),
+        purpose: None,
+        channel: None,
+        most: 0,
+        window_seconds: 10,
+        scope: CapScope::Person,
+    });
     policy.channels[0].quiet_hours = vec![QuietHours { from_minute: 1_320, until_minute: 480 }];
     let contact = Contact { purpose: &policy.purposes[0], channel: &policy.channels[0], at: NOW, now: NOW };
     let told = |decision| Told {
@@ -300,11 +365,27 @@ fn a_decision_names_every_reason_against_it() {
     let ledger = ledger(&[told(Decision::Withdrawn), told(Decision::Suppressed)]);
     let effective = ledger.voices(&[point(1)], &question()).effective();
     let local = LocalTime::Minutes(vec![720, 30]);
-    let reasons = decide(contact, &effective, &[], &local, &policy, &[], &Reservations::default());
+    let reasons = decide(
+        contact,
+        &effective,
+        &[],
+        &local,
+        &policy,
+        &Counted { person: vec![point(1)], ..Counted::default() },
+        &Reservations::default(),
+    );
     let names: Vec<&str> = reasons.iter().map(|reason| reason.as_str()).collect();
     assert_eq!(names, ["SUPPRESSED", "WITHDRAWN", "QUIET_HOURS", "CAP_REACHED"]);
     assert!(!allows(&reasons) && !allows(&[]));
-    let unknown = decide(contact, &effective, &[], &LocalTime::Unknown, &policy, &[], &Reservations::default());
+    let unknown = decide(
+        contact,
+        &effective,
+        &[],
+        &LocalTime::Unknown,
+        &policy,
+        &Counted { person: vec![point(1)], ..Counted::default() },
+        &Reservations::default(),
+    );
     assert!(unknown.iter().any(|reason| reason.as_str() == "TIME_ZONE_UNKNOWN"));
 }
 
@@ -368,7 +449,8 @@ fn reservations_settle_once_and_in_time() {
     for (id, to, now, want) in table {
         assert_eq!(all.may_settle(Sequence(id), to, now), want, "{id} {to:?}");
     }
-    let cap = Cap { name: "c".to_owned(), purpose: None, channel: None, most: 9, window_seconds: 1 };
+    let cap =
+        Cap { name: "c".to_owned(), purpose: None, channel: None, most: 9, window_seconds: 1, scope: CapScope::Person };
     assert_eq!((all.times(&[point(1)], &cap, NOW).len(), all.times(&[point(1)], &cap, late).len()), (2, 1));
     all.forget_before(ObservedAt(1_001));
     assert!(all.is_empty() && all.times(&[point(1)], &cap, NOW).is_empty());

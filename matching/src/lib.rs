@@ -1,5 +1,6 @@
 //! From a fragment and its neighbours to a decision.
 
+mod household;
 mod index;
 pub mod normalise;
 pub mod pair;

@@ -15,6 +15,7 @@ use onefold_core::ids::{AttributeId, Digest128, NamespaceId, SourceId};
 use onefold_core::namespace::Normaliser;
 use smallvec::SmallVec;
 
+use crate::household;
 use crate::normalise::company::CompanyName;
 use crate::normalise::name::{PersonName, full_forms, is_known_given};
 use crate::normalise::text::{fold, romanise, skeleton};
@@ -25,6 +26,7 @@ use crate::prepared::{LinkValue, Prepared};
 const VALUE_DOMAIN: u8 = 1;
 const RECORD_DOMAIN: u8 = 2;
 const NAME_DOMAIN: u8 = 3;
+const HOUSEHOLD_DOMAIN: u8 = 4;
 
 /// Why an identifier of a fragment links nobody.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -191,6 +193,14 @@ impl Preparer {
         points.map(|point| point.digest).collect()
     }
 
+    /// The digests of the households that a fragment places its person in: of one surname at one address. None where
+    /// either is not known well enough.
+    #[must_use]
+    pub fn households(&self, fragment: &Fragment) -> Vec<Digest128> {
+        let texts = household::households(fragment, region::of(fragment, &self.config));
+        texts.iter().map(|text| self.digest(&[HOUSEHOLD_DOMAIN], text)).collect()
+    }
+
     fn point(
         &self,
         namespace: NamespaceId,
@@ -306,7 +316,7 @@ fn parts_skeleton(given: &str, family: &str, nickname: &str) -> Option<String> {
     Some(key)
 }
 
-fn text_of(fragment: &Fragment, name: AttributeId) -> Option<&str> {
+pub(crate) fn text_of(fragment: &Fragment, name: AttributeId) -> Option<&str> {
     // Attributes are in canonical order, and few: the first of its name.
     let value = fragment.attributes.iter().find(|attribute| attribute.name == name)?;
     value.value.as_text().filter(|text| !text.trim().is_empty())

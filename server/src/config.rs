@@ -72,6 +72,8 @@ pub struct Config {
     pub match_models: bool,
     /// Origins of web pages that may call through gRPC-Web, e.g. `https://console.example.org`; none: no browser may.
     pub web_origins: Vec<String>,
+    /// Take the one-click posts of mail providers (RFC 8058), over HTTP/1.1 too.
+    pub one_click: bool,
     /// How long a connection may stay without a first call; [`FIRST_CALL_WAIT_MAX`] unless tests say otherwise.
     pub first_call_wait: Duration,
     /// How long a client's stream may be silent; [`MESSAGE_WAIT_MAX`] unless tests say otherwise.
@@ -91,6 +93,7 @@ impl Config {
             allow_insecure_remote: false,
             match_models: true,
             web_origins: Vec::new(),
+            one_click: false,
             first_call_wait: FIRST_CALL_WAIT_MAX,
             message_wait: MESSAGE_WAIT_MAX,
         }

@@ -92,7 +92,7 @@ impl Server {
             .map_err(|source| StartError::Listen { address: config.listen, source })?;
         let address = listener.local_addr().map_err(|source| StartError::Listen { address: config.listen, source })?;
         // Callers hear at once that there is a server, and that it recovers.
-        let mut edge = grpc::Edge::listen(listener, origins, config.first_call_wait).await;
+        let mut edge = grpc::Edge::listen(listener, origins, config.one_click, config.first_call_wait).await;
         let opened = tokio::task::spawn_blocking(move || app::recover::open(&config, clock)).await;
         let app::recover::Opened { app, recovered, threads } = match opened.map_err(|_| StartError::Interrupted) {
             Ok(Ok(opened)) => opened,

@@ -45,6 +45,20 @@ impl Clients {
         Ok(self.accounts.put_account(request).await?.into_inner().account.expect("an account"))
     }
 
+    /// Gives a person of a source a role in an account of the same source, for ever.
+    ///
+    /// # Errors
+    /// What the server says.
+    pub async fn affiliate(&mut self, source: &str, person: &str, to: &str) -> Result<(), Status> {
+        let request = pb::PutAffiliationRequest {
+            person: somebody(source, person),
+            account: account(source, to),
+            role: "buyer".to_owned(),
+            ..Default::default()
+        };
+        self.accounts.put_affiliation(request).await.map(drop)
+    }
+
     /// Moves an account, from now on.
     ///
     /// # Errors

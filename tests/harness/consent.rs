@@ -98,14 +98,28 @@ impl Clients {
         self.consent.update_consent_policy(request).await.map(drop)
     }
 
-    /// So many contacts a day, over everything.
+    /// So many contacts of one person a day, over everything.
     ///
     /// # Errors
     /// What the server says.
     pub async fn cap(&mut self, most: u32) -> Result<(), Status> {
+        self.caps(&[("daily", most, pb::CapScope::Unspecified)]).await
+    }
+
+    /// These caps, each over a day and over everything.
+    ///
+    /// # Errors
+    /// What the server says.
+    pub async fn caps(&mut self, caps: &[(&str, u32, pb::CapScope)]) -> Result<(), Status> {
+        let cap = |(name, most, scope): &(&str, u32, pb::CapScope)| pb::ContactCap {
+            name: (*name).to_owned(),
+            most: *most,
+            window_seconds: 86_400,
+            scope: *scope as i32,
+            ..Default::default()
+        };
         let mut policy = self.policy().await?;
-        policy.caps =
-            vec![pb::ContactCap { name: "daily".to_owned(), most, window_seconds: 86_400, ..Default::default() }];
+        policy.caps = caps.iter().map(cap).collect();
         self.set_policy(policy).await
     }
 

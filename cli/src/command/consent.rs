@@ -428,8 +428,8 @@ async fn do_unsubscribe(unsubscribe: &Unsubscribe) -> Result<(), Failure> {
     }
     let method = "ConsentService/IssueUnsubscribeToken";
     let call = wire::grpcurl(&client.address, method, "IssueUnsubscribeTokenRequest", &request);
-    let hint = "the link's POST ends in: onefold consent unsubscribe --token TOKEN";
-    say(&format!("{}\n  {hint}\n{}", made.token, by_hand(&call, paint(&std::io::stdout()))))
+    let hint = "the link of List-Unsubscribe, behind the public address of a server with --one-click:";
+    say(&format!("{}\n  {hint}\n  {}\n{}", made.token, made.path, by_hand(&call, paint(&std::io::stdout()))))
 }
 
 async fn show_policy(policy: &Policy) -> Result<(), Failure> {
@@ -499,11 +499,17 @@ fn policy_card(policy: &pb::ConsentPolicy, paint: Paint) -> String {
         table.row([channel.name.clone(), silent.join(", "), twice.to_owned()]);
     }
     text.push_str(&table.render(paint));
-    text.push_str(&format!("\n{}\n", paint.heading("caps, for each person")));
+    text.push_str(&format!("\n{}\n", paint.heading("caps")));
     for cap in &policy.caps {
         let of = |name: &str, all: &str| if name.is_empty() { all.to_owned() } else { name.to_owned() };
         let (purpose, channel) = (of(&cap.purpose, "any purpose"), of(&cap.channel, "any channel"));
-        text.push_str(&format!("  {}: {} in {} s, {purpose}, {channel}\n", cap.name, cap.most, cap.window_seconds));
+        let who = match cap.scope() {
+            pb::CapScope::Unspecified | pb::CapScope::Person => "person",
+            pb::CapScope::Household => "household",
+            pb::CapScope::Account => "account",
+        };
+        let (name, most, seconds) = (&cap.name, cap.most, cap.window_seconds);
+        text.push_str(&format!("  {name}: {most} in {seconds} s for each {who}, {purpose}, {channel}\n"));
     }
     if policy.caps.is_empty() {
         text.push_str("  none\n");

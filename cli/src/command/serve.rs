@@ -33,6 +33,9 @@ pub struct Arguments {
     /// New tenants link by identifiers alone, until `onefold model use` puts a match model in force.
     #[arg(long)]
     exact_only: bool,
+    /// Takes the one-click unsubscribe posts of mail providers (RFC 8058) at `/unsubscribe/…`, over HTTP/1.1 too.
+    #[arg(long)]
+    one_click: bool,
     /// What is logged to standard error, e.g. `info` or `onefold_server=debug`.
     #[arg(long, value_name = "FILTER", default_value = "info", env = "ONEFOLD_LOG")]
     log: String,
@@ -50,6 +53,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         config.root_key_file.clone_from(&arguments.root_key_file);
         config.allow_insecure_remote = arguments.allow_insecure_remote;
         config.match_models = !arguments.exact_only;
+        config.one_click = arguments.one_click;
         config.web_origins.clone_from(&arguments.web_origin);
         let server = Server::start(config).await.map_err(|error| start_failure(&error.into(), &arguments.data))?;
         say(&banner(&server, &arguments.data, paint(&std::io::stdout())))?;

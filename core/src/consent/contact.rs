@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::consent::policy::{Channel, ConsentPolicy, Purpose, Regime};
-use crate::consent::reserve::{Reservations, is_reached};
+use crate::consent::policy::{Cap, CapScope, Channel, ConsentPolicy, Purpose, Regime};
+use crate::consent::reserve::{Counted, Reservations, is_reached};
 use crate::consent::state::{Effective, State};
 use crate::consent::{ChannelId, Jurisdiction, PurposeId};
 use crate::fragment::ObservedAt;
@@ -40,6 +40,8 @@ pub enum Reason {
         most: u32,
         /// In any span of so many seconds.
         window_seconds: u32,
+        /// Whose contacts it counts.
+        scope: CapScope,
     },
     /// The identifier is held by several persons.
     IdentifierShared,
@@ -138,7 +140,7 @@ pub fn decide(
     jurisdictions: &[Jurisdiction],
     local: &LocalTime,
     policy: &ConsentPolicy,
-    charged: &[Digest128],
+    counted: &Counted,
     reservations: &Reservations,
 ) -> Vec<Reason> {
     let mut reasons = consent_reasons(effective, contact.purpose.regime(jurisdictions));
@@ -156,10 +158,10 @@ pub fn decide(
     }
     let (purpose, channel) = contact.kind();
     for cap in policy.caps.iter().filter(|cap| cap.counts(purpose, channel)) {
-        let times = reservations.times(charged, cap, contact.now);
-        if is_reached(cap, &times, contact.at) {
-            let (most, window_seconds) = (cap.most, cap.window_seconds);
-            reasons.push(Reason::CapReached { cap: cap.name.clone(), most, window_seconds });
+        let is_full = |group: &[Digest128]| is_reached(cap, &reservations.times(group, cap, contact.now), contact.at);
+        if counted.groups(cap.scope).any(is_full) {
+            let Cap { most, window_seconds, scope, .. } = *cap;
+            reasons.push(Reason::CapReached { cap: cap.name.clone(), most, window_seconds, scope });
         }
     }
     if reasons.iter().any(|reason| !reason.allows()) {

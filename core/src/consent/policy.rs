@@ -1,5 +1,5 @@
 //! What a tenant decided about consent and contact, in words a lawyer can read: purposes with the rule of each
-//! jurisdiction, channels with their quiet hours, and how often one person may be contacted.
+//! jurisdiction, channels with their quiet hours, and how often one person, household or account may be contacted.
 
 use serde::{Deserialize, Serialize};
 
@@ -99,7 +99,31 @@ pub struct Channel {
     pub quiet_hours: Vec<QuietHours>,
 }
 
-/// How often one person may be contacted.
+/// For whom a cap counts together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum CapScope {
+    /// All records of one person.
+    #[default]
+    Person,
+    /// People of one surname at one address.
+    Household,
+    /// People who have a role in one account at the time of the contact; accounts that are one company count together.
+    Account,
+}
+
+impl CapScope {
+    /// In words.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Person => "person",
+            Self::Household => "household",
+            Self::Account => "account",
+        }
+    }
+}
+
+/// How often one person, household or account may be contacted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cap {
     /// Its name, which a refusal gives.
@@ -112,6 +136,8 @@ pub struct Cap {
     pub most: u32,
     /// In any span of so many seconds.
     pub window_seconds: u32,
+    /// For whom contacts count together.
+    pub scope: CapScope,
 }
 
 impl Cap {
@@ -129,7 +155,7 @@ pub struct ConsentPolicy {
     pub purposes: Vec<Purpose>,
     /// By ordinal.
     pub channels: Vec<Channel>,
-    /// How often one person may be contacted.
+    /// How often somebody may be contacted.
     pub caps: Vec<Cap>,
     /// IANA name of the time zone of persons of whom none is known; `None`: such a person is not contacted over a channel
     /// with quiet hours.

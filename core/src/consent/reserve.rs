@@ -4,12 +4,15 @@
 //! decided by. Counting for a cluster takes every contact that is charged to any of its records, once. So two halves of
 //! one person share the sum after a merge, and after a split each half still counts what was charged to both: k allowed
 //! means at most k, whatever happens to the clusters.
+//!
+//! The same contact is charged to the households of its person and to the accounts in which the person has a role, each as
+//! it was at that moment, and caps of these scopes count there.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde::{Deserialize, Serialize};
 
-use crate::consent::policy::Cap;
+use crate::consent::policy::{Cap, CapScope};
 use crate::consent::{ChannelId, PurposeId};
 use crate::fragment::ObservedAt;
 use crate::ids::{Digest128, Sequence};
@@ -25,6 +28,39 @@ pub enum Standing {
     Released,
 }
 
+/// Whom a contact counts for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counted {
+    /// The points of the person: records and identifiers.
+    pub person: Vec<Digest128>,
+    /// The person's households. Each counts for itself: somebody of two addresses must be welcome at both.
+    pub households: Vec<Digest128>,
+    /// The accounts in which the person has a role: of each the charges of its source accounts, counted together.
+    pub accounts: Vec<Vec<Digest128>>,
+}
+
+impl Counted {
+    /// The groups of charges that count together in a scope; a cap of it must have room in each of them.
+    pub fn groups(&self, scope: CapScope) -> impl Iterator<Item = &[Digest128]> {
+        let (person, households, accounts) = match scope {
+            CapScope::Person => (Some(self.person.as_slice()), &[][..], &[][..]),
+            CapScope::Household => (None, self.households.as_slice(), &[][..]),
+            CapScope::Account => (None, &[][..], self.accounts.as_slice()),
+        };
+        let households = households.iter().map(std::slice::from_ref);
+        person.into_iter().chain(households).chain(accounts.iter().map(Vec::as_slice))
+    }
+}
+
+/// What a contact with somebody of an account is charged to, from the keyed digest of the account's source record: a source
+/// may know a person and an account by one key, and they must not be counted together.
+#[must_use]
+pub fn account_charge(record: Digest128) -> Digest128 {
+    let mut bytes = b"account charge".to_vec();
+    bytes.extend_from_slice(&record.0);
+    Digest128::of(&blake3::hash(&bytes))
+}
+
 /// One contact that was allowed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reservation {
@@ -36,7 +72,7 @@ pub struct Reservation {
     pub at: ObservedAt,
     /// Until when it may be confirmed.
     pub expires_at: ObservedAt,
-    /// Keyed digests of the records, and the identifier, that it is charged to.
+    /// Keyed digests of the records, the identifier, the households and accounts that it is charged to.
     pub charged: Vec<Digest128>,
     /// What became of it.
     pub standing: Standing,

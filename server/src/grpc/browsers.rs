@@ -1,5 +1,5 @@
-//! Browsers: gRPC-Web and CORS, for the origins that the operator names. Without one the server does not speak HTTP/1.1 at
-//! all, and no web page reaches it.
+//! Browsers: gRPC-Web and CORS, for the origins that the operator names. Without one the server speaks HTTP/1.1
+//! at most for one-click posts, and no web page reaches it.
 
 use std::future::Future;
 use std::pin::Pin;

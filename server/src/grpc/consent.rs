@@ -20,12 +20,12 @@ use super::convert::consent::{self as door, About, Given};
 use super::convert::{policy, receipt};
 use super::mount::answer;
 use super::page::{self, Page};
-use super::{corrections, names, reading, requests, silence, status};
+use super::{corrections, names, one_click, reading, requests, silence, status};
 use crate::app::App;
-use crate::app::consent::Saying;
 use crate::app::consent::contact::Ask;
 use crate::app::consent::read::{self, AsOf, Who};
 use crate::app::consent::token::{Handle, Unsubscribe};
+use crate::app::consent::{self, Saying};
 use crate::app::error::{ReadError, WriteError};
 use crate::app::ingest::{Answer, Item, Outcome};
 use crate::app::lane::Changed;
@@ -344,7 +344,8 @@ impl ConsentService for Consents {
                     tracing::error!(error = %error, "a token cannot be made");
                     status::internal("no token can be made now")
                 })?;
-                Ok(answer(pb::IssueUnsubscribeTokenResponse { token }))
+                let path = one_click::path(&tenant.name, &token);
+                Ok(answer(pb::IssueUnsubscribeTokenResponse { token, path }))
             }
             _ => Err(invalid(faults)),
         }
@@ -360,29 +361,7 @@ impl ConsentService for Consents {
         let said = Unsubscribe::open(&request.token, &tenant.keys).ok_or_else(|| {
             status::field("token", FaultReason::Unknown, "is no token that IssueUnsubscribeToken gave")
         })?;
-        let now = self.app.now();
-        let statement = onefold_core::consent::Statement {
-            subject: Subject::Identifier { namespace: said.namespace, raw: None },
-            points: said.points,
-            purpose: said.purpose,
-            channel: said.channel,
-            decision: Decision::Withdrawn,
-            lawful_basis: Default::default(),
-            jurisdiction: None,
-            notice: String::new(),
-            language: String::new(),
-            source: None,
-            method: "one-click unsubscribe".to_owned(),
-            evidence: String::new(),
-            given_at: now,
-            expires_at: None,
-            confirmed_at: None,
-            recorded_at: now,
-            confirms: None,
-            signals: Vec::new(),
-        };
-        let mut saying = Saying::new(statement, &tenant);
-        saying.once = true;
+        let saying = consent::leaving(said, &tenant, self.app.now());
         let result = self.say(&tenant, saying, named).await?;
         Ok(answer(pb::UnsubscribeResponse { result: Some(result) }))
     }

@@ -17,6 +17,7 @@ mod health;
 mod ingest;
 mod mount;
 mod names;
+mod one_click;
 mod page;
 mod privacy;
 mod profile;
@@ -55,6 +56,7 @@ use crate::config;
 use gate::Gate;
 use health::{Health, Serves};
 use mount::mounted;
+use one_click::Door;
 
 /// Every service that is mounted, and what it can do while the disk refuses writes.
 const SERVICES: &[(&str, Serves)] = &[
@@ -85,6 +87,7 @@ fn services(app: &Arc<App>) -> Routes {
 #[derive(Debug)]
 pub struct Edge {
     gate: Gate,
+    door: Option<Door>,
     health: Health,
     stop: Option<oneshot::Sender<()>>,
     /// The server's end.
@@ -92,8 +95,8 @@ pub struct Edge {
 }
 
 impl Edge {
-    /// Listens, for pages of these origins too. A connection has so long to make its first call.
-    pub async fn listen(listener: TcpListener, origins: Origins, first_call_wait: Duration) -> Self {
+    /// Listens, for pages of these origins and for one-click posts too. A connection has so long to make its first call.
+    pub async fn listen(listener: TcpListener, origins: Origins, one_click: bool, first_call_wait: Duration) -> Self {
         let (health, health_service) = Health::recovering(SERVICES).await;
         let gate = Gate::default();
         let (stop, stopped) = oneshot::channel();
@@ -104,7 +107,8 @@ impl Edge {
             leaves.down().await;
         };
         let web = !origins.is_empty();
-        // Outermost first: what a browser may ask, who may ask at all, its dialect, then what every call goes through.
+        let door = one_click.then(|| Door::new(!web));
+        // Outermost first: one-click posts, what a browser may ask, who may ask at all, its dialect, then what every call goes through.
         let server = Server::builder()
             .max_concurrent_streams(Some(config::STREAMS_PER_CONNECTION_MAX))
             .concurrency_limit_per_connection(config::CALLS_PER_CONNECTION_MAX)
@@ -117,7 +121,8 @@ impl Edge {
             .max_connection_age(config::CONNECTION_AGE_MAX)
             .initial_stream_window_size(Some(config::STREAM_WINDOW_BYTES))
             .initial_connection_window_size(Some(config::CONNECTION_WINDOW_BYTES))
-            .accept_http1(web)
+            .accept_http1(web || one_click)
+            .layer(option_layer(door.clone()))
             .layer(option_layer(web.then(|| origins.cors())))
             .layer(option_layer(web.then(|| browsers::OwnPagesOnly(origins.clone()))))
             .layer(option_layer(web.then(GrpcWebLayer::new)))
@@ -128,12 +133,15 @@ impl Edge {
             .add_service(reflection().build_v1alpha().expect("the descriptor set was encoded by our own build"));
         let incoming = connections::bounded(listener, first_call_wait);
         let serving = tokio::spawn(server.serve_with_incoming_shutdown(incoming, goes_down));
-        Self { gate, health, stop: Some(stop), serving }
+        Self { gate, door, health, stop: Some(stop), serving }
     }
 
     /// Serves this app from now on.
     pub async fn open(&self, app: &Arc<App>) {
         self.gate.open(services(app));
+        if let Some(door) = &self.door {
+            door.open(app);
+        }
         self.health.serve(app).await;
     }
 

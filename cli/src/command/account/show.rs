@@ -40,6 +40,9 @@ pub struct Tree {
 pub struct Rollup {
     /// The account at the top.
     account: String,
+    /// Also count whom consent allows to be reached for this purpose, by channel. Repeatable.
+    #[arg(long, value_name = "PURPOSE")]
+    purpose: Vec<String>,
     /// As of this day: 2026-04-01. Without it: now.
     #[arg(long, value_name = "TIME")]
     as_of: Option<String>,
@@ -200,6 +203,7 @@ pub fn rollup(rollup: &Rollup) -> Result<(), Failure> {
         key: Some(key(target, &rollup.account)?),
         as_of_time: times(rollup.as_of.as_ref())?,
         min_sequence: 0,
+        consent_purposes: rollup.purpose.clone(),
     };
     online(async {
         let client = Client::connect(target).await?;
@@ -227,7 +231,24 @@ pub fn rollup(rollup: &Rollup) -> Result<(), Failure> {
             }
             row(format!("{party}: no stage"), without, "");
         }
+        let mut text = table.render(paint);
+        if !sum.consent_coverage.is_empty() {
+            let mut table = Table::new(&[
+                ("purpose", Side::Left),
+                ("channel", Side::Left),
+                ("may be reached", Side::Right),
+                ("said no", Side::Right),
+                ("said nothing", Side::Right),
+            ]);
+            for of in &sum.consent_coverage {
+                let numbers = [of.permitted_count, of.stopped_count, of.not_granted_count].map(count);
+                let [permitted, stopped, silent] = numbers;
+                table.row([of.purpose.clone(), of.channel.clone(), permitted, stopped, silent]);
+            }
+            text.push('\n');
+            text.push_str(&table.render(paint));
+        }
         let call = wire::grpcurl(&client.address, "AccountService/GetRollup", "GetRollupRequest", &request);
-        say(&(table.render(paint) + &by_hand(&call, paint)))
+        say(&(text + &by_hand(&call, paint)))
     })
 }

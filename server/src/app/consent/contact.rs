@@ -9,15 +9,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use onefold_core::consent::contact::{Contact, Reason, allows, decide};
+use onefold_core::consent::reserve::{Counted, account_charge};
 use onefold_core::consent::state::Question;
 use onefold_core::consent::{ChannelId, Jurisdiction, PurposeId};
 use onefold_core::fragment::ObservedAt;
+use onefold_core::hierarchy::view::Companies;
+use onefold_core::hierarchy::{AccountOrdinal, Moment};
 use onefold_core::ids::{Digest128, ProfileOrdinal, Sequence};
 
 use serde::{Deserialize, Serialize};
 
 use super::person::{Person, Persons, local_time};
 use crate::app::error::{ReadError, WriteError};
+use crate::app::hierarchy::read::PartiesNow;
 use crate::app::read::{self, ProfileKey};
 use crate::app::requests::RequestKey;
 use crate::app::tenant::{LiveConfig, State, Tenant};
@@ -150,7 +154,7 @@ pub(super) fn evaluate(
     };
     let at = ask.at.unwrap_or(now);
     let default_zone = policy.default_time_zone.as_deref();
-    let (cluster, known, local, profile, changed) = match found {
+    let (cluster, known, households, local, profile, changed) = match found {
         Found::Not(reason) => return deny(reason.clone()),
         Found::Profile(profile, person) => {
             let changed = state.changed_if_live(*profile).ok_or(Stale)?;
@@ -158,14 +162,15 @@ pub(super) fn evaluate(
                 return Err(Stale);
             }
             let cluster = points_of(state, *profile, person, &ask.points);
-            (cluster, person.jurisdictions.clone(), person.local_time(at, default_zone), Some(*profile), changed)
+            let (laws, homes) = (person.jurisdictions.clone(), person.households.clone());
+            (cluster, laws, homes, person.local_time(at, default_zone), Some(*profile), changed)
         }
         Found::Nobody => {
             if moved(state, ask, None) {
                 return Err(Stale);
             }
             let cluster = Cluster { records: Vec::new(), points: ask.points.clone() };
-            (cluster, Vec::new(), local_time(&[], at, default_zone), None, Sequence(0))
+            (cluster, Vec::new(), Vec::new(), local_time(&[], at, default_zone), None, Sequence(0))
         }
     };
     // What was erased is not written to, whoever asks: its keyed digest is kept for this.
@@ -180,12 +185,36 @@ pub(super) fn evaluate(
     jurisdictions.extend(ask.jurisdiction);
     let contact = Contact { purpose, channel, at, now };
     let reservations = &state.consent.reservations;
-    let reasons = decide(contact, &effective, &jurisdictions, &local, policy, &cluster.points, reservations);
+    let accounts = accounts_of(state, config, &cluster.records, Moment(at.0));
+    let counted = Counted { person: cluster.points, households, accounts };
+    let reasons = decide(contact, &effective, &jurisdictions, &local, policy, &counted, reservations);
     let seen = effective.decided_by.iter().chain(&effective.suppressed_by).chain(&effective.restricted_by).copied();
     let seen = seen.max().unwrap_or(Sequence(0)).max(changed);
     let mut charged = cluster.records;
     charged.extend_from_slice(&ask.points);
+    charged.extend_from_slice(&counted.households);
+    charged.extend(counted.accounts.iter().flatten());
+    charged.sort_unstable();
+    charged.dedup();
     Ok((Verdict { reasons, profile, reservation: None, seen, decided_at: now }, charged))
+}
+
+/// The accounts in which these records of a person have a role at a moment: of each the charges of all source accounts that
+/// are one company today.
+fn accounts_of(state: &State, config: &LiveConfig, records: &[Digest128], at: Moment) -> Vec<Vec<Digest128>> {
+    let forest = &state.accounts.forest;
+    let held = records.iter().flat_map(|record| state.accounts.affiliations.of_person(*record));
+    let mut own: Vec<AccountOrdinal> =
+        held.filter(|held| held.holds(at)).filter_map(|held| forest.find(held.account)).collect();
+    own.sort_unstable();
+    own.dedup();
+    let parties = PartiesNow::new(state, config);
+    let mut nodes: Vec<Vec<AccountOrdinal>> =
+        own.into_iter().map(|account| parties.together(account).unwrap_or_else(|| vec![account])).collect();
+    nodes.sort_unstable();
+    nodes.dedup();
+    let charge = |account: &AccountOrdinal| forest.get(*account).map(|known| account_charge(known.facts.record));
+    nodes.iter().map(|node| node.iter().filter_map(charge).collect()).collect()
 }
 
 /// Whether the identifier asked by leads elsewhere by now.

@@ -11,9 +11,9 @@ pub mod token;
 
 use onefold_core::consent::ledger::{Entry, Ledger, LedgerRows, entry_of};
 use onefold_core::consent::reserve::{Reservation, Reservations};
-use onefold_core::consent::{Statement, Subject};
+use onefold_core::consent::{Decision, Statement, Subject};
 use onefold_core::fault::{FaultReason, FieldFault};
-use onefold_core::fragment::{PartyKind, SourceRecord};
+use onefold_core::fragment::{ObservedAt, PartyKind, SourceRecord};
 use onefold_core::ids::{Digest128, NamespaceId, Place, Sequence, SlotId};
 use onefold_core::limits;
 use onefold_store::journal::entry_room;
@@ -136,6 +136,31 @@ impl Saying {
 /// The point of a source record.
 pub fn record_point(config: &LiveConfig, record: &SourceRecord) -> Digest128 {
     config.preparer().record_digest(record.source, &record.key)
+}
+
+/// The withdrawal that an unsubscribe token stands for; it says nothing new where a stop is in force.
+pub fn leaving(said: token::Unsubscribe, tenant: &Tenant, now: ObservedAt) -> Saying {
+    let statement = Statement {
+        subject: Subject::Identifier { namespace: said.namespace, raw: None },
+        points: said.points,
+        purpose: said.purpose,
+        channel: said.channel,
+        decision: Decision::Withdrawn,
+        lawful_basis: Default::default(),
+        jurisdiction: None,
+        notice: String::new(),
+        language: String::new(),
+        source: None,
+        method: "one-click unsubscribe".to_owned(),
+        evidence: String::new(),
+        given_at: now,
+        expires_at: None,
+        confirmed_at: None,
+        recorded_at: now,
+        confirms: None,
+        signals: Vec::new(),
+    };
+    Saying { once: true, ..Saying::new(statement, tenant) }
 }
 
 /// The points of an identifier: one for each kind of party that may hold it.

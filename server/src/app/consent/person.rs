@@ -28,6 +28,8 @@ pub struct Person {
     config_version: u64,
     /// Countries of its addresses.
     pub jurisdictions: Vec<Jurisdiction>,
+    /// Keyed digests of its households.
+    pub households: Vec<Digest128>,
     /// Time zones, by IANA name.
     zones: Vec<String>,
     /// The points of all its identifiers, those included that link nobody.
@@ -63,7 +65,11 @@ impl Person {
             fragments.iter().flat_map(|fragment| config.preparer().contact_points(fragment)).collect();
         points.sort_unstable();
         points.dedup();
-        Self { changed, config_version: config.version, jurisdictions, zones, points }
+        let mut households: Vec<Digest128> =
+            fragments.iter().flat_map(|fragment| config.preparer().households(fragment)).collect();
+        households.sort_unstable();
+        households.dedup();
+        Self { changed, config_version: config.version, jurisdictions, households, zones, points }
     }
 
     /// What time it is where the person is, in every time zone that is known of them, or else in the tenant's own.
@@ -110,7 +116,8 @@ impl std::fmt::Debug for Persons {
 impl Default for Persons {
     fn default() -> Self {
         let bytes = |person: &Arc<Person>| {
-            let lists = person.points.len() * 16 + person.zones.iter().map(|zone| zone.len() + 24).sum::<usize>();
+            let lists = (person.points.len() + person.households.len()) * 16
+                + person.zones.iter().map(|zone| zone.len() + 24).sum::<usize>();
             u32::try_from(PERSON_BYTES + lists).unwrap_or(u32::MAX)
         };
         Self(moka::sync::Cache::builder().max_capacity(KEPT_BYTES_MAX).weigher(move |_, person| bytes(person)).build())

@@ -1,15 +1,22 @@
 //! Counts over an account and everything below it.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
+use onefold_core::consent::contact::{Reason, allows, consent_reasons};
+use onefold_core::consent::{ChannelId, PurposeId};
+use onefold_core::fault::{FaultReason, FieldFault};
 use onefold_core::fragment::PartyKind;
 use onefold_core::hierarchy::Moment;
 use onefold_core::hierarchy::view::View;
 use onefold_core::ids::{Digest128, ProfileOrdinal};
 use onefold_core::lifecycle::StageId;
+use onefold_core::limits;
 
 use super::read::{AccountKey, PartiesNow, find, stage_of, stage_of_node};
+use crate::app::App;
+use crate::app::consent::read::{self as consent, AsOf, Who};
 use crate::app::error::ReadError;
+use crate::app::read::ProfileKey;
 use crate::app::tenant::Tenant;
 
 /// What lies in a subtree, the account itself included.
@@ -28,7 +35,7 @@ pub struct Rollup {
     /// Accounts without a stage.
     pub accounts_without_stage: u64,
     /// Persons with a role in any of the accounts at the moment, each profile once.
-    pub persons: u64,
+    pub persons: BTreeSet<ProfileOrdinal>,
     /// Source records with a role whose person has no live profile.
     pub unknown_persons: u64,
     /// Persons by stage.
@@ -49,7 +56,6 @@ pub fn of(tenant: &Tenant, key: &AccountKey, at: Moment) -> Result<Rollup, ReadE
         let parties = PartiesNow::new(state, &config);
         let view = View::new(&accounts.forest, &parties, at);
         let mut sum = Rollup::default();
-        let mut profiles: HashSet<ProfileOrdinal> = HashSet::new();
         let mut unknown: HashSet<Digest128> = HashSet::new();
         view.subtree(account, |node, level| {
             sum.accounts += 1;
@@ -69,7 +75,7 @@ pub fn of(tenant: &Tenant, key: &AccountKey, at: Moment) -> Result<Rollup, ReadE
                     }
                     match state.engine.profile_of(person) {
                         Some(profile) => {
-                            profiles.insert(profile);
+                            sum.persons.insert(profile);
                         }
                         None => {
                             unknown.insert(person);
@@ -78,10 +84,9 @@ pub fn of(tenant: &Tenant, key: &AccountKey, at: Moment) -> Result<Rollup, ReadE
                 }
             }
         });
-        sum.persons = profiles.len() as u64;
         sum.unknown_persons = unknown.len() as u64;
-        for profile in profiles {
-            let records = state.engine.members(profile).into_iter().map(|member| member.digest);
+        for profile in &sum.persons {
+            let records = state.engine.members(*profile).into_iter().map(|member| member.digest);
             match stage_of(state, &config, PartyKind::Person, records) {
                 Some(reached) => *sum.person_stages.entry(reached.stage).or_default() += 1,
                 None => sum.persons_without_stage += 1,
@@ -89,4 +94,81 @@ pub fn of(tenant: &Tenant, key: &AccountKey, at: Moment) -> Result<Rollup, ReadE
         }
         Ok(sum)
     })?
+}
+
+/// How many persons may be reached for a purpose over a channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Coverage {
+    /// For this purpose.
+    pub purpose: PurposeId,
+    /// Over this channel.
+    pub channel: ChannelId,
+    /// What was said allows it.
+    pub permitted: u64,
+    /// Somebody said no, or the person is suppressed or restricted.
+    pub stopped: u64,
+    /// Neither.
+    pub not_granted: u64,
+}
+
+/// Counts the consent of these persons as it holds today, for each purpose over each of the tenant's channels. Each person
+/// is looked at in one consistent picture; whoever merges while this counts is counted once. Not for asynchronous threads.
+///
+/// # Errors
+/// [`ReadError::Invalid`] when there are more than [`limits::COVERAGE_PERSONS_MAX`].
+pub fn coverage(
+    app: &App,
+    tenant: &Tenant,
+    persons: &BTreeSet<ProfileOrdinal>,
+    purposes: &[PurposeId],
+) -> Result<Vec<Coverage>, ReadError> {
+    let most = limits::COVERAGE_PERSONS_MAX;
+    if persons.len() > most {
+        let message =
+            format!("of {} persons is more than the {most} there may be: ask for the accounts below", persons.len());
+        return Err(ReadError::Invalid(vec![FieldFault::new("consent_purposes", FaultReason::TooLarge, message)]));
+    }
+    let channels: Vec<ChannelId> = tenant.config().config.consent.channels.iter().map(|channel| channel.id).collect();
+    let asked: Vec<(PurposeId, Option<ChannelId>)> =
+        purposes.iter().flat_map(|purpose| channels.iter().map(|channel| (*purpose, Some(*channel)))).collect();
+    let mut sums: BTreeMap<(PurposeId, ChannelId), [u64; 3]> =
+        asked.iter().filter_map(|(purpose, channel)| Some(((*purpose, (*channel)?), [0; 3]))).collect();
+    let mut counted: HashSet<ProfileOrdinal> = HashSet::new();
+    for person in persons {
+        let who = Who { key: ProfileKey::Id(tenant.profile_id(*person)), points: Vec::new() };
+        let seen = match consent::holdings(app, tenant, &who, &asked, AsOf::default()) {
+            Ok(seen) => seen,
+            // Whoever is not there any more since the accounts were looked at is not reached at all.
+            Err(ReadError::ProfileEmptied | ReadError::ProfileErased | ReadError::ProfileSplit { .. }) => continue,
+            Err(error) => return Err(error),
+        };
+        if !seen.profile.is_some_and(|profile| counted.insert(profile)) {
+            continue;
+        }
+        for holding in seen.seen {
+            let Some(sum) = holding.channel.and_then(|channel| sums.get_mut(&(holding.purpose, channel))) else {
+                continue;
+            };
+            let reasons = consent_reasons(&holding.effective, holding.regime);
+            let is_stop =
+                |reason: &Reason| matches!(reason, Reason::Stopped(..) | Reason::Suppressed(_) | Reason::Restricted(_));
+            let stopped = reasons.iter().any(is_stop);
+            let which = if stopped {
+                1
+            } else if allows(&reasons) {
+                0
+            } else {
+                2
+            };
+            sum[which] += 1;
+        }
+    }
+    let row = |((purpose, channel), [permitted, stopped, not_granted]): ((PurposeId, ChannelId), [u64; 3])| Coverage {
+        purpose,
+        channel,
+        permitted,
+        stopped,
+        not_granted,
+    };
+    Ok(sums.into_iter().map(row).collect())
 }

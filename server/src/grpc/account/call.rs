@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use onefold_core::consent::PurposeId;
 use onefold_core::fault::{FaultReason, FieldFault};
 use onefold_core::fragment::{PartyKind, SourceRecord};
 use onefold_core::hierarchy::Moment;
@@ -10,6 +11,7 @@ use onefold_core::hierarchy::entry::AffiliationStated;
 use onefold_core::hierarchy::view::{Companies, View};
 use onefold_core::ids::{Digest128, ProfileOrdinal, SourceId};
 use onefold_core::lifecycle::Lifecycle;
+use onefold_core::limits;
 use onefold_proto::v1 as pb;
 use tonic::Status;
 
@@ -47,6 +49,32 @@ pub async fn blocking<T: Send + 'static>(
 }
 
 impl Call {
+    /// Purposes by their names, each once.
+    ///
+    /// # Errors
+    /// A status that names every fault.
+    pub fn purposes(&self, names: &[String], field: &str) -> Result<Vec<PurposeId>, Status> {
+        let most = limits::COVERAGE_PURPOSES_MAX;
+        if names.len() > most {
+            let message = format!("more than the {most} there may be");
+            return Err(invalid(vec![FieldFault::new(field, FaultReason::TooLarge, message)]));
+        }
+        let mut found = Vec::with_capacity(names.len());
+        let mut faults = Vec::new();
+        for (at, name) in names.iter().enumerate() {
+            match self.config.config.consent.purpose_named(name) {
+                Some(purpose) => found.push(purpose.id),
+                None => {
+                    let message = "no purpose of the consent policy has this name";
+                    faults.push(FieldFault::new(format!("{field}[{at}]"), FaultReason::Unknown, message));
+                }
+            }
+        }
+        found.sort_unstable();
+        found.dedup();
+        if faults.is_empty() { Ok(found) } else { Err(invalid(faults)) }
+    }
+
     /// The time.
     pub fn now(&self) -> Moment {
         Moment(self.app.now().0)

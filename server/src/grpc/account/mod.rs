@@ -163,9 +163,15 @@ impl AccountService for Accounts {
         reading::reached(&call.tenant, request.min_sequence).await?;
         let at = call.at(request.as_of_time, "as_of_time")?;
         let key = call.key(request.key, "key")?;
+        let purposes = call.purposes(&request.consent_purposes, "consent_purposes")?;
         blocking(move || {
             let sum = rollup::of(&call.tenant, &key, at).map_err(|error| call.failed(error))?;
-            Ok(answer(convert::rollup(sum, &call.lifecycle())))
+            let coverage = match purposes.as_slice() {
+                [] => Vec::new(),
+                purposes => rollup::coverage(&call.app, &call.tenant, &sum.persons, purposes)
+                    .map_err(|error| call.failed(error))?,
+            };
+            Ok(answer(convert::rollup(sum, &coverage, &call.lifecycle(), &call.config)))
         })
         .await
     }

@@ -15,7 +15,7 @@ use super::fragment::{record, timestamp};
 use crate::app::hierarchy::act::Done;
 use crate::app::hierarchy::propose::{Evidence, Proposal};
 use crate::app::hierarchy::read::{Part, Pointed, Shown, ShownAffiliation, ShownParked};
-use crate::app::hierarchy::rollup::Rollup;
+use crate::app::hierarchy::rollup::{Coverage, Rollup};
 use crate::app::tenant::{LiveConfig, Tenant};
 use crate::grpc::names;
 
@@ -199,7 +199,15 @@ fn parked(edge: ShownParked, tenant: &Tenant) -> pb::ParkedParent {
 }
 
 /// Counts on the wire.
-pub fn rollup(sum: Rollup, lifecycle: &Lifecycle) -> pb::GetRollupResponse {
+pub fn rollup(sum: Rollup, coverage: &[Coverage], lifecycle: &Lifecycle, config: &LiveConfig) -> pb::GetRollupResponse {
+    let policy = &config.config.consent;
+    let covered = |coverage: &Coverage| pb::ConsentCoverage {
+        purpose: policy.purpose(coverage.purpose).map(|purpose| purpose.name.clone()).unwrap_or_default(),
+        channel: policy.channel(coverage.channel).map(|channel| channel.name.clone()).unwrap_or_default(),
+        permitted_count: coverage.permitted,
+        stopped_count: coverage.stopped,
+        not_granted_count: coverage.not_granted,
+    };
     let by_name = |counts: std::collections::BTreeMap<StageId, u64>| {
         counts.into_iter().map(|(stage, count)| (lifecycle.name(stage).to_owned(), count)).collect()
     };
@@ -210,10 +218,11 @@ pub fn rollup(sum: Rollup, lifecycle: &Lifecycle) -> pb::GetRollupResponse {
         depth: sum.depth,
         accounts_by_stage: by_name(sum.account_stages),
         accounts_without_stage: sum.accounts_without_stage,
-        person_count: sum.persons,
+        person_count: sum.persons.len() as u64,
         unresolved_person_count: sum.unknown_persons,
         persons_by_stage: by_name(sum.person_stages),
         persons_without_stage: sum.persons_without_stage,
+        consent_coverage: coverage.iter().map(covered).collect(),
     }
 }
 

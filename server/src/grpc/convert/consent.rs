@@ -499,8 +499,11 @@ fn message(reason: &Reason) -> String {
             "the channel has quiet hours and nobody knows what time it is where the person is; set default_time_zone"
                 .to_owned()
         }
-        Reason::CapReached { cap, most, window_seconds } => {
-            format!("the cap {cap} allows {most} contacts in {window_seconds} seconds, and there were as many")
+        Reason::CapReached { cap, most, window_seconds, scope } => {
+            let who = scope.as_str();
+            format!(
+                "the cap {cap} allows {most} contacts of one {who} in {window_seconds} seconds, and there were as many"
+            )
         }
         Reason::IdentifierShared => "several persons hold the identifier".to_owned(),
         Reason::ProfileGone => "there is no such profile, or not one any more".to_owned(),

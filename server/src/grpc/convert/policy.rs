@@ -1,6 +1,6 @@
 //! Purposes, channels and caps on the wire.
 
-use onefold_core::consent::policy::{Cap, Channel, ConsentPolicy, FieldScope, Purpose, QuietHours, Regime};
+use onefold_core::consent::policy::{Cap, CapScope, Channel, ConsentPolicy, FieldScope, Purpose, QuietHours, Regime};
 use onefold_core::consent::{ChannelId, Jurisdiction, PurposeId};
 use onefold_core::fault::{FaultReason, FieldFault};
 use onefold_core::limits;
@@ -230,7 +230,16 @@ impl Reading<'_> {
         if !(1..=limits::CAP_WINDOW_SECONDS_MAX).contains(&wire.window_seconds) {
             self.fault(&path("window_seconds"), &format!("give 1 to {}", limits::CAP_WINDOW_SECONDS_MAX));
         }
-        Cap { name: wire.name, purpose, channel, most: wire.most, window_seconds: wire.window_seconds }
+        let scope = match pb::CapScope::try_from(wire.scope) {
+            Ok(pb::CapScope::Unspecified | pb::CapScope::Person) => CapScope::Person,
+            Ok(pb::CapScope::Household) => CapScope::Household,
+            Ok(pb::CapScope::Account) => CapScope::Account,
+            Err(_) => {
+                self.fault(&path("scope"), "give CAP_SCOPE_PERSON, CAP_SCOPE_HOUSEHOLD or CAP_SCOPE_ACCOUNT");
+                CapScope::Person
+            }
+        };
+        Cap { name: wire.name, purpose, channel, most: wire.most, window_seconds: wire.window_seconds, scope }
     }
 }
 
@@ -281,6 +290,11 @@ pub fn policy_out(config: &LiveConfig) -> pb::ConsentPolicy {
         channel: cap.channel.and_then(|id| policy.channel(id)).map(|channel| channel.name.clone()).unwrap_or_default(),
         most: cap.most,
         window_seconds: cap.window_seconds,
+        scope: match cap.scope {
+            CapScope::Person => pb::CapScope::Person,
+            CapScope::Household => pb::CapScope::Household,
+            CapScope::Account => pb::CapScope::Account,
+        } as i32,
     };
     pb::ConsentPolicy {
         purposes: policy.purposes.iter().map(purpose).collect(),

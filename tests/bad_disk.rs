@@ -245,3 +245,42 @@ async fn a_full_disk_refuses_writes_and_goes_on_once_there_is_room() {
     assert_eq!(house.digest().await, digest);
     house.close().await;
 }
+
+/// One damaged key must not cost more than the record it opens.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_that_meets_a_damaged_record_is_refused_and_changes_nothing() {
+    let dir = TempDir::new().unwrap();
+    let data = dir.path().join("data");
+    let mut house = House::open(&data).await;
+    open_sources(&mut house, "").await;
+    for who in 0..20 {
+        let mail = format!("p{who}@harbour-mail.net");
+        house.put(person("crm", &format!("k{who}"), AT, &[("email", &mail)], &[])).await;
+    }
+    let digest = house.digest().await;
+    house.close().await;
+    // The fourth slot behind the header of 64 bytes.
+    let file = data.join("vault/0/slots");
+    let mut slots = std::fs::read(&file).unwrap();
+    slots[64 + 3 * 32 + 5] ^= 0x10;
+    std::fs::write(&file, slots).unwrap();
+
+    let mut house = House::open(&data).await;
+    assert_eq!(house.graph_digest().await, digest.0, "what the checkpoint holds is served");
+    let namespace = pb::Namespace { name: "badge_no".to_owned(), ..Default::default() };
+    let put = pb::PutNamespaceRequest { namespace: Some(namespace), ..Default::default() };
+    let refused = house.admin.put_namespace(put).await.unwrap_err();
+    assert_eq!((refused.code(), reason(&refused).as_str()), (Code::DataLoss, "DATA_DAMAGED"), "{refused:?}");
+    assert!(refused.message().contains("slot 3 of the vault") && refused.message().contains("segment 1"), "{refused}");
+    let damaged = house.lookup("email", "p3@harbour-mail.net").await.unwrap_err();
+    assert_eq!(reason(&damaged), "DATA_DAMAGED");
+    assert_eq!(house.graph_digest().await, digest.0, "nothing was changed");
+    let request = pb::GetDigestRequest { include_golden_values: true, ..Default::default() };
+    let refused = house.admin.get_digest(request).await.unwrap_err();
+    assert_eq!(reason(&refused), "DATA_DAMAGED", "a digest leaves nothing out in silence");
+    house.assert_lives("after").await;
+    for who in (0..20).filter(|who| *who != 3) {
+        house.lookup("email", &format!("p{who}@harbour-mail.net")).await.unwrap();
+    }
+    house.close().await;
+}

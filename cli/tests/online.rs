@@ -561,3 +561,33 @@ fn a_load_is_made_as_asked_and_told_in_numbers() {
     let refused = served.run(&["bench", "lookup", "--rate", "0"]);
     assert!(refused.err.contains("--rate 0 is for `ingest` alone"), "{}", refused.err);
 }
+
+#[test]
+fn rows_without_their_key_are_refused_and_an_empty_table_is_no_fault() {
+    let dir = tempfile::tempdir().unwrap();
+    let served = Served::start(&dir.path().join("data"), "127.0.0.1:0");
+    let write = |name: &str, text: &str| {
+        let file = dir.path().join(name);
+        std::fs::write(&file, text).unwrap();
+        file.to_str().unwrap().to_owned()
+    };
+    let gaps = write("gaps.csv", "id,email\n1,a@harbour-mail.net\n,b@harbour-mail.net\n3,c@harbour-mail.net\n");
+    let said = served.run(&["import", &gaps, "--source", "crm"]);
+    assert!(said.out.contains("has no record id") || said.err.contains("has no record id"), "{}{}", said.out, said.err);
+    let found = served.json(&["lookup", "email", "c@harbour-mail.net", "--full"]);
+    assert_eq!(found["records"][0]["key"], "3", "{found}");
+    assert!(served.run(&["lookup", "email", "b@harbour-mail.net"]).code != Some(0), "refused is refused");
+
+    let empty = write("empty.csv", "id,email\n");
+    let said = served.run(&["import", &empty, "--source", "crm"]);
+    assert_eq!(said.code, Some(0), "{}{}", said.out, said.err);
+
+    let calls = write(
+        "calls.ndjson",
+        "{\"type\":\"identify\",\"traits\":{\"email\":\"d@harbour-mail.net\"}}\n{\"type\":\"identify\",\"userId\":\"u1\"}\n",
+    );
+    let said = served.run(&["import", &calls, "--source", "web"]);
+    let all = said.out + &said.err;
+    assert!(all.contains("needs userId or anonymousId"), "{all}");
+    assert!(served.run(&["lookup", "user_id", "u1"]).code == Some(0), "{all}");
+}

@@ -298,3 +298,19 @@ fn figures_are_those_of_the_common_scorer() {
         }
     }
 }
+
+#[test]
+fn an_input_is_never_written_over_and_an_output_is_whole_or_not_there() {
+    let text = b"record_id,email\na,x@y.de\nb,x@y.de\n";
+    let folder = folder(&[("in.csv", text)]);
+    for out in ["in.csv", "./in.csv"] {
+        let (code, _, err) = said(&onefold(&["resolve", "in.csv", "--out", out], folder.path()));
+        assert_eq!(code, Some(2), "{err}");
+        assert!(err.contains("in.csv is one of the inputs"), "{err}");
+    }
+    assert_eq!(std::fs::read(folder.path().join("in.csv")).unwrap(), text);
+    std::fs::write(folder.path().join("out.csv"), "what stood there before").unwrap();
+    assert_eq!(said(&onefold(&["resolve", "in.csv", "--out", "out.csv"], folder.path())).0, Some(0));
+    assert_eq!(profiles(&folder.path().join("out.csv")).len(), 2);
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2, "no draft is left behind");
+}

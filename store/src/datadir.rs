@@ -10,7 +10,7 @@
 
 use std::fs::{self, File, OpenOptions as FileOptions, TryLockError};
 use std::io::{self, Read};
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use zeroize::Zeroize;
@@ -210,6 +210,7 @@ fn lock(path: &Path) -> Result<File, DataDirError> {
         .write(true)
         .create(true)
         .truncate(false)
+        .mode(0o600)
         .open(&name)
         .map_err(failed("open", &name))?;
     match file.try_lock() {

@@ -53,7 +53,7 @@ pub enum VaultError {
     #[error("slot {} of the vault is damaged", .0.0)]
     Damaged(SlotId),
     /// There is no such slot.
-    #[error("the vault has no slot {}", .0.0)]
+    #[error("the vault has no slot {}, which the journal names: its file is missing, cut, or another one", .0.0)]
     Unknown(SlotId),
     /// The vault's header is damaged, or it is another tenant's.
     #[error("the vault's header is damaged or belongs to another tenant")]
@@ -261,6 +261,7 @@ impl Vault {
         let path = dir.join(FILE_NAME);
         let masks = Masks::new(key);
         if !path.exists() {
+            // Whether that loses keys is seen in `recover`, which knows how many the journal names.
             disk::write_whole(&path, &encode_header(tenant, &masks)).map_err(&io)?;
         }
         let file = OpenOptions::new().read(true).write(true).open(&path).map_err(&io)?;

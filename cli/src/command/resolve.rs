@@ -9,7 +9,9 @@ use indicatif::{ProgressBar, ProgressStyle};
 use onefold_cli::input::mapping::{Mapping, MappingFile};
 use onefold_cli::input::{Encoding, ReadOptions};
 use onefold_cli::resolve::report::FileReport;
-use onefold_cli::resolve::{LinkOptions, OpenOptions, Progress, ResolveError, link, open, report, write_profiles};
+use onefold_cli::resolve::{
+    LinkOptions, Linked, OpenOptions, Progress, ResolveError, link, open, report, write_profiles,
+};
 
 use onefold_core::fragment::PartyKind;
 use onefold_matching::pair::{Model, shipped_organisations, shipped_persons};
@@ -78,6 +80,11 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         truth: arguments.truth.clone(),
         mapping: arguments.mapping.clone(),
     };
+    if let Some(input) = arguments.out.as_deref().and_then(|out| overwritten(&arguments.inputs, out)) {
+        let message =
+            format!("--out {} is one of the inputs, and would be lost: write to another file", input.display());
+        return Err(Failure::usage(message));
+    }
     let inputs = open::open(&arguments.inputs, &options)?;
     if arguments.print_mapping {
         let mappings: Vec<(String, &Mapping)> =
@@ -115,11 +122,8 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     if let Some(folder) = &arguments.save_model {
         save_models(folder, &linked.models)?;
     }
-    let profiles = if to_stdout(out) {
-        write_profiles(&linked, io::stdout().lock())
-    } else {
-        File::create(out).and_then(|file| write_profiles(&linked, BufWriter::new(file)))
-    };
+    let profiles =
+        if to_stdout(out) { write_profiles(&linked, io::stdout().lock()) } else { write_whole(out, &linked) };
     written(out, profiles)?;
     let report = report::report(&linked, files, can_link, arguments.truth.is_some(), watch.elapsed());
     written(Path::new("-"), say.write_all(report.render(colours).as_bytes()))?;
@@ -129,6 +133,28 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         written(path, done)?;
     }
     Ok(())
+}
+
+/// Whole or not at all: what stood there before is replaced when all of it is written.
+fn write_whole(out: &Path, linked: &Linked) -> io::Result<()> {
+    let folder = out.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if out.exists() && !out.is_file() {
+        // A pipe or a device.
+        return File::create(out).and_then(|file| write_profiles(linked, BufWriter::new(file)));
+    }
+    let mut draft = tempfile::NamedTempFile::new_in(folder)?;
+    write_profiles(linked, BufWriter::new(draft.as_file_mut()))?;
+    // As any file that the user makes, not as a secret one.
+    let like = File::options().create(true).append(true).open(out)?.metadata()?.permissions();
+    draft.as_file().set_permissions(like)?;
+    draft.persist(out).map_err(|error| error.error)?;
+    Ok(())
+}
+
+/// The input that is also the output, if there is one.
+fn overwritten<'a>(files: &'a [PathBuf], out: &Path) -> Option<&'a Path> {
+    let out = out.canonicalize().ok()?;
+    files.iter().map(PathBuf::as_path).find(|file| file.canonicalize().is_ok_and(|file| file == out))
 }
 
 fn read_models(files: &[PathBuf]) -> Result<Option<Vec<Model>>, Failure> {

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::UNIX_EPOCH;
 
 use onefold_cli::input::mapping::{Ground, Role, Shaped, Shaper};
-use onefold_cli::input::{Action, Item, Refusal};
+use onefold_cli::input::{Action, Format, Item, Refusal};
 use onefold_cli::resolve::Input;
 use onefold_core::config::TenantConfig;
 use onefold_core::fragment::{AttributeValue, Fragment, ObservedAt, PartyKind};
@@ -93,10 +93,12 @@ impl One<'_> {
     ) -> Result<Result<u64, Failure>, Gone> {
         let Input { mut reader, mapping, name } = input;
         let file_time = modified(reader.file());
+        let keyed = mapping.column_of(&Role::RecordId).is_some();
         let mut shaper = match Shaper::new(mapping, config) {
             Ok(shaper) => shaper,
             Err(fault) => return Ok(Err(Failure::usage(fault.to_string()))),
         };
+        let table = matches!(reader.format(), Format::Separated { .. });
         let (mut any, mut steps) = (false, 0u64);
         loop {
             let item = match reader.next_item() {
@@ -133,6 +135,10 @@ impl One<'_> {
                 self.refuse(Refusal::new(line, reason))?;
                 continue;
             }
+            if !shaped.keyed && keyed && table {
+                self.refuse(Refusal::new(line, "has no record id, and every row of this file is known by one"))?;
+                continue;
+            }
             // A row without a key of its own is known by its place; the file's name keeps files of one source apart.
             if !shaped.keyed {
                 shaped.fragment.record.key = format!("{name}:{line}");
@@ -146,7 +152,8 @@ impl One<'_> {
             let action = action(shaped, file_time, config, self.names);
             self.hand_on(Row::Send(Box::new(Sending { at, action })))?;
         }
-        if !any {
+        // A table of no rows is an export on a day without any.
+        if !any && !table {
             self.refuse(Refusal::new(1, "no row below the header"))?;
         }
         Ok(Ok(reader.bytes_taken()))

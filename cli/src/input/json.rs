@@ -72,7 +72,7 @@ fn records(line: u64, bytes: &[u8], columns: &mut Columns) -> Result<Vec<RawReco
     let records = if let Some(change) = debezium::change(&object) {
         debezium::records(change?, columns)?
     } else if let Some(kind) = segment::kind(&object) {
-        segment::records(kind, &object, bytes, columns)?
+        segment::records(kind?, &object, bytes, columns)?
     } else {
         vec![flat(&object, columns)?]
     };

@@ -43,13 +43,24 @@ const ENVELOPE: &[&str] = &[
 ];
 
 /// The call that the line records; `None` when it is something else.
-pub(super) fn kind(object: &Map<String, Value>) -> Option<Call> {
-    let call = match object.get("type")?.as_str()? {
-        "identify" | "track" | "page" | "screen" | "alias" => Call::User,
-        "group" => Call::Group,
+///
+/// # Errors
+/// When it is such a call, and of nobody.
+pub(super) fn kind(object: &Map<String, Value>) -> Option<Result<Call, LineFault>> {
+    let name = object.get("type")?.as_str()?;
+    // The last three are words that a table of other things may have in a column of this name.
+    let (call, surely) = match name {
+        "identify" | "track" | "alias" => (Call::User, true),
+        "page" | "screen" => (Call::User, false),
+        "group" => (Call::Group, false),
         _ => return None,
     };
-    ["userId", "anonymousId", "previousId"].iter().any(|id| object.contains_key(*id)).then_some(call)
+    let has = |names: &[&str]| names.iter().any(|name| object.contains_key(*name));
+    if has(&["userId", "anonymousId", "previousId"]) {
+        return Some(Ok(call));
+    }
+    let surely = surely || has(&["messageId", "traits", "properties", "context"]);
+    surely.then(|| Err(format!("is a call of type {name} of nobody: it needs userId or anonymousId")))
 }
 
 pub(super) fn records(

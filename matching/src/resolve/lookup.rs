@@ -240,7 +240,20 @@ impl Engine {
     /// was merged; several after a split; none when all were emptied or the id was never opened.
     #[must_use]
     pub fn live_ends(&self, profile: ProfileOrdinal) -> Vec<ProfileOrdinal> {
+        self.ends(profile).0
+    }
+
+    /// Whether every profile that an id leads to was erased.
+    #[must_use]
+    pub fn all_ends_erased(&self, profile: ProfileOrdinal) -> bool {
+        let (live, emptied) = self.ends(profile);
+        live.is_empty() && !emptied
+    }
+
+    /// The live ends, and whether there are emptied ones beside them.
+    fn ends(&self, profile: ProfileOrdinal) -> (Vec<ProfileOrdinal>, bool) {
         let mut ends = BTreeSet::new();
+        let mut emptied = false;
         let mut seen = BTreeSet::new();
         let mut open = vec![profile];
         while let Some(profile) = open.pop() {
@@ -253,10 +266,11 @@ impl Engine {
                 }
                 Standing::MergedInto(into) => open.push(into),
                 Standing::SplitInto(into) => open.extend(into),
-                Standing::Emptied | Standing::Erased | Standing::Unknown => {}
+                Standing::Emptied => emptied = true,
+                Standing::Erased | Standing::Unknown => {}
             }
         }
-        ends.into_iter().collect()
+        (ends.into_iter().collect(), emptied)
     }
 
     /// The live profiles from this ordinal on, oldest first.

@@ -3,7 +3,19 @@
 use std::time::Duration;
 
 use onefold_core::fault::FieldFault;
-use onefold_core::ids::{ProfileId, Sequence};
+use onefold_core::ids::{Place, ProfileId, Sequence};
+use onefold_store::journal::JournalError;
+use onefold_store::vault::VaultError;
+
+/// A place of the journal whose content cannot be had.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the entry at segment {}, offset {} of the journal cannot be read: {what}", .place.segment, .place.offset)]
+pub struct Damaged {
+    /// Where it lies.
+    pub place: Place,
+    /// What is wrong there.
+    pub what: String,
+}
 
 /// A read that has no answer.
 #[derive(Debug, thiserror::Error)]
@@ -72,6 +84,9 @@ pub enum ReadError {
     /// A cursor ahead of the feed.
     #[error("the cursor is ahead of the feed, which has reached sequence {}", .0.0)]
     CursorAhead(Sequence),
+    /// What the answer needs is damaged on disk.
+    #[error("{0}")]
+    Damaged(Damaged),
     /// The store failed.
     #[error("the store failed")]
     Store(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -121,7 +136,46 @@ pub enum WriteError {
     /// A judgement that cannot be taken.
     #[error(transparent)]
     Judge(#[from] super::review::JudgeError),
+    /// A change that goes over everything met something damaged on disk. Nothing was changed.
+    #[error("nothing was changed: {0}")]
+    Damaged(Damaged),
     /// The store failed; nothing more is acknowledged until a restart.
     #[error("the store failed; the server stops acknowledging and must be restarted")]
     StoreFailed,
+}
+
+impl ReadError {
+    /// The entry at a place cannot be read.
+    pub fn at(place: Place, error: JournalError) -> Self {
+        match error {
+            JournalError::Damaged(damage) => Self::Damaged(Damaged { place, what: damage.to_string() }),
+            error @ JournalError::NoEntry(_) => Self::Damaged(Damaged { place, what: error.to_string() }),
+            error => Self::Store(error.into()),
+        }
+    }
+
+    /// Its key cannot be had.
+    pub fn key_of(place: Place, error: VaultError) -> Self {
+        match error {
+            error @ (VaultError::Damaged(_) | VaultError::Unknown(_)) => {
+                Self::Damaged(Damaged { place, what: error.to_string() })
+            }
+            error => Self::Store(error.into()),
+        }
+    }
+
+    /// Its content is not what it should be.
+    pub fn content_of(place: Place, what: impl std::fmt::Display) -> Self {
+        Self::Damaged(Damaged { place, what: what.to_string() })
+    }
+}
+
+impl From<ReadError> for WriteError {
+    /// For changes that read everything first and have changed nothing yet.
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Damaged(damaged) => Self::Damaged(damaged),
+            _ => Self::StoreFailed,
+        }
+    }
 }

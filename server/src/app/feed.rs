@@ -80,7 +80,7 @@ impl Cursor {
             }
             Ok(if events.len() < most { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
         });
-        self.place = Some(walked.map_err(|error| ReadError::Store(error.into()))?);
+        self.place = Some(walked.map_err(|error| ReadError::at(start, error))?);
         if let Some(last) = events.last() {
             self.after = last.sequence;
         }

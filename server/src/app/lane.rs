@@ -224,16 +224,18 @@ type IngestReply = oneshot::Sender<Result<Vec<Answer>, WriteError>>;
 
 /// Whether the lane works on.
 enum Flow {
-    GoesOn,
+    /// With this, which was taken from the queue and waits behind what was done.
+    GoesOn(Option<Command>),
     Ends,
 }
 
 impl Lane {
     /// Works until the last sender is gone or the store fails.
     pub fn run(mut self) {
-        while let Some(first) = self.commands.blocking_recv() {
+        let mut waiting = None;
+        while let Some(first) = waiting.take().or_else(|| self.commands.blocking_recv()) {
             match self.group(first) {
-                Ok(Flow::GoesOn) => {}
+                Ok(Flow::GoesOn(behind)) => waiting = behind,
                 Ok(Flow::Ends) => {
                     if self.since_checkpoint > 0 {
                         self.checkpoint();
@@ -249,7 +251,7 @@ impl Lane {
                     break;
                 }
             }
-            let idle = self.checkpoint_wanted && self.commands.is_empty();
+            let idle = self.checkpoint_wanted && waiting.is_none() && self.commands.is_empty();
             if idle || self.since_checkpoint >= self.checkpoint_due() {
                 self.checkpoint();
             }
@@ -286,7 +288,7 @@ impl Lane {
     fn group(&mut self, first: Command) -> Result<Flow, JournalError> {
         if !matches!(first, Command::Stop) && !self.settle_left_overs()? {
             first.refuse();
-            return Ok(Flow::GoesOn);
+            return Ok(Flow::GoesOn(None));
         }
         match first {
             Command::Ingest { tenant, items, request: Some(request), reply } => {
@@ -317,10 +319,7 @@ impl Lane {
                     }
                 }
                 self.ingest(runs, items, bytes, None)?;
-                match after {
-                    Some(other) => return self.group(other),
-                    None => Ok(()),
-                }
+                return Ok(Flow::GoesOn(after));
             }
             Command::OpenTenant { settings, request, reply } => {
                 reconfigure::open_tenant(self, settings, request, reply)
@@ -334,10 +333,7 @@ impl Lane {
                 Some(reply) => self.discard(&tenant, &entries, request, reply),
                 None => Ok(()),
             },
-            Command::Contact(work) => match consent::reserve::run(self, *work)? {
-                Some(other) => return self.group(other),
-                None => Ok(()),
-            },
+            Command::Contact(work) => return Ok(Flow::GoesOn(consent::reserve::run(self, *work)?)),
             Command::Accounts { tenant, act, request, reply } => match self.repeat(&tenant, request, reply)? {
                 Some(reply) => hierarchy::commit(self, &tenant, *act, request, reply),
                 None => Ok(()),
@@ -355,7 +351,7 @@ impl Lane {
             Command::ProbeRoom => self.probe_room(),
             Command::Stop => return Ok(Flow::Ends),
         }?;
-        Ok(Flow::GoesOn)
+        Ok(Flow::GoesOn(None))
     }
 
     /// Bytes of items from which on a batch takes no more. Twice as many fit into a segment, beside what is said of them.
@@ -437,6 +433,18 @@ impl Lane {
         self.hand_on(commit)
     }
 
+    /// Commits a batch that is full and goes on in another with so much room. What was promised so far waits for the
+    /// last batch's answers.
+    pub(super) fn turn_over(&mut self, group: &mut Group, room: usize) -> Result<(), JournalError> {
+        let waits = std::mem::take(&mut group.commit);
+        let full = std::mem::replace(group, self.empty_group()?);
+        self.commit(full)?;
+        self.appender.ensure_room(room)?;
+        *group = self.empty_group()?;
+        group.commit = waits;
+        Ok(())
+    }
+
     /// Hands something to the writer.
     pub(super) fn hand_on(&self, commit: Commit) -> Result<(), JournalError> {
         self.writer.send(commit).map_err(|_| JournalError::Poisoned)
@@ -495,7 +503,7 @@ impl Lane {
             }
         }
         if let Some((tenant, answers)) = named {
-            remember(&tenant, request, &answers, &mut group)?;
+            remember(self, &tenant, request, &answers, &mut group)?;
         }
         self.commit(group)
     }
@@ -555,7 +563,7 @@ impl Lane {
             let state = tenant.state();
             drafted.into_iter().map(|draft| draft.finish(&state)).collect()
         };
-        remember(tenant, request, &answers, &mut group)?;
+        remember(self, tenant, request, &answers, &mut group)?;
         group.commit.replies.push(Reply::Ingest(reply, answers));
         self.commit(group)
     }
@@ -605,13 +613,7 @@ impl Lane {
             match push(&mut group) {
                 Ok(_) => {}
                 Err(JournalError::TooLarge { .. }) if !group.builder.is_empty() => {
-                    // The batch is full. What was promised so far waits for the last batch's answers.
-                    let room = batch_room(entry_room(payload.len()) + self.settled_room());
-                    let waits = std::mem::take(&mut group.commit);
-                    self.commit(group)?;
-                    self.appender.ensure_room(room)?;
-                    group = self.empty_group()?;
-                    group.commit = waits;
+                    self.turn_over(&mut group, batch_room(entry_room(payload.len()) + self.settled_room()))?;
                     push(&mut group)?;
                 }
                 Err(error) => return Err(error),
@@ -655,7 +657,7 @@ impl Lane {
         group.commit.published.push((Arc::clone(tenant), state.sequence));
         drop(state);
         let count = known.len() as u64;
-        remember(tenant, request, &count, &mut group)?;
+        remember(self, tenant, request, &count, &mut group)?;
         group.commit.replies.push(Reply::of(reply, count));
         self.commit(group)
     }

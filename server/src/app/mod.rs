@@ -23,6 +23,7 @@ pub mod reconfigure;
 pub mod recover;
 pub mod requests;
 pub mod review;
+mod scrub;
 pub mod statistics;
 pub mod tenant;
 pub mod tidy;

@@ -213,7 +213,7 @@ pub(super) fn change(
             let _ = reply.send(Err(WriteError::DiskFull));
             return Ok(());
         };
-        remember(tenant, request, &since, &mut group)?;
+        remember(lane, tenant, request, &since, &mut group)?;
         group.commit.replies.push(Reply::of(reply, since));
         return lane.commit(group);
     }
@@ -237,10 +237,13 @@ pub(super) fn change(
     // Fragments may be read again below, so all of them must be on disk.
     lane.drain()?;
     let engine = tenant.state().engine.clone();
-    let (engine, changes) = resolved(&lane.shared, tenant, engine, &after).map_err(|error| {
-        tracing::error!(error = %error, "a fragment cannot be read while matching afresh");
-        JournalError::Poisoned
-    })?;
+    let (engine, changes) = match resolved(&lane.shared, tenant, engine, &after) {
+        Ok(resolved) => resolved,
+        Err(error) => {
+            let _ = reply.send(Err(error.into()));
+            return Ok(());
+        }
+    };
     let Some(mut group) = lane.begin((room + 32 * changes.len()).min(most))? else {
         let _ = reply.send(Err(WriteError::DiskFull));
         return Ok(());
@@ -250,7 +253,7 @@ pub(super) fn change(
     tenant.set_config(Arc::new(after));
     group = lane.settle(tenant, group, Decided::resolved(engine, changes))?;
     let end = tenant.state().sequence;
-    remember(tenant, request, &end, &mut group)?;
+    remember(lane, tenant, request, &end, &mut group)?;
     group.commit.published.push((Arc::clone(tenant), tenant.state().sequence));
     group.commit.replies.push(Reply::of(reply, end));
     lane.commit(group)

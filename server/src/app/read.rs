@@ -97,7 +97,8 @@ fn live_end(tenant: &Tenant, id: ProfileId) -> Result<ProfileOrdinal, ReadError>
             Standing::SplitInto(_) => {
                 let ends = state.engine.live_ends(profile);
                 if ends.is_empty() {
-                    return Err(ReadError::ProfileErased);
+                    let erased = state.engine.all_ends_erased(profile);
+                    return Err(if erased { ReadError::ProfileErased } else { ReadError::ProfileEmptied });
                 }
                 return Err(ReadError::ProfileSplit { into: ends.into_iter().map(|p| tenant.profile_id(p)).collect() });
             }
@@ -233,11 +234,11 @@ pub fn durable_at(shared: &Shared, place: Place) -> Result<(), ReadError> {
 /// [`ReadError::Store`] when it cannot be read.
 pub fn fragment_at(shared: &Shared, vault: &Vault, place: Place) -> Result<Fragment, ReadError> {
     durable_at(shared, place)?;
-    let store = |error: Box<dyn std::error::Error + Send + Sync>| ReadError::Store(error);
-    let entry = shared.journal.read(place).map_err(|e| store(e.into()))?;
-    let payload = entry.payload.ok_or_else(|| store("the fragment was dropped".into()))?;
-    let sealed = Sealed::parse(&payload).map_err(|e| store(e.into()))?;
-    let key = vault.key(sealed.slot).map_err(|e| store(e.into()))?;
-    let plain = entry.context.open(&key, 0, &sealed.header, sealed.ciphertext).map_err(|e| store(e.into()))?;
-    Fragment::decode(&plain).map_err(|e| store(e.into()))
+    let entry = shared.journal.read(place).map_err(|error| ReadError::at(place, error))?;
+    let payload = entry.payload.ok_or_else(|| ReadError::content_of(place, "it was dropped"))?;
+    let sealed = Sealed::parse(&payload).map_err(|error| ReadError::content_of(place, error))?;
+    let key = vault.key(sealed.slot).map_err(|error| ReadError::key_of(place, error))?;
+    let opened = entry.context.open(&key, 0, &sealed.header, sealed.ciphertext);
+    let plain = opened.map_err(|error| ReadError::content_of(place, error))?;
+    Fragment::decode(&plain).map_err(|error| ReadError::content_of(place, error))
 }

@@ -86,7 +86,7 @@ pub(super) fn open_tenant(
         group.builder.push(id, since, kind(EntryKind::ModelChanged), |_, out| out.extend_from_slice(&payload))?;
         tenant.state_mut().sequence = since;
     }
-    remember(&tenant, request, &settings, &mut group)?;
+    remember(lane, &tenant, request, &settings, &mut group)?;
     lane.shared.add(Arc::clone(&tenant));
     let end = tenant.state().sequence;
     group.commit.published.push((tenant, end));
@@ -144,7 +144,7 @@ pub(super) fn change(
             let _ = reply.send(if request.is_none() { Ok(changed) } else { Err(WriteError::DiskFull) });
             return Ok(());
         };
-        remember(tenant, request, &changed, &mut group)?;
+        remember(lane, tenant, request, &changed, &mut group)?;
         group.commit.replies.push(Reply::of(reply, changed));
         return lane.commit(group);
     }
@@ -154,6 +154,11 @@ pub(super) fn change(
     if relinks {
         // Fragments are read again below, so all of them must be on disk.
         lane.drain()?;
+        // All of it before anything is decided: half a change could not be taken back.
+        if let Err(error) = readable(&lane.shared, tenant) {
+            let _ = reply.send(Err(error.into()));
+            return Ok(());
+        }
     }
     let room = entry_room(payload.len()) + room_to_remember(request, &changed) + lane.settled_room();
     let most = lane.segment_bytes().saturating_sub(lane.settled_room());
@@ -190,11 +195,21 @@ pub(super) fn change(
     if relinks {
         group = lane.settle(tenant, group, Decided::relinked())?;
     }
-    remember(tenant, request, &changed, &mut group)?;
+    remember(lane, tenant, request, &changed, &mut group)?;
     let end = tenant.state().sequence;
     group.commit.published.push((Arc::clone(tenant), end));
     group.commit.replies.push(Reply::of(reply, changed));
     lane.commit(group)
+}
+
+/// Whether everything that linking afresh reads can be read.
+fn readable(shared: &super::Shared, tenant: &Tenant) -> Result<(), super::error::ReadError> {
+    let places: Vec<_> =
+        tenant.state().engine.all_records().filter(|record| record.live).map(|record| record.place).collect();
+    for place in places {
+        read::fragment_at(shared, &tenant.vault, place)?;
+    }
+    super::consent::readable(shared, tenant)
 }
 
 /// Prepares every live record again under another configuration. Nothing is resolved yet.

@@ -33,7 +33,7 @@ use super::lane::{Command, LANE_DEPTH_MAX, Lane, note_changes};
 use super::models::{Models, Studies};
 use super::tenant::{Held, LiveConfig, State, Tenant};
 use super::writer::WRITER_DEPTH_MAX;
-use super::{App, Shared, checkpoint, hierarchy, keeper, privacy, quarantine, reconfigure, tidy, writer};
+use super::{App, Shared, checkpoint, hierarchy, keeper, privacy, quarantine, reconfigure, scrub, tidy, writer};
 use crate::clock::{Clock, Stopwatch};
 use crate::config::Config;
 
@@ -82,7 +82,7 @@ pub enum StartError {
     #[error("the keyed store cannot be opened: {0}")]
     Keyed(#[from] onefold_store::keyed::KeyedError),
     /// The vault cannot be opened.
-    #[error("the vault of tenant {0:?} cannot be opened: {1}")]
+    #[error("the vault of tenant number {tenant} cannot be opened: {1}; restore a backup", tenant = .0.0)]
     Vault(TenantId, VaultError),
     /// The erasure ledger cannot be used: without it nobody can be kept erased.
     #[error(transparent)]
@@ -338,6 +338,9 @@ pub fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<Opened, StartError
     ErasureLedger::pending_done(shared.dir.path())?;
     let tidying = spawn("tidy", Box::new(move || tidy::run(&for_tidy, &to_tidy)))?;
     let handles = vec![spawn("lane", Box::new(move || lane.run()))?, writer, keeper, tidying];
+    if recovered.from_checkpoint {
+        scrub::start(&shared).map_err(StartError::Thread)?;
+    }
     let app = Arc::new(App {
         shared,
         lane: commands_in.clone(),

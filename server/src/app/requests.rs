@@ -9,7 +9,7 @@ use std::sync::Arc;
 use onefold_core::decision::{self, EntryKind, RequestAnswered};
 use onefold_core::ids::Digest128;
 use onefold_core::limits;
-use onefold_store::journal::{JournalError, entry_room};
+use onefold_store::journal::{JournalError, batch_room, entry_room};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::oneshot;
@@ -120,8 +120,10 @@ pub(super) fn room_to_remember(request: Option<RequestKey>, answer: &impl Serial
     request.map_or(0, |_| entry_room(BESIDE_ANSWER + decision::encode(answer).len()))
 }
 
-/// Notes the answer to a named call in the batch that holds its effect.
+/// Notes the answer to a named call in the batch that holds its effect, or, where that is full, in the one behind it: the
+/// effect is acknowledged after both.
 pub(super) fn remember(
+    lane: &mut Lane,
     tenant: &Arc<Tenant>,
     request: Option<RequestKey>,
     answer: &impl Serialize,
@@ -130,23 +132,27 @@ pub(super) fn remember(
     let Some(request) = request else { return Ok(()) };
     let answer = decision::encode(answer);
     let answered = RequestAnswered { request_id: request.id, content: request.content, answer };
-    let mut state = tenant.state_mut();
-    let sequence = state.sequence.next();
+    let sequence = tenant.state().sequence.next();
     let payload = decision::encode(&answered);
-    let pushed = group.builder.push(tenant.id, sequence, kind(EntryKind::RequestAnswered), |_, out| {
-        out.extend_from_slice(&payload);
-    });
-    match pushed {
-        Ok(_) => {
-            state.sequence = sequence;
-            state.requests.remember(answered);
-            group.commit.published.push((Arc::clone(tenant), sequence));
-            Ok(())
+    let push = |group: &mut Group| {
+        group.builder.push(tenant.id, sequence, kind(EntryKind::RequestAnswered), |_, out| {
+            out.extend_from_slice(&payload);
+        })
+    };
+    match push(group) {
+        Ok(_) => {}
+        Err(JournalError::TooLarge { .. }) if !group.builder.is_empty() => {
+            // A settlement filled the batch.
+            lane.turn_over(group, batch_room(entry_room(payload.len())))?;
+            push(group)?;
         }
-        // A settlement that filled the batch: the call itself is still harmless to repeat.
-        Err(JournalError::TooLarge { .. }) => Ok(()),
-        Err(error) => Err(error),
+        Err(error) => return Err(error),
     }
+    let mut state = tenant.state_mut();
+    state.sequence = sequence;
+    state.requests.remember(answered);
+    group.commit.published.push((Arc::clone(tenant), sequence));
+    Ok(())
 }
 
 #[cfg(test)]

@@ -356,7 +356,7 @@ fn answer_with(
     mut group: super::lane::Group,
 ) -> Result<(), JournalError> {
     ruled.sequence = tenant.state().sequence;
-    remember(tenant, request, &ruled, &mut group)?;
+    remember(lane, tenant, request, &ruled, &mut group)?;
     group.commit.published.push((Arc::clone(tenant), tenant.state().sequence));
     group.commit.replies.push(Reply::of(reply, ruled));
     lane.commit(group)

@@ -89,7 +89,7 @@ pub fn digest(app: &App, tenant: &Arc<Tenant>, golden: bool) -> Result<Digest, R
                 Ok(loaded) => each.extend(
                     loaded.golden(Detail::Golden).map(|golden| *of_golden(&golden, &loaded.config.config).as_bytes()),
                 ),
-                Err(ReadError::Store(error)) => return Err(ReadError::Store(error)),
+                Err(error @ (ReadError::Store(_) | ReadError::Damaged(_))) => return Err(error),
                 Err(_) => {}
             }
         }

@@ -204,6 +204,10 @@ impl From<ReadErrorIn<'_>> for Status {
                 let metadata = HashMap::from([("reached".to_owned(), reached.0.to_string())]);
                 status(Code::OutOfRange, "CURSOR_AHEAD", message, metadata, ErrorDetails::new())
             }
+            ReadError::Damaged(damaged) => {
+                tracing::error!(error = %damaged, "a read met something damaged");
+                plain(Code::DataLoss, "DATA_DAMAGED", message)
+            }
             ReadError::Store(source) => {
                 tracing::error!(error = %source, "a read failed in the store");
                 plain(Code::Internal, "STORE_FAILED", message)
@@ -338,6 +342,10 @@ pub fn write(error: WriteError) -> Status {
         WriteError::Privacy(error) => privacy(&error),
         WriteError::Hierarchy(error) => hierarchy(&error),
         WriteError::Judge(error) => judge(&error),
+        WriteError::Damaged(_) => {
+            tracing::error!(error = %message, "a change met something damaged");
+            plain(Code::DataLoss, "DATA_DAMAGED", message)
+        }
         WriteError::StoreFailed => plain(Code::Internal, "STORE_FAILED", message),
     }
 }

@@ -267,10 +267,21 @@ impl JournalReader {
     /// # Errors
     /// Only when the files cannot be read at all.
     pub fn verify(&self) -> Result<VerifyReport, JournalError> {
+        self.verify_while(|| true)
+    }
+
+    /// [`JournalReader::verify`], segment by segment as long as `goes_on` says so.
+    ///
+    /// # Errors
+    /// Only when the files cannot be read at all.
+    pub fn verify_while(&self, mut goes_on: impl FnMut() -> bool) -> Result<VerifyReport, JournalError> {
         let durable = self.inner.shared.durable();
         let mut report = VerifyReport::default();
         let mut chain = None;
         for number in 1..=durable.0 {
+            if !goes_on() {
+                break;
+            }
             // Not the cached handle: what counts is what a fresh start would see.
             let segment = match Segment::open(&self.inner.dir, number) {
                 Ok(segment) => segment,

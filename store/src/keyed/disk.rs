@@ -7,6 +7,7 @@
 
 use std::fs::{self, File};
 use std::ops::Bound;
+use std::os::unix::fs::PermissionsExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -91,7 +92,14 @@ pub fn open(dir: &Path, root: &RootKey, journal: &JournalReader) -> Result<Opene
         disk::sync_dir(dir).map_err(&io)?;
     }
     let key = Zeroizing::new(root.derive("keyed store checksums"));
-    let reason = match open_guarded(dir, &key, closed_in_order) {
+    let opened = open_guarded(dir, &key, closed_in_order);
+    // sled makes its folder for everybody to read, and a copy of it would have nothing around it.
+    if let Ok(made) = fs::metadata(dir.join(SLED_DIR)) {
+        let mut permissions = made.permissions();
+        permissions.set_mode(0o700);
+        fs::set_permissions(dir.join(SLED_DIR), permissions).map_err(&io)?;
+    }
+    let reason = match opened {
         Ok((store, Reached::Nothing)) => {
             return Ok(OpenedKeyed { store, reached: Reached::Nothing, replaced: None });
         }

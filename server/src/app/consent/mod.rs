@@ -192,6 +192,12 @@ pub(super) fn profiles_at(state: &State, points: &[Digest128]) -> Vec<onefold_co
     profiles
 }
 
+/// Whether all statements about identifiers can be read.
+pub(super) fn readable(shared: &Shared, tenant: &Tenant) -> Result<(), ReadError> {
+    let about: Vec<_> = tenant.state().consent.ledger.all().filter(|entry| entry.by_identifier).copied().collect();
+    about.iter().try_for_each(|entry| read::statement_at(shared, &tenant.vault, entry).map(drop))
+}
+
 /// Puts statements about identifiers where another configuration reads them.
 pub(super) fn relink(shared: &Shared, tenant: &Tenant, config: &LiveConfig) -> Result<(), ReadError> {
     let about: Vec<_> = tenant.state().consent.ledger.all().filter(|entry| entry.by_identifier).copied().collect();

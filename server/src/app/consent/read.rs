@@ -234,20 +234,21 @@ pub fn statement(app: &App, tenant: &Tenant, id: Sequence) -> Result<(Entry, Sta
 /// Reads a statement's words; `None` when their key was destroyed.
 pub(super) fn statement_at(shared: &Shared, vault: &Vault, entry: &Entry) -> Result<Option<Statement>, ReadError> {
     read::durable_at(shared, entry.place)?;
-    let store = |error: Box<dyn std::error::Error + Send + Sync>| ReadError::Store(error);
-    let found = shared.journal.read(entry.place).map_err(|e| store(e.into()))?;
+    let place = entry.place;
+    let found = shared.journal.read(place).map_err(|error| ReadError::at(place, error))?;
     let Some(payload) = found.payload else { return Ok(None) };
-    let sealed = Sealed::parse(&payload).map_err(|e| store(e.into()))?;
+    let sealed = Sealed::parse(&payload).map_err(|error| ReadError::content_of(place, error))?;
     if found.context.kind != lane::kind(EntryKind::StatementRecorded) {
-        return Err(store("the entry is no consent statement".into()));
+        return Err(ReadError::content_of(place, "it is no consent statement"));
     }
     let key = match vault.key(sealed.slot) {
         Ok(key) => key,
         Err(VaultError::Destroyed(_)) => return Ok(None),
-        Err(error) => return Err(store(error.into())),
+        Err(error) => return Err(ReadError::key_of(place, error)),
     };
-    let plain = found.context.open(&key, 0, &sealed.header, sealed.ciphertext).map_err(|e| store(e.into()))?;
-    decision::decode(&plain).map(Some).map_err(|e| store(e.into()))
+    let opened = found.context.open(&key, 0, &sealed.header, sealed.ciphertext);
+    let plain = opened.map_err(|error| ReadError::content_of(place, error))?;
+    decision::decode(&plain).map(Some).map_err(|error| ReadError::content_of(place, error))
 }
 
 impl App {

@@ -139,7 +139,7 @@ fn note(
         && has_room(lane, group, room)?
         && let Some(group) = group.as_mut()
     {
-        remember(tenant, request, answer, group)?;
+        remember(lane, tenant, request, answer, group)?;
     }
     Ok(())
 }

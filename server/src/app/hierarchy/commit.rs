@@ -112,7 +112,7 @@ fn nothing(
     let Some(mut group) = lane.begin(room)? else {
         return only_answer(lane, answer(Err(WriteError::DiskFull)));
     };
-    remember(tenant, request, &done, &mut group)?;
+    remember(lane, tenant, request, &done, &mut group)?;
     group.commit.replies.push(answer(Ok(done)));
     lane.commit(group)
 }
@@ -411,7 +411,7 @@ fn write(
     let sequence = tenant.state().sequence;
     group.commit.published.push((Arc::clone(tenant), sequence));
     let done = Done::about(sequence, &accounts);
-    remember(tenant, request, &done, &mut group)?;
+    remember(lane, tenant, request, &done, &mut group)?;
     group.commit.replies.push(answer(Ok(done)));
     lane.commit(group)
 }
@@ -488,7 +488,7 @@ fn define(
     }
     group.commit.published.push((Arc::clone(tenant), sequence));
     let done = Done::about(sequence, &[]);
-    remember(tenant, request, &done, &mut group)?;
+    remember(lane, tenant, request, &done, &mut group)?;
     group.commit.replies.push(answer(Ok(done)));
     lane.commit(group)
 }

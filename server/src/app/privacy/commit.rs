@@ -149,7 +149,7 @@ fn write(
         }
         group.commit.published.push((Arc::clone(tenant), sequence));
     }
-    remember(tenant, request, &done, &mut group)?;
+    remember(lane, tenant, request, &done, &mut group)?;
     group.commit.replies.push(Reply::of(reply, done));
     lane.commit(group)
 }
@@ -360,7 +360,7 @@ pub fn finish(
         state.privacy.put(asked);
         group.commit.published.push((Arc::clone(tenant), second));
     }
-    remember(tenant, request, &done, &mut group)?;
+    remember(lane, tenant, request, &done, &mut group)?;
     if let Some(reply) = reply {
         group.commit.replies.push(Reply::of(reply, done));
     }

@@ -90,6 +90,7 @@ fn on_the_wire(fragment: Fragment, names: &TenantConfig) -> pb::Fragment {
             .collect(),
         traits_json: String::new(),
         consents: Vec::new(),
+        affiliations: Vec::new(),
     }
 }
 

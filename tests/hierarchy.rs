@@ -590,3 +590,177 @@ async fn no_name_owner_role_or_note_lies_in_clear_on_disk() {
     assert_eq!((found.display_name.as_str(), found.owner.as_str()), ("canary-name", "canary-owner"));
     again.close().await;
 }
+
+fn role(to: &str, role: &str) -> pb::FragmentAffiliation {
+    pb::FragmentAffiliation {
+        account: Some(onefold_tests::record("crm", to)),
+        role: role.to_owned(),
+        ..Default::default()
+    }
+}
+
+fn with_roles(key: &str, at: i64, roles: Vec<pb::FragmentAffiliation>) -> pb::Fragment {
+    let email = format!("{key}@harbour-mail.net");
+    let fragment = onefold_tests::person("crm", key, at, &[("email", &email)], &[]);
+    pb::Fragment { affiliations: roles, ..fragment }
+}
+
+/// The roles of a person's record: account, role, origin.
+async fn roles_of(house: &mut House, key: &str) -> Vec<(String, String, String)> {
+    roles_of_record(house, "crm", key).await
+}
+
+async fn roles_of_record(house: &mut House, source: &str, key: &str) -> Vec<(String, String, String)> {
+    let of = pb::list_affiliations_request::Of::Person(somebody(source, key).unwrap());
+    let request = pb::ListAffiliationsRequest { of: Some(of), ..Default::default() };
+    let found = house.accounts.list_affiliations(request).await.unwrap().into_inner().affiliations;
+    let mut roles: Vec<_> = found.into_iter().map(|a| (a.account.unwrap().display_name, a.role, a.origin)).collect();
+    roles.sort();
+    roles
+}
+
+fn told(roles: &[(&str, &str, &str)]) -> Vec<(String, String, String)> {
+    let told = |(account, role, origin): &(&str, &str, &str)| {
+        (format!("Company {account}"), (*role).to_owned(), (*origin).to_owned())
+    };
+    roles.iter().map(told).collect()
+}
+
+#[tokio::test]
+async fn roles_that_come_with_a_fragment_live_and_go_with_it() {
+    const AT: i64 = 1_700_000_000;
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let mut house = House::open(&data).await;
+    house.sources(&["crm", "shop", "web"]).await;
+    // The account may come after the role.
+    house.put(with_roles("ada", AT, vec![role("acme", "Buyer"), role("plant", "")])).await;
+    assert_eq!(roles_of(&mut house, "ada").await, []);
+    house.put_account("crm", "acme", None).await.unwrap();
+    house.put_account("crm", "plant", Some("acme")).await.unwrap();
+    let both = told(&[("acme", "Buyer", "FRAGMENT"), ("plant", "", "FRAGMENT")]);
+    assert_eq!(roles_of(&mut house, "ada").await, both);
+    assert_eq!(house.rollup(account("crm", "acme")).await.unwrap().person_count, 1);
+    let fault = house.put(with_roles("ada", AT, vec![role("acme", "Buyer"), role("plant", "")])).await;
+    assert_eq!(fault.status(), pb::IngestStatus::Duplicate);
+    // What a call says is a fact of its own, and only that is ended by a call.
+    house.affiliate("crm", "ada", "acme").await.unwrap();
+    let end = pb::EndAffiliationRequest {
+        person: somebody("crm", "ada"),
+        account: account("crm", "plant"),
+        ..Default::default()
+    };
+    assert_eq!(reason(&house.accounts.end_affiliation(end).await.unwrap_err()), "AFFILIATION_NOT_FOUND");
+    // A newer fragment replaces, an older one is ignored.
+    house.put(with_roles("ada", AT + 10, vec![role("plant", "Owner")])).await;
+    house.put(with_roles("ada", AT + 5, vec![role("acme", "Late")])).await;
+    let newer = told(&[("acme", "buyer", "STATED"), ("plant", "Owner", "FRAGMENT")]);
+    assert_eq!(roles_of(&mut house, "ada").await, newer);
+    house.close().await;
+    let mut house = House::open(&data).await;
+    assert_eq!(roles_of(&mut house, "ada").await, newer, "from a checkpoint");
+    house.close().await;
+    for entry in std::fs::read_dir(data.join("checkpoint")).unwrap() {
+        std::fs::remove_file(entry.unwrap().path()).unwrap();
+    }
+    let mut house = House::open(&data).await;
+    assert_eq!(roles_of(&mut house, "ada").await, newer, "from the journal alone");
+    // A retraction takes them back, a merge and a split move none.
+    let grace = with_roles("grace", AT, vec![role("acme", "Chair")]);
+    house.put(pb::Fragment { record: Some(record("shop", "grace")), ..grace }).await;
+    let pair = [("email", "ada@harbour-mail.net"), ("email", "grace@harbour-mail.net")];
+    house.put(onefold_tests::person("web", "bridge", AT, &pair, &[])).await;
+    assert_eq!(house.rollup(account("crm", "acme")).await.unwrap().person_count, 1, "one person");
+    house.retract("web", "bridge", AT + 1).await;
+    assert_eq!(house.rollup(account("crm", "acme")).await.unwrap().person_count, 2);
+    assert_eq!(roles_of_record(&mut house, "shop", "grace").await, told(&[("acme", "Chair", "FRAGMENT")]));
+    house.retract("crm", "ada", AT + 20).await;
+    assert_eq!(roles_of(&mut house, "ada").await, told(&[("acme", "buyer", "STATED")]));
+    // Erased is erased.
+    house.forget(vec![onefold_tests::consent::of_record("shop", "grace")]).await.unwrap();
+    let of = pb::list_affiliations_request::Of::Account(account("crm", "acme").unwrap());
+    let request = pb::ListAffiliationsRequest { of: Some(of), ..Default::default() };
+    let left = house.accounts.list_affiliations(request).await.unwrap().into_inner().affiliations;
+    assert!(left.iter().all(|a| a.person.as_ref().is_some_and(|person| person.key != "grace")), "{left:?}");
+    house.close().await;
+}
+
+#[tokio::test]
+async fn every_fault_of_a_role_is_told_and_quarantine_keeps_roles_waiting() {
+    const AT: i64 = 1_700_000_000;
+    let dir = tempfile::tempdir().unwrap();
+    let mut house = House::open(&dir.path().join("data")).await;
+    house.sources(&["crm"]).await;
+    house.put_account("crm", "acme", None).await.unwrap();
+    let elsewhere = pb::FragmentAffiliation { account: Some(onefold_tests::record("erp", "1")), ..Default::default() };
+    let backwards =
+        pb::FragmentAffiliation { start_time: Some(seconds(10)), end_time: Some(seconds(5)), ..role("acme", "") };
+    let long = role("acme", &"x".repeat(513));
+    let table = [
+        (with_roles("a", AT, vec![elsewhere]), "affiliations[0].account.source"),
+        (with_roles("a", AT, vec![backwards]), "affiliations[0].end_time"),
+        (with_roles("a", AT, vec![long]), "affiliations[0].role"),
+        (with_roles("a", AT, vec![Default::default()]), "affiliations[0].account"),
+        (with_roles("a", AT, vec![role("acme", "Buyer"), role("acme", "BUYER")]), "affiliations[1]"),
+        (with_roles("a", AT, (0..33).map(|n| role(&n.to_string(), "")).collect()), "affiliations"),
+        (
+            pb::Fragment {
+                party_kind: pb::PartyKind::Organisation as i32,
+                ..with_roles("a", AT, vec![role("acme", "")])
+            },
+            "affiliations",
+        ),
+    ];
+    for (fragment, field) in table {
+        let result = house.put(fragment).await;
+        assert_eq!(result.status(), pb::IngestStatus::Rejected, "{field}");
+        assert_eq!(result.faults.iter().map(|fault| fault.field.as_str()).collect::<Vec<_>>(), [field]);
+    }
+    let source = |namespaces: &[&str]| pb::PutSourceRequest {
+        source: Some(pb::Source {
+            name: "crm".to_owned(),
+            contract: Some(pb::DataContract {
+                require_any_namespace: namespaces.iter().map(|name| (*name).to_owned()).collect(),
+                ..Default::default()
+            }),
+            ..Default::default()
+        }),
+        ..Default::default()
+    };
+    house.admin.put_source(source(&["phone"])).await.unwrap();
+    let held = house.put(with_roles("ada", AT, vec![role("acme", "Buyer")])).await;
+    assert_eq!(held.status(), pb::IngestStatus::Quarantined);
+    assert_eq!(roles_of(&mut house, "ada").await, []);
+    house.admin.put_source(source(&[])).await.unwrap();
+    let replay = pb::ReplayQuarantineRequest { quarantine_ids: vec![held.quarantine_id], ..Default::default() };
+    house.ingest.replay_quarantine(replay).await.unwrap();
+    assert_eq!(roles_of(&mut house, "ada").await, told(&[("acme", "Buyer", "FRAGMENT")]));
+    house.close().await;
+}
+
+#[tokio::test]
+async fn the_order_in_which_roles_arrive_does_not_show() {
+    const AT: i64 = 1_700_000_000;
+    let dir = tempfile::tempdir().unwrap();
+    let mut house = House::open(&dir.path().join("data")).await;
+    house.sources(&["crm"]).await;
+    let mut dice = Dice::from_environment("ONEFOLD_HIERARCHY_SEED", 20_260_405);
+    for name in ["acme", "plant"] {
+        house.put_account("crm", name, None).await.unwrap();
+    }
+    for round in 0..how_many("ONEFOLD_HIERARCHY_ROUNDS", 12) {
+        let key = format!("p{round}");
+        // 0 to 3 are fragments, 4 takes the record back between the second and the third.
+        let mut steps: Vec<i64> = (0..5).collect();
+        dice.shuffle(&mut steps);
+        for step in steps {
+            let to = ["acme", "plant"][step as usize % 2];
+            match step {
+                4 => drop(house.retract("crm", &key, AT + 15).await),
+                _ => drop(house.put(with_roles(&key, AT + 10 * step, vec![role(to, &format!("r{step}"))])).await),
+            }
+        }
+        assert_eq!(roles_of(&mut house, &key).await, told(&[("plant", "r3", "FRAGMENT")]), "round {round}");
+    }
+    house.close().await;
+}

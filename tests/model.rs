@@ -172,6 +172,7 @@ impl Model {
             attributes,
             traits_json: if dice.once_in(6) { "{\"note\": 1}".to_owned() } else { String::new() },
             consents: Vec::new(),
+            affiliations: Vec::new(),
         })
     }
 

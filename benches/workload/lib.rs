@@ -56,5 +56,6 @@ pub fn fragment(record: &Record) -> pb::Fragment {
             .collect(),
         traits_json: String::new(),
         consents: Vec::new(),
+        affiliations: Vec::new(),
     }
 }

@@ -326,7 +326,10 @@ fn encoded_bytes_at_most(fragment: &Fragment) -> usize {
     let identifiers: usize = fragment.identifiers.iter().map(|claim| claim.raw.len() + 15).sum();
     let attributes: usize =
         fragment.attributes.iter().map(|attribute| attribute.value.as_text().map_or(0, str::len) + 15).sum();
-    64 + fragment.record.key.len() + identifiers + attributes + fragment.traits.as_ref().map_or(0, String::len)
+    let affiliations: usize =
+        fragment.affiliations.iter().map(|role| role.account.key.len() + role.role.len() + 48).sum();
+    let traits = fragment.traits.as_ref().map_or(0, String::len);
+    64 + fragment.record.key.len() + identifiers + attributes + traits + affiliations
 }
 
 fn path_of_identifier(config: &TenantConfig, id: NamespaceId) -> String {

@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::hierarchy::Moment;
 use crate::ids::{AttributeId, Digest128, NamespaceId, SourceId};
 use crate::packed::{Packed, put, put_signed, put_text};
 
@@ -92,6 +93,25 @@ pub struct Attribute {
     pub value: AttributeValue,
 }
 
+/// A role of a fragment's person in an account. It holds as long as the fragment is live. Personal data: `Debug` hides it.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Affiliation {
+    /// The account, as a source knows it. It may be told of later than this.
+    pub account: SourceRecord,
+    /// The role, as told; empty: not said. Case does not count.
+    pub role: String,
+    /// Since when.
+    pub since: Moment,
+    /// Until when; open where there is no end.
+    pub until: Option<Moment>,
+}
+
+impl fmt::Debug for Affiliation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Affiliation({:?}, ..)", self.account)
+    }
+}
+
 /// One immutable submission about one source record. A newer one supersedes it. Personal data: `Debug` hides it.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct Fragment {
@@ -107,6 +127,9 @@ pub struct Fragment {
     pub attributes: Vec<Attribute>,
     /// Free-form JSON object, kept as text and handed back as it came.
     pub traits: Option<String>,
+    /// Roles of its person in accounts, in canonical order: sorted, each account and role once.
+    #[serde(skip)]
+    pub affiliations: Vec<Affiliation>,
 }
 
 impl fmt::Debug for Fragment {
@@ -126,7 +149,10 @@ const ORGANISATION: u8 = 1;
 const HAS_TRAITS: u8 = 1 << 1;
 /// Two bits: which of [`UNITS`].
 const UNIT_SHIFT: u32 = 2;
-const STORED_BITS: u8 = 0b1111;
+const UNIT_BITS: u8 = 0b11;
+/// Roles of the person follow at the end.
+const HAS_AFFILIATIONS: u8 = 1 << 4;
+const STORED_BITS: u8 = 0b1_1111;
 /// Microseconds in a day, a second, a millisecond, a microsecond: sources tell time in one of them.
 const UNITS: [i64; 4] = [86_400_000_000, 1_000_000, 1_000, 1];
 
@@ -153,6 +179,8 @@ impl Fragment {
         self.identifiers.sort();
         self.identifiers.dedup();
         self.attributes.sort_by_key(|attribute| attribute.name);
+        self.affiliations.sort();
+        self.affiliations.dedup();
     }
 
     /// The compact stored form. Equal fragments in canonical order have equal bytes.
@@ -160,6 +188,7 @@ impl Fragment {
     /// ```text
     /// fragment   = 2 · party, traits, unit of time (1 byte) · source · key · time / unit, signed
     ///            · count, (namespace · value)* · count, (name × 4 + type · text or 8 bytes or nothing)* · [traits]
+    ///            · [count, (source · key · role · since, signed · 0 or 1 · until, signed where 1)*]
     /// ```
     /// Numbers are varints, texts have their length in front.
     #[must_use]
@@ -171,7 +200,8 @@ impl Fragment {
         };
         let traits = if self.traits.is_some() { HAS_TRAITS } else { 0 };
         let mut out = Vec::with_capacity(256);
-        out.extend_from_slice(&[CODEC_VERSION, party | traits | (unit as u8) << UNIT_SHIFT]);
+        let affiliations = if self.affiliations.is_empty() { 0 } else { HAS_AFFILIATIONS };
+        out.extend_from_slice(&[CODEC_VERSION, party | traits | affiliations | (unit as u8) << UNIT_SHIFT]);
         put(&mut out, self.record.source.0.into());
         put_text(&mut out, &self.record.key);
         put_signed(&mut out, self.observed_at.0 / UNITS[unit]);
@@ -198,6 +228,19 @@ impl Fragment {
         if let Some(traits) = &self.traits {
             put_text(&mut out, traits);
         }
+        if !self.affiliations.is_empty() {
+            put(&mut out, self.affiliations.len() as u64);
+            for role in &self.affiliations {
+                put(&mut out, role.account.source.0.into());
+                put_text(&mut out, &role.account.key);
+                put_text(&mut out, &role.role);
+                put_signed(&mut out, role.since.0);
+                out.push(u8::from(role.until.is_some()));
+                if let Some(until) = role.until {
+                    put_signed(&mut out, until.0);
+                }
+            }
+        }
         out
     }
 
@@ -206,7 +249,7 @@ impl Fragment {
         let bits = packed.byte().filter(|bits| bits & !STORED_BITS == 0)?;
         let source = SourceId(packed.small()?);
         let key = packed.text()?;
-        let observed_at = ObservedAt(packed.signed()?.checked_mul(UNITS[usize::from(bits >> UNIT_SHIFT)])?);
+        let observed_at = ObservedAt(packed.signed()?.checked_mul(UNITS[usize::from(bits >> UNIT_SHIFT & UNIT_BITS)])?);
         let mut identifiers = Vec::with_capacity(packed.clone().count()?);
         for _ in 0..packed.count()? {
             identifiers.push(Identifier { namespace: NamespaceId(packed.small()?), raw: packed.text()? });
@@ -223,9 +266,23 @@ impl Fragment {
             attributes.push(Attribute { name, value });
         }
         let traits = if bits & HAS_TRAITS != 0 { Some(packed.text()?) } else { None };
+        let mut affiliations = Vec::new();
+        if bits & HAS_AFFILIATIONS != 0 {
+            for _ in 0..packed.count()? {
+                let account = SourceRecord { source: SourceId(packed.small()?), key: packed.text()? };
+                let (role, since) = (packed.text()?, Moment(packed.signed()?));
+                let until = match packed.byte()? {
+                    0 => None,
+                    1 => Some(Moment(packed.signed()?)),
+                    _ => return None,
+                };
+                affiliations.push(Affiliation { account, role, since, until });
+            }
+        }
         let party = if bits & ORGANISATION != 0 { PartyKind::Organisation } else { PartyKind::Person };
         let record = SourceRecord { source, key };
-        packed.0.is_empty().then_some(Self { record, observed_at, party, identifiers, attributes, traits })
+        let whole = Self { record, observed_at, party, identifiers, attributes, traits, affiliations };
+        packed.0.is_empty().then_some(whole)
     }
 
     /// Reads what [`Fragment::encode`] wrote.
@@ -287,6 +344,24 @@ impl Fragment {
             }
         }
         field(self.traits.as_deref().unwrap_or_default().as_bytes());
+        let told = |role: &Affiliation| {
+            let source = names.source(role.account.source).to_owned();
+            let until = role.until.map_or([0; 9], |until| {
+                let mut bytes = [1; 9];
+                bytes[1..].copy_from_slice(&until.0.to_le_bytes());
+                bytes
+            });
+            (source, role.account.key.clone(), role.role.clone(), role.since.0, until)
+        };
+        let mut roles: Vec<_> = self.affiliations.iter().map(told).collect();
+        roles.sort_unstable();
+        for (source, key, role, since, until) in roles {
+            for text in [source, key, role] {
+                field(text.as_bytes());
+            }
+            field(&since.to_le_bytes());
+            field(&until);
+        }
         Digest128::of(&blake3::hash(&buffer))
     }
 }
@@ -316,6 +391,7 @@ mod tests {
             identifiers: vec![Identifier { namespace: NamespaceId(6), raw: "ada@acme.com".to_owned() }],
             attributes: vec![Attribute { name: AttributeId(1), value }],
             traits: Some("{}".to_owned()),
+            affiliations: Vec::new(),
         }
     }
 
@@ -358,8 +434,10 @@ mod tests {
                 (-1e300..1e300f64).prop_map(AttributeValue::Number),
                 any::<bool>().prop_map(AttributeValue::Flag),
             ]), 0..6),
+            roles in proptest::collection::vec(
+                (any::<u16>(), "\\PC{0,20}", "\\PC{0,20}", any::<i64>(), proptest::option::of(any::<i64>())), 0..4),
         ) {
-            let fragment = Fragment {
+            let plain = Fragment {
                 record: SourceRecord { source: SourceId(source), key },
                 observed_at: ObservedAt(observed_at),
                 party: if party { PartyKind::Person } else { PartyKind::Organisation },
@@ -372,12 +450,22 @@ mod tests {
                     .map(|(name, value)| Attribute { name: AttributeId(name), value })
                     .collect(),
                 traits,
+                affiliations: Vec::new(),
             };
-            let bytes = fragment.encode();
-            prop_assert_eq!(Fragment::decode(&bytes), Ok(fragment.clone()));
-            let before = postcard::to_extend(&fragment, vec![POSTCARD_VERSION]).unwrap();
-            prop_assert!(bytes.len() <= before.len());
-            prop_assert_eq!(Fragment::decode(&before), Ok(fragment));
+            let before = postcard::to_extend(&plain, vec![POSTCARD_VERSION]).unwrap();
+            prop_assert!(plain.encode().len() <= before.len());
+            prop_assert_eq!(Fragment::decode(&before), Ok(plain.clone()));
+            let affiliations = roles
+                .into_iter()
+                .map(|(source, key, role, since, until)| Affiliation {
+                    account: SourceRecord { source: SourceId(source), key },
+                    role,
+                    since: Moment(since),
+                    until: until.map(Moment),
+                })
+                .collect();
+            let fragment = Fragment { affiliations, ..plain };
+            prop_assert_eq!(Fragment::decode(&fragment.encode()), Ok(fragment));
         }
 
         #[test]

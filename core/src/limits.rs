@@ -102,6 +102,8 @@ pub const ACCOUNT_TEXT_BYTES_MAX: usize = 512;
 pub const HIERARCHY_ROWS_MAX: usize = 200_000;
 /// Faults of one import that are told; beyond that they are counted.
 pub const HIERARCHY_FAULTS_MAX: usize = 10_000;
+/// Affiliations that one fragment may carry.
+pub const FRAGMENT_AFFILIATIONS_MAX: usize = 32;
 /// Affiliations of one source record of a person.
 pub const AFFILIATIONS_MAX: usize = 256;
 /// Privacy requests of one tenant.

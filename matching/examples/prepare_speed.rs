@@ -84,6 +84,7 @@ fn fragments(config: &TenantConfig, phones: &[&str]) -> Vec<Fragment> {
                     text(attribute::ADDRESS_POSTCODE, "45171"),
                 ],
                 traits: None,
+                affiliations: Vec::new(),
             };
             fragment.canonicalise();
             fragment

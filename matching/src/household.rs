@@ -69,6 +69,7 @@ mod tests {
             party: PartyKind::Person,
             identifiers: Vec::new(),
             traits: None,
+            affiliations: Vec::new(),
         };
         households(&fragment, Some("US"))
     }

@@ -65,6 +65,7 @@ fn named(party: PartyKind, attributes: &[(AttributeId, &str)]) -> Fragment {
             .map(|(name, text)| Attribute { name: *name, value: AttributeValue::Text((*text).to_owned()) })
             .collect(),
         traits: None,
+        affiliations: Vec::new(),
     }
 }
 

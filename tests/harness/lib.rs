@@ -139,6 +139,7 @@ pub fn person(source: &str, key: &str, at: i64, identifiers: &[(&str, &str)], te
         attributes: texts.iter().map(|(name, value)| text(name, value)).collect(),
         traits_json: String::new(),
         consents: Vec::new(),
+        affiliations: Vec::new(),
     }
 }
 

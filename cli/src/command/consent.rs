@@ -126,8 +126,34 @@ struct Record {
     /// The source that collected it.
     #[arg(long, value_name = "NAME", default_value = "")]
     source: String,
+    /// The browser said Global Privacy Control (`Sec-GPC: 1`).
+    #[arg(long)]
+    gpc: bool,
+    /// The IAB TCF v2 string behind it, kept as it is.
+    #[arg(long, value_name = "STRING")]
+    tcf: Option<String>,
+    /// The IAB GPP string behind it, kept as it is.
+    #[arg(long, value_name = "STRING")]
+    gpp: Option<String>,
+    /// On which device or browser the signals were seen.
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    device: String,
     #[command(flatten)]
     target: Target,
+}
+
+impl Record {
+    /// The signals that came with it, seen when it was said.
+    fn signals(&self, seen: prost_types::Timestamp) -> Vec<pb::ConsentSignal> {
+        use pb::ConsentSignalKind::{Gpc, Gpp, Tcf};
+        let gpc = self.gpc.then(|| "1".to_owned());
+        let all = [(Gpc, gpc), (Tcf, self.tcf.clone()), (Gpp, self.gpp.clone())];
+        let signal = |(kind, raw): (pb::ConsentSignalKind, Option<String>)| {
+            let (seen_time, device) = (Some(seen), self.device.clone());
+            Some(pb::ConsentSignal { kind: kind as i32, raw: raw?, seen_time, device })
+        };
+        all.into_iter().filter_map(signal).collect()
+    }
 }
 
 #[derive(Args)]
@@ -239,6 +265,7 @@ async fn do_record(record: &Record) -> Result<(), Failure> {
         evidence: record.evidence.clone(),
         given_time: Some(given),
         expire_time: time(record.expires.as_ref())?,
+        signals: record.signals(given),
         ..Default::default()
     };
     let subject = Some(record.who.subject(target)?);
@@ -367,7 +394,14 @@ async fn show_history(history: &History) -> Result<(), Failure> {
         many => format!("{many} statements"),
     };
     let call = wire::grpcurl(&client.address, "ConsentService/ListStatements", "ListStatementsRequest", &request);
-    say(&format!("{}\n{}{}", paint.heading(&heading), table.render(paint), by_hand(&call, paint)))
+    let mut text = format!("{}\n{}", paint.heading(&heading), table.render(paint));
+    for one in all.statements.iter().filter(|one| !one.signals_decoded.is_empty()) {
+        text.push_str(&format!("\n  signals of {}\n", one.statement_id));
+        for line in &one.signals_decoded {
+            text.push_str(&format!("    {line}\n"));
+        }
+    }
+    say(&(text + &by_hand(&call, paint)))
 }
 
 fn about(statement: &pb::ConsentStatement) -> String {

@@ -246,6 +246,7 @@ pub(super) fn fragment(record: &Record) -> pb::Fragment {
             .collect(),
         traits_json: String::new(),
         consents: Vec::new(),
+        affiliations: Vec::new(),
     }
 }
 

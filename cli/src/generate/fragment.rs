@@ -53,6 +53,7 @@ pub fn fragment(record: &Record, config: &TenantConfig) -> Option<Fragment> {
             })
             .collect(),
         traits: None,
+        affiliations: Vec::new(),
     };
     fragment.canonicalise();
     Some(fragment)

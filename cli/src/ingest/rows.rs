@@ -193,7 +193,8 @@ fn action(
     // The shaper's word for "no time".
     let observed = if fragment.observed_at == ObservedAt(0) { file_time } else { Some(fragment.observed_at) };
     let observed_time = observed.map(timestamp);
-    let record = Some(pb::SourceRecord { source: source_name(&fragment, config), key: fragment.record.key });
+    let source = source_name(&fragment, config);
+    let record = Some(pb::SourceRecord { source: source.clone(), key: fragment.record.key });
     match shaped.action {
         Action::Retract => pb::stream_fragments_request::Action::Retract(pb::Retraction { record, observed_time }),
         Action::Put => pb::stream_fragments_request::Action::Put(pb::Fragment {
@@ -229,6 +230,16 @@ fn action(
                 .collect(),
             traits_json: fragment.traits.unwrap_or_default(),
             consents: Vec::new(),
+            affiliations: fragment
+                .affiliations
+                .into_iter()
+                .map(|told| pb::FragmentAffiliation {
+                    account: Some(pb::SourceRecord { source: source.clone(), key: told.account.key }),
+                    role: told.role,
+                    start_time: None,
+                    end_time: None,
+                })
+                .collect(),
         }),
     }
 }

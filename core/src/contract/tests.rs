@@ -32,6 +32,7 @@ fn fragment(identifiers: &[(&str, &str)], attributes: &[(&str, AttributeValue)])
             })
             .collect(),
         traits: None,
+        affiliations: Vec::new(),
     };
     fragment.canonicalise();
     fragment

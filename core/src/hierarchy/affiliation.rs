@@ -15,6 +15,8 @@ pub enum Origin {
     Stated,
     /// A proposal by e-mail domain or company name, confirmed.
     Confirmed,
+    /// The live fragment of the person's source record says so. It goes with that fragment.
+    Fragment,
 }
 
 /// What memory keeps of an affiliation; its text is in the journal.
@@ -37,6 +39,12 @@ pub struct Held {
 }
 
 impl Held {
+    /// Whether the live fragment of its record says so.
+    #[must_use]
+    pub fn is_of_fragment(&self) -> bool {
+        self.origin == Origin::Fragment
+    }
+
     /// Whether it holds at this moment.
     #[must_use]
     pub fn holds(&self, at: Moment) -> bool {
@@ -53,20 +61,45 @@ pub struct Affiliations {
 }
 
 impl Affiliations {
-    /// Takes one in; it replaces what was told of the same account and role.
+    /// Takes one in; it replaces what was told of the same account and role in the same way: what a fragment says and what
+    /// a call says are facts of their own (law 1).
     pub fn put(&mut self, person: Digest128, held: Held) {
         let all = self.by_person.entry(person).or_default();
-        match all.iter_mut().find(|known| known.account == held.account && known.role == held.role) {
+        let same = |known: &&mut Held| {
+            known.account == held.account && known.role == held.role && known.is_of_fragment() == held.is_of_fragment()
+        };
+        match all.iter_mut().find(same) {
             Some(known) => *known = held,
             None => all.push(held),
         }
         self.by_account.insert((held.account, person));
     }
 
-    /// Ends one, if it is known.
+    /// What the live fragment of a person's source record says, in place of what the one before said; nothing when there
+    /// is no live one any more. What calls told stays.
+    pub fn of_fragment(&mut self, person: Digest128, told: impl IntoIterator<Item = Held>) {
+        if let Some(all) = self.by_person.get_mut(&person) {
+            let gone: Vec<Digest128> =
+                all.iter().filter(|held| held.is_of_fragment()).map(|held| held.account).collect();
+            all.retain(|held| !held.is_of_fragment());
+            for account in gone {
+                if !all.iter().any(|held| held.account == account) {
+                    self.by_account.remove(&(account, person));
+                }
+            }
+            if all.is_empty() {
+                self.by_person.remove(&person);
+            }
+        }
+        for held in told {
+            self.put(person, held);
+        }
+    }
+
+    /// Ends one that a call told of, if it is known.
     pub fn end(&mut self, person: Digest128, account: Digest128, role: Digest128, until: Moment) {
         let all = self.by_person.get_mut(&person).into_iter().flatten();
-        for held in all.filter(|held| held.account == account && held.role == role) {
+        for held in all.filter(|held| !held.is_of_fragment() && held.account == account && held.role == role) {
             held.until = Some(until);
         }
     }

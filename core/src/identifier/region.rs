@@ -299,6 +299,7 @@ mod tests {
             identifiers: Vec::new(),
             attributes: Vec::new(),
             traits: None,
+            affiliations: Vec::new(),
         };
         assert_eq!(of(&fragment, &config), Some("US"));
         for (country, want) in [("Germany", "DE"), ("somewhere", "US")] {

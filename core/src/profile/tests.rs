@@ -34,6 +34,7 @@ fn fragment(source: u16, key: &str, at: i64, attributes: &[(AttributeId, &str)])
             .map(|(name, text)| Attribute { name: *name, value: AttributeValue::Text((*text).to_owned()) })
             .collect(),
         traits: None,
+        affiliations: Vec::new(),
     };
     fragment.canonicalise();
     fragment
@@ -183,6 +184,7 @@ fn any_fragment() -> impl Strategy<Value = Fragment> {
                 identifiers,
                 attributes,
                 traits,
+                affiliations: Vec::new(),
             };
             fragment.canonicalise();
             fragment
@@ -222,6 +224,7 @@ fn debug_shows_nothing_of_a_person() {
             Attribute { name: AttributeId(1), value: AttributeValue::Number(71_717_171.0) },
         ],
         traits: Some(r#"{"likes":"canary"}"#.to_owned()),
+        affiliations: Vec::new(),
     };
     let golden = unify(&[&fragment], &config, Detail::WithLosers).unwrap();
     assert!(golden.traits.is_some() && golden.identifiers.len() == 1, "there is something to hide");

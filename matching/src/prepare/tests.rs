@@ -25,6 +25,7 @@ fn fragment(party: PartyKind, identifiers: &[(&str, &str)], attributes: &[(Attri
             .map(|(name, text)| Attribute { name: *name, value: AttributeValue::Text((*text).to_owned()) })
             .collect(),
         traits: None,
+        affiliations: Vec::new(),
     };
     fragment.canonicalise();
     fragment

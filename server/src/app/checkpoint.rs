@@ -24,7 +24,7 @@ use super::tenant::{Held, ProfileTimes, State, Tenant};
 use super::tidy;
 
 /// The shape of the sections. Another one is passed over, and the journal replayed.
-const VERSION: u32 = 6;
+const VERSION: u32 = 7;
 
 /// All of a tenant but the engine and the profiles' times.
 #[derive(Debug, Serialize, Deserialize)]

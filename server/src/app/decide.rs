@@ -13,6 +13,7 @@ use onefold_core::decision::{self, EntryKind, QuarantineCleared, Quarantined, Re
 use onefold_core::erasure::{Erased, PrivacyRequest, ResendsStopped};
 use onefold_core::fault::{FaultReason, FieldFault};
 use onefold_core::fragment::{Fragment, ObservedAt};
+use onefold_core::hierarchy::affiliation::Held as Role;
 use onefold_core::ids::{Digest128, Place, Sequence, SlotId};
 use onefold_core::judgement::Judged;
 use onefold_core::limits;
@@ -23,6 +24,7 @@ use onefold_store::keys::DataKey;
 use onefold_store::vault::{Vault, VaultError};
 
 use super::consent::{self, Said, Saying};
+use super::hierarchy::digest::Digester;
 use super::ingest::{Answer, Arriving, Item, Outcome};
 use super::lane::{Group, kind};
 use super::quarantine;
@@ -60,8 +62,8 @@ type Overlay = HashMap<Digest128, (Version, Option<SlotId>)>;
 
 /// A decided effect on the engine, to be applied under the write lock.
 enum Effect {
-    /// The fragment, where it lies, its key, and its bytes.
-    Put(Prepared, Place, SlotId, u32),
+    /// The fragment, where it lies, its key, its bytes, and the roles that it tells of.
+    Put(Prepared, Place, SlotId, u32, Vec<Role>),
     Retract(Digest128, ObservedAt, Place),
     Hold(Sequence, Held, Box<[Digest128]>),
     LetGo(Sequence),
@@ -124,11 +126,12 @@ impl Decided {
         let mut facts = self.relinked;
         for effect in self.effects {
             match effect {
-                Effect::Put(prepared, place, slot, bytes) => {
+                Effect::Put(prepared, place, slot, bytes, roles) => {
                     state.superseded.by(state.engine.record(prepared.record).as_ref(), bytes);
                     let arrival = state.engine.put(&prepared, place, slot);
                     debug_assert!(arrival.applies(), "the lane and the engine judge by one order");
                     state.consent.ledger.record_is_back(prepared.record);
+                    state.accounts.affiliations.of_fragment(prepared.record, roles);
                     facts = true;
                 }
                 Effect::Hear(said) => {
@@ -139,6 +142,7 @@ impl Decided {
                     state.leave_stops_behind(record);
                     state.engine.retract(record, at, place);
                     state.superseded.leaves(record);
+                    state.accounts.affiliations.of_fragment(record, []);
                     facts = true;
                 }
                 Effect::Hold(entry, held, points) => state.hold(entry, held, points),
@@ -325,7 +329,11 @@ impl Deciding<'_> {
         self.sequence = sequence;
         self.overlay.insert(record, (version, Some(slot)));
         let bytes = u32::try_from(arriving.encoded.len()).unwrap_or(u32::MAX);
-        self.effects.push(Effect::Put(arriving.prepared, place, slot, bytes));
+        let roles = match arriving.affiliated.then(|| Fragment::decode(&arriving.encoded)) {
+            Some(Ok(fragment)) => Digester::new(self.config, &self.tenant.keys.index).roles(&fragment, (place, slot)),
+            _ => Vec::new(),
+        };
+        self.effects.push(Effect::Put(arriving.prepared, place, slot, bytes, roles));
         let outcome = Outcome::Accepted { sequence, profile: None, notes: arriving.notes };
         Ok(Drafted { outcome, record: Some(record) })
     }

@@ -37,6 +37,8 @@ pub struct Arriving {
     pub config_version: u64,
     /// What is kept as a fact and will not link.
     pub notes: Vec<FieldFault>,
+    /// It tells of roles in accounts.
+    pub affiliated: bool,
     /// Consent statements that came along. They are entries of the ledger, whatever becomes of the fragment.
     pub says: Vec<Saying>,
 }
@@ -155,7 +157,9 @@ impl Arriving {
             })
             .collect();
         let encoded = fragment.encode();
-        (Self { encoded, prepared, undated, config_version: config.version, notes, says: Vec::new() }, faults)
+        let affiliated = !fragment.affiliations.is_empty();
+        let config_version = config.version;
+        (Self { encoded, prepared, undated, config_version, notes, affiliated, says: Vec::new() }, faults)
     }
 }
 

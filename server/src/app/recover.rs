@@ -521,6 +521,9 @@ impl Replaying {
                     self.state.superseded.by(engine.record(prepared.record).as_ref(), bytes);
                     self.state.engine.put(&prepared, entry.place, slot);
                     self.state.consent.ledger.record_is_back(prepared.record);
+                    let digester = hierarchy::digest::Digester::new(&self.config, &self.keys.index);
+                    let roles = digester.roles(&fragment, (entry.place, slot));
+                    self.state.accounts.affiliations.of_fragment(prepared.record, roles);
                     self.unsettled = true;
                 }
                 // The content is gone. Its record keeps its ordinal, which settlements name records by; whose key it was
@@ -545,6 +548,7 @@ impl Replaying {
                     state.leave_stops_behind(retracted.record);
                     state.engine.retract(retracted.record, retracted.observed_at, entry.place);
                     state.superseded.leaves(retracted.record);
+                    state.accounts.affiliations.of_fragment(retracted.record, []);
                     self.unsettled = true;
                 }
             }

@@ -180,7 +180,9 @@ impl MappingFile {
         let mut text = String::from(
             "# What the columns mean: record_id, truth, source, observed_at, record_type, name, birth_day,\n",
         );
-        text.push_str("# birth_month, birth_year, identifier:NAMESPACE, attribute:NAME, ignore.\n");
+        text.push_str(
+            "# birth_month, birth_year, affiliation, affiliation_role, identifier:NAMESPACE, attribute:NAME, ignore.\n",
+        );
         let mut namespaces = BTreeMap::new();
         for (name, mapping) in inputs {
             let _ = write!(

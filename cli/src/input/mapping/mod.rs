@@ -37,6 +37,10 @@ pub enum Role {
     BirthMonth,
     /// Year of birth.
     BirthYear,
+    /// The key, in the record's own source, of the account in which its person has a role.
+    Affiliation,
+    /// That role.
+    AffiliationRole,
     /// An identifier in this namespace.
     Identifier(String),
     /// A value of this attribute.
@@ -56,6 +60,8 @@ const PLAIN: &[(&str, Role)] = &[
     ("birth_day", Role::BirthDay),
     ("birth_month", Role::BirthMonth),
     ("birth_year", Role::BirthYear),
+    ("affiliation", Role::Affiliation),
+    ("affiliation_role", Role::AffiliationRole),
     ("ignore", Role::Ignore),
 ];
 

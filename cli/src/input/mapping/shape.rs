@@ -1,7 +1,10 @@
 //! From a raw row and a mapping to a fragment.
 
 use onefold_core::config::{BUILT_IN_ATTRIBUTES, Source, TenantConfig};
-use onefold_core::fragment::{Attribute, AttributeValue, Fragment, Identifier, ObservedAt, PartyKind, SourceRecord};
+use onefold_core::fragment::{
+    Affiliation, Attribute, AttributeValue, Fragment, Identifier, ObservedAt, PartyKind, SourceRecord,
+};
+use onefold_core::hierarchy::Moment;
 use onefold_core::ids::{AttributeId, NamespaceId, SourceId};
 use onefold_core::limits;
 
@@ -109,7 +112,9 @@ impl Shaper {
             identifiers: Vec::new(),
             attributes: Vec::new(),
             traits: None,
+            affiliations: Vec::new(),
         };
+        let affiliation_role = by_role(&Role::AffiliationRole).cloned().unwrap_or_default();
         let mut birth = Birth::default();
         let mut values_cut = 0;
         for (column, text) in raw.fields {
@@ -127,6 +132,9 @@ impl Shaper {
                 Role::BirthDay => birth.set(2, text),
                 Role::BirthMonth => birth.set(1, text),
                 Role::BirthYear => birth.set(0, text),
+                Role::Affiliation => affiliation(&mut fragment, text, &affiliation_role),
+                // Taken with the account.
+                Role::AffiliationRole => Ok(()),
                 Role::RecordId | Role::Truth | Role::Source | Role::ObservedAt | Role::RecordType | Role::Ignore => {
                     Ok(())
                 }
@@ -207,6 +215,19 @@ fn attribute_id(name: &str, config: &mut TenantConfig) -> Result<AttributeId, St
     }
     config.attribute_names.push(name.to_owned());
     Ok(AttributeId((config.attribute_names.len() - 1) as u16))
+}
+
+/// A role of a person in an account of the record's own source; a row of an organisation has none.
+fn affiliation(fragment: &mut Fragment, key: String, role: &str) -> Result<(), String> {
+    if fragment.party == PartyKind::Organisation {
+        return Ok(());
+    }
+    if key.len() > limits::SOURCE_KEY_BYTES_MAX || role.len() > limits::ACCOUNT_TEXT_BYTES_MAX {
+        return Err("names an account or a role that is too long".to_owned());
+    }
+    let account = SourceRecord { source: fragment.record.source, key };
+    fragment.affiliations.push(Affiliation { account, role: role.to_owned(), since: Moment::ALWAYS, until: None });
+    Ok(())
 }
 
 fn attribute(fragment: &mut Fragment, name: &str, text: String, config: &mut TenantConfig) -> Result<(), String> {

@@ -3,9 +3,11 @@ use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;
 
-use super::{DateOrder, Mapping, MappingFile, PartyRule, Role, as_name, guess, observed_at};
+use onefold_core::config::TenantConfig;
+
+use super::{DateOrder, Mapping, MappingFile, PartyRule, Role, Shaper, as_name, guess, observed_at};
 use crate::generate::{Population, Sizes, write};
-use crate::input::{ReadOptions, Reader};
+use crate::input::{Item, ReadOptions, Reader};
 
 fn mapping_of(name: &str, text: &str) -> Mapping {
     let mut reader = Reader::from_bytes(
@@ -235,6 +237,30 @@ fn a_printed_mapping_reads_back_as_the_guess() {
     assert_eq!(roles(&again), roles(&guessed));
     assert_eq!((again.party, again.date_order, &again.source), (guessed.party, guessed.date_order, &guessed.source));
     assert_eq!(again.namespaces, guessed.namespaces);
+}
+
+#[test]
+fn a_mapping_makes_roles_in_accounts_of_columns_and_an_organisation_has_none() {
+    let text = "id,email,firm,post,kind\n1,a@b.de,acme,Buyer,person\n2,c@d.de,,Buyer,person\n3,e@f.de,acme,,company\n";
+    let mut mapping = mapping_of("t.csv", text);
+    let told = "[columns]\nfirm = \"affiliation\"\npost = \"affiliation_role\"\nkind = \"record_type\"\n";
+    let file = MappingFile::parse(told, false, Path::new("m.toml")).map_err(|fault| fault.to_string()).unwrap();
+    file.apply(Path::new("t.csv"), true, &mut mapping).map_err(|fault| fault.to_string()).unwrap();
+    mapping.party = PartyRule::ByRow;
+    let mut config = TenantConfig::new("t", "T");
+    let bytes = Box::new(std::io::Cursor::new(text.as_bytes().to_vec()));
+    let opened = Reader::from_bytes(Path::new("t.csv"), bytes, &ReadOptions::default());
+    let mut reader = opened.map_err(|error| error.to_string()).unwrap();
+    let mut shaper = Shaper::new(mapping, &mut config).map_err(|fault| fault.to_string()).unwrap();
+    let mut found = Vec::new();
+    while let Some(item) = reader.next_item().unwrap() {
+        let Item::Record(raw) = item else { panic!("a row was refused") };
+        let shaped = shaper.shape(raw, reader.columns(), &mut config).map_err(|refusal| refusal.reason).unwrap();
+        let roles: Vec<(String, String)> =
+            shaped.fragment.affiliations.into_iter().map(|one| (one.account.key, one.role)).collect();
+        found.push(roles);
+    }
+    assert_eq!(found, [vec![("acme".to_owned(), "Buyer".to_owned())], vec![], vec![]]);
 }
 
 #[test]

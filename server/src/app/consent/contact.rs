@@ -8,7 +8,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use onefold_core::consent::contact::{Contact, Reason, allows, decide};
+use onefold_core::consent::contact::{Contact, LocalTime, Reason, allows, decide};
 use onefold_core::consent::reserve::{Counted, account_charge};
 use onefold_core::consent::state::Question;
 use onefold_core::consent::{ChannelId, Jurisdiction, PurposeId};
@@ -154,6 +154,11 @@ pub(super) fn evaluate(
     };
     let at = ask.at.unwrap_or(now);
     let default_zone = policy.default_time_zone.as_deref();
+    // What time it is where somebody is takes a look at tables of the world: only where it matters.
+    let clock = |zones: &dyn Fn() -> LocalTime| match channel.quiet_hours.is_empty() {
+        true => LocalTime::Unknown,
+        false => zones(),
+    };
     let (cluster, known, households, local, profile, changed) = match found {
         Found::Not(reason) => return deny(reason.clone()),
         Found::Profile(profile, person) => {
@@ -163,14 +168,14 @@ pub(super) fn evaluate(
             }
             let cluster = points_of(state, *profile, person, &ask.points);
             let (laws, homes) = (person.jurisdictions.clone(), person.households.clone());
-            (cluster, laws, homes, person.local_time(at, default_zone), Some(*profile), changed)
+            (cluster, laws, homes, clock(&|| person.local_time(at, default_zone)), Some(*profile), changed)
         }
         Found::Nobody => {
             if moved(state, ask, None) {
                 return Err(Stale);
             }
             let cluster = Cluster { records: Vec::new(), points: ask.points.clone() };
-            (cluster, Vec::new(), Vec::new(), local_time(&[], at, default_zone), None, Sequence(0))
+            (cluster, Vec::new(), Vec::new(), clock(&|| local_time(&[], at, default_zone)), None, Sequence(0))
         }
     };
     // What was erased is not written to, whoever asks: its keyed digest is kept for this.

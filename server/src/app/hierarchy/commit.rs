@@ -7,6 +7,7 @@ use onefold_core::change::ProfileChange;
 use onefold_core::decision::{self, EntryKind, Settled};
 use onefold_core::fault::{FaultReason, FieldFault};
 use onefold_core::fragment::PartyKind;
+use onefold_core::hierarchy::affiliation::Held;
 use onefold_core::hierarchy::entry::{
     AccountClosed, AccountPut, AffiliationEnded, AffiliationStated, ParentSet, StageSet, Subject,
 };
@@ -255,7 +256,8 @@ impl Planning<'_> {
             let person = self.config.preparer().record_digest(stated.person.source, &stated.person.key);
             let role = self.digester.role(&stated.role);
             let held = self.accounts().affiliations.of_person(person);
-            let known = held.iter().any(|held| held.account == stated.account && held.role == role);
+            let same = |held: &&Held| !held.is_of_fragment() && held.account == stated.account && held.role == role;
+            let known = held.iter().any(|held| same(&held));
             if !known && held.len() >= limits::AFFILIATIONS_MAX {
                 return Err(WriteError::Full { what: "affiliations of one record", limit: limits::AFFILIATIONS_MAX });
             }
@@ -278,7 +280,8 @@ impl Planning<'_> {
         let mut known = false;
         for person in persons {
             for held in self.accounts().affiliations.of_person(*person) {
-                if held.account != account || held.role != role {
+                // What a fragment says ends with the next fragment.
+                if held.is_of_fragment() || held.account != account || held.role != role {
                     continue;
                 }
                 known = true;

@@ -1,9 +1,10 @@
 //! Keyed digests of what accounts are found by.
 
-use onefold_core::fragment::PartyKind;
+use onefold_core::fragment::{Fragment, PartyKind};
+use onefold_core::hierarchy::affiliation::{Held, Origin};
 use onefold_core::identifier::domain::{self, DomainStanding};
 use onefold_core::identifier::{Canonical, canonicalise};
-use onefold_core::ids::Digest128;
+use onefold_core::ids::{Digest128, Place, SlotId};
 use onefold_core::namespace::Normaliser;
 use onefold_matching::normalise::company::CompanyName;
 
@@ -52,6 +53,20 @@ impl<'a> Digester<'a> {
     pub fn name(&self, raw: &str) -> Option<Digest128> {
         let name = CompanyName::parse(raw)?;
         Some(self.of(NAME_DOMAIN, name.romanised.as_deref().unwrap_or(&name.core)))
+    }
+
+    /// What memory keeps of the roles that a fragment tells of, when it lies at a place under a key.
+    pub fn roles(&self, fragment: &Fragment, (place, slot): (Place, SlotId)) -> Vec<Held> {
+        let held = |told: &onefold_core::fragment::Affiliation| Held {
+            account: self.config.preparer().record_digest(told.account.source, &told.account.key),
+            role: self.role(&told.role),
+            since: told.since,
+            until: told.until,
+            origin: Origin::Fragment,
+            place,
+            slot,
+        };
+        fragment.affiliations.iter().map(held).collect()
     }
 
     /// A role, whatever its case.

@@ -6,7 +6,7 @@
 
 pub mod act;
 mod commit;
-mod digest;
+pub mod digest;
 pub mod history;
 pub mod propose;
 pub mod read;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use onefold_core::decision::{self, EntryKind};
 use onefold_core::fragment::{PartyKind, SourceRecord};
+use onefold_core::hierarchy::affiliation::{Held, Origin};
 use onefold_core::hierarchy::entry::{AccountPut, AffiliationStated, Subject};
 use onefold_core::hierarchy::view::{Companies, Node, ParkedReason, Placement, View};
 use onefold_core::hierarchy::{Account, AccountId, AccountOrdinal, Moment};
@@ -16,7 +17,7 @@ use super::state::Accounts;
 use crate::app::Shared;
 use crate::app::error::ReadError;
 use crate::app::lane::kind;
-use crate::app::read::durable_at;
+use crate::app::read::{durable_at, fragment_at};
 use crate::app::tenant::{LiveConfig, State, Tenant};
 
 /// How callers name an account.
@@ -357,7 +358,7 @@ pub fn affiliations(
     (from, most): (usize, usize),
 ) -> Result<(Vec<ShownAffiliation>, bool), ReadError> {
     let config = tenant.config();
-    type Row = (Place, Option<Moment>, (AccountOrdinal, Option<Place>), Option<ProfileOrdinal>);
+    type Row = (Held, (AccountOrdinal, Option<Place>), Option<ProfileOrdinal>);
     let (rows, more): (Vec<Row>, bool) = tenant.seen(|state| {
         let accounts = &state.accounts;
         let parties = PartiesNow::new(state, &config);
@@ -386,13 +387,19 @@ pub fn affiliations(
             let account = accounts.forest.find(one.account)?;
             let (key, leading) = leader(&parties, accounts, &view.node(account));
             let place = accounts.rows.get(leading.0 as usize).and_then(|row| row.place);
-            Some((one.place, one.until, (key, place), state.engine.profile_of(person)))
+            Some((one, (key, place), state.engine.profile_of(person)))
         });
         Ok::<_, ReadError>((rows.collect(), more))
     })??;
     let mut shown = Vec::with_capacity(rows.len());
-    for (place, until, (account, name), profile) in rows {
-        let told = told_at::<AffiliationStated>(shared, tenant, place, EntryKind::AffiliationStated)?;
+    for (held, (account, name), profile) in rows {
+        let told = match held.origin {
+            Origin::Fragment => told_by_fragment(shared, tenant, &config, &held)?,
+            Origin::Stated | Origin::Confirmed => {
+                told_at::<AffiliationStated>(shared, tenant, held.place, EntryKind::AffiliationStated)?
+            }
+        };
+        let until = held.until;
         let name = match name {
             Some(place) => told_at::<AccountPut>(shared, tenant, place, EntryKind::AccountPut)?,
             None => None,
@@ -401,6 +408,35 @@ pub fn affiliations(
         shown.extend(told.map(|told| ShownAffiliation { told, account, profile, until }));
     }
     Ok((shown, more))
+}
+
+/// The words of a role that a fragment told of; `None` when they were erased meanwhile.
+fn told_by_fragment(
+    shared: &Shared,
+    tenant: &Tenant,
+    config: &LiveConfig,
+    held: &Held,
+) -> Result<Option<AffiliationStated>, ReadError> {
+    let fragment = match fragment_at(shared, &tenant.vault, held.place) {
+        Ok(fragment) => fragment,
+        Err(error) => {
+            return match tenant.vault.key(held.slot) {
+                Err(onefold_store::vault::VaultError::Destroyed(_)) => Ok(None),
+                _ => Err(error),
+            };
+        }
+    };
+    let digester = Digester::new(config, &tenant.keys.index);
+    let told = digester.roles(&fragment, (held.place, held.slot));
+    let found = told.iter().zip(&fragment.affiliations).find(|(one, _)| *one == held);
+    Ok(found.map(|(_, told)| AffiliationStated {
+        person: fragment.record.clone(),
+        account: held.account,
+        role: told.role.clone(),
+        since: told.since,
+        until: told.until,
+        origin: Origin::Fragment,
+    }))
 }
 
 /// The keyed digest of a role.

@@ -48,6 +48,7 @@ fn item(config: &crate::app::tenant::LiveConfig, namespace: NamespaceId, at: usi
         identifiers: vec![Identifier { namespace, raw: format!("cust{}", at / 2) }],
         attributes: Vec::new(),
         traits: None,
+        affiliations: Vec::new(),
     };
     Item::of(fragment, false, config, onefold_core::fragment::ObservedAt(2_000_000))
 }

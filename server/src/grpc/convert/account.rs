@@ -241,6 +241,7 @@ pub fn affiliation(shown: ShownAffiliation, tenant: &Tenant, config: &LiveConfig
         origin: match told.origin {
             Origin::Stated => "STATED",
             Origin::Confirmed => "CONFIRMED",
+            Origin::Fragment => "FRAGMENT",
         }
         .to_owned(),
     }

@@ -2,13 +2,17 @@
 
 use onefold_core::contract::is_too_large;
 use onefold_core::fault::{FaultReason, FieldFault};
-use onefold_core::fragment::{Attribute, AttributeValue, Fragment, Identifier, ObservedAt, PartyKind, SourceRecord};
+use onefold_core::fragment::{
+    Affiliation, Attribute, AttributeValue, Fragment, Identifier, ObservedAt, PartyKind, SourceRecord,
+};
+use onefold_core::hierarchy::Moment;
 use onefold_core::ids::{AttributeId, SourceId};
 use onefold_core::limits;
 use onefold_proto::v1 as pb;
 use prost_types::Timestamp;
 
 use crate::app::tenant::LiveConfig;
+use crate::grpc::convert::account;
 use crate::grpc::names;
 
 /// A fragment that came through the door.
@@ -102,9 +106,10 @@ fn read(
         .filter_map(|(at, wire)| attribute(wire, at, config, stand_in, &mut faults))
         .collect();
     let traits = traits(wire.traits_json, &mut faults);
+    let affiliations = affiliations(wire.affiliations, party, config, &mut faults);
     match record {
         Some(record) if faults.is_empty() => {
-            let mut fragment = Fragment { record, observed_at, party, identifiers, attributes, traits };
+            let mut fragment = Fragment { record, observed_at, party, identifiers, attributes, traits, affiliations };
             fragment.canonicalise();
             if is_too_large(&fragment) {
                 let most = limits::FRAGMENT_BYTES_MAX;
@@ -162,7 +167,9 @@ pub fn probe(
         return Err(faults);
     }
     let record = SourceRecord { source: SourceId(u16::MAX), key: String::new() };
-    let mut fragment = Fragment { record, observed_at: now, party, identifiers, attributes: read, traits: None };
+    let (traits, affiliations) = (None, Vec::new());
+    let mut fragment =
+        Fragment { record, observed_at: now, party, identifiers, attributes: read, traits, affiliations };
     fragment.canonicalise();
     Ok(fragment)
 }
@@ -285,6 +292,43 @@ fn attribute(
     name.map(|name| Attribute { name, value })
 }
 
+fn affiliations(
+    wire: Vec<pb::FragmentAffiliation>,
+    party: PartyKind,
+    config: &LiveConfig,
+    faults: &mut Vec<FieldFault>,
+) -> Vec<Affiliation> {
+    if !wire.is_empty() && party == PartyKind::Organisation {
+        let message = "an organisation has no role in an account: PutAccount places it in the hierarchy";
+        faults.push(FieldFault::new("affiliations", FaultReason::Malformed, message));
+    }
+    if wire.len() > limits::FRAGMENT_AFFILIATIONS_MAX {
+        faults.push(too_many("affiliations", wire.len(), limits::FRAGMENT_AFFILIATIONS_MAX));
+    }
+    let mut told: Vec<Affiliation> = Vec::with_capacity(wire.len().min(limits::FRAGMENT_AFFILIATIONS_MAX));
+    for (at, wire) in wire.into_iter().take(limits::FRAGMENT_AFFILIATIONS_MAX).enumerate() {
+        let path = format!("affiliations[{at}]");
+        let account = record(wire.account, &format!("{path}.account"), config, faults);
+        let role = account::text(&wire.role, &format!("{path}.role"), faults);
+        let since = account::moment(wire.start_time, &format!("{path}.start_time"), Moment::ALWAYS, faults);
+        let ends = wire.end_time.is_some();
+        let until = account::moment(wire.end_time, &format!("{path}.end_time"), Moment::ALWAYS, faults);
+        if ends && until < since {
+            let message = "lies before the affiliation begins";
+            faults.push(FieldFault::new(format!("{path}.end_time"), FaultReason::Malformed, message));
+        }
+        let Some(account) = account else { continue };
+        let same = |known: &Affiliation| known.account == account && known.role.to_lowercase() == role.to_lowercase();
+        if told.iter().any(same) {
+            let message = "names an account and a role that were named before";
+            faults.push(FieldFault::new(path, FaultReason::Repeated, message));
+            continue;
+        }
+        told.push(Affiliation { account, role, since, until: ends.then_some(until) });
+    }
+    told
+}
+
 fn traits(json: String, faults: &mut Vec<FieldFault>) -> Option<String> {
     if json.is_empty() {
         return None;
@@ -378,6 +422,16 @@ pub fn fragment_out(fragment: &Fragment, config: &LiveConfig) -> pb::Fragment {
             .collect(),
         traits_json: fragment.traits.clone().unwrap_or_default(),
         consents: Vec::new(),
+        affiliations: fragment
+            .affiliations
+            .iter()
+            .map(|told| pb::FragmentAffiliation {
+                account: Some(record_out(&told.account, config)),
+                role: told.role.clone(),
+                start_time: account::moment_out(told.since),
+                end_time: told.until.and_then(account::moment_out),
+            })
+            .collect(),
     }
 }
 

@@ -591,3 +591,61 @@ fn rows_without_their_key_are_refused_and_an_empty_table_is_no_fault() {
     assert!(all.contains("needs userId or anonymousId"), "{all}");
     assert!(served.run(&["lookup", "user_id", "u1"]).code == Some(0), "{all}");
 }
+
+#[test]
+fn a_campaign_is_planned_from_the_command_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let served = Served::start(&folder.path().join("data"), "127.0.0.1:0");
+    let file = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    let import = |path: &str| assert_eq!(served.run(&["import", path]).code, Some(0));
+    let marketing = ["--purpose", "marketing", "--channel", "email"];
+    let decide =
+        |address: &str, more: &[&str]| served.json(&[&["decide", "email", address][..], &marketing[..], more].concat());
+    let reasons = |verdict: &Value| -> Vec<String> {
+        let reasons = verdict["reasons"].as_array().unwrap().iter();
+        reasons.map(|reason| reason["reason"].as_str().unwrap().to_owned()).collect()
+    };
+    import(&file(
+        "crm.csv",
+        "id,email,phone,first_name,time_zone\n17,ada@acme-corp.com,+12127365000,Ada,Europe/Berlin\n",
+    ));
+    import(&file("shop.csv", "id,email,last_name\nA-9,byron@acme-corp.com,Byron\n"));
+    let granted = served.json(
+        &[
+            &["consent", "record", "granted", "email", "ada@acme-corp.com", "--notice", "newsletter 2026-03"][..],
+            &[
+                "--jurisdiction",
+                "DE",
+                "--tcf",
+                "COvFyGBOvFyGBAbAAAENAPCAAOAAAAAAAAAAAEEUACCKAAA.IFoEUQQgAIQwgIwQABAEAAAAOIAACAIAAAAQ",
+                "--device",
+                "laptop",
+            ][..],
+            &marketing[..],
+        ]
+        .concat(),
+    );
+    let first = granted["statementId"].as_str().unwrap().to_owned();
+    served.json(&[&["consent", "record", "granted", "record", "shop", "A-9"][..], &marketing[..]].concat());
+    assert_eq!(reasons(&decide("ada@acme-corp.com", &[])), ["GRANTED"]);
+    assert_eq!(reasons(&decide("byron@acme-corp.com", &[])), ["GRANTED"]);
+
+    // One person after all: a no at one address holds for both, and names itself.
+    import(&file("web.csv", "id,email,phone\ns-1,byron@acme-corp.com,+12127365000\n"));
+    let withdrawn = served
+        .json(&[&["consent", "record", "withdrawn", "email", "byron@acme-corp.com"][..], &marketing[..]].concat());
+    let denied = decide("ada@acme-corp.com", &[]);
+    assert_eq!((&denied["allowed"], reasons(&denied)), (&false.into(), vec!["WITHDRAWN".to_owned()]));
+    assert_eq!(denied["reasons"][0]["decidedBy"][0], withdrawn["statementId"]);
+    let shown = served.run(&[&["decide", "email", "ada@acme-corp.com"][..], &marketing[..]].concat());
+    assert!(shown.out.contains("denied: ") && shown.out.contains("WITHDRAWN: the person withdrew"), "{}", shown.out);
+    let history = served.run(&["consent", "history", "record", "crm", "17"]);
+    assert!(history.out.starts_with("3 statements") && history.out.contains("signals of"), "{}", history.out);
+    let receipt: Value = serde_json::from_str(&served.run(&["consent", "receipt", &first]).out).unwrap();
+    assert!(receipt.to_string().contains("newsletter 2026-03"), "{receipt}");
+    assert_eq!(served.terminate(), Some(0));
+}

@@ -6,7 +6,7 @@ use onefold_proto::v1 as pb;
 use pb::consent_subject::Subject;
 use std::path::PathBuf;
 
-use super::{Failure, by_hand, card, online, paint, read_text, say, say_json};
+use super::{Failure, by_hand, card, for_people, online, paint, read_text, say, say_json};
 use crate::client::{Client, PAGE_SIZE, Target, wire};
 use crate::clock;
 
@@ -305,10 +305,7 @@ async fn show_state(state: &State) -> Result<(), Failure> {
     };
     let client = Client::connect(target).await?;
     let found = client.ask(|| async { client.consent().get_consent_state(request.clone()).await }).await?;
-    if target.json {
-        return say_json(&wire::json("GetConsentStateResponse", &found));
-    }
-    let paint = paint(&std::io::stdout());
+    let Some(paint) = for_people(target, "GetConsentStateResponse", &found)? else { return Ok(()) };
     let heading =
         if found.profile.is_empty() { "no profile".to_owned() } else { card::short(&found.profile).to_owned() };
     let mut table = Table::new(&[
@@ -368,10 +365,7 @@ async fn show_history(history: &History) -> Result<(), Failure> {
             break;
         }
     }
-    if target.json {
-        return say_json(&wire::json("ListStatementsResponse", &all));
-    }
-    let paint = paint(&std::io::stdout());
+    let Some(paint) = for_people(target, "ListStatementsResponse", &all)? else { return Ok(()) };
     let mut table = Table::new(&[
         ("said", Side::Left),
         ("what", Side::Left),
@@ -487,10 +481,7 @@ async fn show_policy(policy: &Policy) -> Result<(), Failure> {
         }
     };
     let found = found.unwrap_or_default();
-    if target.json {
-        return say_json(&wire::json("ConsentPolicy", &found));
-    }
-    let paint = paint(&std::io::stdout());
+    let Some(paint) = for_people(target, "ConsentPolicy", &found)? else { return Ok(()) };
     say(&(policy_card(&found, paint) + &by_hand(&call, paint)))
 }
 

@@ -4,7 +4,7 @@ use clap::Args;
 use onefold_proto::v1 as pb;
 
 use super::consent::{Who, time};
-use super::{Failure, by_hand, card, online, paint, say, say_json};
+use super::{Failure, by_hand, card, for_people, online, paint, say, say_json};
 use crate::client::{Client, Target, wire};
 
 /// Whether a person may be contacted now, and every reason; or what became of a contact that was reserved.
@@ -64,10 +64,7 @@ async fn decide(who: &Who, arguments: &Arguments) -> Result<(), Failure> {
     let client = Client::connect(target).await?;
     let answered = client.ask(|| async { client.consent().decide_contact(request.clone()).await }).await?;
     let verdict = answered.verdict.unwrap_or_default();
-    if target.json {
-        return say_json(&wire::json("ContactVerdict", &verdict));
-    }
-    let paint = paint(&std::io::stdout());
+    let Some(paint) = for_people(target, "ContactVerdict", &verdict)? else { return Ok(()) };
     let word = if verdict.allowed { "allowed" } else { "denied" };
     let whom = if verdict.profile.is_empty() { String::new() } else { format!(": {}", card::short(&verdict.profile)) };
     let mut text = paint.heading(&format!("{word}{whom}")) + "\n";

@@ -4,7 +4,7 @@ use clap::Args;
 use onefold_cli::output::{Side, Table, count};
 use onefold_proto::v1 as pb;
 
-use super::{Failure, by_hand, online, paint, say, say_json};
+use super::{Failure, by_hand, for_people, online, say};
 use crate::client::{Client, Target, wire};
 
 /// A digest of the graph: equal on two installations exactly when live facts and clusters are equal.
@@ -24,10 +24,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         let request =
             pb::GetDigestRequest { parent: target.parent(), include_golden_values: arguments.golden, min_sequence: 0 };
         let digest = client.ask(|| async { client.admin().get_digest(request.clone()).await }).await?;
-        if target.json {
-            return say_json(&wire::json("GetDigestResponse", &digest));
-        }
-        let paint = paint(&std::io::stdout());
+        let Some(paint) = for_people(target, "GetDigestResponse", &digest)? else { return Ok(()) };
         let mut table = Table::new(&[("", Side::Left), ("", Side::Left)]);
         table.row(["graph".to_owned(), digest.graph_digest]);
         if arguments.golden {

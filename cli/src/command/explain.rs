@@ -4,7 +4,7 @@ use clap::Args;
 use onefold_cli::output::{Paint, Side, Table, count};
 use onefold_proto::v1 as pb;
 
-use super::{Failure, by_hand, card, online, paint, say, say_json, waterfall};
+use super::{Failure, by_hand, card, for_people, online, say, waterfall};
 use crate::client::{Client, Target, wire};
 
 /// Records of one link that are listed.
@@ -53,10 +53,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
 async fn link(target: &Target, request: pb::ExplainLinkRequest) -> Result<(), Failure> {
     let client = Client::connect(target).await?;
     let why = client.ask(|| async { client.profiles().explain_link(request.clone()).await }).await?;
-    if target.json {
-        return say_json(&wire::json("ExplainLinkResponse", &why));
-    }
-    let paint = paint(&std::io::stdout());
+    let Some(paint) = for_people(target, "ExplainLinkResponse", &why)? else { return Ok(()) };
     let [first, second] =
         [&request.first, &request.second].map(|one| one.as_ref().map(card::record).unwrap_or_default());
     let call = wire::grpcurl(&client.address, "ProfileService/ExplainLink", "ExplainLinkRequest", &request);
@@ -119,10 +116,7 @@ fn chain(path: &[pb::Link], weakest: usize, from: &str, paint: Paint) -> String 
 async fn profile(target: &Target, request: pb::ExplainProfileRequest) -> Result<(), Failure> {
     let client = Client::connect(target).await?;
     let how = client.ask(|| async { client.profiles().explain_profile(request.clone()).await }).await?;
-    if target.json {
-        return say_json(&wire::json("ExplainProfileResponse", &how));
-    }
-    let paint = paint(&std::io::stdout());
+    let Some(paint) = for_people(target, "ExplainProfileResponse", &how)? else { return Ok(()) };
     let call = wire::grpcurl(&client.address, "ProfileService/ExplainProfile", "ExplainProfileRequest", &request);
     say(&(held_together(&how, paint) + &by_hand(&call, paint)))
 }

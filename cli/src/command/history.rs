@@ -4,7 +4,7 @@ use clap::Args;
 use onefold_cli::output::{Side, Table, count};
 use onefold_proto::v1 as pb;
 
-use super::{Failure, by_hand, card, online, paint, say, say_json};
+use super::{Failure, by_hand, card, for_people, online, say};
 use crate::client::{Client, PAGE_SIZE, Target, wire};
 
 /// What happened to a profile id: opened, merged, split, emptied. An id resolves for ever.
@@ -33,10 +33,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
                 break;
             }
         }
-        if target.json {
-            return say_json(&wire::json("ListProfileHistoryResponse", &history));
-        }
-        let paint = paint(&std::io::stdout());
+        let Some(paint) = for_people(target, "ListProfileHistoryResponse", &history)? else { return Ok(()) };
         let current: Vec<&str> = history.current.iter().map(|name| card::short(name)).collect();
         let state = match history.state() {
             pb::ProfileState::Live => "is live".to_owned(),

@@ -3,7 +3,7 @@
 use clap::Args;
 use onefold_proto::v1 as pb;
 
-use super::{Failure, by_hand, card, online, paint, say, say_json};
+use super::{Failure, by_hand, card, for_people, online, say};
 use crate::client::{Client, Target, wire};
 
 /// Shows the one profile behind an identifier, a source record or a profile id.
@@ -99,10 +99,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
             }
         };
         let profile = found.unwrap_or_default();
-        if arguments.target.json {
-            return say_json(&wire::json("Profile", &profile));
-        }
-        let paint = paint(&std::io::stdout());
+        let Some(paint) = for_people(&arguments.target, "Profile", &profile)? else { return Ok(()) };
         let mut text = card::render(&profile, arguments.full, paint);
         if !withheld.is_empty() {
             let fields: Vec<&str> = withheld.iter().map(|field| field.field.as_str()).collect();

@@ -34,9 +34,11 @@ mod card;
 mod waterfall;
 
 use std::io::{self, IsTerminal, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use onefold_cli::output::Paint;
+
+use crate::client::{Target, wire};
 
 /// Why a command failed.
 #[derive(Debug)]
@@ -80,6 +82,22 @@ fn say(text: &str) -> Result<(), Failure> {
 fn say_json(value: &serde_json::Value) -> Result<(), Failure> {
     let text = serde_json::to_string_pretty(value).map_err(|error| Failure::new(error.to_string()))?;
     say(&(text + "\n"))
+}
+
+/// Writes the message `onefold.v1.{name}` as JSON where that was asked for, which is all then. Otherwise how to write it for
+/// people.
+fn for_people<M: prost::Message>(target: &Target, name: &str, message: &M) -> Result<Option<Paint>, Failure> {
+    if target.json {
+        say_json(&wire::json(name, message))?;
+        return Ok(None);
+    }
+    Ok(Some(paint(&io::stdout())))
+}
+
+/// Reads the message `onefold.v1.{name}` from a file of JSON, where one was named.
+fn read_message<M: prost::Message + Default>(name: &str, file: Option<&PathBuf>) -> Result<Option<M>, Failure> {
+    let read = |file: &PathBuf| wire::from_json(name, &read_text(file)?, &file.display().to_string());
+    file.map(read).transpose()
 }
 
 /// The last line of what people read: the same by hand.

@@ -6,7 +6,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use onefold_cli::output::{Paint, Side, Table, count};
 use onefold_proto::v1 as pb;
 
-use super::{Failure, by_hand, card, online, paint, read_text, say, say_json};
+use super::{Failure, by_hand, card, for_people, online, paint, read_text, say, say_json};
 use crate::client::{Client, Target, request_id, wire};
 
 /// Match models: what is compared, how much it weighs, and what another model would change.
@@ -130,10 +130,7 @@ async fn list_all(list: &List) -> Result<(), Failure> {
     let client = Client::connect(&list.target).await?;
     let request = pb::ListModelsRequest { parent: list.target.parent() };
     let found = client.ask(|| async { client.admin().list_models(request.clone()).await }).await?;
-    if list.target.json {
-        return say_json(&wire::json("ListModelsResponse", &found));
-    }
-    let paint = paint(&std::io::stdout());
+    let Some(paint) = for_people(&list.target, "ListModelsResponse", &found)? else { return Ok(()) };
     let mut table = Table::new(&[
         ("matches", Side::Left),
         ("version", Side::Left),

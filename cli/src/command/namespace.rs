@@ -6,7 +6,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use onefold_cli::output::{Side, Table};
 use onefold_proto::v1 as pb;
 
-use super::{Failure, by_hand, online, paint, read_text, say, say_json};
+use super::{Failure, by_hand, for_people, online, paint, read_message, say, say_json};
 use crate::client::{Client, Target, request_id, wire};
 
 /// Namespaces: kinds of identifier, and what a shared value of one proves.
@@ -96,12 +96,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
 }
 
 async fn change(put: &Put) -> Result<(), Failure> {
-    let given = match &put.file {
-        Some(file) => {
-            Some(wire::from_json::<pb::Namespace>("Namespace", &read_text(file)?, &file.display().to_string())?)
-        }
-        None => None,
-    };
+    let given = read_message::<pb::Namespace>("Namespace", put.file.as_ref())?;
     let client = Client::connect(&put.target).await?;
     let parent = put.target.parent();
     let known = client.all_namespaces(&parent).await?.into_iter().find(|namespace| namespace.name == put.name);
@@ -112,10 +107,7 @@ async fn change(put: &Put) -> Result<(), Failure> {
     let request = pb::PutNamespaceRequest { parent, namespace: Some(namespace), request_id: request_id() };
     let done = client.ask(|| async { client.admin().put_namespace(request.clone()).await }).await?;
     let namespace = done.namespace.unwrap_or_default();
-    if put.target.json {
-        return say_json(&wire::json("Namespace", &namespace));
-    }
-    let paint = paint(&std::io::stdout());
+    let Some(paint) = for_people(&put.target, "Namespace", &namespace)? else { return Ok(()) };
     let shown = pb::Namespace { etag: String::new(), ..request.namespace.unwrap_or_default() };
     let again = pb::PutNamespaceRequest { parent: request.parent, namespace: Some(shown), ..Default::default() };
     let call = wire::grpcurl(&client.address, "AdminService/PutNamespace", "PutNamespaceRequest", &again);

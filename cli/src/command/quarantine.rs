@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 use onefold_cli::output::{Side, Table, count};
 use onefold_proto::v1 as pb;
 
-use super::{Failure, by_hand, card, online, paint, say, say_json};
+use super::{Failure, by_hand, card, for_people, online, say};
 use crate::client::{Client, Target, request_id, wire};
 
 /// Entries that one call may name.
@@ -80,10 +80,7 @@ async fn list_all(list: &List) -> Result<(), Failure> {
         ..Default::default()
     };
     let found = client.quarantined(&request, list.most.max(1)).await?;
-    if list.target.json {
-        return say_json(&wire::json("ListQuarantineResponse", &found));
-    }
-    let paint = paint(&std::io::stdout());
+    let Some(paint) = for_people(&list.target, "ListQuarantineResponse", &found)? else { return Ok(()) };
     let mut text = match found.total_size {
         0 => "nothing is in quarantine\n".to_owned(),
         all => paint.heading(&format!("{} of {} in quarantine", found.quarantined.len(), count(all))) + "\n",
@@ -133,10 +130,7 @@ async fn replay_all(replay: &Replay) -> Result<(), Failure> {
         all.kept_count += done.kept_count;
         all.results.extend(done.results);
     }
-    if target.json {
-        return say_json(&wire::json("ReplayQuarantineResponse", &all));
-    }
-    let paint = paint(&std::io::stdout());
+    let Some(paint) = for_people(target, "ReplayQuarantineResponse", &all)? else { return Ok(()) };
     let mut table = Table::new(&[("", Side::Left), ("", Side::Right)]);
     table.row(["released".to_owned(), count(all.released_count)]);
     table.row(["still broken, kept".to_owned(), count(all.kept_count)]);
@@ -165,10 +159,7 @@ async fn discard_all(discard: &Discard) -> Result<(), Failure> {
         let done = client.ask(|| async { client.ingest().discard_quarantine(request.clone()).await }).await?;
         all.discarded_count += done.discarded_count;
     }
-    if target.json {
-        return say_json(&wire::json("DiscardQuarantineResponse", &all));
-    }
-    let paint = paint(&std::io::stdout());
+    let Some(paint) = for_people(target, "DiscardQuarantineResponse", &all)? else { return Ok(()) };
     let (parent, quarantine_ids) = (target.parent(), discard.ids.clone());
     let request = pb::DiscardQuarantineRequest { parent, quarantine_ids, ..Default::default() };
     let call = wire::grpcurl(&client.address, "IngestService/DiscardQuarantine", "DiscardQuarantineRequest", &request);

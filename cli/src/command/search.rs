@@ -3,7 +3,7 @@
 use clap::Args;
 use onefold_proto::v1 as pb;
 
-use super::{Failure, by_hand, card, online, paint, say, say_json};
+use super::{Failure, by_hand, card, for_people, online, say};
 use crate::client::{Client, Target, wire};
 
 /// Who this might be, of whom only some attributes are known, misspelt perhaps.
@@ -50,10 +50,7 @@ async fn search(arguments: &Arguments) -> Result<(), Failure> {
     };
     let client = Client::connect(&arguments.target).await?;
     let found = client.ask(|| async { client.profiles().search_profiles(request.clone()).await }).await?;
-    if arguments.target.json {
-        return say_json(&wire::json("SearchProfilesResponse", &found));
-    }
-    let paint = paint(&std::io::stdout());
+    let Some(paint) = for_people(&arguments.target, "SearchProfilesResponse", &found)? else { return Ok(()) };
     let mut text = if found.results.is_empty() { "nobody is like that\n".to_owned() } else { String::new() };
     for result in &found.results {
         text.push_str(&paint.heading(&format!("{:+.1} bits", result.evidence_bits)));

@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use onefold_cli::output::{Side, Table};
 use onefold_proto::v1 as pb;
 
-use super::{Failure, by_hand, online, paint, read_text, say, say_json};
+use super::{Failure, by_hand, for_people, online, paint, read_message, say, say_json};
 use crate::client::{Client, Target, request_id, wire};
 
 /// Trust of a new source, out of 1000.
@@ -62,13 +62,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
 }
 
 async fn change(put: &Put) -> Result<(), Failure> {
-    let contract = match &put.contract {
-        Some(file) => {
-            let text = read_text(file)?;
-            Some(wire::from_json::<pb::DataContract>("DataContract", &text, &file.display().to_string())?)
-        }
-        None => None,
-    };
+    let contract = read_message::<pb::DataContract>("DataContract", put.contract.as_ref())?;
     let client = Client::connect(&put.target).await?;
     let parent = put.target.parent();
     let known = client.all_sources(&parent).await?.into_iter().find(|source| source.name == put.name);
@@ -89,10 +83,7 @@ async fn change(put: &Put) -> Result<(), Failure> {
     let request = pb::PutSourceRequest { parent, source: Some(source), request_id: request_id() };
     let done = client.ask(|| async { client.admin().put_source(request.clone()).await }).await?;
     let source = done.source.unwrap_or_default();
-    if put.target.json {
-        return say_json(&wire::json("Source", &source));
-    }
-    let paint = paint(&std::io::stdout());
+    let Some(paint) = for_people(&put.target, "Source", &source)? else { return Ok(()) };
     let shown = pb::Source { etag: String::new(), ..request.source.unwrap_or_default() };
     let again = pb::PutSourceRequest { parent: request.parent, source: Some(shown), ..Default::default() };
     let call = wire::grpcurl(&client.address, "AdminService/PutSource", "PutSourceRequest", &again);

@@ -7,7 +7,7 @@ use onefold_cli::output::{Side, Table, count};
 use onefold_proto::v1 as pb;
 
 use super::account::{key, person, time};
-use super::{Failure, by_hand, card, online, paint, read_text, say, say_json};
+use super::{Failure, by_hand, card, for_people, online, paint, read_message, say, say_json};
 use crate::client::{Client, PAGE_SIZE, Target, wire};
 
 /// Stages of persons and accounts: what there is, who stands where, and how they came there.
@@ -95,13 +95,7 @@ fn subject(who: &Who, target: &Target) -> Result<Option<pb::StageSubject>, Failu
 
 async fn defined(define: &Define) -> Result<(), Failure> {
     let target = &define.target;
-    let wanted = match &define.file {
-        Some(file) => {
-            let text = read_text(file)?;
-            Some(wire::from_json::<pb::Lifecycle>("Lifecycle", &text, &file.display().to_string())?)
-        }
-        None => None,
-    };
+    let wanted = read_message::<pb::Lifecycle>("Lifecycle", define.file.as_ref())?;
     let client = Client::connect(target).await?;
     let (lifecycle, call) = match wanted {
         Some(lifecycle) => {
@@ -119,10 +113,7 @@ async fn defined(define: &Define) -> Result<(), Failure> {
         }
     };
     let lifecycle = lifecycle.unwrap_or_default();
-    if target.json {
-        return say_json(&wire::json("Lifecycle", &lifecycle));
-    }
-    let paint = paint(&std::io::stdout());
+    let Some(paint) = for_people(target, "Lifecycle", &lifecycle)? else { return Ok(()) };
     let mut text = String::new();
     for (party, pipeline) in [("persons", lifecycle.persons), ("accounts", lifecycle.accounts)] {
         let pipeline = pipeline.unwrap_or_default();
@@ -155,10 +146,7 @@ async fn reached(set: &Set) -> Result<(), Failure> {
     };
     let client = Client::connect(target).await?;
     let done = client.ask(|| async { client.accounts().set_stage(request.clone()).await }).await?;
-    if target.json {
-        return say_json(&wire::json("SetStageResponse", &done));
-    }
-    let paint = paint(&std::io::stdout());
+    let Some(paint) = for_people(target, "SetStageResponse", &done)? else { return Ok(()) };
     let call = wire::grpcurl(&client.address, "AccountService/SetStage", "SetStageRequest", &request);
     let stage = done.stage.unwrap_or_default();
     let since = card::time(stage.reached_time.as_ref());
@@ -171,10 +159,7 @@ async fn shown(show: &Show) -> Result<(), Failure> {
         pb::GetStageRequest { parent: target.parent(), subject: subject(&show.who, target)?, min_sequence: 0 };
     let client = Client::connect(target).await?;
     let found = client.ask(|| async { client.accounts().get_stage(request.clone()).await }).await?;
-    if target.json {
-        return say_json(&wire::json("GetStageResponse", &found));
-    }
-    let paint = paint(&std::io::stdout());
+    let Some(paint) = for_people(target, "GetStageResponse", &found)? else { return Ok(()) };
     let call = wire::grpcurl(&client.address, "AccountService/GetStage", "GetStageRequest", &request);
     let stands = match &found.stage {
         Some(stage) => format!("stands at {} since {}", stage.stage, card::time(stage.reached_time.as_ref())),

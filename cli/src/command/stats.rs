@@ -4,7 +4,7 @@ use clap::Args;
 use onefold_cli::output::{Side, Table, bar, count};
 use onefold_proto::v1 as pb;
 
-use super::{Failure, by_hand, online, paint, say, say_json};
+use super::{Failure, by_hand, for_people, online, say};
 use crate::client::{Client, Target, wire};
 
 /// Counts of a tenant.
@@ -20,10 +20,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         let client = Client::connect(target).await?;
         let request = pb::GetStatisticsRequest { parent: target.parent() };
         let stats = client.ask(|| async { client.admin().get_statistics(request.clone()).await }).await?;
-        if target.json {
-            return say_json(&wire::json("GetStatisticsResponse", &stats));
-        }
-        let paint = paint(&std::io::stdout());
+        let Some(paint) = for_people(target, "GetStatisticsResponse", &stats)? else { return Ok(()) };
         let mut table = Table::new(&[("", Side::Left), ("", Side::Right), ("", Side::Left)]);
         let per_record = stats.memory_bytes.checked_div(stats.live_record_count).unwrap_or(0);
         let rows: [(&str, u64, String); 10] = [

@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 use onefold_cli::output::{Side, Table};
 use onefold_proto::v1 as pb;
 
-use super::{Failure, by_hand, online, paint, say, say_json};
+use super::{Failure, by_hand, for_people, online, paint, say, say_json};
 use crate::client::{Client, Target, request_id, wire};
 
 /// Tenants: isolated customers of one installation. `default` is there from the start.
@@ -98,10 +98,7 @@ async fn make(create: &Create) -> Result<(), Failure> {
     let request = pb::CreateTenantRequest { tenant: Some(tenant), request_id: request_id() };
     let made = client.ask(|| async { client.admin().create_tenant(request.clone()).await }).await?;
     let tenant = made.tenant.unwrap_or_default();
-    if create.target.json {
-        return say_json(&wire::json("Tenant", &tenant));
-    }
-    let paint = paint(&std::io::stdout());
+    let Some(paint) = for_people(&create.target, "Tenant", &tenant)? else { return Ok(()) };
     let again = pb::CreateTenantRequest { tenant: request.tenant, ..Default::default() };
     let call = wire::grpcurl(&client.address, "AdminService/CreateTenant", "CreateTenantRequest", &again);
     let name = tenant.name.strip_prefix("tenants/").unwrap_or(&tenant.name);
@@ -129,10 +126,7 @@ async fn change(update: &Update) -> Result<(), Failure> {
     let request = pb::UpdateTenantRequest { tenant: Some(tenant), request_id: request_id() };
     let done = client.ask(|| async { client.admin().update_tenant(request.clone()).await }).await?;
     let tenant = done.tenant.unwrap_or_default();
-    if update.target.json {
-        return say_json(&wire::json("Tenant", &tenant));
-    }
-    let paint = paint(&std::io::stdout());
+    let Some(paint) = for_people(&update.target, "Tenant", &tenant)? else { return Ok(()) };
     let shown = pb::Tenant { etag: String::new(), ..request.tenant.unwrap_or_default() };
     let again = pb::UpdateTenantRequest { tenant: Some(shown), ..Default::default() };
     let call = wire::grpcurl(&client.address, "AdminService/UpdateTenant", "UpdateTenantRequest", &again);

@@ -6,7 +6,7 @@ use onefold_proto::v1 as pb;
 
 use super::{key, person, times};
 use crate::client::{Client, PAGE_SIZE, Target, wire};
-use crate::command::{Failure, by_hand, card, online, paint, say, say_json};
+use crate::command::{Failure, by_hand, card, for_people, online, paint, say, say_json};
 
 #[derive(Args)]
 pub struct Propose {
@@ -74,10 +74,7 @@ pub fn propose(propose: &Propose) -> Result<(), Failure> {
     online(async {
         let client = Client::connect(target).await?;
         let found = client.ask(|| async { client.accounts().propose_accounts(request.clone()).await }).await?;
-        if target.json {
-            return say_json(&wire::json("ProposeAccountsResponse", &found));
-        }
-        let paint = paint(&std::io::stdout());
+        let Some(paint) = for_people(target, "ProposeAccountsResponse", &found)? else { return Ok(()) };
         let mut table = Table::new(&[("account", Side::Left), ("name", Side::Left), ("because of", Side::Left)]);
         for proposal in &found.proposals {
             let account = proposal.account.clone().unwrap_or_default();
@@ -113,10 +110,7 @@ pub fn confirm(confirm: &Confirm) -> Result<(), Failure> {
     online(async {
         let client = Client::connect(target).await?;
         let done = client.ask(|| async { client.accounts().confirm_account(request.clone()).await }).await?;
-        if target.json {
-            return say_json(&wire::json("ConfirmAccountResponse", &done));
-        }
-        let paint = paint(&std::io::stdout());
+        let Some(paint) = for_people(target, "ConfirmAccountResponse", &done)? else { return Ok(()) };
         let call = wire::grpcurl(&client.address, "AccountService/ConfirmAccount", "ConfirmAccountRequest", &request);
         say(&format!("{} belongs to {} from now on\n{}", confirm.person, confirm.account, by_hand(&call, paint)))
     })
@@ -148,10 +142,7 @@ fn put(affiliate: &Affiliate, who: &str, account: &str) -> Result<(), Failure> {
     online(async {
         let client = Client::connect(target).await?;
         let done = client.ask(|| async { client.accounts().put_affiliation(request.clone()).await }).await?;
-        if target.json {
-            return say_json(&wire::json("PutAffiliationResponse", &done));
-        }
-        let paint = paint(&std::io::stdout());
+        let Some(paint) = for_people(target, "PutAffiliationResponse", &done)? else { return Ok(()) };
         let call = wire::grpcurl(&client.address, "AccountService/PutAffiliation", "PutAffiliationRequest", &request);
         let records = done.affiliation_count;
         say(&format!("told of {records} record(s) of {who}\n{}", by_hand(&call, paint)))
@@ -171,10 +162,7 @@ fn end(affiliate: &Affiliate, who: &str, account: &str) -> Result<(), Failure> {
     online(async {
         let client = Client::connect(target).await?;
         let done = client.ask(|| async { client.accounts().end_affiliation(request.clone()).await }).await?;
-        if target.json {
-            return say_json(&wire::json("EndAffiliationResponse", &done));
-        }
-        let paint = paint(&std::io::stdout());
+        let Some(paint) = for_people(target, "EndAffiliationResponse", &done)? else { return Ok(()) };
         let call = wire::grpcurl(&client.address, "AccountService/EndAffiliation", "EndAffiliationRequest", &request);
         say(&format!("ended\n{}", by_hand(&call, paint)))
     })

@@ -6,7 +6,7 @@ use onefold_proto::v1 as pb;
 
 use super::{key, times};
 use crate::client::{Client, PAGE_SIZE, Target, wire};
-use crate::command::{Failure, by_hand, card as cards, online, paint, say, say_json};
+use crate::command::{Failure, by_hand, card as cards, for_people, online, paint, say, say_json};
 
 #[derive(Args)]
 pub struct Get {
@@ -62,10 +62,7 @@ pub fn get(get: &Get) -> Result<(), Failure> {
         let client = Client::connect(target).await?;
         let found = client.ask(|| async { client.accounts().get_account(request.clone()).await }).await?;
         let account = found.account.unwrap_or_default();
-        if target.json {
-            return say_json(&wire::json("Account", &account));
-        }
-        let paint = paint(&std::io::stdout());
+        let Some(paint) = for_people(target, "Account", &account)? else { return Ok(()) };
         let call = wire::grpcurl(&client.address, "AccountService/GetAccount", "GetAccountRequest", &request);
         say(&(card(&account, paint) + &by_hand(&call, paint)))
     })
@@ -208,10 +205,7 @@ pub fn rollup(rollup: &Rollup) -> Result<(), Failure> {
     online(async {
         let client = Client::connect(target).await?;
         let sum = client.ask(|| async { client.accounts().get_rollup(request.clone()).await }).await?;
-        if target.json {
-            return say_json(&wire::json("GetRollupResponse", &sum));
-        }
-        let paint = paint(&std::io::stdout());
+        let Some(paint) = for_people(target, "GetRollupResponse", &sum)? else { return Ok(()) };
         let mut table = Table::new(&[("", Side::Left), ("", Side::Right), ("", Side::Left)]);
         let mut row = |what: String, number: u64, note: &str| table.row([what, count(number), note.to_owned()]);
         row("accounts".to_owned(), sum.account_count, "merged ones once, closed ones included");

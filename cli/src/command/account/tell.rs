@@ -5,7 +5,7 @@ use onefold_proto::v1 as pb;
 
 use super::{key, record, show, times};
 use crate::client::{Client, Target, wire};
-use crate::command::{Failure, by_hand, online, paint, say, say_json};
+use crate::command::{Failure, by_hand, for_people, online, say};
 
 #[derive(Args)]
 pub struct Put {
@@ -139,9 +139,6 @@ pub fn close(close: &Close) -> Result<(), Failure> {
 }
 
 fn told(target: &Target, word: &str, account: pb::Account, call: &str) -> Result<(), Failure> {
-    if target.json {
-        return say_json(&wire::json("Account", &account));
-    }
-    let paint = paint(&std::io::stdout());
+    let Some(paint) = for_people(target, "Account", &account)? else { return Ok(()) };
     say(&format!("{word} {}\n{}{}", account.display_name, show::card(&account, paint), by_hand(call, paint)))
 }

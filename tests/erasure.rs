@@ -23,7 +23,7 @@ use onefold_tests::accounts::{account, somebody};
 use onefold_tests::child::Launch;
 use onefold_tests::consent::{at, of_profile, of_record, said};
 use onefold_tests::dice::{Dice, how_many};
-use onefold_tests::{Clients, House, SEGMENT_BYTES, person, reason, record};
+use onefold_tests::{Clients, House, SEGMENT_BYTES, organisation, person, reason, record};
 
 /// What every value of a person begins with, so that a search finds all of them and whose they are.
 const CANARY: &[u8] = b"zqxw";
@@ -255,13 +255,21 @@ async fn erased_is_erased_and_provable() {
             assert_eq!(house.put(elsewhere).await.status(), pb::IngestStatus::Suppressed);
             let broken = person("ledger", &canary(*who), 1_790_000_000, &[("email", &mail(*who))], &[]);
             assert_eq!(house.put(broken).await.status(), pb::IngestStatus::Suppressed);
+            // As a company's address, and by calls about the record.
+            let company = format!("co-{}", canary(*who));
+            let company = organisation("shop", &company, 1_790_000_000, &[("email", &mail(*who))], &[]);
+            assert_eq!(house.put(company).await.status(), pb::IngestStatus::Suppressed);
+            house.put_account("crm", "acme-beside", None).await.unwrap();
+            let told = house.affiliate("crm", &canary(*who), "acme-beside").await.unwrap_err();
+            assert_eq!(reason(&told), "SUPPRESSED", "{told}");
+            assert_eq!(reason(&house.put_account("crm", &canary(*who), None).await.unwrap_err()), "SUPPRESSED");
             let yes = said(pb::ConsentDecision::Granted, 1_700_000_003);
             assert_eq!(reason(&house.say(at("email", &mail(*who)), yes).await.unwrap_err()), "SUPPRESSED");
             let verdict = house.may(at("email", &mail(*who)), false).await.unwrap();
             assert!(!verdict.allowed, "{verdict:?}");
             let get = pb::GetPrivacyRequestRequest { name: request.clone() };
             let counted = house.privacy.get_privacy_request(get).await.unwrap().into_inner().request.unwrap();
-            assert_eq!(counted.resends_stopped, 4 * (round + 1), "each is counted");
+            assert_eq!(counted.resends_stopped, 7 * (round + 1), "each is counted");
         }
         for (who, before) in &others {
             assert_eq!(&seen(&mut house, *who).await, before);

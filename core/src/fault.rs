@@ -46,6 +46,8 @@ pub enum FaultReason {
     InTheFuture,
     /// The same thing twice where once is allowed.
     Repeated,
+    /// About what was erased, and is not kept.
+    Erased,
 }
 
 impl FaultReason {
@@ -60,6 +62,7 @@ impl FaultReason {
             Self::ContractBroken => "CONTRACT_BROKEN",
             Self::InTheFuture => "IN_THE_FUTURE",
             Self::Repeated => "REPEATED",
+            Self::Erased => "ERASED",
         }
     }
 }

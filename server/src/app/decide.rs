@@ -294,7 +294,7 @@ impl Deciding<'_> {
             }
         }
         let record = arriving.prepared.record;
-        if let Some(stopped) = self.stop(&arriving.prepared) {
+        if let Some(stopped) = self.stop(&arriving) {
             return Ok(stopped);
         }
         let known = self.known(record);
@@ -339,9 +339,15 @@ impl Deciding<'_> {
     }
 
     /// LAW 7: what was erased does not come back. Nothing of it is kept; that it came is counted.
-    fn stop(&mut self, prepared: &Prepared) -> Option<Drafted> {
-        let digests = std::iter::once(prepared.record).chain(prepared.links.iter().map(|link| link.digest));
-        let request = self.state.privacy.stops(digests)?;
+    fn stop(&mut self, arriving: &Arriving) -> Option<Drafted> {
+        if !self.state.privacy.stops_any() {
+            return None;
+        }
+        // An address of a person that comes as an organisation's is indexed elsewhere, and is the person's all the same.
+        let fragment = Fragment::decode(&arriving.encoded);
+        let points = fragment.map(|fragment| self.config.preparer().contact_points(&fragment)).unwrap_or_default();
+        let links = arriving.prepared.links.iter().map(|link| link.digest);
+        let request = self.state.privacy.stops([arriving.prepared.record].into_iter().chain(links).chain(points))?;
         Some(self.stopped(request))
     }
 
@@ -408,7 +414,7 @@ impl Deciding<'_> {
         faults: Vec<FieldFault>,
         received_at: ObservedAt,
     ) -> Result<Drafted, JournalError> {
-        if let Some(stopped) = self.stop(&arriving.prepared) {
+        if let Some(stopped) = self.stop(arriving) {
             return Ok(stopped);
         }
         let fragment = if arriving.undated

@@ -236,6 +236,7 @@ fn hierarchy(error: &HierarchyError) -> Status {
         HierarchyError::AccountUnknown => plain(Code::NotFound, "ACCOUNT_NOT_FOUND", message),
         HierarchyError::ParentUnknown => plain(Code::NotFound, "PARENT_NOT_FOUND", message),
         HierarchyError::AffiliationUnknown => plain(Code::NotFound, "AFFILIATION_NOT_FOUND", message),
+        HierarchyError::Suppressed => plain(Code::FailedPrecondition, "SUPPRESSED", message),
         HierarchyError::Parent(Refused::SelfParent) => plain(Code::InvalidArgument, "ACCOUNT_SELF_PARENT", message),
         HierarchyError::Parent(Refused::Cycle { below }) => {
             let steps = HashMap::from([("steps".to_owned(), below.len().to_string())]);

@@ -130,6 +130,9 @@ pub enum HierarchyError {
     /// There is no such affiliation.
     #[error("there is no such affiliation")]
     AffiliationUnknown,
+    /// It is about a source record that was erased.
+    #[error("this source record was erased, and nothing that is told of it is kept; `Readmit` lets it come back")]
+    Suppressed,
     /// A parent that may not be.
     #[error(transparent)]
     Parent(#[from] Refused),

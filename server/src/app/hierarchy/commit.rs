@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use onefold_core::change::ProfileChange;
 use onefold_core::decision::{self, EntryKind, Settled};
+use onefold_core::erasure::ResendsStopped;
 use onefold_core::fault::{FaultReason, FieldFault};
 use onefold_core::fragment::PartyKind;
 use onefold_core::hierarchy::affiliation::Held;
@@ -79,6 +80,17 @@ pub fn act(
     let answer = |result: Result<Done, WriteError>| -> Reply {
         Reply::Then(Box::new(move |durable| drop(reply.send(durable.and(result)))))
     };
+    if let Ok(Plan::Write(drafts)) = &planned {
+        let mut counts: BTreeMap<Sequence, u32> = BTreeMap::new();
+        let state = tenant.state();
+        for request in drafts.iter().filter_map(|draft| state.privacy.stops([draft.record])) {
+            *counts.entry(request).or_default() += 1;
+        }
+        drop(state);
+        if !counts.is_empty() {
+            return stopped(lane, tenant, counts, answer);
+        }
+    }
     match planned {
         Ok(Plan::Write(drafts)) => write(lane, tenant, drafts, request, answer),
         Ok(Plan::Define(lifecycle)) => define(lane, tenant, lifecycle, request, answer),
@@ -88,6 +100,31 @@ pub fn act(
         }
         Err(error) => only_answer(lane, answer(Err(error))),
     }
+}
+
+/// LAW 7: what is told of an erased record is not kept, by whatever call. That it was told is counted.
+fn stopped(
+    lane: &mut Lane,
+    tenant: &Arc<Tenant>,
+    counts: BTreeMap<Sequence, u32>,
+    answer: impl FnOnce(Result<Done, WriteError>) -> Reply,
+) -> Result<(), JournalError> {
+    let stopped = ResendsStopped { counts: counts.into_iter().collect() };
+    let payload = decision::encode(&stopped);
+    let Some(mut group) = lane.begin(entry_room(payload.len()))? else {
+        return only_answer(lane, answer(Err(WriteError::DiskFull)));
+    };
+    let mut state = tenant.state_mut();
+    let sequence = state.sequence.next();
+    group
+        .builder
+        .push(tenant.id, sequence, kind(EntryKind::ResendsStopped), |_, out| out.extend_from_slice(&payload))?;
+    state.sequence = sequence;
+    state.privacy.count(&stopped);
+    drop(state);
+    group.commit.published.push((Arc::clone(tenant), sequence));
+    group.commit.replies.push(answer(Err(HierarchyError::Suppressed.into())));
+    lane.commit(group)
 }
 
 /// Answers behind what is on its way to the disk: the answer may rest on it.
@@ -220,6 +257,15 @@ impl Planning<'_> {
             let more = faults.len().saturating_sub(limits::HIERARCHY_FAULTS_MAX);
             let faults = faults.into_iter().take(limits::HIERARCHY_FAULTS_MAX);
             return Ok(Plan::Faulty(faults.map(|(line, fault)| (line, row_fault(&fault))).collect(), more));
+        }
+        let erased = checked.iter().filter(|row| self.state.privacy.stops([row.record]).is_some());
+        let erased: Vec<u32> = erased.map(|row| row.line).collect();
+        if !erased.is_empty() {
+            let more = erased.len().saturating_sub(limits::HIERARCHY_FAULTS_MAX);
+            let fault =
+                || FieldFault::new("record", FaultReason::Erased, "was erased and is not kept: leave the row out");
+            let faults = erased.into_iter().take(limits::HIERARCHY_FAULTS_MAX).map(|line| (line, fault()));
+            return Ok(Plan::Faulty(faults.collect(), more));
         }
         let fresh = checked.iter().filter(|row| forest.find(row.record).is_none()).count();
         if forest.len() + fresh > limits::ACCOUNTS_MAX {

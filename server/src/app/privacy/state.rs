@@ -68,6 +68,11 @@ impl Privacy {
         }
     }
 
+    /// Whether anything must not come back.
+    pub fn stops_any(&self) -> bool {
+        !self.suppressions.is_empty()
+    }
+
     /// The request for which one of these must not come back.
     pub fn stops(&self, digests: impl IntoIterator<Item = Digest128>) -> Option<Sequence> {
         if self.suppressions.is_empty() {

@@ -67,6 +67,8 @@ enum Command {
     Quarantine(command::quarantine::Arguments),
     /// Tenants: create, update, list.
     Tenant(command::tenant::Arguments),
+    /// API keys and their roles: create, list, revoke.
+    Key(command::key::Arguments),
     /// Sources and their contracts: put, list.
     Source(command::source::Arguments),
     /// Kinds of identifier and their laws: put, list.
@@ -104,6 +106,7 @@ fn main() -> ExitCode {
         Command::Stats(arguments) => command::stats::run(&arguments),
         Command::Quarantine(arguments) => command::quarantine::run(&arguments),
         Command::Tenant(arguments) => command::tenant::run(&arguments),
+        Command::Key(arguments) => command::key::run(&arguments),
         Command::Source(arguments) => command::source::run(&arguments),
         Command::Namespace(arguments) => command::namespace::run(&arguments),
         Command::Proto(arguments) => command::proto::run(&arguments),

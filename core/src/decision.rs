@@ -75,6 +75,10 @@ pub enum EntryKind {
     PrivacyPolicySet = 44,
     /// [`ReceiptKept`](crate::erasure::ReceiptKept).
     ReceiptKept = 45,
+    /// A key of the tenant's: [`ApiKey`](crate::access::ApiKey).
+    ApiKeyPut = 50,
+    /// [`ApiKeyRevoked`](crate::access::ApiKeyRevoked).
+    ApiKeyRevoked = 51,
 }
 
 impl EntryKind {
@@ -110,6 +114,8 @@ impl EntryKind {
             43 => Self::ResendsStopped,
             44 => Self::PrivacyPolicySet,
             45 => Self::ReceiptKept,
+            50 => Self::ApiKeyPut,
+            51 => Self::ApiKeyRevoked,
             _ => return None,
         })
     }

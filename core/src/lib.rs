@@ -3,6 +3,7 @@
 //! Values in, values out: no I/O, no async, no clock, no dice. Everything that another room passes around is named
 //! here; everything that must always hold is a function in [`laws`].
 
+pub mod access;
 pub mod change;
 pub mod config;
 pub mod consent;

@@ -18,6 +18,8 @@ pub const FRAGMENT_BYTES_MAX: usize = 64 * 1024;
 pub const NAME_BYTES_MAX: usize = 64;
 /// Tenants in one installation.
 pub const TENANTS_MAX: usize = 1_000;
+/// API keys of one tenant, those that have ended included; of these the oldest are forgotten where there is no room.
+pub const API_KEYS_MAX: usize = 1_000;
 /// Sources of one tenant.
 pub const SOURCES_MAX: usize = 1_000;
 /// Namespaces of one tenant, built-in ones included.

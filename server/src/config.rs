@@ -53,7 +53,7 @@ pub const SEGMENT_BYTES_MIN: u32 = 2 << 20;
 pub const CHECKPOINT_EVERY_DEFAULT: u64 = 1_000_000;
 
 /// How to serve.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Config {
     /// The data directory; made on the first start.
     pub data: PathBuf,
@@ -74,10 +74,22 @@ pub struct Config {
     pub web_origins: Vec<String>,
     /// Take the one-click posts of mail providers (RFC 8058), over HTTP/1.1 too.
     pub one_click: bool,
+    /// Whether every call needs a key; see `app::access`.
+    pub require_auth: bool,
+    /// File with the administrator's key, at least 32 characters: good for everything, whatever keys there are.
+    pub admin_key_file: Option<PathBuf>,
+    /// The same key itself, where no file is named.
+    pub admin_key: Option<String>,
     /// How long a connection may stay without a first call; [`FIRST_CALL_WAIT_MAX`] unless tests say otherwise.
     pub first_call_wait: Duration,
     /// How long a client's stream may be silent; [`MESSAGE_WAIT_MAX`] unless tests say otherwise.
     pub message_wait: Duration,
+}
+
+impl std::fmt::Debug for Config {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Config({} on {}, ..)", self.data.display(), self.listen)
+    }
 }
 
 impl Config {
@@ -94,6 +106,9 @@ impl Config {
             match_models: true,
             web_origins: Vec::new(),
             one_click: false,
+            require_auth: false,
+            admin_key_file: None,
+            admin_key: None,
             first_call_wait: FIRST_CALL_WAIT_MAX,
             message_wait: MESSAGE_WAIT_MAX,
         }

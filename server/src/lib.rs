@@ -18,7 +18,7 @@ use tokio::sync::watch;
 pub use app::recover::{Recovered, StartError};
 use clock::{Clock, SystemClock};
 pub use config::Config;
-pub use grpc::InvalidOrigin;
+pub use grpc::{InvalidOrigin, roles_allowed};
 
 /// How long calls in flight may take to end when the server goes down.
 const DRAIN_MAX: Duration = Duration::from_secs(10);
@@ -92,7 +92,8 @@ impl Server {
             .map_err(|source| StartError::Listen { address: config.listen, source })?;
         let address = listener.local_addr().map_err(|source| StartError::Listen { address: config.listen, source })?;
         // Callers hear at once that there is a server, and that it recovers.
-        let mut edge = grpc::Edge::listen(listener, origins, config.one_click, config.first_call_wait).await;
+        let mut edge =
+            grpc::Edge::listen(listener, origins, config.one_click, config.require_auth, config.first_call_wait).await;
         let opened = tokio::task::spawn_blocking(move || app::recover::open(&config, clock)).await;
         let app::recover::Opened { app, recovered, threads } = match opened.map_err(|_| StartError::Interrupted) {
             Ok(Ok(opened)) => opened,

@@ -5,6 +5,7 @@ mod patience;
 mod trouble;
 pub mod wire;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
@@ -17,8 +18,11 @@ use onefold_proto::v1::ingest_service_client::IngestServiceClient;
 use onefold_proto::v1::privacy_service_client::PrivacyServiceClient;
 use onefold_proto::v1::profile_service_client::ProfileServiceClient;
 use onefold_proto::v1::review_service_client::ReviewServiceClient;
+use tonic::metadata::{Ascii, MetadataValue};
+use tonic::service::Interceptor;
+use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint};
-use tonic::{Response, Status};
+use tonic::{Request, Response, Status};
 
 pub use patience::{Patience, said_by_server};
 pub use trouble::failure;
@@ -48,6 +52,9 @@ pub struct Target {
     /// The tenant.
     #[arg(long, value_name = "NAME", default_value = "default", env = "ONEFOLD_TENANT")]
     pub tenant: String,
+    /// File with the API key, where the server asks for one; `ONEFOLD_API_KEY` may hold the key itself instead.
+    #[arg(long, value_name = "FILE", env = "ONEFOLD_API_KEY_FILE")]
+    pub api_key_file: Option<PathBuf>,
     /// Prints JSON: the messages of onefold.v1 with the field names of proto JSON (lowerCamelCase), 64-bit numbers as text.
     #[arg(long)]
     pub json: bool,
@@ -85,12 +92,46 @@ pub fn request_id() -> String {
     format!("{}-{}-{}-{}-{}", &digits[..8], &digits[8..12], &digits[12..16], &digits[16..20], &digits[20..])
 }
 
+/// A connection whose every call brings the key, where there is one.
+pub type Line = InterceptedService<Channel, Bearer>;
+
+/// The key, as metadata of every call.
+#[derive(Clone)]
+pub struct Bearer(Option<MetadataValue<Ascii>>);
+
+impl Bearer {
+    fn of(target: &Target) -> Result<Self, Failure> {
+        let key =
+            match &target.api_key_file {
+                Some(file) => Some(std::fs::read_to_string(file).map_err(|error| {
+                    Failure::usage(format!("{}: the API key cannot be read: {error}", file.display()))
+                })?),
+                None => std::env::var("ONEFOLD_API_KEY").ok().filter(|key| !key.trim().is_empty()),
+            };
+        let Some(key) = key else { return Ok(Self(None)) };
+        let mut value: MetadataValue<Ascii> = format!("Bearer {}", key.trim())
+            .parse()
+            .map_err(|_| Failure::usage("the API key is none: it is one line of visible ASCII characters"))?;
+        value.set_sensitive(true);
+        Ok(Self(Some(value)))
+    }
+}
+
+impl Interceptor for Bearer {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        if let Some(key) = &self.0 {
+            request.metadata_mut().insert("authorization", key.clone());
+        }
+        Ok(request)
+    }
+}
+
 /// A connection to one server.
 #[derive(Clone)]
 pub struct Client {
     /// As the user wrote it, without a scheme.
     pub address: String,
-    channel: Channel,
+    line: Line,
 }
 
 impl Client {
@@ -99,6 +140,7 @@ impl Client {
     /// # Errors
     /// A [`Failure`] that says what to do when nobody is there.
     pub async fn connect(target: &Target) -> Result<Self, Failure> {
+        let bearer = Bearer::of(target)?;
         let address = target.to.trim_end_matches('/');
         if address.starts_with("https://") {
             return Err(Failure::usage("this version speaks without TLS: give the address as HOST:PORT"));
@@ -121,7 +163,7 @@ impl Client {
             .http2_keep_alive_interval(Duration::from_secs(30))
             .keep_alive_timeout(Duration::from_secs(10));
         match endpoint.connect().await {
-            Ok(channel) => Ok(Self { address, channel }),
+            Ok(channel) => Ok(Self { address, line: InterceptedService::new(channel, bearer) }),
             Err(error) => Err(Failure::new(format!(
                 "no server answers at {address}: {}\nhint: `onefold serve` starts one; `--to HOST:PORT` names another",
                 trouble::root_cause(&error)
@@ -130,43 +172,43 @@ impl Client {
     }
 
     /// Fragments in.
-    pub fn ingest(&self) -> IngestServiceClient<Channel> {
-        IngestServiceClient::new(self.channel.clone()).max_decoding_message_size(ANSWER_BYTES_MAX)
+    pub fn ingest(&self) -> IngestServiceClient<Line> {
+        IngestServiceClient::new(self.line.clone()).max_decoding_message_size(ANSWER_BYTES_MAX)
     }
 
     /// Profiles out.
-    pub fn profiles(&self) -> ProfileServiceClient<Channel> {
-        ProfileServiceClient::new(self.channel.clone()).max_decoding_message_size(ANSWER_BYTES_MAX)
+    pub fn profiles(&self) -> ProfileServiceClient<Line> {
+        ProfileServiceClient::new(self.line.clone()).max_decoding_message_size(ANSWER_BYTES_MAX)
     }
 
     /// What to ask stewards, and what they say.
-    pub fn reviews(&self) -> ReviewServiceClient<Channel> {
-        ReviewServiceClient::new(self.channel.clone()).max_decoding_message_size(ANSWER_BYTES_MAX)
+    pub fn reviews(&self) -> ReviewServiceClient<Line> {
+        ReviewServiceClient::new(self.line.clone()).max_decoding_message_size(ANSWER_BYTES_MAX)
     }
 
     /// Consent and contact decisions.
-    pub fn consent(&self) -> ConsentServiceClient<Channel> {
-        ConsentServiceClient::new(self.channel.clone()).max_decoding_message_size(ANSWER_BYTES_MAX)
+    pub fn consent(&self) -> ConsentServiceClient<Line> {
+        ConsentServiceClient::new(self.line.clone()).max_decoding_message_size(ANSWER_BYTES_MAX)
     }
 
     /// Accounts, affiliations, stages.
-    pub fn accounts(&self) -> AccountServiceClient<Channel> {
-        AccountServiceClient::new(self.channel.clone()).max_decoding_message_size(ANSWER_BYTES_MAX)
+    pub fn accounts(&self) -> AccountServiceClient<Line> {
+        AccountServiceClient::new(self.line.clone()).max_decoding_message_size(ANSWER_BYTES_MAX)
     }
 
     /// Copies of everything.
-    pub fn backups(&self) -> BackupServiceClient<Channel> {
-        BackupServiceClient::new(self.channel.clone()).max_decoding_message_size(ANSWER_BYTES_MAX)
+    pub fn backups(&self) -> BackupServiceClient<Line> {
+        BackupServiceClient::new(self.line.clone()).max_decoding_message_size(ANSWER_BYTES_MAX)
     }
 
     /// The rights of persons.
-    pub fn privacy(&self) -> PrivacyServiceClient<Channel> {
-        PrivacyServiceClient::new(self.channel.clone()).max_decoding_message_size(ANSWER_BYTES_MAX)
+    pub fn privacy(&self) -> PrivacyServiceClient<Line> {
+        PrivacyServiceClient::new(self.line.clone()).max_decoding_message_size(ANSWER_BYTES_MAX)
     }
 
     /// Administration.
-    pub fn admin(&self) -> AdminServiceClient<Channel> {
-        AdminServiceClient::new(self.channel.clone()).max_decoding_message_size(ANSWER_BYTES_MAX)
+    pub fn admin(&self) -> AdminServiceClient<Line> {
+        AdminServiceClient::new(self.line.clone()).max_decoding_message_size(ANSWER_BYTES_MAX)
     }
 
     /// Calls, and calls again after a wait while the server says that waiting helps. For calls that do no harm twice.

@@ -136,7 +136,8 @@ struct Measured {
 }
 
 async fn measure(arguments: &Arguments, to: &str) -> Result<(), Failure> {
-    let target = Target { to: to.to_owned(), tenant: arguments.tenant.clone(), json: arguments.json };
+    let target =
+        Target { to: to.to_owned(), tenant: arguments.tenant.clone(), api_key_file: None, json: arguments.json };
     let mut clients = Vec::new();
     for _ in 0..arguments.connections {
         clients.push(Client::connect(&target).await?);

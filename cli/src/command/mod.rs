@@ -13,6 +13,7 @@ pub mod explain;
 pub mod generate;
 pub mod history;
 pub mod import;
+pub mod key;
 pub mod lookup;
 pub mod model;
 pub mod namespace;

@@ -26,6 +26,13 @@ pub struct Arguments {
     /// Listens where other machines can connect, although nothing is encrypted and nobody authenticated.
     #[arg(long)]
     allow_insecure_remote: bool,
+    /// Asks every caller for an API key with a role that may make the call; health alone answers everybody.
+    #[arg(long, env = "ONEFOLD_REQUIRE_AUTH")]
+    require_auth: bool,
+    /// File with the administrator's key, 32 characters or more: makes the first API keys, and is good whatever keys there
+    /// are. `ONEFOLD_ADMIN_KEY` may hold the key itself instead.
+    #[arg(long, value_name = "FILE")]
+    admin_key_file: Option<PathBuf>,
     /// Lets the pages of this origin call through gRPC-Web, e.g. `https://console.example.org`; may be given more than
     /// once. Without it no browser reaches the server.
     #[arg(long, value_name = "ORIGIN")]
@@ -53,6 +60,9 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         config.root_key_file.clone_from(&arguments.root_key_file);
         config.allow_insecure_remote = arguments.allow_insecure_remote;
         config.match_models = !arguments.exact_only;
+        config.require_auth = arguments.require_auth;
+        config.admin_key_file.clone_from(&arguments.admin_key_file);
+        config.admin_key = std::env::var("ONEFOLD_ADMIN_KEY").ok().filter(|key| !key.is_empty());
         config.one_click = arguments.one_click;
         config.web_origins.clone_from(&arguments.web_origin);
         let server = Server::start(config).await.map_err(|error| start_failure(&error.into(), &arguments.data))?;

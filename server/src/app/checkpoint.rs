@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use onefold_core::access::ApiKey;
 use onefold_core::config::TenantConfig;
 use onefold_core::decision::{ModelChanged, RequestAnswered};
 use onefold_core::ids::{Place, Sequence, TenantId};
@@ -24,7 +25,7 @@ use super::tenant::{Held, ProfileTimes, State, Tenant};
 use super::tidy;
 
 /// The shape of the sections. Another one is passed over, and the journal replayed.
-const VERSION: u32 = 7;
+const VERSION: u32 = 8;
 
 /// All of a tenant but the engine and the profiles' times.
 #[derive(Debug, Serialize, Deserialize)]
@@ -40,6 +41,7 @@ struct TenantSection {
     feed: Vec<(Sequence, Place)>,
     models: Vec<(ModelChanged, Sequence)>,
     judgements: Vec<(Sequence, Told)>,
+    api_keys: Vec<ApiKey>,
 }
 
 fn section(tenant: TenantId, name: &str) -> String {
@@ -112,6 +114,7 @@ impl Lane {
                 feed: state.feed.clone(),
                 models: tenant.config().models.to_rows(),
                 judgements: state.judgements.to_rows(),
+                api_keys: state.api_keys.iter().cloned().collect(),
             };
             writer.section(section(tenant.id, "tenant"))?;
             writer.write(&onefold_core::decision::encode(&whole))?;
@@ -186,6 +189,7 @@ fn restore_tenant(
     state.feed = whole.feed;
     state.judgements = Judgements::from_rows(whole.judgements);
     state.accounts = Accounts::read(&checkpoint.read(&section(id, "accounts"))?)?;
+    whole.api_keys.into_iter().for_each(|key| state.api_keys.put(key));
     for answered in whole.requests {
         state.requests.remember(answered);
     }

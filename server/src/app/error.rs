@@ -101,6 +101,9 @@ pub enum WriteError {
     /// There is no such tenant.
     #[error("there is no such tenant")]
     TenantUnknown,
+    /// There is no such API key.
+    #[error("there is no such API key")]
+    ApiKeyUnknown,
     /// There is one already.
     #[error("{0} exists already")]
     Exists(&'static str),

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 
+use onefold_core::access::ApiKey;
 use onefold_core::change::ProfileChange;
 use onefold_core::config::{Source, TenantConfig, TenantSettings};
 use onefold_core::decision::{self, EntryKind, QuarantineCleared, Sealed, Settled};
@@ -25,7 +26,7 @@ use super::keeper::{self, Keep};
 use super::requests::{RequestKey, remember, room_to_remember};
 use super::tenant::{ProfileTimes, State, Tenant};
 use super::writer::{Commit, Reply};
-use super::{Shared, backup, consent, hierarchy, models, privacy, reconfigure, review};
+use super::{Shared, access, backup, consent, hierarchy, models, privacy, reconfigure, review};
 
 /// Commands that may wait in front of the lane.
 pub const LANE_DEPTH_MAX: usize = 64;
@@ -150,6 +151,17 @@ pub enum Command {
     },
     /// A step of a privacy request.
     Privacy(Box<privacy::act::Work>),
+    /// Give or take back a key.
+    Key {
+        /// Whose.
+        tenant: Arc<Tenant>,
+        /// Which.
+        act: Box<access::Act>,
+        /// The call's name, where its caller gave it one.
+        request: Option<RequestKey>,
+        /// The key as it is now.
+        reply: oneshot::Sender<Result<ApiKey, WriteError>>,
+    },
     /// Name the moment of a backup.
     Moment(oneshot::Sender<Result<backup::Moment, WriteError>>),
     /// See whether the disk has room again.
@@ -172,6 +184,7 @@ impl Command {
             Self::SetModel { reply, .. } => drop(reply.send(Err(WriteError::DiskFull))),
             Self::Rule { reply, .. } => drop(reply.send(Err(WriteError::DiskFull))),
             Self::Privacy(work) => drop(work.reply.send(Err(WriteError::DiskFull))),
+            Self::Key { reply, .. } => drop(reply.send(Err(WriteError::DiskFull))),
             Self::Moment(reply) => drop(reply.send(Err(WriteError::DiskFull))),
             Self::ProbeRoom | Self::Stop => {}
         }
@@ -347,6 +360,10 @@ impl Lane {
                 None => Ok(()),
             },
             Command::Privacy(work) => privacy::commit::act(self, *work),
+            Command::Key { tenant, act, request, reply } => match self.repeat(&tenant, request, reply)? {
+                Some(reply) => access::commit(self, &tenant, *act, request, reply),
+                None => Ok(()),
+            },
             Command::Moment(reply) => backup::answer(self, reply),
             Command::ProbeRoom => self.probe_room(),
             Command::Stop => return Ok(Flow::Ends),

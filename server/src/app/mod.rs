@@ -3,6 +3,7 @@
 //! [`lane`] is the only writer; [`writer`] makes its batches durable; [`keeper`] keeps sled up behind them. Everything
 //! else reads.
 
+pub mod access;
 pub mod backup;
 pub mod checkpoint;
 pub mod consent;
@@ -79,6 +80,8 @@ pub struct Shared {
     pub erasures: ErasureLedger,
     /// The installation's key.
     pub root: RootKey,
+    /// Who may call.
+    pub access: access::Access,
     /// Tells the time.
     pub clock: Arc<dyn Clock>,
     /// Journal entries between two checkpoints.

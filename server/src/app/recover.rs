@@ -28,6 +28,7 @@ use onefold_store::keys::{RootKey, TenantKeys};
 use onefold_store::vault::{Vault, VaultError};
 use tokio::sync::{mpsc, watch};
 
+use super::access::{self, Access};
 use super::consent::Said;
 use super::lane::{Command, LANE_DEPTH_MAX, Lane, note_changes};
 use super::models::{Models, Studies};
@@ -72,6 +73,17 @@ pub enum StartError {
         /// Why.
         why: String,
     },
+    /// The file of the administrator's key cannot be used.
+    #[error("the admin key file {path} cannot be read: {source}")]
+    AdminKeyFile {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The administrator's key cannot be used.
+    #[error("the admin key {0}")]
+    AdminKey(&'static str),
     /// The data directory cannot be opened.
     #[error(transparent)]
     DataDir(#[from] DataDirError),
@@ -215,6 +227,11 @@ fn erasures_in(options: &JournalOptions) -> Result<Vec<ErasureRow>, StartError> 
 pub fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<Opened, StartError> {
     let watch_ = Stopwatch::start();
     let root_key = config.root_key_file.as_deref().map(read_root_key).transpose()?;
+    let admin_key =
+        config.admin_key_file.as_deref().map(read_admin_key).transpose()?.or_else(|| config.admin_key.clone());
+    if let Some(short) = admin_key.as_deref().and_then(access::unfit) {
+        return Err(StartError::AdminKey(short));
+    }
     let dir = DataDir::open(&config.data, OpenOptions { root_key })?;
     let root = dir.root_key().clone();
     let checkpoints = Checkpoints::new(dir.checkpoint(), dir.keys(), root.clone());
@@ -262,6 +279,7 @@ pub fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<Opened, StartError
         checkpoints,
         erasures,
         root: root.clone(),
+        access: Access::new(&root, config.require_auth, admin_key.as_deref()),
         clock,
         checkpoint_every: config.checkpoint_every,
         match_models: config.match_models,
@@ -289,6 +307,7 @@ pub fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<Opened, StartError
             unsettled.push(Arc::clone(&tenant));
         }
         unfinished.extend(tenant.state().privacy.unfinished().into_iter().map(|id| (Arc::clone(&tenant), id)));
+        shared.access.learn(&tenant);
         shared.add(tenant);
     }
     let (commits, to_write) = sync_channel(WRITER_DEPTH_MAX);
@@ -377,6 +396,12 @@ pub(crate) fn read_root_key(path: &std::path::Path) -> Result<RootKey, StartErro
             u8::from_str_radix(&text[2 * at..2 * at + 2], 16).map_err(|_| fault("must hold 64 hexadecimal digits"))?;
     }
     Ok(RootKey::new(key))
+}
+
+fn read_admin_key(path: &std::path::Path) -> Result<String, StartError> {
+    let text =
+        std::fs::read_to_string(path).map_err(|source| StartError::AdminKeyFile { path: path.to_owned(), source })?;
+    Ok(text.trim().to_owned())
 }
 
 /// Opens sled and applies what it lacks.
@@ -666,6 +691,16 @@ impl Replaying {
             | EntryKind::ResendsStopped
             | EntryKind::PrivacyPolicySet
             | EntryKind::ReceiptKept => privacy::replay::replay(self, kind, entry)?,
+            EntryKind::ApiKeyPut => {
+                if let Some(payload) = entry.bytes() {
+                    self.state.api_keys.put(decision::decode(payload)?);
+                }
+            }
+            EntryKind::ApiKeyRevoked => {
+                if let Some(payload) = entry.bytes() {
+                    self.state.api_keys.revoke(decision::decode(payload)?);
+                }
+            }
             EntryKind::QuarantineCleared => {
                 if let Some(payload) = entry.bytes() {
                     let cleared: QuarantineCleared = decision::decode(payload)?;

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
+use onefold_core::access::ApiKeys;
 use onefold_core::config::TenantConfig;
 use onefold_core::contract::CompiledContract;
 use onefold_core::fault::{FaultReason, FieldFault};
@@ -173,6 +174,8 @@ pub struct State {
     pub replaced: Vec<SlotId>,
     /// Requests of persons, and what must not come back.
     pub privacy: Privacy,
+    /// Keys that its callers hold.
+    pub api_keys: ApiKeys,
     /// What of the journal nobody needs any more.
     pub superseded: Superseded,
     /// Sparse index of the feed: first sequence of a settlement, and where its batch begins.
@@ -195,6 +198,7 @@ impl State {
             judgements: Judgements::default(),
             replaced: Vec::new(),
             privacy: Privacy::default(),
+            api_keys: ApiKeys::default(),
             superseded: Superseded::default(),
             feed: Vec::new(),
         }

@@ -9,10 +9,10 @@ use onefold_proto::v1 as pb;
 use onefold_proto::v1::admin_service_server::AdminService;
 use tonic::{Request, Response, Status};
 
-use super::convert::{config as convert, fragment::timestamp, models, review};
+use super::convert::{access, config as convert, fragment::timestamp, models, review};
 use super::mount::answer;
 use super::page::Page;
-use super::{names, reading, requests, status};
+use super::{names, reading, requests, rights, status};
 use crate::app::App;
 use crate::app::error::{ReadError, WriteError};
 use crate::app::lane::Changed;
@@ -274,5 +274,58 @@ impl AdminService for Admin {
             profile_count: digest.profiles,
             read_time: Some(timestamp(self.app.now())),
         }))
+    }
+
+    async fn create_api_key(
+        &self,
+        request: Request<pb::CreateApiKeyRequest>,
+    ) -> Result<Response<pb::CreateApiKeyResponse>, Status> {
+        let request = request.into_inner();
+        let tenant = self.tenant(&request.parent)?;
+        let named = requests::named(&request.request_id, "CreateApiKey", &request, &tenant.keys.index)?;
+        let wanted = access::wanted(request.api_key).map_err(|f| status::write(WriteError::Invalid(f)))?;
+        if wanted.all_tenants {
+            if rights::caller().is_some_and(|caller| caller.tenant.is_some()) {
+                return Err(status::tenant_not_allowed());
+            }
+            if tenant.name != names::DEFAULT_TENANT {
+                let message = "keys for every tenant are kept under tenants/default: give that as `parent`";
+                return Err(status::field("parent", FaultReason::Malformed, message));
+            }
+        }
+        let (made, secret) = self.app.create_api_key(&tenant, wanted, named).await.map_err(status::write)?;
+        let api_key = Some(access::out(&made, &tenant.name));
+        Ok(answer(pb::CreateApiKeyResponse { api_key, secret: secret.unwrap_or_default() }))
+    }
+
+    async fn list_api_keys(
+        &self,
+        request: Request<pb::ListApiKeysRequest>,
+    ) -> Result<Response<pb::ListApiKeysResponse>, Status> {
+        let request = request.into_inner();
+        let tenant = self.tenant(&request.parent)?;
+        reading::durable(&tenant).await?;
+        let query = format!("api keys/{}", tenant.name);
+        let page = Page::read(&self.app.page_key, &query, request.page_size, &request.page_token)?;
+        let keys: Vec<pb::ApiKey> = tenant.state().api_keys.iter().map(|key| access::out(key, &tenant.name)).collect();
+        let (shown, next_page_token) = page.cut(&keys, &self.app.page_key, &query);
+        Ok(answer(pb::ListApiKeysResponse { api_keys: shown.to_vec(), next_page_token }))
+    }
+
+    async fn revoke_api_key(
+        &self,
+        request: Request<pb::RevokeApiKeyRequest>,
+    ) -> Result<Response<pb::RevokeApiKeyResponse>, Status> {
+        let request = request.into_inner();
+        let (of, id) =
+            access::name(&request.name).map_err(|bad| status::field("name", FaultReason::Malformed, bad.0))?;
+        let tenant = reading::named(&self.app, of)?;
+        let named = requests::named(&request.request_id, "RevokeApiKey", &request, &tenant.keys.index)?;
+        let of_all = tenant.state().api_keys.get(id).is_some_and(|key| key.all_tenants);
+        if of_all && rights::caller().is_some_and(|caller| caller.tenant.is_some()) {
+            return Err(status::tenant_not_allowed());
+        }
+        let revoked = self.app.revoke_api_key(&tenant, id, named).await.map_err(status::write)?;
+        Ok(answer(pb::RevokeApiKeyResponse { api_key: Some(access::out(&revoked, &tenant.name)) }))
     }
 }

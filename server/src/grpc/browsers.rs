@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use http::header::{CONTENT_TYPE, HeaderName, HeaderValue, ORIGIN};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue, ORIGIN};
 use http::{Method, StatusCode};
 use tower::{Layer, Service};
 use tower_http::cors::CorsLayer;
@@ -51,7 +51,7 @@ impl Origins {
 
     /// What browsers are told that they may do.
     pub fn cors(&self) -> CorsLayer {
-        let sent = SENT.into_iter().map(HeaderName::from_static).chain([CONTENT_TYPE]);
+        let sent = SENT.into_iter().map(HeaderName::from_static).chain([CONTENT_TYPE, AUTHORIZATION]);
         CorsLayer::new()
             .allow_origin(self.0.to_vec())
             .allow_methods([Method::POST])

@@ -20,7 +20,7 @@ use super::convert::consent::{self as door, About, Given};
 use super::convert::{policy, receipt};
 use super::mount::answer;
 use super::page::{self, Page};
-use super::{corrections, names, one_click, reading, requests, silence, status};
+use super::{corrections, names, one_click, reading, requests, rights, silence, status};
 use crate::app::App;
 use crate::app::consent::contact::Ask;
 use crate::app::consent::read::{self, AsOf, Who};
@@ -540,7 +540,7 @@ where
     let (out, answers) = mpsc::channel(STREAM_DEPTH_MAX);
     let mut stop = app.stop.subscribe();
     let app = Arc::clone(app);
-    tokio::spawn(async move {
+    tokio::spawn(rights::carried(async move {
         let mut parent = names::of_tenant(names::DEFAULT_TENANT);
         loop {
             let next = tokio::select! {
@@ -587,7 +587,7 @@ where
                 return;
             }
         }
-    });
+    }));
     Response::new(Box::pin(ReceiverStream::new(answers)))
 }
 

@@ -18,7 +18,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::convert::{consent, fragment as door, outcome};
 use super::mount::answer;
-use super::{corrections, names, requests, silence, status};
+use super::{corrections, names, requests, rights, silence, status};
 use crate::app::App;
 use crate::app::consent::Saying;
 use crate::app::error::WriteError;
@@ -70,6 +70,7 @@ impl Ingest {
 
     fn tenant(&self, parent: &str) -> Result<Arc<Tenant>, Status> {
         let name = names::tenant(parent).map_err(|bad| status::field("parent", FaultReason::Malformed, bad.0))?;
+        rights::reach(&self.app, name)?;
         self.app.tenant(name).ok_or_else(|| status::write(WriteError::TenantUnknown))
     }
 
@@ -121,7 +122,7 @@ impl IngestService for Ingest {
         let inbound = request.into_inner();
         let (batches, pending) = mpsc::channel(STREAM_BATCHES_MAX);
         let service = self.clone();
-        tokio::spawn(async move { service.pump(inbound, batches).await });
+        tokio::spawn(rights::carried(async move { service.pump(inbound, batches).await }));
         Ok(Response::new(Answers {
             batches: pending,
             waiting: None,

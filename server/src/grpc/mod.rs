@@ -25,11 +25,13 @@ mod quarantine;
 mod reading;
 mod requests;
 mod review;
+mod rights;
 mod silence;
 mod status;
 
 pub use browsers::{InvalidOrigin, Origins};
 pub use names::DEFAULT_TENANT;
+pub use rights::roles_allowed;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -57,6 +59,7 @@ use gate::Gate;
 use health::{Health, Serves};
 use mount::mounted;
 use one_click::Door;
+use rights::Guard;
 
 /// Every service that is mounted, and what it can do while the disk refuses writes.
 const SERVICES: &[(&str, Serves)] = &[
@@ -87,6 +90,7 @@ fn services(app: &Arc<App>) -> Routes {
 #[derive(Debug)]
 pub struct Edge {
     gate: Gate,
+    guard: Guard,
     door: Option<Door>,
     health: Health,
     stop: Option<oneshot::Sender<()>>,
@@ -96,9 +100,16 @@ pub struct Edge {
 
 impl Edge {
     /// Listens, for pages of these origins and for one-click posts too. A connection has so long to make its first call.
-    pub async fn listen(listener: TcpListener, origins: Origins, one_click: bool, first_call_wait: Duration) -> Self {
+    pub async fn listen(
+        listener: TcpListener,
+        origins: Origins,
+        one_click: bool,
+        require_auth: bool,
+        first_call_wait: Duration,
+    ) -> Self {
         let (health, health_service) = Health::recovering(SERVICES).await;
         let gate = Gate::default();
+        let guard = Guard::new(require_auth);
         let (stop, stopped) = oneshot::channel();
         let leaves = health.clone();
         let goes_down = async move {
@@ -127,17 +138,19 @@ impl Edge {
             .layer(option_layer(web.then(|| browsers::OwnPagesOnly(origins.clone()))))
             .layer(option_layer(web.then(GrpcWebLayer::new)))
             .layer(corrections::Correct)
+            .layer(guard.clone())
             .layer(gate.clone())
             .add_service(health_service)
             .add_service(reflection().build_v1().expect("the descriptor set was encoded by our own build"))
             .add_service(reflection().build_v1alpha().expect("the descriptor set was encoded by our own build"));
         let incoming = connections::bounded(listener, first_call_wait);
         let serving = tokio::spawn(server.serve_with_incoming_shutdown(incoming, goes_down));
-        Self { gate, door, health, stop: Some(stop), serving }
+        Self { gate, guard, door, health, stop: Some(stop), serving }
     }
 
     /// Serves this app from now on.
     pub async fn open(&self, app: &Arc<App>) {
+        self.guard.open(app);
         self.gate.open(services(app));
         if let Some(door) = &self.door {
             door.open(app);

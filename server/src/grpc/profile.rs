@@ -314,6 +314,7 @@ impl ProfileService for Profiles {
         request: Request<pb::BatchLookupProfilesRequest>,
     ) -> Result<Response<pb::BatchLookupProfilesResponse>, Status> {
         let request = request.into_inner();
+        let tenant = reading::tenant(&self.app, &request.parent)?;
         let shown = shown(request.view(), request.read_mask.clone())?;
         if request.keys.is_empty() {
             return Err(status::field("keys", FaultReason::Missing, "give at least one key"));
@@ -321,7 +322,6 @@ impl ProfileService for Profiles {
         if request.keys.len() > BATCH_MAX {
             return Err(status::field("keys", FaultReason::TooLarge, format!("at most {BATCH_MAX} are allowed")));
         }
-        let tenant = reading::tenant(&self.app, &request.parent)?;
         reading::reached(&tenant, request.min_sequence).await?;
         let known = tenant.config();
         let purpose = purpose(&request.purpose, &known)?;

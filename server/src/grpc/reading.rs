@@ -7,7 +7,7 @@ use onefold_core::fault::FaultReason;
 use onefold_core::ids::Sequence;
 use tonic::Status;
 
-use super::{names, status};
+use super::{names, rights, status};
 use crate::app::App;
 use crate::app::error::ReadError;
 use crate::app::tenant::{LiveConfig, Tenant};
@@ -27,8 +27,9 @@ pub fn tenant(app: &App, parent: &str) -> Result<Arc<Tenant>, Status> {
 /// The tenant with this name.
 ///
 /// # Errors
-/// NOT_FOUND for an unknown tenant.
+/// PERMISSION_DENIED for one that the caller's key does not reach, there or not; NOT_FOUND for an unknown tenant.
 pub fn named(app: &App, name: &str) -> Result<Arc<Tenant>, Status> {
+    rights::reach(app, name)?;
     app.tenant(name).ok_or_else(|| status::ReadErrorIn { tenant: name, error: ReadError::TenantUnknown }.into())
 }
 

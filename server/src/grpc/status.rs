@@ -85,6 +85,31 @@ pub fn recovering() -> Status {
     status(Code::Unavailable, "SERVER_RECOVERING", message, HashMap::new(), details)
 }
 
+/// No key came with the call.
+pub fn credentials_missing() -> Status {
+    let message = "this server asks for a key: send metadata `authorization: Bearer ofk_…`".to_owned();
+    plain(Code::Unauthenticated, "CREDENTIALS_MISSING", message)
+}
+
+/// The key is unknown, wrong, over or taken back; which of these is not said.
+pub fn credentials_invalid() -> Status {
+    let message =
+        "the key is not good: unknown, mistyped, over or revoked; ask an administrator for another".to_owned();
+    plain(Code::Unauthenticated, "CREDENTIALS_INVALID", message)
+}
+
+/// The key is of no role that may make this call.
+pub fn role_not_allowed() -> Status {
+    let message = "the key has no role that may make this call; an administrator can make one that has".to_owned();
+    plain(Code::PermissionDenied, "ROLE_NOT_ALLOWED", message)
+}
+
+/// The key is of another tenant.
+pub fn tenant_not_allowed() -> Status {
+    let message = "the key is not good for this tenant, or the call is of no tenant and the key of one".to_owned();
+    plain(Code::PermissionDenied, "TENANT_NOT_ALLOWED", message)
+}
+
 /// An answer that no message can hold.
 pub fn answer_too_large(limit: usize, hint: &str) -> Status {
     let metadata = HashMap::from([("limit".to_owned(), limit.to_string())]);
@@ -319,6 +344,7 @@ pub fn write(error: WriteError) -> Status {
             let resource = (TENANT, String::new(), String::new());
             about(Code::NotFound, "TENANT_UNKNOWN", message, resource, HashMap::new())
         }
+        WriteError::ApiKeyUnknown => plain(Code::NotFound, "API_KEY_NOT_FOUND", message),
         WriteError::Exists(_) => {
             let resource = (TENANT, String::new(), String::new());
             about(Code::AlreadyExists, "ALREADY_EXISTS", message, resource, HashMap::new())

@@ -1,5 +1,6 @@
 //! Between the wire and the domain, one file per message family.
 
+pub mod access;
 pub mod account;
 pub mod config;
 pub mod consent;

@@ -1,0 +1,359 @@
+//! Who may call what: one table, asked in front of every service. An RPC without a row is refused to everybody.
+//!
+//! Which tenant a call is about stands in its message, so the caller goes with the call, and [`reach`] is asked where a
+//! tenant's name becomes a tenant. Work that a call leaves behind takes its caller along with [`carried`]; without one
+//! nothing is reached.
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::{Arc, LazyLock, OnceLock};
+use std::task::{Context, Poll};
+
+use http::header::AUTHORIZATION;
+use http_body_util::BodyExt;
+use onefold_core::access::Role::{self, Admin, Auditor, Ingest, PrivacyOfficer, Reader, Steward};
+use onefold_core::access::Roles;
+use tonic::Status;
+use tonic::body::Body;
+use tower::{Layer, Service};
+
+use super::status;
+use crate::app::App;
+use crate::app::access::Caller;
+
+/// What answers whoever calls.
+const OPEN_TO_ALL: &str = "/grpc.health.v1.Health/";
+/// What answers whoever has a key.
+const OPEN_TO_KEYS: &str = "/grpc.reflection.";
+const EVERYBODY: &[Role] = &[Ingest, Reader, Steward, PrivacyOfficer, Auditor, Admin];
+const READERS: &[Role] = &[Reader, Steward, PrivacyOfficer];
+
+/// What a call is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum About {
+    /// One tenant, which its message names.
+    Tenant,
+    /// The installation: keys of one tenant are not enough.
+    Installation,
+}
+
+use About::{Installation, Tenant};
+
+/// An RPC: its name, who may call it, and what it is about.
+type Row = (&'static str, &'static [Role], About);
+
+/// Every RPC, by service.
+const TABLE: &[(&str, &[Row])] = &[
+    (
+        "IngestService",
+        &[
+            ("StreamFragments", &[Ingest], Tenant),
+            ("PutFragment", &[Ingest], Tenant),
+            ("RetractRecord", &[Ingest], Tenant),
+            ("ListQuarantine", &[Steward], Tenant),
+            ("ReplayQuarantine", &[Steward], Tenant),
+            ("DiscardQuarantine", &[Steward], Tenant),
+        ],
+    ),
+    (
+        "ProfileService",
+        &[
+            ("GetProfile", READERS, Tenant),
+            ("LookupProfile", READERS, Tenant),
+            ("BatchLookupProfiles", READERS, Tenant),
+            ("SearchProfiles", READERS, Tenant),
+            ("ExplainLink", READERS, Tenant),
+            ("ExplainProfile", READERS, Tenant),
+            ("ListProfileHistory", &[Reader, Steward, PrivacyOfficer, Auditor], Tenant),
+            ("WatchProfiles", &[Reader], Tenant),
+        ],
+    ),
+    (
+        "ConsentService",
+        &[
+            ("RecordConsent", &[Ingest, PrivacyOfficer], Tenant),
+            ("StreamConsents", &[Ingest], Tenant),
+            ("GetConsentState", READERS, Tenant),
+            ("ListStatements", &[Reader, Steward, PrivacyOfficer, Auditor], Tenant),
+            ("ConfirmConsent", &[Ingest], Tenant),
+            ("IssueUnsubscribeToken", &[Reader], Tenant),
+            ("Unsubscribe", &[Ingest, Reader], Tenant),
+            ("GetConsentReceipt", &[Reader, PrivacyOfficer, Auditor], Tenant),
+            ("DecideContact", &[Reader], Tenant),
+            ("DecideContacts", &[Reader], Tenant),
+            ("ConfirmReservation", &[Reader], Tenant),
+            ("ReleaseReservation", &[Reader], Tenant),
+            ("GetConsentPolicy", EVERYBODY, Tenant),
+            ("UpdateConsentPolicy", &[PrivacyOfficer, Admin], Tenant),
+        ],
+    ),
+    (
+        "AccountService",
+        &[
+            ("PutAccount", &[Ingest, Steward], Tenant),
+            ("GetAccount", READERS, Tenant),
+            ("MoveAccount", &[Ingest, Steward], Tenant),
+            ("CloseAccount", &[Ingest, Steward], Tenant),
+            ("ListChildren", READERS, Tenant),
+            ("GetRollup", READERS, Tenant),
+            ("ImportHierarchy", &[Ingest, Steward], Tenant),
+            ("PutAffiliation", &[Ingest, Steward], Tenant),
+            ("EndAffiliation", &[Ingest, Steward], Tenant),
+            ("ListAffiliations", READERS, Tenant),
+            ("ProposeAccounts", READERS, Tenant),
+            ("ConfirmAccount", &[Steward], Tenant),
+            ("PutLifecycle", &[Admin], Tenant),
+            ("GetLifecycle", EVERYBODY, Tenant),
+            ("SetStage", &[Ingest, Steward], Tenant),
+            ("GetStage", READERS, Tenant),
+            ("ListStageHistory", READERS, Tenant),
+        ],
+    ),
+    (
+        "ReviewService",
+        &[
+            ("ListQuestions", &[Steward], Tenant),
+            ("Judge", &[Steward], Tenant),
+            ("WithdrawJudgements", &[Steward], Tenant),
+            ("ListJudgements", &[Steward, Auditor], Tenant),
+            ("MergeProfiles", &[Steward], Tenant),
+            ("SplitProfile", &[Steward], Tenant),
+        ],
+    ),
+    (
+        "PrivacyService",
+        &[
+            ("CreatePrivacyRequest", &[PrivacyOfficer], Tenant),
+            ("GetPrivacyRequest", &[PrivacyOfficer, Auditor], Tenant),
+            ("ListPrivacyRequests", &[PrivacyOfficer, Auditor], Tenant),
+            ("VerifyPrivacyRequest", &[PrivacyOfficer], Tenant),
+            ("PreviewErasure", &[PrivacyOfficer], Tenant),
+            ("ApprovePrivacyRequest", &[PrivacyOfficer], Tenant),
+            ("ExecuteErasure", &[PrivacyOfficer], Tenant),
+            ("ExtendPrivacyRequest", &[PrivacyOfficer], Tenant),
+            ("RefusePrivacyRequest", &[PrivacyOfficer], Tenant),
+            ("CancelPrivacyRequest", &[PrivacyOfficer], Tenant),
+            // Consumers of the feed confirm that they erased what they keep.
+            ("ConfirmErasure", &[Reader, PrivacyOfficer], Tenant),
+            ("GetErasureReceipt", &[PrivacyOfficer, Auditor], Tenant),
+            ("Readmit", &[PrivacyOfficer], Tenant),
+            ("GetPrivacyPolicy", &[PrivacyOfficer, Auditor, Admin], Tenant),
+            ("UpdatePrivacyPolicy", &[PrivacyOfficer, Admin], Tenant),
+        ],
+    ),
+    ("BackupService", &[("StreamBackup", &[Admin], Installation)]),
+    (
+        "AdminService",
+        &[
+            ("CreateTenant", &[Admin], Installation),
+            ("GetTenant", EVERYBODY, Tenant),
+            ("ListTenants", &[Auditor, Admin], Installation),
+            ("UpdateTenant", &[Admin], Tenant),
+            ("PutSource", &[Admin], Tenant),
+            ("ListSources", EVERYBODY, Tenant),
+            ("PutNamespace", &[Admin], Tenant),
+            ("ListNamespaces", EVERYBODY, Tenant),
+            ("ListModels", &[Steward, Auditor, Admin], Tenant),
+            ("GetModel", &[Steward, Auditor, Admin], Tenant),
+            ("TrainModel", &[Steward, Admin], Tenant),
+            ("PreviewModel", &[Steward, Admin], Tenant),
+            ("SetModel", &[Admin], Tenant),
+            ("GetStatistics", EVERYBODY, Tenant),
+            ("GetDigest", &[Auditor, Admin], Tenant),
+            ("CreateApiKey", &[Admin], Tenant),
+            ("ListApiKeys", &[Auditor, Admin], Tenant),
+            ("RevokeApiKey", &[Admin], Tenant),
+        ],
+    ),
+];
+
+/// Calls whose answers are streams: they end when the key does.
+const STREAMS: &[&str] = &["StreamFragments", "WatchProfiles", "StreamConsents", "DecideContacts", "StreamBackup"];
+
+/// The table by path.
+static RULES: LazyLock<HashMap<String, (Roles, About)>> = LazyLock::new(|| {
+    let of = |service: &'static str, rows: &'static [Row]| {
+        rows.iter()
+            .map(move |(method, roles, about)| (format!("/onefold.v1.{service}/{method}"), (Roles::of(roles), *about)))
+    };
+    TABLE.iter().flat_map(|(service, rows)| of(service, rows)).collect()
+});
+
+/// The roles that may make this call, by its path `/onefold.v1.{Service}/{Method}`; `None` for none of ours.
+#[must_use]
+pub fn roles_allowed(path: &str) -> Option<&'static [Role]> {
+    let (service, method) = path.strip_prefix("/onefold.v1.")?.split_once('/')?;
+    let (_, rows) = TABLE.iter().find(|(known, _)| *known == service)?;
+    rows.iter().find(|(known, ..)| *known == method).map(|(_, roles, _)| *roles)
+}
+
+tokio::task_local! {
+    static CALLER: Caller;
+}
+
+/// The caller of the work that runs here; none where nobody is asked who they are.
+pub fn caller() -> Option<Caller> {
+    CALLER.try_with(Clone::clone).ok()
+}
+
+/// Work that goes on behind a call, as its caller.
+pub fn carried<F: Future + Send>(work: F) -> impl Future<Output = F::Output> + Send {
+    let caller = caller();
+    async move {
+        match caller {
+            Some(caller) => CALLER.scope(caller, work).await,
+            None => work.await,
+        }
+    }
+}
+
+/// Whether whoever calls may reach this tenant, there or not.
+///
+/// # Errors
+/// PERMISSION_DENIED for a key of another tenant, UNAUTHENTICATED for one that has ended meanwhile.
+pub fn reach(app: &App, tenant: &str) -> Result<(), Status> {
+    let access = &app.shared.access;
+    if !access.required() {
+        return Ok(());
+    }
+    match caller() {
+        Some(caller) if !access.holds(&caller, app.now()) => Err(status::credentials_invalid()),
+        Some(caller) if caller.reaches(tenant) => Ok(()),
+        _ => Err(status::tenant_not_allowed()),
+    }
+}
+
+/// Asks every caller who they are, once it is known whom there is.
+#[derive(Clone, Debug)]
+pub struct Guard {
+    required: bool,
+    app: Arc<OnceLock<Arc<App>>>,
+}
+
+impl Guard {
+    /// Where authentication is not required everybody passes.
+    pub fn new(required: bool) -> Self {
+        Self { required, app: Arc::default() }
+    }
+
+    /// Knows the keys from now on.
+    pub fn open(&self, app: &Arc<App>) {
+        let _ = self.app.set(Arc::clone(app));
+    }
+
+    /// Who calls, if they may.
+    fn admit(&self, request: &http::Request<Body>) -> Result<(Arc<App>, Caller), Status> {
+        let app = self.app.get().ok_or_else(status::recovering)?;
+        let given = request.headers().get(AUTHORIZATION).ok_or_else(status::credentials_missing)?;
+        let token = given.to_str().ok().and_then(|text| text.split_once(' '));
+        let token = token.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|(_, token)| token.trim());
+        let caller = token.and_then(|token| app.shared.access.caller(token, app.now()));
+        let caller = caller.ok_or_else(status::credentials_invalid)?;
+        let path = request.uri().path();
+        if !path.starts_with(OPEN_TO_KEYS) {
+            let (roles, about) = RULES.get(path).copied().unwrap_or((Roles::default(), Installation));
+            if !roles.meet(caller.roles) {
+                return Err(status::role_not_allowed());
+            }
+            if about == Installation && caller.tenant.is_some() {
+                return Err(status::tenant_not_allowed());
+            }
+        }
+        Ok((Arc::clone(app), caller))
+    }
+}
+
+impl<S> Layer<S> for Guard {
+    type Service = Guarded<S>;
+
+    fn layer(&self, inner: S) -> Guarded<S> {
+        Guarded { inner, guard: self.clone() }
+    }
+}
+
+/// A service behind a [`Guard`].
+#[derive(Clone, Debug)]
+pub struct Guarded<S> {
+    inner: S,
+    guard: Guard,
+}
+
+impl<S> Service<http::Request<Body>> for Guarded<S>
+where
+    S: Service<http::Request<Body>, Response = http::Response<Body>, Error = Infallible>,
+    S::Future: Send + 'static,
+{
+    type Response = http::Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<http::Response<Body>, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, mut request: http::Request<Body>) -> Self::Future {
+        if !self.guard.required || request.uri().path().starts_with(OPEN_TO_ALL) {
+            return Box::pin(self.inner.call(request));
+        }
+        let (app, caller) = match self.guard.admit(&request) {
+            Ok(admitted) => admitted,
+            Err(refused) => return Box::pin(std::future::ready(Ok(refused.into_http()))),
+        };
+        // Nothing behind here needs the key itself.
+        request.headers_mut().remove(AUTHORIZATION);
+        let streams = request.uri().path().rsplit('/').next().is_some_and(|method| STREAMS.contains(&method));
+        let answer = CALLER.scope(caller.clone(), self.inner.call(request));
+        if !streams {
+            return Box::pin(answer);
+        }
+        Box::pin(async move { Ok(answer.await?.map(|body| while_good(body, app, caller))) })
+    }
+}
+
+/// A stream that ends when the key of its caller does.
+fn while_good(body: Body, app: Arc<App>, caller: Caller) -> Body {
+    Body::new(body.map_frame(move |frame| {
+        if app.shared.access.holds(&caller, app.now()) {
+            return frame;
+        }
+        let mut trailers = http::HeaderMap::new();
+        // A status of our own always makes headers.
+        let _ = status::credentials_invalid().add_header(&mut trailers);
+        http_body::Frame::trailers(trailers)
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use onefold_proto::v1::FILE_DESCRIPTOR_SET;
+    use prost::Message;
+
+    use super::*;
+
+    #[test]
+    fn every_rpc_has_a_rule_and_every_rule_an_rpc() {
+        let set = prost_types::FileDescriptorSet::decode(FILE_DESCRIPTOR_SET).unwrap();
+        let mut declared = Vec::new();
+        let mut streams = Vec::new();
+        for service in set.file.iter().filter(|file| file.package() == "onefold.v1").flat_map(|file| &file.service) {
+            for method in &service.method {
+                declared.push(format!("/onefold.v1.{}/{}", service.name(), method.name()));
+                streams.extend(method.server_streaming().then(|| method.name().to_owned()));
+            }
+        }
+        let mut ruled: Vec<String> = RULES.keys().cloned().collect();
+        declared.sort();
+        ruled.sort();
+        assert_eq!(declared, ruled);
+        streams.sort();
+        let mut known = STREAMS.to_vec();
+        known.sort_unstable();
+        assert_eq!(streams, known);
+        assert_eq!(TABLE.iter().map(|(_, rows)| rows.len()).sum::<usize>(), RULES.len(), "one row each");
+        for path in &declared {
+            assert!(roles_allowed(path).is_some_and(|roles| !roles.is_empty()), "{path}");
+        }
+        assert_eq!(roles_allowed("/onefold.v1.AdminService/Unheard"), None);
+    }
+}

@@ -44,7 +44,7 @@ async fn a_start_that_cannot_be_says_why() {
     assert!(told.contains("segment_bytes") && told.contains("2097152"), "{told}");
     let remote = Config { listen: ([0, 0, 0, 0], 0).into(), ..config() };
     let told = refusal(remote).await;
-    assert!(told.contains("no encryption or authentication"), "{told}");
+    assert!(told.contains("without encryption or authentication"), "{told}");
     let key_file = |text: &str| {
         let file = dir.path().join("root.key");
         std::fs::write(&file, text).unwrap();

@@ -44,6 +44,8 @@ pub const STREAMS_OF_SMALL_MESSAGES: &[&str] =
     &["DecideContacts", "StreamConsents", "StreamFragments", "WatchProfiles"];
 /// A connection on which no call was made for so long after it was opened is closed.
 pub const FIRST_CALL_WAIT_MAX: Duration = Duration::from_secs(30);
+/// How long a client may take to agree on encryption.
+pub const TLS_HANDSHAKE_WAIT_MAX: Duration = Duration::from_secs(10);
 /// A client's stream on which no further message comes for so long ends; what was answered stands. Time in which the
 /// server does not read does not count.
 pub const MESSAGE_WAIT_MAX: Duration = Duration::from_secs(10 * 60);
@@ -51,6 +53,17 @@ pub const MESSAGE_WAIT_MAX: Duration = Duration::from_secs(10 * 60);
 pub const SEGMENT_BYTES_MIN: u32 = 2 << 20;
 /// Journal entries between two checkpoints, when nothing else is said.
 pub const CHECKPOINT_EVERY_DEFAULT: u64 = 1_000_000;
+
+/// Files of PEM blocks that encryption needs.
+#[derive(Clone, Debug)]
+pub struct Tls {
+    /// The server's certificate, with those between it and its authority.
+    pub certificate: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
+    /// The authority whose certificates clients must have; none: any client may connect.
+    pub client_authority: Option<PathBuf>,
+}
 
 /// How to serve.
 #[derive(Clone)]
@@ -65,7 +78,7 @@ pub struct Config {
     pub checkpoint_every: u64,
     /// Bytes of one journal segment.
     pub segment_bytes: u32,
-    /// Serve on an address that other machines can reach, without encryption or authentication.
+    /// Serve on an address that other machines can reach though encryption or authentication is off.
     pub allow_insecure_remote: bool,
     /// Whether a new tenant begins with the match models that ship; otherwise identifiers alone link in it until a model is
     /// put in force.
@@ -74,6 +87,8 @@ pub struct Config {
     pub web_origins: Vec<String>,
     /// Take the one-click posts of mail providers (RFC 8058), over HTTP/1.1 too.
     pub one_click: bool,
+    /// Encrypt; without it everything travels in the clear.
+    pub tls: Option<Tls>,
     /// Whether every call needs a key; see `app::access`.
     pub require_auth: bool,
     /// File with the administrator's key, at least 32 characters: good for everything, whatever keys there are.
@@ -106,6 +121,7 @@ impl Config {
             match_models: true,
             web_origins: Vec::new(),
             one_click: false,
+            tls: None,
             require_auth: false,
             admin_key_file: None,
             admin_key: None,

@@ -50,6 +50,17 @@ pub enum ServeError {
     Store,
 }
 
+/// An error with its causes, in one line.
+fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        text.push_str(&format!(": {inner}"));
+        cause = inner.source();
+    }
+    text
+}
+
 /// Takes back judgements when they end, for as long as the app lives.
 async fn end_judgements(app: Weak<app::App>) {
     loop {
@@ -80,20 +91,24 @@ impl Server {
     /// # Errors
     /// As [`Server::start`].
     pub async fn start_with_clock(config: Config, clock: Arc<dyn Clock>) -> Result<Self, StartError> {
-        if !config.listen.ip().is_loopback() && !config.allow_insecure_remote {
+        let protected = config.tls.is_some() && config.require_auth;
+        if !config.listen.ip().is_loopback() && !protected && !config.allow_insecure_remote {
             return Err(StartError::RemoteWithoutProtection(config.listen));
         }
         if config.segment_bytes < config::SEGMENT_BYTES_MIN {
             return Err(StartError::SegmentTooSmall { given: config.segment_bytes, least: config::SEGMENT_BYTES_MIN });
         }
         let origins = grpc::Origins::read(&config.web_origins).map_err(StartError::WebOrigin)?;
+        let tls = config.tls.as_ref().map(grpc::tls::read).transpose().map_err(StartError::Tls)?;
         let listener = TcpListener::bind(config.listen)
             .await
             .map_err(|source| StartError::Listen { address: config.listen, source })?;
         let address = listener.local_addr().map_err(|source| StartError::Listen { address: config.listen, source })?;
         // Callers hear at once that there is a server, and that it recovers.
-        let mut edge =
-            grpc::Edge::listen(listener, origins, config.one_click, config.require_auth, config.first_call_wait).await;
+        let edge =
+            grpc::Edge::listen(listener, origins, config.one_click, config.require_auth, config.first_call_wait, tls)
+                .await;
+        let mut edge = edge.map_err(|error| StartError::Tls(causes(&error)))?;
         let opened = tokio::task::spawn_blocking(move || app::recover::open(&config, clock)).await;
         let app::recover::Opened { app, recovered, threads } = match opened.map_err(|_| StartError::Interrupted) {
             Ok(Ok(opened)) => opened,

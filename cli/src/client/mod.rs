@@ -21,7 +21,7 @@ use onefold_proto::v1::review_service_client::ReviewServiceClient;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::service::Interceptor;
 use tonic::service::interceptor::InterceptedService;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 use tonic::{Request, Response, Status};
 
 pub use patience::{Patience, said_by_server};
@@ -44,7 +44,7 @@ const STREAM_WINDOW_BYTES: u32 = 1 << 20;
 const CONNECTION_WINDOW_BYTES: u32 = 8 << 20;
 
 /// Which server, which tenant, and for whom the answer is.
-#[derive(Args, Clone)]
+#[derive(Args, Clone, Default)]
 pub struct Target {
     /// The server's address.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7700", env = "ONEFOLD_ADDR")]
@@ -55,6 +55,15 @@ pub struct Target {
     /// File with the API key, where the server asks for one; `ONEFOLD_API_KEY` may hold the key itself instead.
     #[arg(long, value_name = "FILE", env = "ONEFOLD_API_KEY_FILE")]
     pub api_key_file: Option<PathBuf>,
+    /// File with the authority that vouches for the server (PEM); for an address that begins with `https://`.
+    #[arg(long, value_name = "FILE", env = "ONEFOLD_TLS_CA")]
+    pub tls_ca: Option<PathBuf>,
+    /// File with this client's certificate (PEM), where the server asks for one.
+    #[arg(long, value_name = "FILE", requires = "tls_client_key", env = "ONEFOLD_TLS_CLIENT_CERT")]
+    pub tls_client_cert: Option<PathBuf>,
+    /// File with its private key (PEM).
+    #[arg(long, value_name = "FILE", requires = "tls_client_cert", env = "ONEFOLD_TLS_CLIENT_KEY")]
+    pub tls_client_key: Option<PathBuf>,
     /// Prints JSON: the messages of onefold.v1 with the field names of proto JSON (lowerCamelCase), 64-bit numbers as text.
     #[arg(long)]
     pub json: bool,
@@ -64,6 +73,24 @@ impl Target {
     /// `tenants/{tenant}`.
     pub fn parent(&self) -> String {
         format!("tenants/{}", self.tenant.strip_prefix("tenants/").unwrap_or(&self.tenant))
+    }
+
+    /// Whom to trust, and who calls.
+    fn tls(&self) -> Result<ClientTlsConfig, Failure> {
+        let pem = |path: &PathBuf| {
+            std::fs::read_to_string(path)
+                .map_err(|error| Failure::usage(format!("{}: cannot be read: {error}", path.display())))
+        };
+        let Some(authority) = &self.tls_ca else {
+            return Err(Failure::usage(
+                "https:// asks whom to trust: name the authority's certificate with --tls-ca FILE",
+            ));
+        };
+        let config = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(pem(authority)?));
+        Ok(match (&self.tls_client_cert, &self.tls_client_key) {
+            (Some(certificate), Some(key)) => config.identity(Identity::from_pem(pem(certificate)?, pem(key)?)),
+            _ => config,
+        })
     }
 
     /// A profile's full name from its id or its full name.
@@ -129,7 +156,7 @@ impl Interceptor for Bearer {
 /// A connection to one server.
 #[derive(Clone)]
 pub struct Client {
-    /// As the user wrote it, without a scheme.
+    /// `HOST:PORT`, behind `https://` where it is encrypted.
     pub address: String,
     line: Line,
 }
@@ -142,10 +169,8 @@ impl Client {
     pub async fn connect(target: &Target) -> Result<Self, Failure> {
         let bearer = Bearer::of(target)?;
         let address = target.to.trim_end_matches('/');
-        if address.starts_with("https://") {
-            return Err(Failure::usage("this version speaks without TLS: give the address as HOST:PORT"));
-        }
-        let address = address.strip_prefix("http://").unwrap_or(address).to_owned();
+        let encrypted = address.strip_prefix("https://");
+        let address = encrypted.or_else(|| address.strip_prefix("http://")).unwrap_or(address).to_owned();
         let bad = || Failure::usage(format!("`{address}` is no address: write HOST:PORT, e.g. 127.0.0.1:7700"));
         match address.rsplit_once(':') {
             Some((_, port)) if port.parse::<u16>().is_ok() => {}
@@ -154,7 +179,14 @@ impl Client {
                 return Err(Failure::usage(format!("`{address}` names no port: write HOST:PORT, e.g. {address}:7700")));
             }
         }
-        let endpoint = Endpoint::from_shared(format!("http://{address}")).map_err(|_| bad())?;
+        let scheme = if encrypted.is_some() { "https" } else { "http" };
+        let mut endpoint = Endpoint::from_shared(format!("{scheme}://{address}")).map_err(|_| bad())?;
+        if encrypted.is_some() {
+            endpoint = endpoint
+                .tls_config(target.tls()?)
+                .map_err(|error| Failure::usage(format!("TLS: {}", trouble::root_cause(&error))))?;
+        }
+        let address = if encrypted.is_some() { format!("https://{address}") } else { address };
         let endpoint = endpoint
             .connect_timeout(CONNECT_WITHIN)
             .tcp_nodelay(true)

@@ -58,6 +58,9 @@ pub fn grpcurl<M: Message>(address: &str, method: &str, name: &str, request: &M)
     let request = value(&dynamic(name, request), &SerializeOptions::new()).to_string();
     // The one character that ends a quoted word of the shell.
     let quoted = request.replace('\'', r"'\''");
+    if let Some(address) = address.strip_prefix("https://") {
+        return format!("grpcurl -cacert CA.pem -d '{quoted}' {address} onefold.v1.{method}");
+    }
     format!("grpcurl -plaintext -d '{quoted}' {address} onefold.v1.{method}")
 }
 

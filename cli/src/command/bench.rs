@@ -137,7 +137,7 @@ struct Measured {
 
 async fn measure(arguments: &Arguments, to: &str) -> Result<(), Failure> {
     let target =
-        Target { to: to.to_owned(), tenant: arguments.tenant.clone(), api_key_file: None, json: arguments.json };
+        Target { to: to.to_owned(), tenant: arguments.tenant.clone(), json: arguments.json, ..Default::default() };
     let mut clients = Vec::new();
     for _ in 0..arguments.connections {
         clients.push(Client::connect(&target).await?);

@@ -122,7 +122,7 @@ async fn start(listen: Option<SocketAddr>, data: &Path) -> Result<Server, Failur
 }
 
 async fn story(arguments: &Arguments, address: SocketAddr, watch: &Stopwatch, paint: Paint) -> Result<(), Failure> {
-    let target = Target { to: address.to_string(), tenant: "default".to_owned(), api_key_file: None, json: false };
+    let target = Target { to: address.to_string(), tenant: "default".to_owned(), json: false, ..Default::default() };
     let client = Client::connect(&target).await?;
     sources(&client, &target).await?;
     let sizes = Sizes { people: arguments.people, companies: arguments.people / 20 };

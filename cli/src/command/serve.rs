@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use onefold_cli::output::{Paint, count};
+use onefold_server::config::Tls;
 use onefold_server::{Config, Recovered, ServeError, Server, telemetry};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -23,9 +24,18 @@ pub struct Arguments {
     /// the data directory, and who copies that can read it.
     #[arg(long, value_name = "FILE")]
     root_key_file: Option<PathBuf>,
-    /// Listens where other machines can connect, although nothing is encrypted and nobody authenticated.
+    /// Listens where other machines can connect, although nothing is encrypted or nobody authenticated.
     #[arg(long)]
     allow_insecure_remote: bool,
+    /// Encrypts: file with the server's certificate and those between it and its authority (PEM).
+    #[arg(long, value_name = "FILE", requires = "tls_key", env = "ONEFOLD_TLS_CERT")]
+    tls_cert: Option<PathBuf>,
+    /// File with its private key (PEM).
+    #[arg(long, value_name = "FILE", requires = "tls_cert", env = "ONEFOLD_TLS_KEY")]
+    tls_key: Option<PathBuf>,
+    /// File with the authority whose certificates clients must have (PEM); without it any client may connect.
+    #[arg(long, value_name = "FILE", requires = "tls_cert", env = "ONEFOLD_CLIENT_CA")]
+    client_ca: Option<PathBuf>,
     /// Asks every caller for an API key with a role that may make the call; health alone answers everybody.
     #[arg(long, env = "ONEFOLD_REQUIRE_AUTH")]
     require_auth: bool,
@@ -60,6 +70,11 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         config.root_key_file.clone_from(&arguments.root_key_file);
         config.allow_insecure_remote = arguments.allow_insecure_remote;
         config.match_models = !arguments.exact_only;
+        config.tls = arguments.tls_cert.clone().zip(arguments.tls_key.clone()).map(|(certificate, key)| Tls {
+            certificate,
+            key,
+            client_authority: arguments.client_ca.clone(),
+        });
         config.require_auth = arguments.require_auth;
         config.admin_key_file.clone_from(&arguments.admin_key_file);
         config.admin_key = std::env::var("ONEFOLD_ADMIN_KEY").ok().filter(|key| !key.is_empty());

@@ -43,7 +43,7 @@ use crate::config::Config;
 pub enum StartError {
     /// The address can be reached by other machines, and nothing protects the data there.
     #[error(
-        "{0} can be reached from other machines, and this server has no encryption or authentication: listen on 127.0.0.1, or say --allow-insecure-remote"
+        "{0} can be reached from other machines, and this server was started without encryption or authentication: give --tls-cert, --tls-key and --require-auth, listen on 127.0.0.1, or say --allow-insecure-remote"
     )]
     RemoteWithoutProtection(SocketAddr),
     /// The address cannot be listened on.
@@ -73,6 +73,9 @@ pub enum StartError {
         /// Why.
         why: String,
     },
+    /// A certificate or a private key cannot be used.
+    #[error("encryption cannot be set up: {0}")]
+    Tls(String),
     /// The file of the administrator's key cannot be used.
     #[error("the admin key file {path} cannot be read: {source}")]
     AdminKeyFile {

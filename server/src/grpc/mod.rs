@@ -28,6 +28,7 @@ mod review;
 mod rights;
 mod silence;
 mod status;
+pub mod tls;
 
 pub use browsers::{InvalidOrigin, Origins};
 pub use names::DEFAULT_TENANT;
@@ -49,7 +50,7 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tonic::service::Routes;
-use tonic::transport::Server;
+use tonic::transport::{Server, ServerTlsConfig};
 use tonic_web::GrpcWebLayer;
 use tower::util::option_layer;
 
@@ -99,14 +100,19 @@ pub struct Edge {
 }
 
 impl Edge {
-    /// Listens, for pages of these origins and for one-click posts too. A connection has so long to make its first call.
+    /// Listens, encrypted where `tls` says so, for pages of these origins and for one-click posts too. A connection has so
+    /// long to make its first call.
+    ///
+    /// # Errors
+    /// When a certificate or key cannot be used.
     pub async fn listen(
         listener: TcpListener,
         origins: Origins,
         one_click: bool,
         require_auth: bool,
         first_call_wait: Duration,
-    ) -> Self {
+        tls: Option<ServerTlsConfig>,
+    ) -> Result<Self, tonic::transport::Error> {
         let (health, health_service) = Health::recovering(SERVICES).await;
         let gate = Gate::default();
         let guard = Guard::new(require_auth);
@@ -120,7 +126,11 @@ impl Edge {
         let web = !origins.is_empty();
         let door = one_click.then(|| Door::new(!web));
         // Outermost first: one-click posts, what a browser may ask, who may ask at all, its dialect, then what every call goes through.
-        let server = Server::builder()
+        let mut server = Server::builder();
+        if let Some(tls) = tls {
+            server = server.tls_config(tls)?;
+        }
+        let server = server
             .max_concurrent_streams(Some(config::STREAMS_PER_CONNECTION_MAX))
             .concurrency_limit_per_connection(config::CALLS_PER_CONNECTION_MAX)
             .load_shed(true)
@@ -145,7 +155,7 @@ impl Edge {
             .add_service(reflection().build_v1alpha().expect("the descriptor set was encoded by our own build"));
         let incoming = connections::bounded(listener, first_call_wait);
         let serving = tokio::spawn(server.serve_with_incoming_shutdown(incoming, goes_down));
-        Self { gate, guard, door, health, stop: Some(stop), serving }
+        Ok(Self { gate, guard, door, health, stop: Some(stop), serving })
     }
 
     /// Serves this app from now on.

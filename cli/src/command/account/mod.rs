@@ -117,7 +117,7 @@ mod tests {
 
     #[test]
     fn accounts_people_and_times_read_as_people_write_them() {
-        let target = Target { to: String::new(), tenant: "acme".to_owned(), api_key_file: None, json: false };
+        let target = Target { to: String::new(), tenant: "acme".to_owned(), json: false, ..Default::default() };
         use pb::account_key::Key;
         let crm = pb::SourceRecord { source: "crm".to_owned(), key: "47:11".to_owned() };
         assert_eq!(key(&target, "crm:47:11").unwrap().key, Some(Key::Record(crm)));

@@ -25,6 +25,8 @@ enum Command {
     Demo(command::demo::Arguments),
     /// Runs the service on a data directory.
     Serve(command::serve::Arguments),
+    /// The configuration of `onefold serve`: check, show, example.
+    Config(command::config::Arguments),
     /// Streams the rows of files to a server.
     Import(command::import::Arguments),
     /// Shows the profile behind an identifier, a source record or an id.
@@ -86,6 +88,7 @@ fn main() -> ExitCode {
         Command::Bench(arguments) => command::bench::run(&arguments),
         Command::Demo(arguments) => command::demo::run(&arguments),
         Command::Serve(arguments) => command::serve::run(&arguments),
+        Command::Config(arguments) => command::config::run(&arguments),
         Command::Import(arguments) => command::import::run(&arguments),
         Command::Lookup(arguments) => command::lookup::run(&arguments),
         Command::Search(arguments) => command::search::run(&arguments),

@@ -4,20 +4,24 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::StartError;
+use crate::grpc::Origins;
+
 /// Largest message taken from a client.
 pub const MESSAGE_IN_BYTES_MAX: usize = 4 << 20;
 /// Largest message given to a client.
 pub const MESSAGE_OUT_BYTES_MAX: usize = 16 << 20;
 /// Streams that one connection may have open at once.
 pub const STREAMS_PER_CONNECTION_MAX: u32 = 100;
-/// After this a connection takes no new calls, and its client opens another; what is under way on it ends in peace. There
-/// is no grace after which it is cut: given one, tonic 0.14 does not tell the client at all before it cuts.
+/// After this, when nothing else is said, a connection takes no new calls, and its client opens another; what is under way
+/// on it ends in peace. There is no grace after which it is cut: given one, tonic 0.14 does not tell the client at all before it cuts.
 pub const CONNECTION_AGE_MAX: Duration = Duration::from_secs(30 * 60);
 /// Bytes of metadata that one request may bring.
 pub const METADATA_BYTES_MAX: u32 = 8 << 10;
 /// Calls that one connection may have waiting for the head of their answer; more are refused at once.
 pub const CALLS_PER_CONNECTION_MAX: usize = STREAMS_PER_CONNECTION_MAX as usize;
-/// Connections at once; further ones are closed as they come. Below the 1,024 descriptors that a process usually may have.
+/// Connections at once, when nothing else is said; further ones are closed as they come. Below the 1,024 descriptors that a
+/// process usually may have.
 pub const CONNECTIONS_MAX: usize = 900;
 /// Streams that a client reset before they were taken up; more end the connection (rapid reset).
 pub const PENDING_RESETS_MAX: usize = 20;
@@ -49,6 +53,8 @@ pub const TLS_HANDSHAKE_WAIT_MAX: Duration = Duration::from_secs(10);
 /// A client's stream on which no further message comes for so long ends; what was answered stands. Time in which the
 /// server does not read does not count.
 pub const MESSAGE_WAIT_MAX: Duration = Duration::from_secs(10 * 60);
+/// How long calls in flight may take to end when the server goes down, when nothing else is said.
+pub const DRAIN_MAX: Duration = Duration::from_secs(10);
 /// Smallest journal segment that holds every batch there may be; see the lane.
 pub const SEGMENT_BYTES_MIN: u32 = 2 << 20;
 /// Journal entries between two checkpoints, when nothing else is said.
@@ -95,10 +101,16 @@ pub struct Config {
     pub admin_key_file: Option<PathBuf>,
     /// The same key itself, where no file is named.
     pub admin_key: Option<String>,
-    /// How long a connection may stay without a first call; [`FIRST_CALL_WAIT_MAX`] unless tests say otherwise.
+    /// Connections at once; [`CONNECTIONS_MAX`] as a rule.
+    pub connections_max: usize,
+    /// How old a connection may grow before its client has to open another; [`CONNECTION_AGE_MAX`] as a rule.
+    pub connection_age: Duration,
+    /// How long a connection may stay without a first call; [`FIRST_CALL_WAIT_MAX`] as a rule.
     pub first_call_wait: Duration,
-    /// How long a client's stream may be silent; [`MESSAGE_WAIT_MAX`] unless tests say otherwise.
+    /// How long a client's stream may be silent; [`MESSAGE_WAIT_MAX`] as a rule.
     pub message_wait: Duration,
+    /// How long calls in flight may take to end when the server goes down; [`DRAIN_MAX`] as a rule.
+    pub drain: Duration,
 }
 
 impl std::fmt::Debug for Config {
@@ -125,8 +137,26 @@ impl Config {
             require_auth: false,
             admin_key_file: None,
             admin_key: None,
+            connections_max: CONNECTIONS_MAX,
+            connection_age: CONNECTION_AGE_MAX,
             first_call_wait: FIRST_CALL_WAIT_MAX,
             message_wait: MESSAGE_WAIT_MAX,
+            drain: DRAIN_MAX,
         }
+    }
+
+    /// Whether a server would start so, as far as no file has to be read for it.
+    ///
+    /// # Errors
+    /// [`StartError`], which names what stands in the way.
+    pub fn check(&self) -> Result<(), StartError> {
+        let protected = self.tls.is_some() && self.require_auth;
+        if !self.listen.ip().is_loopback() && !protected && !self.allow_insecure_remote {
+            return Err(StartError::RemoteWithoutProtection(self.listen));
+        }
+        if self.segment_bytes < SEGMENT_BYTES_MIN {
+            return Err(StartError::SegmentTooSmall { given: self.segment_bytes, least: SEGMENT_BYTES_MIN });
+        }
+        Origins::read(&self.web_origins).map(drop).map_err(StartError::WebOrigin)
     }
 }

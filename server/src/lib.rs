@@ -20,9 +20,6 @@ use clock::{Clock, SystemClock};
 pub use config::Config;
 pub use grpc::{InvalidOrigin, roles_allowed};
 
-/// How long calls in flight may take to end when the server goes down.
-const DRAIN_MAX: Duration = Duration::from_secs(10);
-
 /// How often judgements are looked through for those that have ended.
 const JUDGEMENTS_ENDED_EVERY: Duration = Duration::from_secs(5);
 
@@ -34,6 +31,7 @@ pub struct Server {
     failure: watch::Receiver<bool>,
     edge: grpc::Edge,
     threads: app::recover::Threads,
+    drain: Duration,
 }
 
 /// A server ended otherwise than it was asked to.
@@ -91,13 +89,7 @@ impl Server {
     /// # Errors
     /// As [`Server::start`].
     pub async fn start_with_clock(config: Config, clock: Arc<dyn Clock>) -> Result<Self, StartError> {
-        let protected = config.tls.is_some() && config.require_auth;
-        if !config.listen.ip().is_loopback() && !protected && !config.allow_insecure_remote {
-            return Err(StartError::RemoteWithoutProtection(config.listen));
-        }
-        if config.segment_bytes < config::SEGMENT_BYTES_MIN {
-            return Err(StartError::SegmentTooSmall { given: config.segment_bytes, least: config::SEGMENT_BYTES_MIN });
-        }
+        config.check()?;
         let origins = grpc::Origins::read(&config.web_origins).map_err(StartError::WebOrigin)?;
         let tls = config.tls.as_ref().map(grpc::tls::read).transpose().map_err(StartError::Tls)?;
         let listener = TcpListener::bind(config.listen)
@@ -105,10 +97,9 @@ impl Server {
             .map_err(|source| StartError::Listen { address: config.listen, source })?;
         let address = listener.local_addr().map_err(|source| StartError::Listen { address: config.listen, source })?;
         // Callers hear at once that there is a server, and that it recovers.
-        let edge =
-            grpc::Edge::listen(listener, origins, config.one_click, config.require_auth, config.first_call_wait, tls)
-                .await;
+        let edge = grpc::Edge::listen(listener, origins, tls, &config).await;
         let mut edge = edge.map_err(|error| StartError::Tls(causes(&error)))?;
+        let drain = config.drain;
         let opened = tokio::task::spawn_blocking(move || app::recover::open(&config, clock)).await;
         let app::recover::Opened { app, recovered, threads } = match opened.map_err(|_| StartError::Interrupted) {
             Ok(Ok(opened)) => opened,
@@ -121,7 +112,7 @@ impl Server {
         let failure = app.shared.failure();
         edge.open(&app).await;
         tokio::spawn(end_judgements(Arc::downgrade(&app)));
-        Ok(Self { address, recovered, failure, edge, threads })
+        Ok(Self { address, recovered, failure, edge, threads, drain })
     }
 
     /// Where it listens.
@@ -147,7 +138,7 @@ impl Server {
             changed = self.failure.wait_for(|failed| *failed) => changed.is_ok(),
         };
         self.edge.close();
-        let served = match tokio::time::timeout(DRAIN_MAX, &mut self.edge.serving).await {
+        let served = match tokio::time::timeout(self.drain, &mut self.edge.serving).await {
             Ok(served) => served,
             Err(_) => {
                 tracing::warn!("calls in flight did not end in time and are cut off");

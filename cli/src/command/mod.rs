@@ -4,6 +4,7 @@ pub mod account;
 pub mod audit;
 pub mod backup;
 pub mod bench;
+pub mod config;
 pub mod consent;
 pub mod decide;
 pub mod demo;

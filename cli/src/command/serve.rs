@@ -1,12 +1,13 @@
 //! `onefold serve`.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use clap::Args;
 use onefold_cli::output::{Paint, count};
-use onefold_server::config::Tls;
-use onefold_server::{Config, Recovered, ServeError, Server, telemetry};
+use onefold_cli::settings::{ConfigFile, Fault, Given, Settings, strange_variables};
+use onefold_server::{Recovered, ServeError, Server, telemetry};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{Failure, online, paint, say};
@@ -14,74 +15,22 @@ use super::{Failure, online, paint, say};
 /// Runs the service on a data directory, which is made when it is not there. No configuration file is needed.
 #[derive(Args)]
 pub struct Arguments {
-    /// The data directory.
-    #[arg(long, value_name = "DIR", default_value = "./onefold-data", env = "ONEFOLD_DATA")]
-    data: PathBuf,
-    /// Where to listen; port 0 takes a free one.
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7700", env = "ONEFOLD_LISTEN")]
-    listen: SocketAddr,
-    /// File with the root key (64 hexadecimal digits), kept outside the data directory. Without it the key lies in
-    /// the data directory, and who copies that can read it.
-    #[arg(long, value_name = "FILE")]
-    root_key_file: Option<PathBuf>,
-    /// Listens where other machines can connect, although nothing is encrypted or nobody authenticated.
-    #[arg(long)]
-    allow_insecure_remote: bool,
-    /// Encrypts: file with the server's certificate and those between it and its authority (PEM).
-    #[arg(long, value_name = "FILE", requires = "tls_key", env = "ONEFOLD_TLS_CERT")]
-    tls_cert: Option<PathBuf>,
-    /// File with its private key (PEM).
-    #[arg(long, value_name = "FILE", requires = "tls_cert", env = "ONEFOLD_TLS_KEY")]
-    tls_key: Option<PathBuf>,
-    /// File with the authority whose certificates clients must have (PEM); without it any client may connect.
-    #[arg(long, value_name = "FILE", requires = "tls_cert", env = "ONEFOLD_CLIENT_CA")]
-    client_ca: Option<PathBuf>,
-    /// Asks every caller for an API key with a role that may make the call; health alone answers everybody.
-    #[arg(long, env = "ONEFOLD_REQUIRE_AUTH")]
-    require_auth: bool,
-    /// File with the administrator's key, 32 characters or more: makes the first API keys, and is good whatever keys there
-    /// are. `ONEFOLD_ADMIN_KEY` may hold the key itself instead.
-    #[arg(long, value_name = "FILE")]
-    admin_key_file: Option<PathBuf>,
-    /// Lets the pages of this origin call through gRPC-Web, e.g. `https://console.example.org`; may be given more than
-    /// once. Without it no browser reaches the server.
-    #[arg(long, value_name = "ORIGIN")]
-    web_origin: Vec<String>,
-    /// New tenants link by identifiers alone, until `onefold model use` puts a match model in force.
-    #[arg(long)]
-    exact_only: bool,
-    /// Takes the one-click unsubscribe posts of mail providers (RFC 8058) at `/unsubscribe/…`, over HTTP/1.1 too.
-    #[arg(long)]
-    one_click: bool,
-    /// What is logged to standard error, e.g. `info` or `onefold_server=debug`.
-    #[arg(long, value_name = "FILTER", default_value = "info", env = "ONEFOLD_LOG")]
-    log: String,
-    /// Logs as JSON lines.
-    #[arg(long)]
-    log_json: bool,
+    /// A setting is a row of `onefold_cli::settings`, which makes its option, its variable and its key of the file.
+    #[command(flatten)]
+    given: Given,
 }
 
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
-    telemetry::start(&arguments.log, arguments.log_json).map_err(Failure::usage)?;
+    let (settings, strange) = settings(&arguments.given)?;
+    telemetry::start(&settings.text("log"), settings.flag("log_json")).map_err(Failure::usage)?;
+    telemetry::notice(strange.iter().map(ToString::to_string));
+    let config = settings.config();
+    let data = config.data.clone();
     online(async {
         // From here on a signal asks for an orderly end, also while the store is being opened.
         let mut signals = Signals::catch()?;
-        let mut config = Config::new(&arguments.data, arguments.listen);
-        config.root_key_file.clone_from(&arguments.root_key_file);
-        config.allow_insecure_remote = arguments.allow_insecure_remote;
-        config.match_models = !arguments.exact_only;
-        config.tls = arguments.tls_cert.clone().zip(arguments.tls_key.clone()).map(|(certificate, key)| Tls {
-            certificate,
-            key,
-            client_authority: arguments.client_ca.clone(),
-        });
-        config.require_auth = arguments.require_auth;
-        config.admin_key_file.clone_from(&arguments.admin_key_file);
-        config.admin_key = std::env::var("ONEFOLD_ADMIN_KEY").ok().filter(|key| !key.is_empty());
-        config.one_click = arguments.one_click;
-        config.web_origins.clone_from(&arguments.web_origin);
-        let server = Server::start(config).await.map_err(|error| start_failure(&error.into(), &arguments.data))?;
-        say(&banner(&server, &arguments.data, paint(&std::io::stdout())))?;
+        let server = Server::start(config).await.map_err(|error| start_failure(&error.into(), &data))?;
+        say(&banner(&server, &data, paint(&std::io::stdout())))?;
         let ended = server.run_until(async {
             signals.next().await;
             let _ = say("\nending: calls in flight are finished first; a second signal ends at once\n");
@@ -91,9 +40,39 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
                 std::process::exit(130);
             });
         });
-        ended.await.map_err(|error| start_failure(&error, &arguments.data))?;
+        ended.await.map_err(|error| start_failure(&error, &data))?;
         say("ended in order\n")
     })
+}
+
+/// What holds on this command line, in this environment and with the file that either names; and variables that look like
+/// a setting and are none.
+pub fn settings(given: &Given) -> Result<(Settings, Vec<Fault>), Failure> {
+    // What is not text is no setting of ours.
+    let environment: BTreeMap<String, String> = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect();
+    let file = given.config.as_deref().map(ConfigFile::read).transpose();
+    let (file, mut faults) = match file {
+        Ok(file) => (file, Vec::new()),
+        Err(faults) => (None, faults),
+    };
+    let settings = match Settings::lay(given, &environment, file.as_ref()) {
+        Ok(settings) if faults.is_empty() => settings,
+        Ok(_) => return Err(faulty(&faults)),
+        Err(more) => {
+            faults.extend(more);
+            return Err(faulty(&faults));
+        }
+    };
+    Ok((settings, strange_variables(environment.keys().map(String::as_str))))
+}
+
+/// All faults of a configuration, a line each.
+pub fn faulty(faults: &[Fault]) -> Failure {
+    let lines: Vec<String> = faults.iter().map(|fault| format!("\n  {fault}")).collect();
+    let what = if faults.len() == 1 { "setting cannot be used" } else { "settings cannot be used" };
+    Failure::usage(format!("{} {what}{}", faults.len(), lines.concat()))
 }
 
 /// SIGTERM and Ctrl-C.

@@ -15,8 +15,6 @@ use tokio::time::Sleep;
 use tokio_stream::{Stream, StreamExt};
 use tonic::transport::server::{Connected, TcpIncoming};
 
-use crate::config::CONNECTIONS_MAX;
-
 /// A connection that counts as long as it is open.
 #[derive(Debug)]
 pub struct Counted {
@@ -57,12 +55,12 @@ impl Counted {
     }
 }
 
-/// Connections of a listener, as many at once as there may be, each with so long for its first call.
-pub fn bounded(listener: TcpListener, first_call_wait: Duration) -> impl Stream<Item = io::Result<Counted>> {
-    limited(listener, CONNECTIONS_MAX, first_call_wait)
-}
-
-fn limited(listener: TcpListener, most: usize, first_call_wait: Duration) -> impl Stream<Item = io::Result<Counted>> {
+/// Connections of a listener, so many at once, each with so long for its first call.
+pub fn bounded(
+    listener: TcpListener,
+    most: usize,
+    first_call_wait: Duration,
+) -> impl Stream<Item = io::Result<Counted>> {
     let places = Arc::new(Semaphore::new(most));
     // The builder's own setting does not reach a listener that is given: an answer's last frame would wait for 40 ms.
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
@@ -131,7 +129,7 @@ mod tests {
     async fn a_connection_over_the_bound_is_closed_and_a_place_is_given_back() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let mut connections = Box::pin(limited(listener, 1, Duration::MAX));
+        let mut connections = Box::pin(bounded(listener, 1, Duration::MAX));
         let _first = TcpStream::connect(address).await.unwrap();
         let held = connections.next().await.unwrap().unwrap();
         let mut second = TcpStream::connect(address).await.unwrap();

@@ -35,7 +35,6 @@ pub use names::DEFAULT_TENANT;
 pub use rights::roles_allowed;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use onefold_proto::v1::FILE_DESCRIPTOR_SET;
 use onefold_proto::v1::account_service_server::AccountServiceServer;
@@ -100,22 +99,19 @@ pub struct Edge {
 }
 
 impl Edge {
-    /// Listens, encrypted where `tls` says so, for pages of these origins and for one-click posts too. A connection has so
-    /// long to make its first call.
+    /// Listens as `how` says, encrypted where `tls` is there, for pages of these origins too.
     ///
     /// # Errors
     /// When a certificate or key cannot be used.
     pub async fn listen(
         listener: TcpListener,
         origins: Origins,
-        one_click: bool,
-        require_auth: bool,
-        first_call_wait: Duration,
         tls: Option<ServerTlsConfig>,
+        how: &config::Config,
     ) -> Result<Self, tonic::transport::Error> {
         let (health, health_service) = Health::recovering(SERVICES).await;
         let gate = Gate::default();
-        let guard = Guard::new(require_auth);
+        let guard = Guard::new(how.require_auth);
         let (stop, stopped) = oneshot::channel();
         let leaves = health.clone();
         let goes_down = async move {
@@ -124,7 +120,7 @@ impl Edge {
             leaves.down().await;
         };
         let web = !origins.is_empty();
-        let door = one_click.then(|| Door::new(!web));
+        let door = how.one_click.then(|| Door::new(!web));
         // Outermost first: one-click posts, what a browser may ask, who may ask at all, its dialect, then what every call goes through.
         let mut server = Server::builder();
         if let Some(tls) = tls {
@@ -139,10 +135,10 @@ impl Edge {
             .http2_max_local_error_reset_streams(Some(config::ERROR_RESETS_MAX))
             .http2_keepalive_interval(Some(config::KEEPALIVE_EVERY))
             .http2_keepalive_timeout(Some(config::KEEPALIVE_WAIT_MAX))
-            .max_connection_age(config::CONNECTION_AGE_MAX)
+            .max_connection_age(how.connection_age)
             .initial_stream_window_size(Some(config::STREAM_WINDOW_BYTES))
             .initial_connection_window_size(Some(config::CONNECTION_WINDOW_BYTES))
-            .accept_http1(web || one_click)
+            .accept_http1(web || how.one_click)
             .layer(option_layer(door.clone()))
             .layer(option_layer(web.then(|| origins.cors())))
             .layer(option_layer(web.then(|| browsers::OwnPagesOnly(origins.clone()))))
@@ -153,7 +149,7 @@ impl Edge {
             .add_service(health_service)
             .add_service(reflection().build_v1().expect("the descriptor set was encoded by our own build"))
             .add_service(reflection().build_v1alpha().expect("the descriptor set was encoded by our own build"));
-        let incoming = connections::bounded(listener, first_call_wait);
+        let incoming = connections::bounded(listener, how.connections_max, how.first_call_wait);
         let serving = tokio::spawn(server.serve_with_incoming_shutdown(incoming, goes_down));
         Ok(Self { gate, guard, door, health, stop: Some(stop), serving })
     }

@@ -1,0 +1,186 @@
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use clap::{Args, Command, FromArgMatches};
+
+use super::*;
+
+fn parse(text: &str) -> Result<ConfigFile, Vec<Fault>> {
+    ConfigFile::parse(text, Path::new("/etc/onefold/onefold.toml"))
+}
+
+fn given(arguments: &[&str]) -> Given {
+    let command = Given::augment_args(Command::new("serve").no_binary_name(true));
+    Given::from_arg_matches(&command.try_get_matches_from(arguments).unwrap()).unwrap()
+}
+
+fn environment(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+    pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+}
+
+fn lay(arguments: &[&str], pairs: &[(&str, &str)], file: &str) -> Result<Settings, Vec<Fault>> {
+    Settings::lay(&given(arguments), &environment(pairs), Some(&parse(file).unwrap()))
+}
+
+#[test]
+fn every_setting_takes_its_own_default_and_is_named_once() {
+    for (place, setting) in SETTINGS.iter().enumerate() {
+        assert_eq!(Setting::place(setting.key), Some(place), "{}", setting.key);
+        assert!(setting.default.is_empty() || setting.usual().is_some(), "{}", setting.key);
+        assert!(setting.key.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'), "{}", setting.key);
+    }
+}
+
+#[test]
+fn a_fault_names_its_line_and_the_nearest_key() {
+    let table = [
+        ("lisen = \"127.0.0.1:1\"", 1, "did you mean `listen`?"),
+        ("\n\nTLS-Cert = \"a.pem\"", 3, "did you mean `tls_cert`?"),
+        ("log = \"info\"\nconnection_max = 5", 2, "did you mean `connections_max`?"),
+        ("admin_key = \"0123456789\"", 1, "name one that holds it"),
+        ("root_key = \"00\"", 1, "did you mean `root_key_file`?"),
+        ("[tls]\ncert = \"a.pem\"", 1, "`tls_cert = …` without a section"),
+        ("[zzz]\nq = 1", 1, "settings stand without sections"),
+        ("wholly_else = 1", 1, "`onefold config example`"),
+        ("listen = 7700", 1, "listen must be an address and a port"),
+        ("listen = \"localhost\"", 1, "e.g. 127.0.0.1:7700"),
+        ("require_auth = \"yes\"", 1, "must be true or false"),
+        ("connections_max = 0", 1, "from 1 to 100000"),
+        ("connections_max = -5", 1, "from 1 to 100000"),
+        ("connections_max = 5.5", 1, "from 1 to 100000"),
+        ("segment_bytes = 0x100", 1, "from 2097152 to 1073741824"),
+        ("web_origin = \"https://a.example\"", 1, "must be a list of texts"),
+        ("web_origin = [\"https://a.example\", 5]", 1, "must be a list of texts"),
+        ("data = \" \"", 1, "must be a path"),
+        ("log = \"info\"\nlog = \"debug\"", 2, "duplicate key"),
+        ("log = \"info\"\nlisten = ", 2, ""),
+    ];
+    for (text, line, why) in table {
+        let faults = parse(text).expect_err(text);
+        assert_eq!(faults.len(), 1, "{text}: {faults:?}");
+        assert_eq!(faults[0].at, format!("/etc/onefold/onefold.toml:{line}"), "{text}: {faults:?}");
+        assert!(faults[0].why.contains(why), "{text}: {}", faults[0].why);
+    }
+}
+
+#[test]
+fn all_faults_are_told_at_once_in_order_and_none_repeats_a_value() {
+    let text = "admin_key = \"s3cret-value\"\nlisten = \"s3cret-value\"\nlog_json = \"s3cret-value\"\nexact_only = 1\nbroken s3cret-value\n";
+    let faults = parse(text).unwrap_err();
+    let lines: Vec<&str> = faults.iter().map(|fault| fault.at.rsplit(':').next().unwrap()).collect();
+    assert_eq!(lines, ["1", "2", "3", "4", "5"], "{faults:?}");
+    assert!(faults.iter().all(|fault| !fault.to_string().contains("s3cret-value")), "{faults:?}");
+
+    let arguments = ["--connections-max", "many", "--tls-key", "k.pem"];
+    let pairs = [("ONEFOLD_REQUIRE_AUTH", "perhaps"), ("ONEFOLD_LOG", "onefold=loud=quiet")];
+    let faults = lay(&arguments, &pairs, "client_ca = \"ca.pem\"").unwrap_err();
+    let places: Vec<&str> = faults.iter().map(|fault| fault.at.as_str()).collect();
+    let wanted =
+        ["ONEFOLD_REQUIRE_AUTH", "--connections-max", "--tls-key", "/etc/onefold/onefold.toml:1", "ONEFOLD_LOG"];
+    assert_eq!(places, wanted, "{faults:?}");
+}
+
+#[test]
+fn the_command_line_goes_before_the_environment_before_the_file_before_the_default() {
+    let file = "connections_max = 3\nrequire_auth = true\nweb_origin = [\"https://file.example\"]\nlog = \"warn\"";
+    let variable = [
+        ("ONEFOLD_CONNECTIONS_MAX", "2"),
+        ("ONEFOLD_REQUIRE_AUTH", "off"),
+        ("ONEFOLD_WEB_ORIGIN", "https://one.example, https://two.example"),
+    ];
+    type Row<'a> = (&'a [&'a str], &'a [(&'a str, &'a str)], &'a str, usize, bool, &'a [&'a str]);
+    let table: [Row<'_>; 4] = [
+        (&[], &[], "", 900, false, &[]),
+        (&[], &[], file, 3, true, &["https://file.example"]),
+        (&[], &variable, file, 2, false, &["https://one.example", "https://two.example"]),
+        (
+            &["--connections-max=1", "--require-auth", "--web-origin", "https://flag.example"],
+            &variable,
+            file,
+            1,
+            true,
+            &["https://flag.example"],
+        ),
+    ];
+    for (arguments, pairs, file, connections, auth, origins) in table {
+        let config = lay(arguments, pairs, file).unwrap().config();
+        assert_eq!(config.connections_max, connections, "{arguments:?} {pairs:?} {file:?}");
+        assert_eq!(config.require_auth, auth, "{arguments:?} {pairs:?} {file:?}");
+        assert_eq!(config.web_origins, origins, "{arguments:?} {pairs:?} {file:?}");
+    }
+    assert!(
+        !lay(&["--require-auth=false"], &[], file).unwrap().config().require_auth,
+        "a flag takes back what a file says"
+    );
+    assert_eq!(lay(&[], &[("ONEFOLD_LOG", "")], file).unwrap().text("log"), "warn", "an empty variable says nothing");
+    let key = [("ONEFOLD_ADMIN_KEY", "k")];
+    let config = lay(&[], &key, "admin_key_file = \"admin.key\"").unwrap().config();
+    assert_eq!((config.admin_key_file, config.admin_key.as_deref()), (None, Some("k")));
+    let config = lay(&["--admin-key-file", "admin.key"], &key, "").unwrap().config();
+    assert_eq!(config.admin_key_file.as_deref(), Some(Path::new("admin.key")));
+}
+
+#[test]
+fn paths_of_a_file_are_from_its_folder_and_beyond_loopback_takes_both_locks() {
+    let file = "data = \"data\"\nroot_key_file = \"/keys/root.key\"\nlisten = \"0.0.0.0:7700\"\nrequire_auth = true\ntls_cert = \"c.pem\"\ntls_key = \"k.pem\"";
+    let config = lay(&[], &[], file).unwrap().config();
+    assert_eq!(config.data, Path::new("/etc/onefold/data"));
+    assert_eq!(config.root_key_file.as_deref(), Some(Path::new("/keys/root.key")));
+    assert_eq!(config.tls.unwrap().certificate, Path::new("/etc/onefold/c.pem"));
+    let table: [(&[&str], &str); 3] = [
+        (&["--require-auth=false"], "/etc/onefold/onefold.toml:3"),
+        (&["--require-auth=false", "--listen", "[::]:7700"], "--listen"),
+        (&["--web-origin", "*"], "--web-origin"),
+    ];
+    for (arguments, at) in table {
+        let faults = lay(arguments, &[], file).expect_err("refused");
+        assert_eq!(faults.iter().map(|fault| fault.at.as_str()).collect::<Vec<_>>(), [at], "{arguments:?} {faults:?}");
+    }
+    assert!(lay(&["--require-auth=false", "--allow-insecure-remote"], &[], file).is_ok());
+}
+
+#[test]
+fn what_is_shown_says_where_from_is_a_file_of_the_same_meaning_and_holds_no_secret() {
+    let pairs = [("ONEFOLD_ADMIN_KEY", "s3cret-value-s3cret-value-s3cret!"), ("ONEFOLD_LOG_JSON", "1")];
+    let settings = lay(&["--listen", "127.0.0.1:9"], &pairs, "exact_only = true").unwrap();
+    let shown = settings.shown();
+    for (key, from) in [
+        ("listen = \"127.0.0.1:9\"", "# --listen"),
+        ("log_json = true", "# ONEFOLD_LOG_JSON"),
+        ("exact_only = true", "# /etc/onefold/onefold.toml:1"),
+        ("one_click = false", "# default"),
+        ("# tls_cert is not set", "# default"),
+        ("# the administrator's key is given", "# ONEFOLD_ADMIN_KEY"),
+    ] {
+        let line = shown.lines().find(|line| line.starts_with(key)).unwrap_or_else(|| panic!("{key} in {shown}"));
+        assert!(line.ends_with(from), "{line}");
+    }
+    assert!(!shown.contains("s3cret"), "{shown}");
+    let again = Settings::lay(&Given::default(), &BTreeMap::new(), Some(&parse(&shown).unwrap())).unwrap();
+    for setting in SETTINGS.iter().filter(|setting| setting.kind != Kind::Path) {
+        assert_eq!(again.value(setting.key), settings.value(setting.key), "{}", setting.key);
+    }
+}
+
+#[test]
+fn the_example_is_a_file_that_changes_nothing() {
+    let text = laid::example();
+    assert_eq!(parse(&text).unwrap().values, []);
+    // Each setting that has a default stands in it as it may be written.
+    let told: String = text
+        .lines()
+        .filter(|line| line.starts_with("# ") && line.contains(" = ") && !line.contains('…'))
+        .map(|line| format!("{}\n", &line[2..]))
+        .collect();
+    let file = parse(&told).unwrap();
+    assert_eq!(file.values.len(), SETTINGS.iter().filter(|setting| !setting.default.is_empty()).count() + 1, "{told}");
+}
+
+#[test]
+fn a_variable_that_is_nearly_a_setting_is_told_and_others_are_left_alone() {
+    let names =
+        ["ONEFOLD_LISTN", "ONEFOLD_DATA", "ONEFOLD_PORT_7700_TCP", "ONEFOLD_SERVICE_HOST", "ONEFOLD_API_KEY", "PATH"];
+    let strange = strange_variables(names.into_iter());
+    let told: Vec<String> = strange.iter().map(ToString::to_string).collect();
+    assert_eq!(told, ["ONEFOLD_LISTN: is not read; did you mean ONEFOLD_LISTEN?"]);
+}

@@ -309,6 +309,82 @@ async fn erased_is_erased_and_provable() {
     house.close().await;
 }
 
+/// What a source took back is the person's still: it is found by what it shares with the rest, what it alone said is
+/// suppressed, its key goes, and preview and receipt tell of it. Another person's that shared a telephone stays.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_only_retracted_records_said_goes_and_stays_away() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let mut house = House::open(&data).await;
+    house.sources(&["crm", "shop", "old"]).await;
+    let (word, other) = (canary(1), canary(2));
+    let (now, before, long_ago) = (mail(1), format!("before-{}", mail(1)), format!("long-ago-{}", mail(1)));
+    let phone = "+49302000001";
+    let says = |source: &str, key: &str, ids: &[(&str, &str)]| person(source, key, 1_700_000_000, ids, &[]);
+    // Never in one profile with the live record: its e-mail of before came only with records that were taken back.
+    let gone = [
+        says("shop", "s1", &[("email", &before), ("loyalty_id", &word)]),
+        says("old", "o1", &[("email", &long_ago), ("email", &before)]),
+        says("old", "o2", &[("email", &mail(2)), ("phone", phone), ("user_id", &other)]),
+    ];
+    for (at, fragment) in gone.into_iter().enumerate() {
+        let taken = fragment.record.clone().unwrap();
+        assert_eq!(house.put(fragment).await.status(), pb::IngestStatus::Accepted);
+        house.retract(&taken.source, &taken.key, 1_700_000_100 + at as i64).await;
+    }
+    let lives = says("crm", "c1", &[("email", &now), ("loyalty_id", &word), ("phone", phone), ("user_id", &word)]);
+    house.put(lives).await;
+    let neighbour = says("crm", "c2", &[("phone", phone), ("user_id", "neighbour")]);
+    house.put(neighbour).await;
+
+    // Twice asked: by what lives, and by what only retracted records ever said.
+    for subject in [at("email", &long_ago), at("email", &now)] {
+        let request = house.ask_for_erasure(vec![subject.clone()]).await.unwrap();
+        let preview = house.preview(&request).await.unwrap();
+        let shown: Vec<(&str, &str, &str)> = preview
+            .records
+            .iter()
+            .map(|record| (record.source.as_str(), record.evidence.as_str(), record.namespace.as_str()))
+            .collect();
+        let shares = "RETRACTED_SHARING_IDENTIFIER";
+        let live = subject == at("email", &now);
+        let by = if live { "loyalty_id" } else { "email" };
+        let mut wanted = vec![("shop", shares, by), ("old", shares, "email")];
+        wanted.extend(live.then_some(("crm", "MEMBER_OF_PROFILE", "")));
+        assert_eq!(shown.len(), wanted.len(), "{shown:?}");
+        assert!(shown.iter().all(|found| wanted.iter().any(|one| (one.0, one.1) == (found.0, found.1))), "{shown:?}");
+        if !live {
+            continue;
+        }
+        let count = |of: &[pb::NamedCount]| of.iter().map(|c| (c.name.clone(), c.count)).collect::<Vec<_>>();
+        let suppressed = [("email".to_owned(), 3), ("loyalty_id".to_owned(), 1), ("user_id".to_owned(), 1)];
+        assert_eq!(count(&preview.suppressed), suppressed, "what only retracted records said too");
+        assert_eq!(count(&preview.shared), [("phone".to_owned(), 1)]);
+        assert_eq!(preview.keys, 3);
+        house.erase(&request, &preview.etag).await.unwrap();
+        let receipt = Receipt::read(&house.receipt(&request).await.unwrap(), None).unwrap();
+        let removed: Vec<(&str, u32)> = receipt.removed.iter().map(|line| (line.what.as_str(), line.count)).collect();
+        for source in ["crm", "shop", "old"] {
+            assert!(removed.contains(&(&format!("source records of {source}"), 1)), "{removed:?}");
+        }
+    }
+    for round in 0..2 {
+        for (number, address) in [&now, &before, &long_ago].into_iter().enumerate() {
+            let again = says("old", &format!("new-{number}"), &[("email", address)]);
+            assert_eq!(house.put(again).await.status(), pb::IngestStatus::Suppressed, "{round} {number}");
+        }
+        let back = says("old", &format!("o2-{round}"), &[("email", &mail(2))]);
+        assert_eq!(house.put(back).await.status(), pb::IngestStatus::Accepted, "another person's");
+        house.close().await;
+        assert_eq!((in_the_clear(&data), with_the_keys(&data)), (BTreeSet::new(), BTreeSet::from([2])));
+        if round == 0 {
+            fs::remove_dir_all(data.join("checkpoint")).unwrap();
+        }
+        house = House::open(&data).await;
+    }
+    house.close().await;
+}
+
 /// What a match model compares lies in the engine as text, and in its checkpoints.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_model_compares_and_a_steward_judged_goes_too() {

@@ -29,6 +29,8 @@ pub enum Evidence {
     Member(ProfileOrdinal),
     /// It was taken back by its source, and belonged to such a profile last.
     RetractedFrom(ProfileOrdinal),
+    /// It was taken back by its source, and held an identifier of this namespace that is this person's.
+    Shares(NamespaceId),
 }
 
 /// A source record in scope.
@@ -55,7 +57,8 @@ pub struct ScopedValue {
     pub digest: Digest128,
     /// Whether the namespace links parties, so that the value can name one.
     pub identifying: bool,
-    /// Live records outside the scope hold it too: a household's telephone, a shared mailbox.
+    /// Records outside the scope hold it too, or held it before they were retracted: a household's telephone, a shared
+    /// mailbox.
     pub shared: bool,
     /// So many parties hold it that it names nobody.
     pub generic: bool,
@@ -316,7 +319,7 @@ mod tests {
         /// The plan is a pure function of the set of what was found; the scope's digest tells any change of it.
         #[test]
         fn neither_order_nor_repetition_shows_and_every_change_does(
-            (found, shuffled) in proptest::collection::vec((0..20u32, 0..3u8), 1..20)
+            (found, shuffled) in proptest::collection::vec((0..20u32, 0..4u8), 1..20)
                 .prop_flat_map(|found| (Just(found.clone()), Just(found).prop_shuffle())),
             again in any::<prop::sample::Index>(),
             more in 20..30u32,
@@ -325,7 +328,8 @@ mod tests {
                 let of = |(ordinal, kind): &(u32, u8)| record(*ordinal, match kind {
                     0 => Evidence::Named,
                     1 => Evidence::Member(ProfileOrdinal(7)),
-                    _ => Evidence::RetractedFrom(ProfileOrdinal(7)),
+                    2 => Evidence::RetractedFrom(ProfileOrdinal(7)),
+                    _ => Evidence::Shares(NamespaceId(1)),
                 });
                 let values = found.iter().map(|(n, kind)| value(*n as u8, true, *kind == 0, false)).collect();
                 ErasurePlan::of(Found { records: found.iter().map(of).collect(), values, ..Found::default() })

@@ -3,7 +3,7 @@
 #[path = "oracle/looks.rs"]
 mod looks;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 use looks::{Dice, LINES, Looks, features};
@@ -29,12 +29,17 @@ fn record(number: u8) -> Digest128 {
 
 type Says = (BTreeSet<(u16, u8)>, Option<u64>, Option<Looks>);
 
+fn link((namespace, value): &(u16, u8)) -> LinkValue {
+    LinkValue { namespace: NamespaceId(*namespace), digest: digest("value", &format!("{namespace}/{value}")) }
+}
+
+/// What a record says, or said last before it was retracted.
+fn said_by(engine: &Engine, record: Digest128) -> Vec<LinkValue> {
+    engine.links_of(record).into_iter().chain(engine.last_links_of(record)).collect()
+}
+
 fn prepared(number: u8, at: i64, (values, name, looks): &Says) -> Prepared {
-    let value = |(namespace, value): &(u16, u8)| LinkValue {
-        namespace: NamespaceId(*namespace),
-        digest: digest("value", &format!("{namespace}/{value}")),
-    };
-    let mut links: Vec<LinkValue> = values.iter().map(value).collect();
+    let mut links: Vec<LinkValue> = values.iter().map(link).collect();
     links.sort();
     Prepared {
         record: record(number),
@@ -199,6 +204,13 @@ impl House {
             let known = self.engine.record(record(number)).is_some();
             assert!(known || !sections.values().any(held), "a checkpoint holds the digest of a forgotten record");
         }
+        // Nor of a value that nobody else says or, retracted, said last.
+        let said: BTreeSet<LinkValue> =
+            self.engine.all_records().flat_map(|view| said_by(&self.engine, view.digest)).collect();
+        for value in (0..4u16).flat_map(|namespace| (0..6u8).map(move |value| link(&(namespace, value)))) {
+            let held = |bytes: &Vec<u8>| bytes.windows(16).any(|window| window == value.digest.0);
+            assert!(said.contains(&value) || !sections.values().any(held), "a checkpoint holds a forgotten value");
+        }
         let read = Engine::read_with_models(rules(), models(self.model), &mut |name| sections.get(name).cloned());
         same_state(&self.engine, &read.expect("the engine reads what it wrote"));
         let last_forget = self.journal.iter().rposition(|entry| matches!(entry, Entry::Forget(_))).unwrap_or(0);
@@ -236,9 +248,13 @@ fn same_state(one: &Engine, other: &Engine) {
     for profile in (0..one.stats().profiles_opened).map(ProfileOrdinal) {
         assert_eq!(one.standing(profile), other.standing(profile));
         assert_eq!(one.members(profile), other.members(profile));
+        assert_eq!(one.retracted_from(&[profile]), other.retracted_from(&[profile]));
     }
     for view in one.all_records() {
         assert_eq!(one.links_of(view.digest), other.links_of(view.digest));
+        assert_eq!(one.last_links_of(view.digest), other.last_links_of(view.digest));
+        assert!(view.live || one.links_of(view.digest).is_empty());
+        assert!(!view.live || one.last_links_of(view.digest).is_empty());
     }
 }
 
@@ -263,6 +279,15 @@ proptest! {
             prop_assert_eq!(house.engine.digest(), never.engine.digest());
             prop_assert_eq!(figures(&house.engine), figures(&never.engine));
         }
+        // Of what was retracted nothing is left either.
+        for view in never.engine.all_records() {
+            prop_assert_eq!(house.engine.last_links_of(view.digest), never.engine.last_links_of(view.digest));
+            let scope = |engine: &Engine| engine.ordinal_of(view.digest).into_iter().collect();
+            let led = |engine: &Engine| -> BTreeSet<Digest128> {
+                engine.retracted_with(&scope(engine), []).iter().map(|led| led.view.digest).collect()
+            };
+            prop_assert_eq!(led(&house.engine), led(&never.engine));
+        }
         house.restart();
         house.run(&more, |_| true);
         if !judged && !more.iter().any(|verb| matches!(verb, Verb::Judge(..))) {
@@ -270,6 +295,76 @@ proptest! {
             prop_assert_eq!(house.engine.digest(), never.engine.digest());
         }
         house.restart();
+    }
+}
+
+/// Said by every retracted record, once more and plainly: which of them identifiers lead to from a scope.
+fn led_to(engine: &Engine, scope: &HashSet<u32>, seed: LinkValue) -> BTreeSet<Digest128> {
+    let rules = rules();
+    let class = |value: &LinkValue| rules.namespaces[usize::from(value.namespace.0)].class;
+    let all: Vec<(u32, bool, Vec<LinkValue>, Digest128)> = engine
+        .all_records()
+        .map(|view| {
+            (engine.ordinal_of(view.digest).unwrap_or(u32::MAX), view.live, said_by(engine, view.digest), view.digest)
+        })
+        .collect();
+    let of_scope = || all.iter().filter(|(ordinal, ..)| scope.contains(ordinal)).flat_map(|(_, _, said, _)| said);
+    let known: Vec<LinkValue> = of_scope().copied().filter(|value| class(value) == Unique).collect();
+    let leads = |value: &LinkValue| {
+        let holders: Vec<_> = all.iter().filter(|(_, live, said, _)| !live && said.contains(value)).collect();
+        let elsewhere =
+            all.iter().any(|(ordinal, live, said, _)| *live && !scope.contains(ordinal) && said.contains(value));
+        let mut uniques: Vec<LinkValue> =
+            holders.iter().flat_map(|(_, _, said, _)| said).copied().filter(|value| class(value) == Unique).collect();
+        uniques.sort_unstable();
+        uniques.dedup();
+        let other = |one: &LinkValue| {
+            let in_scope = known.iter().any(|known| known.namespace == one.namespace);
+            if in_scope {
+                !known.contains(one)
+            } else {
+                uniques.iter().any(|two| two.namespace == one.namespace && two != one)
+            }
+        };
+        let generic = engine.held_beyond(*value, scope).generic;
+        class(value) != Supporting && !elsewhere && !generic && holders.len() <= 6 && !uniques.iter().any(other)
+    };
+    let mut values: BTreeSet<LinkValue> = of_scope().copied().chain([seed]).collect();
+    let mut led: BTreeSet<Digest128> = BTreeSet::new();
+    loop {
+        let open: Vec<LinkValue> = values.iter().copied().filter(leads).collect();
+        let more = all.iter().filter(|(ordinal, live, said, _)| {
+            !live && !scope.contains(ordinal) && said.iter().any(|value| open.contains(value))
+        });
+        let more: Vec<_> = more.collect();
+        let before = (values.len(), led.len());
+        values.extend(more.iter().flat_map(|(_, _, said, _)| said));
+        led.extend(more.iter().map(|(.., digest)| *digest));
+        if before == (values.len(), led.len()) {
+            return led;
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 1_500, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// The lookup finds what a walk over everything finds.
+    #[test]
+    fn retracted_records_are_found_by_what_they_said(
+        verbs in vec(verb(), 1..80), retracted in btree_set(0..10u8, 0..8), at in 0..10u8, seed in (1..3u16, 0..5u8),
+    ) {
+        let mut house = House::new(None);
+        house.run(&verbs, |number| number < FORGOTTEN_FROM);
+        let retractions: Vec<Verb> = retracted.iter().map(|number| Verb::Retract(*number, 9)).collect();
+        house.run(&retractions, |_| true);
+        let engine = &house.engine;
+        let members = engine.profile_of(record(at)).map(|profile| engine.members(profile)).unwrap_or_default();
+        let scope: HashSet<u32> = members.iter().filter_map(|view| engine.ordinal_of(view.digest)).collect();
+        let found = engine.retracted_with(&scope, [link(&seed)]);
+        prop_assert!(found.iter().all(|led| !led.view.live));
+        let found: BTreeSet<Digest128> = found.into_iter().map(|led| led.view.digest).collect();
+        prop_assert_eq!(found, led_to(engine, &scope, link(&seed)));
     }
 }
 

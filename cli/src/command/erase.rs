@@ -130,6 +130,9 @@ fn previewed(name: &str, preview: &pb::PreviewErasureResponse) -> String {
         let why = match record.evidence.as_str() {
             "NAMED" => "named by the request".to_owned(),
             "MEMBER_OF_PROFILE" => format!("member of{of}"),
+            "RETRACTED_SHARING_IDENTIFIER" => {
+                format!("taken back by its source, held the same {}", record.namespace)
+            }
             _ => format!("taken back by its source, was in{of}"),
         };
         let key = if record.key.is_empty() { "(no live content)" } else { &record.key };

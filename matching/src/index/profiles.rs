@@ -1,5 +1,7 @@
 //! Profiles: every ordinal that was ever opened, what became of it, and the ring of its members.
 
+use std::collections::BTreeSet;
+
 use crate::index::NONE;
 use crate::index::column::Column;
 use crate::index::lists::{List, Lists};
@@ -39,6 +41,8 @@ pub(crate) struct Profile {
 pub(crate) struct Profiles {
     pub(crate) column: Column<Profile>,
     pub(crate) live: u32,
+    /// Records that are in no profile, each with the one that the trail from its last one ends at.
+    left: BTreeSet<(u32, u32)>,
 }
 
 impl Profiles {
@@ -72,7 +76,15 @@ impl Profiles {
         ended.uneven = false;
         lists.clear(&mut ended.list);
         match kind {
-            Kind::Merged => ended.head = into.first().copied().unwrap_or(NONE),
+            Kind::Merged => {
+                ended.head = into.first().copied().unwrap_or(NONE);
+                let end = self.end_of_merges(profile);
+                let moved: Vec<(u32, u32)> = self.left.range((profile, 0)..=(profile, u32::MAX)).copied().collect();
+                for (from, record) in moved {
+                    self.left.remove(&(from, record));
+                    self.left.insert((end, record));
+                }
+            }
             Kind::Split => lists.set(&mut ended.list, into),
             Kind::Live | Kind::Emptied | Kind::Erased => {}
         }
@@ -80,6 +92,7 @@ impl Profiles {
 
     /// Puts a record into the profile's ring.
     pub(crate) fn attach(&mut self, warm: &mut Column<Warm>, record: u32, profile: u32) {
+        self.drop_left(record, warm[record].profile);
         let holder = &mut self.column[profile];
         if holder.count == 0 {
             holder.head = record;
@@ -117,6 +130,29 @@ impl Profiles {
         warm[record].flags &= !flag::PLACED;
     }
 
+    /// Takes a record out of its profile for good, or until it comes back.
+    pub(crate) fn leave(&mut self, warm: &mut Column<Warm>, record: u32) {
+        self.detach(warm, record);
+        self.note_left(record, warm[record].profile);
+    }
+
+    /// The record is in no profile, and was in this one last.
+    pub(crate) fn note_left(&mut self, record: u32, profile: u32) {
+        self.left.insert((self.end_of_merges(profile), record));
+    }
+
+    /// The record, which was in this profile last, is in another one now, or is forgotten.
+    pub(crate) fn drop_left(&mut self, record: u32, profile: u32) {
+        if profile != NONE && !self.left.is_empty() {
+            self.left.remove(&(self.end_of_merges(profile), record));
+        }
+    }
+
+    /// The records in no profile whose trail ends at this one.
+    pub(crate) fn left(&self, end: u32) -> impl Iterator<Item = u32> + '_ {
+        self.left.range((end, 0)..=(end, u32::MAX)).map(|(_, record)| *record)
+    }
+
     /// The members, in the ring's order, which says nothing.
     pub(crate) fn members<'a>(&self, warm: &'a Column<Warm>, profile: u32) -> impl Iterator<Item = u32> + use<'a> {
         let (mut at, count) = match self.column.get(profile as usize) {
@@ -140,6 +176,7 @@ impl Profiles {
     }
 
     pub(crate) fn memory_bytes(&self) -> usize {
-        self.column.memory_bytes()
+        // About what an entry of a sorted set takes.
+        self.column.memory_bytes() + self.left.len() * 2 * size_of::<(u32, u32)>()
     }
 }

@@ -6,7 +6,7 @@ use smallvec::SmallVec;
 
 use crate::index::records::flag;
 use crate::index::values::flag as value_flag;
-use crate::prepared::Prepared;
+use crate::prepared::{LinkValue, Prepared};
 use crate::resolve::Engine;
 
 /// What an arrival means for its source record.
@@ -123,6 +123,9 @@ impl Engine {
             cold.observed_at = observed_at.0;
             cold.place = place;
             if self.records.warm[record].has(flag::LIVE) {
+                let said: SmallVec<[LinkValue; 16]> =
+                    self.values_of(record).iter().map(|value| self.values.column[*value].link_value()).collect();
+                self.bygone.note(record, said);
                 self.unindex(record);
             }
         }
@@ -160,6 +163,7 @@ impl Engine {
         set_flag(&mut warm.flags, flag::ORGANISATION, prepared.party == PartyKind::Organisation);
         if !was_live {
             self.records.live += 1;
+            self.bygone.drop(record);
         }
         if turned_row {
             self.post_row(record);

@@ -4,14 +4,16 @@
 //!
 //! Written: of each record its digests, name, source, moment, place, slot, profile and party; of each value its digest,
 //! standing and holders in their order; profiles that are not plainly live; indexes that are free; what is dirty.
-//! Of a match model's matter: each text once, rows of texts by number, edges with their weights.
+//! Of retracted records the values that they held last. Of a match model's matter: each text once, rows of texts by number, edges with their weights.
 //! Rebuilt: postings, tables, counters and counts; the records' lists of values, which are those of the holders turned round and
 //! are always sorted the same way; the rings of members, whose order says nothing; the profiles' unique values, which
-//! are written only where something unsettled makes them differ from those of the members.
+//! are written only where something unsettled makes them differ from those of the members; which retracted record was in
+//! which profile last.
 //!
 //! What is read back is checked index by index: bytes that no engine wrote are an error, never a panic later, and never
 //! take memory out of proportion to their length, whatever counts they claim.
 
+mod bygone;
 mod bytes;
 mod judgements;
 mod pairs;
@@ -37,7 +39,7 @@ use crate::resolve::{Engine, LinkRules, Weigher};
 use bytes::{Bytes, make_room, put, read_rows, write_rows};
 
 /// The layout of the sections.
-const VERSION: u16 = 4;
+const VERSION: u16 = 5;
 const MAGIC: &[u8; 8] = b"onefoldE";
 
 /// A checkpoint that cannot be used. The journal can rebuild what it held.
@@ -85,6 +87,8 @@ struct Head {
     judgements: u32,
     /// Profiles that lost records to erasures since last settled.
     erased: u32,
+    /// Values that retracted records held last.
+    bygone: u32,
 }
 
 impl Head {
@@ -108,6 +112,7 @@ impl Head {
             self.crossed,
             self.judgements,
             self.erased,
+            self.bygone,
         ];
         for count in counts {
             put(&mut out, count.into());
@@ -146,6 +151,7 @@ impl Head {
             crossed: count()?,
             judgements: count()?,
             erased: count()?,
+            bygone: count()?,
         };
         if bytes.0.is_empty() { Ok(head) } else { Err(DAMAGED) }
     }
@@ -190,6 +196,7 @@ impl Engine {
             crossed: self.crossed.len() as u32,
             judgements: self.judgements().count() as u32,
             erased: self.erased.len() as u32,
+            bygone: self.bygone.len() as u32,
         };
         sink("engine.head", &head.write(&self.rules, &self.rows.fingerprint()))?;
 
@@ -229,6 +236,7 @@ impl Engine {
             put(out, (self.values.column[*value].flags & value_flag::PASSING).into());
         })?;
         write_rows("erased", self.erased.iter(), sink, |out, profile| put(out, (*profile).into()))?;
+        self.write_bygone(sink)?;
         self.write_judgements(sink)?;
         self.write_pairs(&texts, sink)
     }
@@ -264,6 +272,7 @@ impl Engine {
         engine.list_uniques(&listed)?;
         engine.read_dirty(&head, source)?;
         engine.rebuild();
+        engine.read_bygone(&head, source)?;
         engine.read_judgements(&head, source)?;
         engine.read_pairs(&head, source)?;
         Ok(engine)
@@ -350,6 +359,8 @@ impl Engine {
                     return Err(DAMAGED);
                 }
                 self.profiles.attach(&mut self.records.warm, record, profile);
+            } else {
+                self.profiles.note_left(record, self.records.warm[record].profile);
             }
         }
         Ok(())

@@ -10,18 +10,7 @@ use onefold_core::ids::{Digest128, Place, ProfileOrdinal, SlotId};
 use crate::index::NONE;
 use crate::index::profiles::Kind;
 use crate::index::records::flag;
-use crate::prepared::LinkValue;
-use crate::resolve::diversity::Behind;
-use crate::resolve::{Engine, RecordView};
-
-/// How a value of records that are to be erased stands with everybody else.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct HeldBeyond {
-    /// A live record that is not to be erased holds it too.
-    pub shared: bool,
-    /// So many parties hold it that it names nobody.
-    pub generic: bool,
-}
+use crate::resolve::Engine;
 
 impl Engine {
     /// Forgets records, named by their ordinals: their values, names, rows, edges, judgements and places in profiles.
@@ -40,6 +29,7 @@ impl Engine {
                 self.unindex(record);
             }
             self.forget_judgements(digest);
+            self.bygone.drop(record);
             let warm = self.records.warm[record];
             if warm.placed() {
                 self.profiles.detach(&mut self.records.warm, record);
@@ -48,6 +38,7 @@ impl Engine {
                 }
                 self.erased.push(warm.profile);
             } else if warm.profile != NONE {
+                self.profiles.drop_left(record, warm.profile);
                 let last = self.profiles.end_of_merges(warm.profile);
                 if self.profiles.column[last].kind == Kind::Emptied {
                     emptied.insert(last);
@@ -55,21 +46,13 @@ impl Engine {
             }
             self.records.forget(record);
         }
-        if !emptied.is_empty() {
-            self.end_emptied(emptied);
-        }
-        count
-    }
-
-    /// Emptied profiles that no retracted record remembers any more are erased ones.
-    fn end_emptied(&mut self, mut emptied: HashSet<u32>) {
-        for warm in self.records.warm.iter().filter(|warm| !warm.placed() && warm.profile != NONE) {
-            emptied.remove(&self.profiles.end_of_merges(warm.profile));
-        }
+        // Emptied profiles that no retracted record remembers any more are erased ones.
+        emptied.retain(|profile| self.profiles.left(*profile).next().is_none());
         for profile in emptied {
             self.profiles.column[profile].kind = Kind::Erased;
             self.erased.push(profile);
         }
+        count
     }
 
     fn forget_judgements(&mut self, record: Digest128) {
@@ -98,34 +81,11 @@ impl Engine {
         let record = self.records.find(record).unwrap_or_else(|| self.records.open(record));
         self.records.cold[record].place = place;
         self.records.slots[record] = slot.0;
+        self.bygone.drop(record);
         if !self.records.warm[record].has(flag::LIVE) {
             self.records.warm[record].flags |= flag::LIVE;
             self.records.live += 1;
         }
         self.touch_record(record, 0);
-    }
-
-    /// Retracted records that were last in one of these profiles. Walks all records, if any is retracted.
-    #[must_use]
-    pub fn retracted_from(&self, profiles: &[ProfileOrdinal]) -> Vec<RecordView> {
-        if self.records.live + self.records.forgotten == self.records.warm.count() {
-            return Vec::new();
-        }
-        let wanted: HashSet<u32> = profiles.iter().map(|profile| self.profiles.end_of_merges(profile.0)).collect();
-        let was_in = |record: &u32| {
-            let warm = &self.records.warm[*record];
-            !warm.placed() && warm.profile != NONE && wanted.contains(&self.profiles.end_of_merges(warm.profile))
-        };
-        (0..self.records.warm.count()).filter(was_in).map(|record| self.view(record)).collect()
-    }
-
-    /// How a value stands with records that are not among these, which are named by ordinals.
-    #[must_use]
-    pub fn held_beyond(&self, value: LinkValue, records: &std::collections::HashSet<u32>) -> HeldBeyond {
-        let Some(index) = self.value_index(value) else { return HeldBeyond { shared: false, generic: false } };
-        let held = &self.values.column[index];
-        let beyond = self.holders(index).iter().any(|holder| !records.contains(holder));
-        let counted = held.holders.len as usize > records.len();
-        HeldBeyond { shared: beyond || counted, generic: matches!(self.behind(index), Behind::Generic(_)) }
     }
 }

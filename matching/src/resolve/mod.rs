@@ -8,10 +8,11 @@
 //! The children do the work: `arrive` judges and indexes, `diversity` tells generic values, `pairing` finds the edges of a
 //! match model (`weigher` is what it asks of one), `settle` finds what must be resolved, `region` how much of it afresh,
 //! `judge` holds what stewards said, `soft` divides shared values, `even` tells what needs no second look, `partition` clusters, `identity` hands on the
-//! ids, `forget` takes out what is erased, `redo` replays them at a restart, `review` asks them, `models` changes the model, `lookup`, `search`, `explain` and `growth` answer questions, `checkpoint` keeps it all
+//! ids, `bygone` finds what was retracted, `forget` takes out what is erased, `redo` replays them at a restart, `review` asks them, `models` changes the model, `lookup`, `search`, `explain` and `growth` answer questions, `checkpoint` keeps it all
 //! across restarts.
 
 mod arrive;
+mod bygone;
 mod checkpoint;
 mod diversity;
 mod even;
@@ -38,6 +39,7 @@ use std::sync::Arc;
 use hashbrown::{HashMap, HashSet};
 use onefold_core::fragment::PartyKind;
 
+use crate::index::bygone::Bygone;
 use crate::index::edges::Edges;
 use crate::index::lists::Lists;
 use crate::index::postings::Postings;
@@ -48,9 +50,9 @@ use crate::index::values::{self, Values};
 use crate::prepared::LinkValue;
 
 pub use arrive::Arrival;
+pub use bygone::{HeldBeyond, Retracted};
 pub use checkpoint::{CheckpointError, SectionSink};
 pub use explain::{Evidence, EvidenceStep, Explanation, REASONS_MAX, SeparateReason};
-pub use forget::HeldBeyond;
 pub use growth::{CUT_LINKS_MAX, CUT_RECORDS_MAX, Cut, Growth, HoldingLink};
 pub use judge::{JUDGEMENTS_MAX, Judgement, JudgementRefused, Verdict};
 pub use lookup::{GenericReason, RecordView, Standing, Stats, VALUE_PROFILES_MAX, ValueStanding};
@@ -80,6 +82,7 @@ pub struct Engine {
     postings: Postings,
     edges: Edges,
     judgements: Judgements,
+    bygone: Bygone,
     /// Records whose rows were not compared with others yet.
     unmatched: Vec<u32>,
     /// Blocking keys whose blocks were opened or closed since.
@@ -124,6 +127,7 @@ impl Engine {
             postings: Postings::default(),
             edges: Edges::default(),
             judgements: Judgements::default(),
+            bygone: Bygone::default(),
             unmatched: Vec::new(),
             crossed: HashSet::new(),
             untidy: Vec::new(),
@@ -181,6 +185,7 @@ impl Engine {
             + self.postings.memory_bytes()
             + self.edges.memory_bytes()
             + self.judgements.memory_bytes()
+            + self.bygone.memory_bytes()
     }
 
     fn touch_record(&mut self, record: u32, flags: u16) {

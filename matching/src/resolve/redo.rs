@@ -54,7 +54,7 @@ impl Engine {
                     let record = self.records.find(*record).ok_or(RedoError::UnknownRecord)?;
                     let warm = &self.records.warm[record];
                     if warm.placed() && warm.profile == profile.0 && !warm.has(flag::LIVE) {
-                        self.profiles.detach(&mut self.records.warm, record);
+                        self.profiles.leave(&mut self.records.warm, record);
                     }
                 }
             }
@@ -90,7 +90,7 @@ impl Engine {
                 self.redo_is_live(*profile)?;
                 let members: Vec<u32> = self.profiles.members(&self.records.warm, profile.0).collect();
                 for record in members {
-                    self.profiles.detach(&mut self.records.warm, record);
+                    self.profiles.leave(&mut self.records.warm, record);
                 }
                 self.redo_end(*profile, Kind::Emptied, &[])?;
             }

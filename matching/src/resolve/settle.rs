@@ -142,7 +142,7 @@ impl Engine {
             let warm = &self.records.warm[*record];
             if !warm.has(flag::LIVE) && warm.placed() {
                 gone.push((warm.profile, *record));
-                self.profiles.detach(&mut self.records.warm, *record);
+                self.profiles.leave(&mut self.records.warm, *record);
             }
         }
         gone

@@ -327,6 +327,7 @@ impl PrivacyService for Privacy {
                 let key = view.and_then(|view| fragment_at(&app.shared, &tenant.vault, view.place).ok());
                 let (evidence, of) = match record.evidence {
                     Evidence::Named => ("NAMED", None),
+                    Evidence::Shares(_) => ("RETRACTED_SHARING_IDENTIFIER", None),
                     Evidence::Member(of) => ("MEMBER_OF_PROFILE", Some(of)),
                     Evidence::RetractedFrom(of) => ("RETRACTED_FROM_PROFILE", Some(of)),
                 };
@@ -335,6 +336,11 @@ impl PrivacyService for Privacy {
                     key: key.map(|fragment| fragment.record.key).unwrap_or_default(),
                     evidence: evidence.to_owned(),
                     profile: of.map(profile).unwrap_or_default(),
+                    namespace: match record.evidence {
+                        Evidence::Shares(of) => config.config.namespace(of).map(|known| known.name.clone()),
+                        _ => None,
+                    }
+                    .unwrap_or_default(),
                 }
             };
             Ok::<_, Status>(pb::PreviewErasureResponse {

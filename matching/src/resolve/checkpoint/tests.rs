@@ -73,7 +73,10 @@ fn state(engine: &Engine) -> impl PartialEq + std::fmt::Debug + use<> {
         .collect();
     let counts = (engine.records.live, engine.profiles.live, engine.values.generic, engine.values.parked);
     let dirty = (engine.dirty_records.clone(), engine.dirty_values.clone(), engine.replaying);
-    (records, values, profiles, engine.values.spare.clone(), counts, dirty)
+    let left: Vec<Vec<u32>> =
+        (0..engine.profiles.column.count()).map(|profile| engine.profiles.left(profile).collect()).collect();
+    let bygone: Vec<_> = engine.bygone.iter().collect();
+    (records, values, profiles, engine.values.spare.clone(), counts, dirty, (left, bygone))
 }
 
 #[derive(Clone, Debug)]
@@ -246,6 +249,7 @@ fn a_head_that_claims_too_much_is_refused() {
         crossed: 0,
         judgements: 0,
         erased: 0,
+        bygone: 0,
     };
     let much = NONE - 1;
     let table = [

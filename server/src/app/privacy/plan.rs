@@ -8,6 +8,7 @@ use onefold_core::erasure::{
 };
 use onefold_core::ids::{Digest128, NamespaceId, ProfileOrdinal};
 use onefold_core::namespace::NamespaceClass;
+use onefold_matching::prepared::LinkValue;
 use onefold_matching::resolve::RecordView;
 
 use crate::app::tenant::{LiveConfig, State};
@@ -20,8 +21,8 @@ pub fn plan(state: &State, config: &LiveConfig, subject: &Subject) -> ErasurePla
 /// The plan for source records that were erased elsewhere, named by keyed digest: these, and nothing that they lead to.
 pub fn plan_again(state: &State, config: &LiveConfig, erased: &Erased) -> ErasurePlan {
     let records: Vec<Digest128> = erased.records.iter().map(|record| record.digest).collect();
-    let identifiers = erased.suppressed.iter().map(|(_, digest)| *digest);
-    ErasurePlan::of(found_of(state, config, &[], &records, identifiers))
+    let identifiers = erased.suppressed.iter().map(|(_, digest)| *digest).collect();
+    ErasurePlan::of(found_of(state, config, &[], &records, &Leads::Nowhere(identifiers)))
 }
 
 /// The profiles that a subject leads to now.
@@ -42,40 +43,56 @@ fn profiles_of(state: &State, subject: &Subject) -> Vec<ProfileOrdinal> {
 }
 
 fn found(state: &State, config: &LiveConfig, subject: &Subject) -> Found {
-    found_of(state, config, &profiles_of(state, subject), &subject.records, std::iter::empty())
+    found_of(state, config, &profiles_of(state, subject), &subject.records, &Leads::On(&subject.identifiers))
 }
 
-/// What is found of these profiles and records. `known` are identifiers that are theirs alone whatever is held today.
+/// Whether identifiers lead to retracted records beside those that are named.
+enum Leads<'a> {
+    /// They do, and so do these.
+    On(&'a [(NamespaceId, Digest128)]),
+    /// The scope was decided elsewhere; these identifiers are its own alone whatever is held today.
+    Nowhere(Vec<Digest128>),
+}
+
+/// What is found of these profiles and records.
 fn found_of(
     state: &State,
     config: &LiveConfig,
     profiles: &[ProfileOrdinal],
     named: &[Digest128],
-    known: impl Iterator<Item = Digest128>,
+    leads: &Leads<'_>,
 ) -> Found {
     let mut records: Vec<ScopedRecord> = Vec::new();
-    let mut take = |view: &RecordView, evidence: Evidence| {
-        if let Some(ordinal) = state.engine.ordinal_of(view.digest) {
-            records.push(ScopedRecord { ordinal, digest: view.digest, source: view.source, slot: view.slot, evidence });
-        }
+    let scoped = |view: &RecordView, evidence: Evidence| {
+        let ordinal = state.engine.ordinal_of(view.digest)?;
+        Some(ScopedRecord { ordinal, digest: view.digest, source: view.source, slot: view.slot, evidence })
     };
     for profile in profiles {
         for member in state.engine.members(*profile) {
-            take(&member, Evidence::Member(*profile));
+            records.extend(scoped(&member, Evidence::Member(*profile)));
         }
     }
-    for view in state.engine.retracted_from(profiles) {
-        take(&view, Evidence::RetractedFrom(profiles.first().copied().unwrap_or(ProfileOrdinal(0))));
+    for profile in profiles {
+        let was_in = state.engine.retracted_from(&[*profile]);
+        records.extend(was_in.iter().filter_map(|view| scoped(view, Evidence::RetractedFrom(*profile))));
     }
     for digest in named {
         if let Some(view) = state.engine.record(*digest) {
-            take(&view, Evidence::Named);
+            records.extend(scoped(&view, Evidence::Named));
         }
     }
-    let scope: HashSet<u32> = records.iter().map(|record| record.ordinal).collect();
+    let mut scope: HashSet<u32> = records.iter().map(|record| record.ordinal).collect();
+    if let Leads::On(identifiers) = leads {
+        let seeds = identifiers.iter().map(|(namespace, digest)| LinkValue { namespace: *namespace, digest: *digest });
+        for found in state.engine.retracted_with(&scope, seeds) {
+            records.extend(scoped(&found.view, Evidence::Shares(found.by)));
+        }
+        scope = records.iter().map(|record| record.ordinal).collect();
+    }
     let mut values: HashSet<ScopedValue> = HashSet::new();
     for record in &records {
-        for value in state.engine.links_of(record.digest) {
+        let last = state.engine.last_links_of(record.digest);
+        for value in state.engine.links_of(record.digest).into_iter().chain(last) {
             let held = state.engine.held_beyond(value, &scope);
             let class = config.config.namespace(value.namespace).map(|namespace| namespace.class);
             values.insert(ScopedValue {
@@ -88,7 +105,10 @@ fn found_of(
         }
     }
     let digests: Vec<Digest128> = records.iter().map(|record| record.digest).chain(named.iter().copied()).collect();
-    let mut points: HashSet<Digest128> = digests.iter().copied().chain(known).collect();
+    let mut points: HashSet<Digest128> = digests.iter().copied().collect();
+    if let Leads::Nowhere(known) = leads {
+        points.extend(known);
+    }
     points.extend(values.iter().filter(|value| value.is_suppressed()).map(|value| value.digest));
     let theirs = |entry: &onefold_core::ids::Sequence| {
         state.privacy.quarantined.get(entry).is_some_and(|held| held.iter().any(|point| points.contains(point)))

@@ -1,0 +1,63 @@
+//! What retracted records said last, and which profile each was in last: found by lookup, so that an erasure costs what
+//! the person has and not what the tenant has. Only retracted records have entries.
+
+use std::collections::BTreeSet;
+
+use onefold_core::ids::{Digest128, NamespaceId};
+
+use crate::prepared::LinkValue;
+
+/// About what an entry of a sorted set takes beside itself: nodes are two thirds full, and have edges.
+const ENTRY_OVERHEAD: usize = 16;
+
+const FIRST: LinkValue = LinkValue { namespace: NamespaceId(0), digest: Digest128([0; 16]) };
+const LAST: LinkValue = LinkValue { namespace: NamespaceId(u16::MAX), digest: Digest128([0xFF; 16]) };
+
+/// Who said what before they were retracted.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Bygone {
+    by_record: BTreeSet<(u32, LinkValue)>,
+    by_value: BTreeSet<(LinkValue, u32)>,
+}
+
+impl Bygone {
+    /// The record is retracted, and said this last.
+    pub(crate) fn note(&mut self, record: u32, values: impl IntoIterator<Item = LinkValue>) {
+        for value in values {
+            self.by_record.insert((record, value));
+            self.by_value.insert((value, record));
+        }
+    }
+
+    /// The record is live again, or forgotten.
+    pub(crate) fn drop(&mut self, record: u32) {
+        let values: Vec<LinkValue> = self.values_of(record).collect();
+        for value in values {
+            self.by_record.remove(&(record, value));
+            self.by_value.remove(&(value, record));
+        }
+    }
+
+    /// What it said last; nothing of a record that is live.
+    pub(crate) fn values_of(&self, record: u32) -> impl Iterator<Item = LinkValue> + '_ {
+        self.by_record.range((record, FIRST)..=(record, LAST)).map(|(_, value)| *value)
+    }
+
+    /// The retracted records that said it last, oldest first.
+    pub(crate) fn holders(&self, value: LinkValue) -> impl Iterator<Item = u32> + '_ {
+        self.by_value.range((value, 0)..=(value, u32::MAX)).map(|(_, record)| *record)
+    }
+
+    /// Everything, by record.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, LinkValue)> + '_ {
+        self.by_record.iter().copied()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.by_record.len()
+    }
+
+    pub(crate) fn memory_bytes(&self) -> usize {
+        2 * self.len() * (size_of::<(u32, LinkValue)>() + ENTRY_OVERHEAD)
+    }
+}

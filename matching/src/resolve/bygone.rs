@@ -1,0 +1,119 @@
+//! What retracted records were part of, and what they said: an erasure takes these along.
+//!
+//! Nothing here walks the records: which profile a retracted record was in last and which values it held are kept by
+//! lookup ([`crate::index::bygone`]), so a scope costs what the person has.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
+use onefold_core::ids::{Digest128, NamespaceId, ProfileOrdinal};
+use onefold_core::namespace::NamespaceClass;
+
+use crate::prepared::LinkValue;
+use crate::resolve::diversity::Behind;
+use crate::resolve::{Engine, RecordView};
+
+/// How a value of records that are to be erased stands with everybody else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HeldBeyond {
+    /// A live record that is not to be erased holds it too, or a retracted one held it last.
+    pub shared: bool,
+    /// So many parties hold it that it names nobody.
+    pub generic: bool,
+}
+
+/// A retracted record that an identifier leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retracted {
+    /// The record.
+    pub view: RecordView,
+    /// The namespace of the identifier.
+    pub by: NamespaceId,
+}
+
+/// The values of unique namespaces that a party is known by.
+type Uniques = BTreeMap<NamespaceId, BTreeSet<Digest128>>;
+
+impl Engine {
+    /// Retracted records that were last in one of these profiles.
+    #[must_use]
+    pub fn retracted_from(&self, profiles: &[ProfileOrdinal]) -> Vec<RecordView> {
+        let ends: BTreeSet<u32> = profiles.iter().map(|profile| self.profiles.end_of_merges(profile.0)).collect();
+        ends.into_iter().flat_map(|end| self.profiles.left(end)).map(|record| self.view(record)).collect()
+    }
+
+    /// The values that a retracted record held last, sorted; none of a live one.
+    #[must_use]
+    pub fn last_links_of(&self, record: Digest128) -> Vec<LinkValue> {
+        self.records.find(record).map(|record| self.bygone.values_of(record).collect()).unwrap_or_default()
+    }
+
+    /// Retracted records that identifiers lead to, of the records in `scope`, named by ordinals, or of `seeds`, and on
+    /// from one to the next. An identifier leads to those who held it last as it would have joined them: not where
+    /// somebody else holds it today, nor where it is generic, nor where those who held it are provably different parties,
+    /// or another one than the scope. What is answered depends on no order.
+    #[must_use]
+    pub fn retracted_with(&self, scope: &HashSet<u32>, seeds: impl IntoIterator<Item = LinkValue>) -> Vec<Retracted> {
+        let mut open: BTreeSet<LinkValue> = seeds.into_iter().collect();
+        open.extend(scope.iter().flat_map(|record| self.said(*record)));
+        let known = self.uniques_among(scope.iter().copied());
+        let mut seen: HashSet<LinkValue> = HashSet::new();
+        let mut found: BTreeMap<u32, NamespaceId> = BTreeMap::new();
+        while let Some(value) = open.pop_first() {
+            if !seen.insert(value) || self.rules.class(value.namespace.0) == NamespaceClass::Supporting {
+                continue;
+            }
+            let most = self.rules.value_records_max as usize;
+            let holders: Vec<u32> = self.bygone.holders(value).take(most + 1).collect();
+            let today = self.held_today(value, scope);
+            if holders.len() > most || today.shared || today.generic || !self.are_one_party(&holders, &known) {
+                continue;
+            }
+            for holder in holders.into_iter().filter(|holder| !scope.contains(holder)) {
+                let by = found.entry(holder).or_insert(value.namespace);
+                *by = value.namespace.min(*by);
+                open.extend(self.bygone.values_of(holder));
+            }
+        }
+        found.into_iter().map(|(record, by)| Retracted { view: self.view(record), by }).collect()
+    }
+
+    /// How a value stands with records that are not among these, which are named by ordinals.
+    #[must_use]
+    pub fn held_beyond(&self, value: LinkValue, records: &HashSet<u32>) -> HeldBeyond {
+        let HeldBeyond { shared, generic } = self.held_today(value, records);
+        HeldBeyond { shared: shared || self.bygone.holders(value).any(|holder| !records.contains(&holder)), generic }
+    }
+
+    /// The same, of live records alone.
+    fn held_today(&self, value: LinkValue, records: &HashSet<u32>) -> HeldBeyond {
+        let Some(index) = self.value_index(value) else { return HeldBeyond { shared: false, generic: false } };
+        let held = &self.values.column[index];
+        let beyond = self.holders(index).iter().any(|holder| !records.contains(holder));
+        let counted = held.holders.len as usize > records.len();
+        HeldBeyond { shared: beyond || counted, generic: matches!(self.behind(index), Behind::Generic(_)) }
+    }
+
+    /// What a record says, or said last.
+    fn said(&self, record: u32) -> impl Iterator<Item = LinkValue> + '_ {
+        let says = self.values_of(record).iter().map(|value| self.values.column[*value].link_value());
+        says.chain(self.bygone.values_of(record))
+    }
+
+    fn uniques_among(&self, records: impl IntoIterator<Item = u32>) -> Uniques {
+        let mut uniques = Uniques::new();
+        for value in records.into_iter().flat_map(|record| self.said(record)) {
+            if self.rules.is_unique(value.namespace.0) {
+                uniques.entry(value.namespace).or_default().insert(value.digest);
+            }
+        }
+        uniques
+    }
+
+    /// LAW 5: whether no two of these, nor one of these and the party known by `known`, are provably different.
+    fn are_one_party(&self, holders: &[u32], known: &Uniques) -> bool {
+        self.uniques_among(holders.iter().copied()).into_iter().all(|(namespace, values)| match known.get(&namespace) {
+            Some(known) => values.is_subset(known),
+            None => values.len() <= 1,
+        })
+    }
+}

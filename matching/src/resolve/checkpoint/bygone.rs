@@ -1,0 +1,33 @@
+//! What retracted records said last: record, against the one before · namespace · digest.
+
+use onefold_core::ids::NamespaceId;
+
+use crate::index::records::flag;
+use crate::prepared::LinkValue;
+use crate::resolve::Engine;
+use crate::resolve::checkpoint::bytes::{put, put_near, read_rows, write_rows};
+use crate::resolve::checkpoint::{CheckpointError, Head, SectionSink, SectionSource};
+
+impl Engine {
+    pub(super) fn write_bygone<E>(&self, sink: &mut SectionSink<'_, E>) -> Result<(), E> {
+        let mut before = 0;
+        write_rows("bygone", self.bygone.iter(), sink, |out, (record, value)| {
+            put_near(out, before, record);
+            before = record;
+            put(out, value.namespace.0.into());
+            out.extend_from_slice(&value.digest.0);
+        })
+    }
+
+    pub(super) fn read_bygone(&mut self, head: &Head, source: &mut SectionSource<'_>) -> Result<(), CheckpointError> {
+        let mut before = 0;
+        read_rows("bygone", head.bygone, source, |bytes| {
+            let record = bytes.near(before)?;
+            before = record;
+            let value = LinkValue { namespace: NamespaceId(bytes.small()?), digest: bytes.digest()? };
+            self.records.warm.get(record as usize).filter(|warm| !warm.has(flag::LIVE))?;
+            self.bygone.note(record, [value]);
+            Some(())
+        })
+    }
+}

@@ -11,19 +11,17 @@ use onefold_core::fragment::ObservedAt;
 use onefold_core::hierarchy::{AccountId, AccountOrdinal};
 use onefold_core::ids::{ProfileId, ProfileOrdinal};
 use onefold_proto::v1 as pb;
-use onefold_proto::v1::FILE_DESCRIPTOR_SET;
 use onefold_proto::v1::admin_service_client::AdminServiceClient;
 use onefold_proto::v1::profile_service_client::ProfileServiceClient;
 use onefold_server::clock::Clock;
 use onefold_server::roles_allowed;
+use onefold_tests::calls::{ask, assert_refused, methods, path, with_key};
 use onefold_tests::{House, reason, seconds};
 use prost::Message;
-use prost::bytes::{Buf, BufMut};
-use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor, MethodDescriptor, Value};
+use prost_reflect::{DynamicMessage, MessageDescriptor, Value};
 use tokio_stream::StreamExt;
-use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::transport::Channel;
-use tonic::{Code, Request, Status};
+use tonic::{Code, Status};
 
 const ADMIN: &str = "an-administrators-key-of-32-chars-or-more";
 const ROLES: [pb::Role; 6] = [
@@ -35,76 +33,8 @@ const ROLES: [pb::Role; 6] = [
     pb::Role::Admin,
 ];
 
-/// Messages as bytes.
-#[derive(Clone, Copy, Default)]
-struct Raw;
-
-impl Codec for Raw {
-    type Encode = Vec<u8>;
-    type Decode = Vec<u8>;
-    type Encoder = Self;
-    type Decoder = Self;
-
-    fn encoder(&mut self) -> Self {
-        Self
-    }
-
-    fn decoder(&mut self) -> Self {
-        Self
-    }
-}
-
-impl Encoder for Raw {
-    type Item = Vec<u8>;
-    type Error = Status;
-
-    fn encode(&mut self, item: Vec<u8>, out: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        out.put_slice(&item);
-        Ok(())
-    }
-}
-
-impl Decoder for Raw {
-    type Item = Vec<u8>;
-    type Error = Status;
-
-    fn decode(&mut self, from: &mut DecodeBuf<'_>) -> Result<Option<Vec<u8>>, Status> {
-        let length = from.remaining();
-        Ok(Some(from.copy_to_bytes(length).to_vec()))
-    }
-}
-
-fn with_key<T>(message: T, key: Option<&str>) -> Request<T> {
-    let mut request = Request::new(message);
-    if let Some(key) = key {
-        request.metadata_mut().insert("authorization", format!("Bearer {key}").parse().unwrap());
-    }
-    request
-}
-
-/// Calls any method with one message; `Ok` once a first answer, or the end, is there.
 async fn call(channel: &Channel, path: &str, message: Vec<u8>, key: Option<&str>) -> Result<(), Status> {
-    let mut grpc = tonic::client::Grpc::new(channel.clone());
-    grpc.ready().await.unwrap();
-    let request = with_key(tokio_stream::iter([message]), key);
-    let mut answers = grpc.streaming(request, path.parse().unwrap(), Raw).await?.into_inner();
-    // A feed on which nothing happens is silent.
-    if path.ends_with("/WatchProfiles") {
-        return Ok(());
-    }
-    answers.next().await.transpose().map(drop)
-}
-
-fn methods() -> Vec<MethodDescriptor> {
-    let pool = DescriptorPool::decode(FILE_DESCRIPTOR_SET).unwrap();
-    let ours: Vec<_> = pool.services().filter(|service| service.package_name() == "onefold.v1").collect();
-    let all: Vec<_> = ours.iter().flat_map(|service| service.methods().collect::<Vec<_>>()).collect();
-    assert!(all.len() > 80, "{}", all.len());
-    all
-}
-
-fn path(method: &MethodDescriptor) -> String {
-    format!("/{}/{}", method.parent_service().full_name(), method.name())
+    ask(channel, path, message, key).await.map(drop)
 }
 
 async fn house(data: &Path) -> (House, Channel) {
@@ -142,11 +72,6 @@ async fn tenant(channel: &Channel, name: &str) {
     let tenant = pb::Tenant { name: name.to_owned(), ..Default::default() };
     let request = pb::CreateTenantRequest { tenant: Some(tenant), ..Default::default() };
     AdminServiceClient::new(channel.clone()).create_tenant(with_key(request, Some(ADMIN))).await.unwrap();
-}
-
-fn assert_refused(what: &str, answer: Result<(), Status>, code: Code, why: &str) {
-    let status = answer.expect_err(what);
-    assert_eq!((status.code(), reason(&status).as_str()), (code, why), "{what}: {status:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -269,7 +194,7 @@ async fn a_key_of_one_tenant_reaches_no_other() {
     let revoke = pb::RevokeApiKeyRequest { name, ..Default::default() };
     let mut admin = AdminServiceClient::new(channel.clone());
     let refused = admin.revoke_api_key(with_key(revoke, Some(&of_default.secret))).await.map(drop);
-    assert_refused("revoking a wide key", refused, Code::PermissionDenied, "TENANT_NOT_ALLOWED");
+    assert_refused("revoking a wide key", refused, Code::NotFound, "API_KEY_NOT_FOUND");
     let listed = admin.list_tenants(with_key(pb::ListTenantsRequest::default(), Some(&made.secret))).await.unwrap();
     assert_eq!(listed.into_inner().tenants.len(), 3);
     house.close().await;

@@ -48,6 +48,7 @@ async fn a_start_that_cannot_be_says_why() {
     let key_file = |text: &str| {
         let file = dir.path().join("root.key");
         std::fs::write(&file, text).unwrap();
+        std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
         Config { root_key_file: Some(file), ..config() }
     };
     let told = refusal(key_file(&"7".repeat(64))).await;

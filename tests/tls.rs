@@ -2,7 +2,9 @@
 //! that other machines reach starts with both locks or not at all.
 #![allow(missing_docs, clippy::unwrap_used, reason = "test code")]
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::time::Duration;
 
 use onefold_proto::v1 as pb;
 use onefold_proto::v1::admin_service_client::AdminServiceClient;
@@ -10,6 +12,7 @@ use onefold_server::config::Tls;
 use onefold_server::{Config, Server};
 use onefold_tests::House;
 use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
+use tokio::io::AsyncReadExt;
 use tonic::Request;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Identity};
 
@@ -44,6 +47,7 @@ fn files(dir: &Path, authority: &Authority, mutual: bool) -> Tls {
     let write = |name: &str, text: &str| {
         let path = dir.join(name);
         std::fs::write(&path, text).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
         path
     };
     Tls {
@@ -130,4 +134,55 @@ async fn beyond_loopback_both_locks_or_none_at_all_by_name() {
         let told = refused(config).await;
         assert!(told.contains("encryption cannot be set up"), "{told}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn certificates_are_replaced_without_a_restart_and_bad_ones_change_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let (first, second) = (Authority::new(), Authority::new());
+    let server = Server::start(config(&dir.path().join("data"), files(dir.path(), &first, true))).await.unwrap();
+    let port = server.address().port();
+    let of = |authority: &Authority| {
+        let (certificate, key) = authority.certify("shop", ExtendedKeyUsagePurpose::ClientAuth);
+        let tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(&authority.pem));
+        tls.identity(Identity::from_pem(certificate, key))
+    };
+    assert_eq!(call(port, "https", Some(of(&first))).await, Ok(1));
+    // A key that does not fit its certificate, as between the two writes of a rotation; and one that everybody can read.
+    let key = dir.path().join("server.key");
+    let fits = std::fs::read_to_string(&key).unwrap();
+    std::fs::write(&key, second.certify("localhost", ExtendedKeyUsagePurpose::ServerAuth).1).unwrap();
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    assert_eq!(call(port, "https", Some(of(&first))).await, Ok(1), "those of before stay");
+    std::fs::write(&key, fits).unwrap();
+    // Another authority, for both sides.
+    files(dir.path(), &second, true);
+    let begun = tokio::time::Instant::now();
+    while call(port, "https", Some(of(&second))).await != Ok(1) {
+        assert!(begun.elapsed() < Duration::from_secs(60), "the new certificates are not seen");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    call(port, "https", Some(of(&first))).await.unwrap_err();
+    server.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_does_not_agree_on_encryption_in_time_is_hung_up_on_and_others_are_served() {
+    let dir = tempfile::tempdir().unwrap();
+    let authority = Authority::new();
+    let server = Server::start(config(&dir.path().join("data"), files(dir.path(), &authority, false))).await.unwrap();
+    let port = server.address().port();
+    let mut silent = Vec::new();
+    for _ in 0..50 {
+        silent.push(tokio::net::TcpStream::connect(("127.0.0.1", port)).await.unwrap());
+    }
+    let trusting = || ClientTlsConfig::new().ca_certificate(Certificate::from_pem(&authority.pem));
+    let begun = tokio::time::Instant::now();
+    for mut stream in silent {
+        assert_eq!(call(port, "https", Some(trusting())).await, Ok(1));
+        let _ = stream.read_to_end(&mut Vec::new()).await;
+    }
+    let took = begun.elapsed();
+    assert!(took > Duration::from_secs(9) && took < Duration::from_secs(60), "{took:?}");
+    server.stop().await.unwrap();
 }

@@ -289,7 +289,7 @@ async fn health(address: SocketAddr, service: &str) -> i32 {
 }
 
 fn fifo(path: &Path) {
-    assert!(Command::new("mkfifo").arg(path).status().unwrap().success());
+    assert!(Command::new("mkfifo").args(["-m", "600"]).arg(path).status().unwrap().success());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -124,15 +124,18 @@ impl ApiKeys {
         self.0.len() < limits::API_KEYS_MAX || self.0.values().any(|key| key.has_ended(now))
     }
 
-    /// Takes a key in. Where there is no room, the oldest that has ended is forgotten.
-    pub fn put(&mut self, key: ApiKey) {
+    /// Takes a key in. Where there is no room, the oldest that has ended is forgotten: its id comes back.
+    pub fn put(&mut self, key: ApiKey) -> Option<KeyId> {
+        let mut forgotten = None;
         if self.0.len() >= limits::API_KEYS_MAX {
             let ended = self.0.values().filter(|known| known.has_ended(key.created_at));
-            if let Some(oldest) = ended.map(|known| (known.created_at, known.id)).min() {
-                self.0.remove(&oldest.1);
+            forgotten = ended.map(|known| (known.created_at, known.id)).min().map(|(_, id)| id);
+            if let Some(oldest) = forgotten {
+                self.0.remove(&oldest);
             }
         }
         self.0.insert(key.id, key);
+        forgotten
     }
 
     /// Takes a key back. The first time counts.
@@ -190,13 +193,13 @@ mod tests {
     #[test]
     fn keys_that_ended_make_room_and_others_do_not() {
         let mut keys = ApiKeys::default();
-        (0..limits::API_KEYS_MAX as u64).for_each(|id| keys.put(key(id, id as i64)));
+        (0..limits::API_KEYS_MAX as u64).for_each(|id| assert_eq!(keys.put(key(id, id as i64)), None));
         assert!(!keys.has_room(ObservedAt(5_000)));
         keys.revoke(ApiKeyRevoked { id: key(7, 0).id, revoked_at: ObservedAt(4_000) });
         keys.revoke(ApiKeyRevoked { id: key(7, 0).id, revoked_at: ObservedAt(4_500) });
         assert_eq!(keys.get(key(7, 0).id).unwrap().revoked_at, Some(ObservedAt(4_000)), "the first time counts");
         assert!(keys.has_room(ObservedAt(5_000)));
-        keys.put(key(9_999, 5_000));
+        assert_eq!(keys.put(key(9_999, 5_000)), Some(key(7, 0).id));
         assert!(keys.get(key(7, 0).id).is_none() && keys.iter().count() == limits::API_KEYS_MAX);
     }
 

@@ -46,7 +46,11 @@ pub const LONG_CALLS: &[&str] =
 /// Streams whose answers are too small to be worth compressing, unless their caller compresses too.
 pub const STREAMS_OF_SMALL_MESSAGES: &[&str] =
     &["DecideContacts", "StreamConsents", "StreamFragments", "WatchProfiles"];
-/// A connection on which no call was made for so long after it was opened is closed.
+/// A connection on which no call is under way for so long is closed.
+pub const IDLE_WAIT_MAX: Duration = Duration::from_secs(15 * 60);
+/// How long a stream of health or reflection may be open: those answer whoever is there.
+pub const SIDE_STREAM_AGE_MAX: Duration = Duration::from_secs(30 * 60);
+/// A connection on which nobody was let in for so long after it was opened is closed.
 pub const FIRST_CALL_WAIT_MAX: Duration = Duration::from_secs(30);
 /// How long a client may take to agree on encryption.
 pub const TLS_HANDSHAKE_WAIT_MAX: Duration = Duration::from_secs(10);
@@ -101,6 +105,13 @@ pub struct Config {
     pub admin_key_file: Option<PathBuf>,
     /// The same key itself, where no file is named.
     pub admin_key: Option<String>,
+    /// Answer reflection on an address that other machines can reach too; on loopback it is always there.
+    pub reflection: bool,
+    /// Connections of one address at once; none: a quarter of all, and on loopback, where a proxy may stand in front of
+    /// everybody, as many as there may be at all.
+    pub connections_per_address: Option<usize>,
+    /// How long a connection may stay without a call under way; [`IDLE_WAIT_MAX`] as a rule.
+    pub idle_wait: Duration,
     /// Connections at once; [`CONNECTIONS_MAX`] as a rule.
     pub connections_max: usize,
     /// How old a connection may grow before its client has to open another; [`CONNECTION_AGE_MAX`] as a rule.
@@ -139,6 +150,9 @@ impl Config {
             admin_key: None,
             connections_max: CONNECTIONS_MAX,
             connection_age: CONNECTION_AGE_MAX,
+            reflection: false,
+            connections_per_address: None,
+            idle_wait: IDLE_WAIT_MAX,
             first_call_wait: FIRST_CALL_WAIT_MAX,
             message_wait: MESSAGE_WAIT_MAX,
             drain: DRAIN_MAX,

@@ -6,6 +6,7 @@ pub mod clock;
 pub mod config;
 mod grpc;
 pub mod restore;
+pub mod secret;
 pub mod telemetry;
 
 use std::net::SocketAddr;
@@ -48,17 +49,6 @@ pub enum ServeError {
     Store,
 }
 
-/// An error with its causes, in one line.
-fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        text.push_str(&format!(": {inner}"));
-        cause = inner.source();
-    }
-    text
-}
-
 /// Takes back judgements when they end, for as long as the app lives.
 async fn end_judgements(app: Weak<app::App>) {
     loop {
@@ -91,14 +81,12 @@ impl Server {
     pub async fn start_with_clock(config: Config, clock: Arc<dyn Clock>) -> Result<Self, StartError> {
         config.check()?;
         let origins = grpc::Origins::read(&config.web_origins).map_err(StartError::WebOrigin)?;
-        let tls = config.tls.as_ref().map(grpc::tls::read).transpose().map_err(StartError::Tls)?;
         let listener = TcpListener::bind(config.listen)
             .await
             .map_err(|source| StartError::Listen { address: config.listen, source })?;
         let address = listener.local_addr().map_err(|source| StartError::Listen { address: config.listen, source })?;
         // Callers hear at once that there is a server, and that it recovers.
-        let edge = grpc::Edge::listen(listener, origins, tls, &config).await;
-        let mut edge = edge.map_err(|error| StartError::Tls(causes(&error)))?;
+        let mut edge = grpc::Edge::listen(listener, origins, &config).await.map_err(StartError::Tls)?;
         let drain = config.drain;
         let opened = tokio::task::spawn_blocking(move || app::recover::open(&config, clock)).await;
         let app::recover::Opened { app, recovered, threads } = match opened.map_err(|_| StartError::Interrupted) {

@@ -2,6 +2,7 @@
 //! what must be true of a server whatever befell it.
 
 pub mod accounts;
+pub mod calls;
 pub mod child;
 pub mod clients;
 pub mod consent;

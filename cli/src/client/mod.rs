@@ -24,6 +24,8 @@ use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 use tonic::{Request, Response, Status};
 
+use onefold_server::secret;
+
 pub use patience::{Patience, said_by_server};
 pub use trouble::failure;
 
@@ -55,7 +57,8 @@ pub struct Target {
     /// File with the API key, where the server asks for one; `ONEFOLD_API_KEY` may hold the key itself instead.
     #[arg(long, value_name = "FILE", env = "ONEFOLD_API_KEY_FILE")]
     pub api_key_file: Option<PathBuf>,
-    /// File with the authority that vouches for the server (PEM); for an address that begins with `https://`.
+    /// File with the authority that vouches for the server (PEM), for an address that begins with `https://`; without it
+    /// those are trusted whom this machine trusts.
     #[arg(long, value_name = "FILE", env = "ONEFOLD_TLS_CA")]
     pub tls_ca: Option<PathBuf>,
     /// File with this client's certificate (PEM), where the server asks for one.
@@ -81,14 +84,17 @@ impl Target {
             std::fs::read_to_string(path)
                 .map_err(|error| Failure::usage(format!("{}: cannot be read: {error}", path.display())))
         };
-        let Some(authority) = &self.tls_ca else {
-            return Err(Failure::usage(
-                "https:// asks whom to trust: name the authority's certificate with --tls-ca FILE",
-            ));
+        let config = match &self.tls_ca {
+            Some(authority) => ClientTlsConfig::new().ca_certificate(Certificate::from_pem(pem(authority)?)),
+            None => ClientTlsConfig::new().with_native_roots(),
         };
-        let config = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(pem(authority)?));
+        let key = |path: &PathBuf| {
+            secret::read_file(path).map_err(|error| Failure::usage(format!("{}: {error}", path.display())))
+        };
         Ok(match (&self.tls_client_cert, &self.tls_client_key) {
-            (Some(certificate), Some(key)) => config.identity(Identity::from_pem(pem(certificate)?, pem(key)?)),
+            (Some(certificate), Some(key_file)) => {
+                config.identity(Identity::from_pem(pem(certificate)?, key(key_file)?))
+            }
             _ => config,
         })
     }
@@ -128,13 +134,13 @@ pub struct Bearer(Option<MetadataValue<Ascii>>);
 
 impl Bearer {
     fn of(target: &Target) -> Result<Self, Failure> {
-        let key =
-            match &target.api_key_file {
-                Some(file) => Some(std::fs::read_to_string(file).map_err(|error| {
-                    Failure::usage(format!("{}: the API key cannot be read: {error}", file.display()))
-                })?),
-                None => std::env::var("ONEFOLD_API_KEY").ok().filter(|key| !key.trim().is_empty()),
-            };
+        let key = match &target.api_key_file {
+            Some(file) => Some(
+                secret::read_file(file)
+                    .map_err(|error| Failure::usage(format!("{}: the API key {error}", file.display())))?,
+            ),
+            None => std::env::var("ONEFOLD_API_KEY").ok().filter(|key| !key.trim().is_empty()),
+        };
         let Some(key) = key else { return Ok(Self(None)) };
         let mut value: MetadataValue<Ascii> = format!("Bearer {}", key.trim())
             .parse()

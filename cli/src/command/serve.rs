@@ -25,12 +25,13 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     telemetry::start(&settings.text("log"), settings.flag("log_json")).map_err(Failure::usage)?;
     telemetry::notice(strange.iter().map(ToString::to_string));
     let config = settings.config();
-    let data = config.data.clone();
+    let (data, reflection) = (config.data.clone(), config.reflection);
     online(async {
         // From here on a signal asks for an orderly end, also while the store is being opened.
         let mut signals = Signals::catch()?;
         let server = Server::start(config).await.map_err(|error| start_failure(&error.into(), &data))?;
-        say(&banner(&server, &data, paint(&std::io::stdout())))?;
+        let reflects = reflection || server.address().ip().is_loopback();
+        say(&banner(&server, &data, reflects, paint(&std::io::stdout())))?;
         let ended = server.run_until(async {
             signals.next().await;
             let _ = say("\nending: calls in flight are finished first; a second signal ends at once\n");
@@ -130,13 +131,17 @@ pub fn start_failure(error: &ServeError, data: &Path) -> Failure {
 }
 
 /// What is served, what was found, and what to try.
-fn banner(server: &Server, data: &Path, paint: Paint) -> String {
+fn banner(server: &Server, data: &Path, reflects: bool, paint: Paint) -> String {
     let address = server.address();
     let (program, to) = (program(), to_option(address));
     let tries = ["import customers.csv", "stats", "watch --snapshot"];
     let tries: Vec<String> = tries.iter().map(|command| format!("  {program} {command}{to}\n")).collect();
+    let services = match reflects {
+        true => format!("grpcurl -plaintext {address} list   (reflection is on)"),
+        false => "`onefold proto export` writes them; --reflection lets the server tell them".to_owned(),
+    };
     format!(
-        "{}  health     grpcurl -plaintext {address} grpc.health.v1.Health/Check\n  services   grpcurl -plaintext {address} list   (reflection is on)\n\ntry\n{}",
+        "{}  health     grpcurl -plaintext {address} grpc.health.v1.Health/Check\n  services   {services}\n\ntry\n{}",
         banner_line(server, data, paint),
         tries.concat(),
     )

@@ -133,6 +133,12 @@ impl Settings {
             _ => Vec::new(),
         };
         config.connections_max = usize::try_from(self.whole("connections_max")).unwrap_or(usize::MAX);
+        config.reflection = self.flag("reflection");
+        config.connections_per_address = match self.value("connections_per_address") {
+            Some(Value::Whole(number)) => usize::try_from(*number).ok(),
+            _ => None,
+        };
+        config.idle_wait = seconds("idle_wait_seconds");
         config.connection_age = seconds("connection_age_max_seconds");
         config.first_call_wait = seconds("first_call_wait_seconds");
         config.message_wait = seconds("message_wait_seconds");

@@ -128,6 +128,12 @@ pub const SETTINGS: &[Setting] = &[
         "File with the administrator's key, 32 characters or more: makes the first API keys, and is good whatever keys there are. The variable ONEFOLD_ADMIN_KEY may hold the key itself instead.",
     ),
     setting(
+        "reflection",
+        Kind::Flag,
+        "false",
+        "Answers reflection, which names every service and message, on an address that other machines can reach too; on loopback it always does.",
+    ),
+    setting(
         "web_origin",
         Kind::Texts,
         "",
@@ -154,6 +160,18 @@ pub const SETTINGS: &[Setting] = &[
         "Connections at once; further ones are closed as they come. Each takes a file descriptor.",
     ),
     setting(
+        "connections_per_address",
+        Kind::Whole(1, 100_000),
+        "",
+        "Connections of one address at once; without it a quarter of all, and all of them on loopback. Raise it where a proxy stands in front of every caller.",
+    ),
+    setting(
+        "idle_wait_seconds",
+        Kind::Whole(10, DAY),
+        "900",
+        "A connection on which no call is under way for so long is closed.",
+    ),
+    setting(
         "connection_age_max_seconds",
         Kind::Whole(10, DAY),
         "1800",
@@ -163,7 +181,7 @@ pub const SETTINGS: &[Setting] = &[
         "first_call_wait_seconds",
         Kind::Whole(1, HOUR),
         "30",
-        "A connection on which no call was made for so long after it was opened is closed.",
+        "A connection on which nobody was let in for so long after it was opened is closed.",
     ),
     setting(
         "message_wait_seconds",

@@ -3,7 +3,7 @@
 //! A key is `ofk_{id}_{secret}`. Whoever makes one is shown it once; kept is a digest under a key of the installation's,
 //! in the journal of the tenant whose it is. [`Access`] holds what good keys allow; the edge asks it on every call.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -26,22 +26,61 @@ use super::writer::Reply;
 const PREFIX: &str = "ofk_";
 /// Characters that an administrator's key has at least.
 const ADMIN_KEY_CHARS_MIN: usize = 32;
+/// Different characters that it has at least: 32 random digits with fewer are one in ten thousand million.
+const ADMIN_KEY_ALPHABET_MIN: usize = 6;
+
+/// By what somebody is known. `Display` is how an actor is written down: never a person's name or address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Who {
+    /// The operator, by the administrator's key.
+    Operator,
+    /// Whoever holds this API key.
+    Key(KeyId),
+}
+
+impl fmt::Display for Who {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Operator => f.write_str("operator"),
+            Self::Key(id) => write!(f, "key:{id}"),
+        }
+    }
+}
+
+/// Which tenants credentials are good for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// All, and what is of no tenant.
+    All,
+    /// These alone.
+    Tenants(Arc<[Box<str>]>),
+}
 
 /// Who calls.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Caller {
-    /// The key; none for the administrator's.
-    pub key: Option<KeyId>,
-    /// The one tenant it is good for; none: all, and what is of no tenant.
-    pub tenant: Option<Arc<str>>,
-    /// What it may do.
+    /// By what they are known.
+    pub who: Who,
+    /// Which tenants they reach.
+    pub reach: Reach,
+    /// What they may do.
     pub roles: Roles,
+    /// From when on it is over, whatever else is said.
+    pub ends_at: Option<ObservedAt>,
 }
 
 impl Caller {
-    /// Whether it is good for this tenant.
+    /// Whether they reach this tenant.
     pub fn reaches(&self, tenant: &str) -> bool {
-        self.tenant.as_deref().is_none_or(|own| own == tenant)
+        match &self.reach {
+            Reach::All => true,
+            Reach::Tenants(own) => own.iter().any(|own| **own == *tenant),
+        }
+    }
+
+    /// Whether they reach every tenant, and what is of none.
+    pub fn reaches_all(&self) -> bool {
+        self.reach == Reach::All
     }
 }
 
@@ -49,7 +88,12 @@ impl Caller {
 struct Grant {
     digest: blake3::Hash,
     caller: Caller,
-    expires_at: Option<ObservedAt>,
+}
+
+impl Grant {
+    fn is_over(&self, now: ObservedAt) -> bool {
+        self.caller.ends_at.is_some_and(|end| end <= now)
+    }
 }
 
 /// All good keys of the installation. `Debug` shows none.
@@ -72,6 +116,8 @@ pub fn unfit(key: &str) -> Option<&'static str> {
         Some("is too short: give at least 32 random characters, e.g. of `openssl rand -hex 32`")
     } else if !key.bytes().all(|byte| byte.is_ascii_graphic()) {
         Some("must be visible ASCII characters without spaces")
+    } else if key.bytes().collect::<BTreeSet<_>>().len() < ADMIN_KEY_ALPHABET_MIN {
+        Some("is easy to guess: give at least 32 random characters, e.g. of `openssl rand -hex 32`")
     } else {
         None
     }
@@ -90,6 +136,12 @@ impl Access {
         self.required
     }
 
+    /// Whether anybody at all could call now.
+    pub fn admits_somebody(&self, now: ObservedAt) -> bool {
+        let grants = self.grants.read().unwrap_or_else(PoisonError::into_inner);
+        self.admin.is_some() || grants.values().any(|grant| !grant.is_over(now))
+    }
+
     /// Takes in the keys of a tenant.
     pub fn learn(&self, tenant: &Tenant) {
         let state = tenant.state();
@@ -103,10 +155,15 @@ impl Access {
             grants.remove(&key.id);
             return;
         }
-        let tenant = (!key.all_tenants).then(|| Arc::from(tenant));
-        let caller = Caller { key: Some(key.id), tenant, roles: Roles::of(&key.roles) };
+        let reach = if key.all_tenants { Reach::All } else { Reach::Tenants(Arc::new([tenant.into()])) };
+        let caller = Caller { who: Who::Key(key.id), reach, roles: Roles::of(&key.roles), ends_at: key.expires_at };
         let digest = blake3::Hash::from_bytes(key.digest);
-        grants.insert(key.id, Grant { digest, caller, expires_at: key.expires_at });
+        grants.insert(key.id, Grant { digest, caller });
+    }
+
+    /// A key that ended long ago was forgotten.
+    fn forget(&self, id: KeyId) {
+        self.grants.write().unwrap_or_else(PoisonError::into_inner).remove(&id);
     }
 
     /// Who holds this key; `None` for one that is unknown, wrong, over or taken back, which look alike. Digests are compared
@@ -114,20 +171,23 @@ impl Access {
     pub fn caller(&self, token: &str, now: ObservedAt) -> Option<Caller> {
         let digest = blake3::keyed_hash(&self.key, token.as_bytes());
         if self.admin.is_some_and(|admin| admin == digest) {
-            return Some(Caller { key: None, tenant: None, roles: Roles::of(&[Role::Admin]) });
+            let roles = Roles::of(&[Role::Admin]);
+            return Some(Caller { who: Who::Operator, reach: Reach::All, roles, ends_at: None });
         }
         let (id, _) = token.strip_prefix(PREFIX)?.split_once('_')?;
         let grants = self.grants.read().unwrap_or_else(PoisonError::into_inner);
         let grant = grants.get(&KeyId::parse(id)?)?;
-        let good = grant.digest == digest && grant.expires_at.is_none_or(|end| now < end);
+        let good = grant.digest == digest && !grant.is_over(now);
         good.then(|| grant.caller.clone())
     }
 
     /// Whether the caller's key is still good: what was begun with it ends when it does.
     pub fn holds(&self, caller: &Caller, now: ObservedAt) -> bool {
-        let Some(id) = caller.key else { return true };
-        let grants = self.grants.read().unwrap_or_else(PoisonError::into_inner);
-        grants.get(&id).is_some_and(|grant| grant.expires_at.is_none_or(|end| now < end))
+        if caller.ends_at.is_some_and(|end| end <= now) {
+            return false;
+        }
+        let Who::Key(id) = caller.who else { return true };
+        self.grants.read().unwrap_or_else(PoisonError::into_inner).contains_key(&id)
     }
 }
 
@@ -187,13 +247,19 @@ pub(super) fn commit(
     };
     let sequence = tenant.state().sequence.next();
     group.builder.push(tenant.id, sequence, kind(of_kind), |_, out| out.extend_from_slice(&payload))?;
-    {
+    let forgotten = {
         let mut state = tenant.state_mut();
         state.sequence = sequence;
         match act {
             Act::Put(key) => state.api_keys.put(key),
-            Act::Revoke(revoked) => state.api_keys.revoke(revoked),
+            Act::Revoke(revoked) => {
+                state.api_keys.revoke(revoked);
+                None
+            }
         }
+    };
+    if let Some(forgotten) = forgotten {
+        lane.shared.access.forget(forgotten);
     }
     lane.shared.access.note(&tenant.name, &key);
     remember(lane, tenant, request, &key, &mut group)?;
@@ -293,10 +359,21 @@ mod tests {
         for wrong in [&shown[..shown.len() - 1], &shown.replace('5', "6"), "ofk_", "", "ofk_0707070707070707_"] {
             assert_eq!(access.caller(wrong, ObservedAt(1)), None, "{wrong}");
         }
+        for (bad, why) in [("short", "too short"), (&"ab".repeat(16), "easy to guess"), (&" a".repeat(16), "visible")] {
+            assert!(unfit(bad).is_some_and(|told| told.contains(why)), "{bad}");
+        }
+        assert_eq!(unfit("3b1f8a6c0d9e4f2735b8a1c6d0e9f427"), None);
         assert!(access.caller(&"a".repeat(32), ObservedAt(1)).is_some_and(|admin| admin.reaches("south")));
         assert_eq!(access.caller(&"a".repeat(33), ObservedAt(1)), None);
         key.revoked_at = Some(ObservedAt(5));
         access.note("north", &key);
         assert!(access.caller(&shown, ObservedAt(6)).is_none() && !access.holds(&caller, ObservedAt(6)));
+        let alone = Access::new(&RootKey::new([1; 32]), true, None);
+        assert!(!alone.admits_somebody(ObservedAt(1)));
+        key.revoked_at = None;
+        alone.note("north", &key);
+        assert!(alone.admits_somebody(ObservedAt(99)) && !alone.admits_somebody(ObservedAt(100)));
+        alone.forget(id);
+        assert_eq!(alone.caller(&shown, ObservedAt(1)), None, "forgotten, whatever the clock says");
     }
 }

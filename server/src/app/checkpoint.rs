@@ -189,7 +189,9 @@ fn restore_tenant(
     state.feed = whole.feed;
     state.judgements = Judgements::from_rows(whole.judgements);
     state.accounts = Accounts::read(&checkpoint.read(&section(id, "accounts"))?)?;
-    whole.api_keys.into_iter().for_each(|key| state.api_keys.put(key));
+    for key in whole.api_keys {
+        let _ = state.api_keys.put(key);
+    }
     for answered in whole.requests {
         state.requests.remember(answered);
     }

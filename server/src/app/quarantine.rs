@@ -14,6 +14,7 @@ use super::read::durable_at;
 use super::requests::RequestKey;
 use super::tenant::{Held, Tenant};
 use super::{App, lane};
+use crate::secret;
 
 /// Fragments that one replay takes at most.
 pub const REPLAY_MAX: usize = 1_000;
@@ -41,7 +42,7 @@ pub fn parse_handle(text: &str, id_key: &[u8; 32]) -> Result<Option<Sequence>, I
     if tag.len() != TAG_DIGITS || !tag.bytes().all(|digit| digit.is_ascii_hexdigit()) {
         return Err(InvalidHandle);
     }
-    Ok((handle(entry, id_key) == text).then_some(entry))
+    Ok(secret::same(&handle(entry, id_key), text).then_some(entry))
 }
 
 /// A text that is no handle at all.

@@ -37,6 +37,7 @@ use super::writer::WRITER_DEPTH_MAX;
 use super::{App, Shared, checkpoint, hierarchy, keeper, privacy, quarantine, reconfigure, scrub, tidy, writer};
 use crate::clock::{Clock, Stopwatch};
 use crate::config::Config;
+use crate::secret;
 
 /// A server cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -77,16 +78,21 @@ pub enum StartError {
     #[error("encryption cannot be set up: {0}")]
     Tls(String),
     /// The file of the administrator's key cannot be used.
-    #[error("the admin key file {path} cannot be read: {source}")]
+    #[error("the admin key file {path} {source}")]
     AdminKeyFile {
         /// Which file.
         path: PathBuf,
         /// Why.
-        source: std::io::Error,
+        source: secret::SecretFileError,
     },
     /// The administrator's key cannot be used.
     #[error("the admin key {0}")]
     AdminKey(&'static str),
+    /// Every call would need a key, and there is none.
+    #[error(
+        "--require-auth is on and there is no key to call with: `(umask 077; openssl rand -hex 32 > admin.key)`, start with --admin-key-file admin.key, and make the first key with `onefold key create LABEL --role ROLE --api-key-file admin.key`"
+    )]
+    NobodyMayCall,
     /// The data directory cannot be opened.
     #[error(transparent)]
     DataDir(#[from] DataDirError),
@@ -313,6 +319,9 @@ pub fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<Opened, StartError
         shared.access.learn(&tenant);
         shared.add(tenant);
     }
+    if config.require_auth && !shared.access.admits_somebody(shared.clock.now()) {
+        return Err(StartError::NobodyMayCall);
+    }
     let (commits, to_write) = sync_channel(WRITER_DEPTH_MAX);
     let (keep, to_keep) = sync_channel(keeper::KEEPER_DEPTH_MAX);
     let (tidy, to_tidy) = sync_channel(1);
@@ -388,7 +397,7 @@ pub fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<Opened, StartError
 
 pub(crate) fn read_root_key(path: &std::path::Path) -> Result<RootKey, StartError> {
     let fault = |why: &str| StartError::RootKeyFile { path: path.to_owned(), why: why.to_owned() };
-    let text = std::fs::read_to_string(path).map_err(|error| fault(&format!("cannot be read: {error}")))?;
+    let text = secret::read_file(path).map_err(|error| fault(&error.to_string()))?;
     let text = text.trim();
     if text.len() != 64 || !text.is_ascii() {
         return Err(fault("must hold 64 hexadecimal digits"));
@@ -402,8 +411,7 @@ pub(crate) fn read_root_key(path: &std::path::Path) -> Result<RootKey, StartErro
 }
 
 fn read_admin_key(path: &std::path::Path) -> Result<String, StartError> {
-    let text =
-        std::fs::read_to_string(path).map_err(|source| StartError::AdminKeyFile { path: path.to_owned(), source })?;
+    let text = secret::read_file(path).map_err(|source| StartError::AdminKeyFile { path: path.to_owned(), source })?;
     Ok(text.trim().to_owned())
 }
 
@@ -696,7 +704,7 @@ impl Replaying {
             | EntryKind::ReceiptKept => privacy::replay::replay(self, kind, entry)?,
             EntryKind::ApiKeyPut => {
                 if let Some(payload) = entry.bytes() {
-                    self.state.api_keys.put(decision::decode(payload)?);
+                    let _ = self.state.api_keys.put(decision::decode(payload)?);
                 }
             }
             EntryKind::ApiKeyRevoked => {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use onefold_core::access::ApiKey;
 use onefold_core::fault::FaultReason;
 use onefold_core::fragment::PartyKind;
 use onefold_matching::pair::Model;
@@ -285,7 +286,7 @@ impl AdminService for Admin {
         let named = requests::named(&request.request_id, "CreateApiKey", &request, &tenant.keys.index)?;
         let wanted = access::wanted(request.api_key).map_err(|f| status::write(WriteError::Invalid(f)))?;
         if wanted.all_tenants {
-            if rights::caller().is_some_and(|caller| caller.tenant.is_some()) {
+            if !rights::reaches_all(&self.app) {
                 return Err(status::tenant_not_allowed());
             }
             if tenant.name != names::DEFAULT_TENANT {
@@ -307,7 +308,10 @@ impl AdminService for Admin {
         reading::durable(&tenant).await?;
         let query = format!("api keys/{}", tenant.name);
         let page = Page::read(&self.app.page_key, &query, request.page_size, &request.page_token)?;
-        let keys: Vec<pb::ApiKey> = tenant.state().api_keys.iter().map(|key| access::out(key, &tenant.name)).collect();
+        // Keys for every tenant lie with the default tenant's, and are not its own affair.
+        let shows = |key: &&ApiKey| !key.all_tenants || rights::reaches_all(&self.app);
+        let keys: Vec<pb::ApiKey> =
+            tenant.state().api_keys.iter().filter(shows).map(|key| access::out(key, &tenant.name)).collect();
         let (shown, next_page_token) = page.cut(&keys, &self.app.page_key, &query);
         Ok(answer(pb::ListApiKeysResponse { api_keys: shown.to_vec(), next_page_token }))
     }
@@ -322,8 +326,8 @@ impl AdminService for Admin {
         let tenant = reading::named(&self.app, of)?;
         let named = requests::named(&request.request_id, "RevokeApiKey", &request, &tenant.keys.index)?;
         let of_all = tenant.state().api_keys.get(id).is_some_and(|key| key.all_tenants);
-        if of_all && rights::caller().is_some_and(|caller| caller.tenant.is_some()) {
-            return Err(status::tenant_not_allowed());
+        if of_all && !rights::reaches_all(&self.app) {
+            return Err(status::write(WriteError::ApiKeyUnknown));
         }
         let revoked = self.app.revoke_api_key(&tenant, id, named).await.map_err(status::write)?;
         Ok(answer(pb::RevokeApiKeyResponse { api_key: Some(access::out(&revoked, &tenant.name)) }))

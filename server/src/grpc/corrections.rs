@@ -3,7 +3,7 @@
 //! decide by these codes whether to try again.
 //!
 //! Here too: every call has a deadline, the client's or ours, whichever is nearer, and streams of small messages are
-//! compressed only for who compresses them too. A connection on which a call was made is known from here.
+//! compressed only for who compresses them too.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -12,7 +12,6 @@ use std::time::Duration;
 use tonic::{Code, Status};
 use tower::{Layer, Service};
 
-use super::connections::Caller;
 use super::status;
 use crate::config;
 
@@ -126,9 +125,6 @@ where
     }
 
     fn call(&mut self, mut request: http::Request<In>) -> Self::Future {
-        if let Some(caller) = request.extensions().get::<Caller>() {
-            caller.calls();
-        }
         let path = request.uri().path().to_owned();
         in_kind(&path, request.headers_mut());
         let ours = call_time_max(&path);

@@ -15,12 +15,14 @@ mod corrections;
 mod gate;
 mod health;
 mod ingest;
+mod lasting;
 mod mount;
 mod names;
 mod one_click;
 mod page;
 mod privacy;
 mod profile;
+mod promises;
 mod quarantine;
 mod reading;
 mod requests;
@@ -28,7 +30,7 @@ mod review;
 mod rights;
 mod silence;
 mod status;
-pub mod tls;
+mod tls;
 
 pub use browsers::{InvalidOrigin, Origins};
 pub use names::DEFAULT_TENANT;
@@ -49,17 +51,19 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tonic::service::Routes;
-use tonic::transport::{Server, ServerTlsConfig};
+use tonic::transport::Server;
 use tonic_web::GrpcWebLayer;
 use tower::util::option_layer;
 
 use crate::app::App;
-use crate::config;
+use crate::config::{self, Config};
+use connections::Terms;
 use gate::Gate;
 use health::{Health, Serves};
 use mount::mounted;
 use one_click::Door;
 use rights::Guard;
+use tls::Certificates;
 
 /// Every service that is mounted, and what it can do while the disk refuses writes.
 const SERVICES: &[(&str, Serves)] = &[
@@ -99,16 +103,26 @@ pub struct Edge {
 }
 
 impl Edge {
-    /// Listens as `how` says, encrypted where `tls` is there, for pages of these origins too.
+    /// Listens as `how` says, encrypted where that names certificates, for pages of these origins too.
     ///
     /// # Errors
     /// When a certificate or key cannot be used.
-    pub async fn listen(
-        listener: TcpListener,
-        origins: Origins,
-        tls: Option<ServerTlsConfig>,
-        how: &config::Config,
-    ) -> Result<Self, tonic::transport::Error> {
+    pub async fn listen(listener: TcpListener, origins: Origins, how: &Config) -> Result<Self, String> {
+        let web = !origins.is_empty();
+        let certificates = how.tls.as_ref().map(|tls| Certificates::read(tls, web || how.one_click)).transpose()?;
+        if let Some(certificates) = &certificates {
+            tokio::spawn(Certificates::follow(Arc::downgrade(certificates)));
+        }
+        let loopback = how.listen.ip().is_loopback();
+        let usual = if loopback { how.connections_max } else { how.connections_max.div_ceil(4) };
+        let terms = Terms {
+            first_call_wait: how.first_call_wait,
+            idle_wait: how.idle_wait,
+            age: how.connection_age,
+            most: how.connections_max,
+            of_one_address: how.connections_per_address.unwrap_or(usual),
+            certificates,
+        };
         let (health, health_service) = Health::recovering(SERVICES).await;
         let gate = Gate::default();
         let guard = Guard::new(how.require_auth);
@@ -119,14 +133,9 @@ impl Edge {
             // No new calls; long streams end at their next message.
             leaves.down().await;
         };
-        let web = !origins.is_empty();
         let door = how.one_click.then(|| Door::new(!web));
         // Outermost first: one-click posts, what a browser may ask, who may ask at all, its dialect, then what every call goes through.
-        let mut server = Server::builder();
-        if let Some(tls) = tls {
-            server = server.tls_config(tls)?;
-        }
-        let server = server
+        let mut server = Server::builder()
             .max_concurrent_streams(Some(config::STREAMS_PER_CONNECTION_MAX))
             .concurrency_limit_per_connection(config::CALLS_PER_CONNECTION_MAX)
             .load_shed(true)
@@ -145,11 +154,15 @@ impl Edge {
             .layer(option_layer(web.then(GrpcWebLayer::new)))
             .layer(corrections::Correct)
             .layer(guard.clone())
+            .layer(promises::InWholeMessages)
             .layer(gate.clone())
-            .add_service(health_service)
-            .add_service(reflection().build_v1().expect("the descriptor set was encoded by our own build"))
-            .add_service(reflection().build_v1alpha().expect("the descriptor set was encoded by our own build"));
-        let incoming = connections::bounded(listener, how.connections_max, how.first_call_wait);
+            .add_service(health_service);
+        if loopback || how.reflection {
+            server = server
+                .add_service(reflection().build_v1().expect("the descriptor set was encoded by our own build"))
+                .add_service(reflection().build_v1alpha().expect("the descriptor set was encoded by our own build"));
+        }
+        let incoming = connections::bounded(listener, terms);
         let serving = tokio::spawn(server.serve_with_incoming_shutdown(incoming, goes_down));
         Ok(Self { gate, guard, door, health, stop: Some(stop), serving })
     }

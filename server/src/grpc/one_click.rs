@@ -14,7 +14,7 @@ use http_body_util::{BodyExt, Limited};
 use tonic::body::Body;
 use tower::{Layer, Service};
 
-use super::connections::Caller;
+use super::connections::Line;
 use crate::app::App;
 use crate::app::consent::{self, token::Unsubscribe};
 use crate::app::error::WriteError;
@@ -109,9 +109,7 @@ where
 }
 
 async fn answer(app: Option<Arc<App>>, link: &str, request: http::Request<Body>) -> http::Response<Body> {
-    if let Some(caller) = request.extensions().get::<Caller>() {
-        caller.calls();
-    }
+    let _busy = request.extensions().get::<Line>().map(Line::calls);
     match *request.method() {
         Method::GET | Method::HEAD => says(StatusCode::OK),
         Method::POST => {

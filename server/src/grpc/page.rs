@@ -7,6 +7,7 @@ use tonic::Status;
 
 use super::status;
 use crate::app::error::ReadError;
+use crate::secret;
 
 const SIZE_DEFAULT: usize = 100;
 const SIZE_MAX: usize = 1_000;
@@ -65,7 +66,7 @@ pub fn seal(key: &[u8; 32], query: &str, position: u64) -> String {
 fn open(key: &[u8; 32], query: &str, token: &str) -> Option<u64> {
     let (position, _) = token.split_once('.')?;
     let position = u64::from_str_radix(position, 16).ok()?;
-    (seal(key, query, position) == token).then_some(position)
+    secret::same(&seal(key, query, position), token).then_some(position)
 }
 
 fn tag(key: &[u8; 32], query: &str, position: u64) -> [u8; TAG_BYTES] {

@@ -11,16 +11,18 @@ use std::sync::{Arc, LazyLock, OnceLock};
 use std::task::{Context, Poll};
 
 use http::header::AUTHORIZATION;
-use http_body_util::BodyExt;
 use onefold_core::access::Role::{self, Admin, Auditor, Ingest, PrivacyOfficer, Reader, Steward};
 use onefold_core::access::Roles;
 use tonic::Status;
 use tonic::body::Body;
 use tower::{Layer, Service};
 
+use super::connections::Line;
+use super::lasting::{Holder, Lasting};
 use super::status;
 use crate::app::App;
 use crate::app::access::Caller;
+use crate::config::SIDE_STREAM_AGE_MAX;
 
 /// What answers whoever calls.
 const OPEN_TO_ALL: &str = "/grpc.health.v1.Health/";
@@ -170,6 +172,8 @@ const TABLE: &[(&str, &[Row])] = &[
 
 /// Calls whose answers are streams: they end when the key does.
 const STREAMS: &[&str] = &["StreamFragments", "WatchProfiles", "StreamConsents", "DecideContacts", "StreamBackup"];
+/// Calls with one answer to a stream of messages: they end when the key does.
+const STREAMS_IN: &[&str] = &["ImportHierarchy"];
 
 /// The table by path.
 static RULES: LazyLock<HashMap<String, (Roles, About)>> = LazyLock::new(|| {
@@ -195,6 +199,11 @@ tokio::task_local! {
 /// The caller of the work that runs here; none where nobody is asked who they are.
 pub fn caller() -> Option<Caller> {
     CALLER.try_with(Clone::clone).ok()
+}
+
+/// Whether whoever calls is good for every tenant, as everybody is where nobody is asked who they are.
+pub fn reaches_all(app: &App) -> bool {
+    !app.shared.access.required() || caller().is_some_and(|caller| caller.reaches_all())
 }
 
 /// Work that goes on behind a call, as its caller.
@@ -256,7 +265,7 @@ impl Guard {
             if !roles.meet(caller.roles) {
                 return Err(status::role_not_allowed());
             }
-            if about == Installation && caller.tenant.is_some() {
+            if about == Installation && !caller.reaches_all() {
                 return Err(status::tenant_not_allowed());
             }
         }
@@ -293,35 +302,44 @@ where
     }
 
     fn call(&mut self, mut request: http::Request<Body>) -> Self::Future {
-        if !self.guard.required || request.uri().path().starts_with(OPEN_TO_ALL) {
-            return Box::pin(self.inner.call(request));
+        let line = request.extensions().get::<Line>().cloned();
+        let path = request.uri().path();
+        let method = path.rsplit('/').next().unwrap_or(path);
+        let beside = path.starts_with(OPEN_TO_ALL) || path.starts_with(OPEN_TO_KEYS);
+        let answers = beside || STREAMS.contains(&method);
+        let asks = STREAMS_IN.contains(&method);
+        let age_max = beside.then_some(SIDE_STREAM_AGE_MAX);
+        if !self.guard.required || path.starts_with(OPEN_TO_ALL) {
+            let busy = line.map(|line| line.calls());
+            let answer = self.inner.call(request);
+            return Box::pin(async move {
+                let answer = answer.await?;
+                Ok(if answers { answer.map(|body| Lasting::body(body, None, age_max, busy)) } else { answer })
+            });
         }
         let (app, caller) = match self.guard.admit(&request) {
             Ok(admitted) => admitted,
             Err(refused) => return Box::pin(std::future::ready(Ok(refused.into_http()))),
         };
+        // Who was let in keeps the connection; a stranger's call is none.
+        let busy = line.map(|line| line.calls());
         // Nothing behind here needs the key itself.
         request.headers_mut().remove(AUTHORIZATION);
-        let streams = request.uri().path().rsplit('/').next().is_some_and(|method| STREAMS.contains(&method));
         let answer = CALLER.scope(caller.clone(), self.inner.call(request));
-        if !streams {
-            return Box::pin(answer);
-        }
-        Box::pin(async move { Ok(answer.await?.map(|body| while_good(body, app, caller))) })
+        let holder = Holder { app, caller };
+        Box::pin(async move {
+            let answer = if asks {
+                tokio::select! {
+                    biased;
+                    answered = answer => answered?,
+                    () = holder.ended() => return Ok(status::credentials_invalid().into_http()),
+                }
+            } else {
+                answer.await?
+            };
+            Ok(if answers { answer.map(|body| Lasting::body(body, Some(holder), age_max, busy)) } else { answer })
+        })
     }
-}
-
-/// A stream that ends when the key of its caller does.
-fn while_good(body: Body, app: Arc<App>, caller: Caller) -> Body {
-    Body::new(body.map_frame(move |frame| {
-        if app.shared.access.holds(&caller, app.now()) {
-            return frame;
-        }
-        let mut trailers = http::HeaderMap::new();
-        // A status of our own always makes headers.
-        let _ = status::credentials_invalid().add_header(&mut trailers);
-        http_body::Frame::trailers(trailers)
-    }))
 }
 
 #[cfg(test)]
@@ -335,11 +353,13 @@ mod tests {
     fn every_rpc_has_a_rule_and_every_rule_an_rpc() {
         let set = prost_types::FileDescriptorSet::decode(FILE_DESCRIPTOR_SET).unwrap();
         let mut declared = Vec::new();
-        let mut streams = Vec::new();
+        let (mut streams, mut taken) = (Vec::new(), Vec::new());
         for service in set.file.iter().filter(|file| file.package() == "onefold.v1").flat_map(|file| &file.service) {
             for method in &service.method {
                 declared.push(format!("/onefold.v1.{}/{}", service.name(), method.name()));
                 streams.extend(method.server_streaming().then(|| method.name().to_owned()));
+                let once = method.client_streaming() && !method.server_streaming();
+                taken.extend(once.then(|| method.name().to_owned()));
             }
         }
         let mut ruled: Vec<String> = RULES.keys().cloned().collect();
@@ -350,6 +370,8 @@ mod tests {
         let mut known = STREAMS.to_vec();
         known.sort_unstable();
         assert_eq!(streams, known);
+        taken.sort();
+        assert_eq!(taken, STREAMS_IN);
         assert_eq!(TABLE.iter().map(|(_, rows)| rows.len()).sum::<usize>(), RULES.len(), "one row each");
         for path in &declared {
             assert!(roles_allowed(path).is_some_and(|roles| !roles.is_empty()), "{path}");

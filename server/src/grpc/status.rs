@@ -149,6 +149,14 @@ pub fn stream_silent(limit: Duration) -> Status {
     status(Code::DeadlineExceeded, "STREAM_SILENT", message, metadata, ErrorDetails::new())
 }
 
+/// A stream beside the services that has been open for long enough.
+pub fn stream_aged() -> Status {
+    let mut details = ErrorDetails::new();
+    details.set_retry_info(Some(Duration::ZERO));
+    let message = "the stream was open for as long as one may be: open it again".to_owned();
+    status(Code::Unavailable, "STREAM_AGED", message, HashMap::new(), details)
+}
+
 /// A single faulty field of a request.
 pub fn field(path: &str, reason: onefold_core::fault::FaultReason, message: impl Into<String>) -> Status {
     ReadErrorIn { tenant: "", error: ReadError::Invalid(vec![FieldFault::new(path, reason, message)]) }.into()

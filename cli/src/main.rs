@@ -47,6 +47,8 @@ enum Command {
     Decide(command::decide::Arguments),
     /// Erases a person: preview, erasure, receipt.
     Erase(command::erase::Arguments),
+    /// Hands a person what is held about them: start, preview, export.
+    Access(command::access::Arguments),
     /// Requests of persons: list, show, approve, extend, refuse, cancel, confirm, receipt, readmit, policy.
     Requests(command::requests::Arguments),
     /// Copies everything to a directory while the server serves.
@@ -99,6 +101,7 @@ fn main() -> ExitCode {
         Command::Consent(arguments) => command::consent::run(&arguments),
         Command::Decide(arguments) => command::decide::run(&arguments),
         Command::Erase(arguments) => command::erase::run(&arguments),
+        Command::Access(arguments) => command::access::run(&arguments),
         Command::Requests(arguments) => command::requests::run(&arguments),
         Command::Backup(arguments) => command::backup::run(&arguments),
         Command::Restore(arguments) => command::restore::run(&arguments),

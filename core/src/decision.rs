@@ -79,6 +79,8 @@ pub enum EntryKind {
     ApiKeyPut = 50,
     /// [`ApiKeyRevoked`](crate::access::ApiKeyRevoked).
     ApiKeyRevoked = 51,
+    /// What is held about a person was handed over: [`Exported`](crate::erasure::Exported).
+    AccessExported = 60,
 }
 
 impl EntryKind {
@@ -116,6 +118,7 @@ impl EntryKind {
             45 => Self::ReceiptKept,
             50 => Self::ApiKeyPut,
             51 => Self::ApiKeyRevoked,
+            60 => Self::AccessExported,
             _ => return None,
         })
     }

@@ -263,6 +263,21 @@ pub struct ResendsStopped {
     pub counts: Vec<(Sequence, u32)>,
 }
 
+/// What is held was handed over: to whom, and which text. Holds no value of the person.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exported {
+    /// The request.
+    pub request: Sequence,
+    /// To whom it went: a token, no personal data.
+    pub to: String,
+    /// BLAKE3 of the text.
+    pub digest: [u8; 32],
+    /// Its length in bytes.
+    pub bytes: u64,
+    /// When.
+    pub at: ObservedAt,
+}
+
 /// A receipt as it was signed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReceiptKept {

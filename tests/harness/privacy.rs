@@ -11,7 +11,19 @@ impl Clients {
     /// # Errors
     /// What the server says.
     pub async fn ask_for_erasure(&mut self, subjects: Vec<pb::ConsentSubject>) -> Result<String, Status> {
-        let kind = pb::PrivacyRequestKind::Erasure as i32;
+        self.ask_for(pb::PrivacyRequestKind::Erasure, subjects).await
+    }
+
+    /// Takes in a request, verified.
+    ///
+    /// # Errors
+    /// What the server says.
+    pub async fn ask_for(
+        &mut self,
+        kind: pb::PrivacyRequestKind,
+        subjects: Vec<pb::ConsentSubject>,
+    ) -> Result<String, Status> {
+        let kind = kind as i32;
         let request = pb::CreatePrivacyRequestRequest { kind, subjects, ..Default::default() };
         let name = self.privacy.create_privacy_request(request).await?.into_inner().request.unwrap_or_default().name;
         let request = pb::VerifyPrivacyRequestRequest {
@@ -50,6 +62,37 @@ impl Clients {
         let name = self.ask_for_erasure(subjects).await?;
         let etag = self.preview(&name).await?.etag;
         self.erase(&name, &etag).await
+    }
+
+    /// What an export would hold.
+    ///
+    /// # Errors
+    /// What the server says.
+    pub async fn preview_export(&mut self, name: &str) -> Result<pb::PreviewAccessExportResponse, Status> {
+        let request = pb::PreviewAccessExportRequest { name: name.to_owned() };
+        Ok(self.privacy.preview_access_export(request).await?.into_inner())
+    }
+
+    /// Has what is held handed over to the person: the text, and its end.
+    ///
+    /// # Errors
+    /// What the server says, before or in the stream.
+    pub async fn export(&mut self, name: &str, etag: &str) -> Result<(String, pb::AccessExportEnd), Status> {
+        use pb::stream_access_export_response::Part;
+        let (name, etag, delivered_to) = (name.to_owned(), etag.to_owned(), "subject".to_owned());
+        let request = pb::StreamAccessExportRequest { name, etag, delivered_to };
+        let mut pieces = self.privacy.stream_access_export(request).await?.into_inner();
+        let mut bytes = Vec::new();
+        loop {
+            match pieces.message().await?.and_then(|message| message.part) {
+                Some(Part::Json(piece)) => bytes.extend(piece),
+                Some(Part::End(end)) => {
+                    let text = String::from_utf8(bytes).map_err(|_| Status::internal("no text"))?;
+                    return Ok((text, end));
+                }
+                None => return Err(Status::internal("the stream ended without its end")),
+            }
+        }
     }
 
     /// The receipt.

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use clap::Args;
 use onefold_proto::v1 as pb;
 
-use super::consent::Who;
 use super::requests::{named, show};
-use super::{Failure, card, online, paint, say, say_json};
+use super::scope::{Taking, counts, records};
+use super::{Failure, online, paint, say, say_json};
 use crate::client::{Client, Target, request_id, wire};
 
 /// Erases a person: shows what it would touch, and with `--yes` does it and writes the receipt.
@@ -28,18 +28,8 @@ pub struct Arguments {
     /// The scope that its preview showed; without it the scope as it is now.
     #[arg(long, value_name = "ETAG", requires = "request")]
     etag: Option<String>,
-    /// Under which law: GDPR, UK_GDPR, CCPA, US_STATE, LGPD, PIPEDA.
-    #[arg(long, value_name = "LAW", default_value = "GDPR")]
-    regulation: String,
-    /// Your own number for it: one word, no personal data.
-    #[arg(long, value_name = "WORD", default_value = "")]
-    reference: String,
-    /// How it was made sure that the request is the person's: one word.
-    #[arg(long, value_name = "WORD", default_value = "by-hand")]
-    verified: String,
-    /// Who you are: one word.
-    #[arg(long, value_name = "WORD", default_value = "officer")]
-    by: String,
+    #[command(flatten)]
+    taking: Taking,
     /// Erases.
     #[arg(long)]
     yes: bool,
@@ -59,7 +49,7 @@ async fn erase(arguments: &Arguments) -> Result<(), Failure> {
     let client = Client::connect(target).await?;
     let name = match &arguments.request {
         Some(number) => named(target, number),
-        None => take_in(&client, arguments).await?,
+        None => arguments.taking.take_in(&client, target, pb::PrivacyRequestKind::Erasure, &arguments.words).await?,
     };
     let request = pb::PreviewErasureRequest { name: name.clone() };
     let preview = client.ask(|| async { client.privacy().preview_erasure(request.clone()).await }).await?;
@@ -91,53 +81,10 @@ async fn erase(arguments: &Arguments) -> Result<(), Failure> {
     }
 }
 
-async fn take_in(client: &Client, arguments: &Arguments) -> Result<String, Failure> {
-    let target = &arguments.target;
-    let request = pb::CreatePrivacyRequestRequest {
-        parent: target.parent(),
-        kind: pb::PrivacyRequestKind::Erasure as i32,
-        regulation: arguments.regulation.clone(),
-        reference: arguments.reference.clone(),
-        subjects: vec![Who { words: arguments.words.clone() }.subject(target)?],
-        received_time: None,
-        request_id: request_id(),
-    };
-    let taken = client.ask(|| async { client.privacy().create_privacy_request(request.clone()).await }).await?;
-    let name = taken.request.unwrap_or_default().name;
-    let request = pb::VerifyPrivacyRequestRequest {
-        name: name.clone(),
-        method: arguments.verified.clone(),
-        by: arguments.by.clone(),
-        request_id: request_id(),
-    };
-    client.ask(|| async { client.privacy().verify_privacy_request(request.clone()).await }).await?;
-    Ok(name)
-}
-
 /// A preview for people.
 fn previewed(name: &str, preview: &pb::PreviewErasureResponse) -> String {
     let paint = paint(&std::io::stdout());
-    let counts = |of: &[pb::NamedCount]| -> String {
-        let all: Vec<String> = of.iter().map(|one| format!("{} {}", one.count, one.name)).collect();
-        if all.is_empty() { "none".to_owned() } else { all.join(", ") }
-    };
-    let mut text = paint.heading(&format!("{name} would erase")) + "\n";
-    if preview.records.is_empty() {
-        text.push_str("  no source record: nobody of this name is held\n");
-    }
-    for record in &preview.records {
-        let of = if record.profile.is_empty() { String::new() } else { format!(" {}", card::short(&record.profile)) };
-        let why = match record.evidence.as_str() {
-            "NAMED" => "named by the request".to_owned(),
-            "MEMBER_OF_PROFILE" => format!("member of{of}"),
-            "RETRACTED_SHARING_IDENTIFIER" => {
-                format!("taken back by its source, held the same {}", record.namespace)
-            }
-            _ => format!("taken back by its source, was in{of}"),
-        };
-        let key = if record.key.is_empty() { "(no live content)" } else { &record.key };
-        text.push_str(&format!("  {} {key}: {why}\n", record.source));
-    }
+    let mut text = paint.heading(&format!("{name} would erase")) + "\n" + &records(&preview.records);
     text.push_str(&format!(
         "  identifiers of this person alone, suppressed from then on: {}\n",
         counts(&preview.suppressed)

@@ -1,5 +1,6 @@
 //! One file per command; each gives a [`Failure`] with an exit code: 1 for what went wrong, 2 for what was asked wrongly.
 
+pub mod access;
 pub mod account;
 pub mod audit;
 pub mod backup;
@@ -33,6 +34,7 @@ pub mod tenant;
 pub mod watch;
 
 mod card;
+mod scope;
 mod waterfall;
 
 use std::io::{self, IsTerminal, Write};

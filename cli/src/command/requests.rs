@@ -171,6 +171,8 @@ pub fn show(request: &pb::PrivacyRequest) -> String {
     if request.end_time.is_some() {
         line("ended", &card::time(request.end_time.as_ref()));
     }
+    line("handed to", &request.delivered_to);
+    line("digest of what was handed over", &request.delivered_digest);
     for one in &request.confirmations {
         let when = match &one.confirm_time {
             Some(time) => format!("confirmed {}", card::time(Some(time))),

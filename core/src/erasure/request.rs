@@ -29,6 +29,21 @@ pub enum RequestKind {
     Objection,
 }
 
+impl RequestKind {
+    /// The name on the wire and in exports.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Erasure => "ERASURE",
+            Self::Access => "ACCESS",
+            Self::Portability => "PORTABILITY",
+            Self::Rectification => "RECTIFICATION",
+            Self::Restriction => "RESTRICTION",
+            Self::Objection => "OBJECTION",
+        }
+    }
+}
+
 /// Under which law a request is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Regulation {
@@ -237,7 +252,7 @@ pub struct Confirmation {
     pub confirmed_at: Option<ObservedAt>,
 }
 
-/// What an erasure did, in figures.
+/// What an erasure did, or an export held, in figures.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Figures {
     /// Source records by the name of their source.
@@ -314,8 +329,14 @@ pub enum PrivacyError {
         needs: &'static str,
     },
     /// The step is none of this kind of request.
-    #[error("this step is for requests for erasure")]
-    Kind,
+    #[error("this step is for {needs}")]
+    Kind {
+        /// Which requests it is for.
+        needs: &'static str,
+    },
+    /// There is nothing to export.
+    #[error("nothing is held of this person; tell them so, and refuse the request with that ground")]
+    NothingHeld,
     /// The scope is another than the one that was seen.
     #[error("the scope has changed since it was previewed; look at it and decide anew")]
     ScopeChanged,
@@ -339,7 +360,7 @@ pub enum PrivacyError {
 /// What a tenant wants of its requests.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PrivacyPolicy {
-    /// A second person must approve an erasure.
+    /// A second person must approve an erasure or an export.
     pub second_person: bool,
     /// Consumers of the feed that must confirm erasures.
     pub consumers: Vec<String>,
@@ -434,8 +455,23 @@ impl PrivacyRequest {
     /// [`PrivacyError`], saying what is missing.
     pub fn may_execute(&self, seen: Digest128, scope: Digest128, policy: &PrivacyPolicy) -> Result<(), PrivacyError> {
         if self.kind != RequestKind::Erasure {
-            return Err(PrivacyError::Kind);
+            return Err(PrivacyError::Kind { needs: "requests for erasure" });
         }
+        self.may_carry_out(seen, scope, policy)
+    }
+
+    /// Whether what is held may be handed over with this scope, which the caller saw.
+    ///
+    /// # Errors
+    /// [`PrivacyError`], saying what is missing.
+    pub fn may_deliver(&self, seen: Digest128, scope: Digest128, policy: &PrivacyPolicy) -> Result<(), PrivacyError> {
+        if !matches!(self.kind, RequestKind::Access | RequestKind::Portability) {
+            return Err(PrivacyError::Kind { needs: "requests for access or portability" });
+        }
+        self.may_carry_out(seen, scope, policy)
+    }
+
+    fn may_carry_out(&self, seen: Digest128, scope: Digest128, policy: &PrivacyPolicy) -> Result<(), PrivacyError> {
         if policy.second_person {
             self.needs(&[RequestState::Approved], "a second person must approve it first")?;
         } else {
@@ -486,6 +522,14 @@ impl PrivacyRequest {
         self.ended_at = Some(now);
         self.subject = Subject::default();
         Ok(())
+    }
+
+    /// What was asked for was handed over. Whom it was about is forgotten.
+    pub fn delivered(&mut self, figures: Figures, now: ObservedAt) {
+        self.state = RequestState::Completed;
+        self.ended_at = Some(now);
+        self.figures = Some(figures);
+        self.subject = Subject::default();
     }
 
     /// A consumer erased too; again is harmless.
@@ -561,6 +605,39 @@ mod tests {
         assert!(!request.is_overdue(at(2026, 12, 27)));
         request.end(RequestState::Refused, "legal-claim".into(), at(2026, 12, 2)).unwrap();
         assert!(request.end(RequestState::Cancelled, "x".into(), at(2026, 12, 2)).is_err());
+    }
+
+    #[test]
+    fn each_kind_is_carried_out_by_its_own_step() {
+        let scope = Digest128([1; 16]);
+        let policy = PrivacyPolicy::default();
+        for (kind, erases, delivers) in [
+            (RequestKind::Erasure, true, false),
+            (RequestKind::Access, false, true),
+            (RequestKind::Portability, false, true),
+            (RequestKind::Rectification, false, false),
+            (RequestKind::Restriction, false, false),
+            (RequestKind::Objection, false, false),
+        ] {
+            let ids = (Sequence(1), kind, Regulation::Gdpr);
+            let subject = Subject { records: vec![Digest128([9; 16])], ..Subject::default() };
+            let mut request = PrivacyRequest::new(ids, String::new(), subject, at(2026, 11, 26));
+            let unverified = request.may_deliver(scope, scope, &policy);
+            assert!(unverified.is_err(), "{kind:?}");
+            let verification = Verification { method: "email".into(), by: "a".into(), at: at(2026, 11, 27) };
+            request.verify(verification).unwrap();
+            assert_eq!(request.may_execute(scope, scope, &policy).is_ok(), erases, "{kind:?}");
+            assert_eq!(request.may_deliver(scope, scope, &policy).is_ok(), delivers, "{kind:?}");
+            if delivers {
+                let other = Digest128([2; 16]);
+                assert_eq!(request.may_deliver(scope, other, &policy), Err(PrivacyError::ScopeChanged));
+                let strict = PrivacyPolicy { second_person: true, ..PrivacyPolicy::default() };
+                assert!(matches!(request.may_deliver(scope, scope, &strict), Err(PrivacyError::State { .. })));
+                request.delivered(Figures::default(), at(2026, 11, 28));
+                assert_eq!(request.subject, Subject::default(), "whom it was about is forgotten");
+                assert!(request.may_deliver(scope, scope, &policy).is_err(), "once");
+            }
+        }
     }
 
     #[test]

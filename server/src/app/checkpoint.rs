@@ -25,7 +25,7 @@ use super::tenant::{Held, ProfileTimes, State, Tenant};
 use super::tidy;
 
 /// The shape of the sections. Another one is passed over, and the journal replayed.
-const VERSION: u32 = 8;
+const VERSION: u32 = 9;
 
 /// All of a tenant but the engine and the profiles' times.
 #[derive(Debug, Serialize, Deserialize)]

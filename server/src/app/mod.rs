@@ -58,6 +58,8 @@ pub struct App {
     pub persons: consent::person::Persons,
     /// Lets one preview or training run at a time.
     pub studies: models::Studies,
+    /// Lets few exports of persons be written at a time.
+    pub exports: Arc<tokio::sync::Semaphore>,
     /// Keys page tokens.
     pub page_key: [u8; 32],
     /// How long a client's stream may be silent.

@@ -377,6 +377,7 @@ pub fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<Opened, StartError
         lane: commands_in.clone(),
         persons: super::consent::person::Persons::default(),
         studies: Studies::default(),
+        exports: Arc::new(tokio::sync::Semaphore::new(privacy::export::AT_ONCE_MAX)),
         page_key: root.derive("page tokens"),
         message_wait: config.message_wait,
         stop: watch::Sender::new(false),
@@ -701,6 +702,7 @@ impl Replaying {
             | EntryKind::Readmitted
             | EntryKind::ResendsStopped
             | EntryKind::PrivacyPolicySet
+            | EntryKind::AccessExported
             | EntryKind::ReceiptKept => privacy::replay::replay(self, kind, entry)?,
             EntryKind::ApiKeyPut => {
                 if let Some(payload) = entry.bytes() {

@@ -525,7 +525,7 @@ pub fn judgements(
 }
 
 /// Reads a judgement's words; `None` when their key was destroyed.
-fn judged_at(shared: &Shared, tenant: &Tenant, place: Place) -> Result<Option<Judged>, ReadError> {
+pub(super) fn judged_at(shared: &Shared, tenant: &Tenant, place: Place) -> Result<Option<Judged>, ReadError> {
     read::durable_at(shared, place)?;
     let store = |error: Box<dyn std::error::Error + Send + Sync>| ReadError::Store(error);
     let found = shared.journal.read(place).map_err(|e| store(e.into()))?;

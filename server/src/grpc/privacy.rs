@@ -1,10 +1,12 @@
-//! PrivacyService: requests of persons, erasure and its proof.
+//! PrivacyService: requests of persons, erasure and its proof, exports.
+
+mod export;
 
 use std::sync::Arc;
 
 use onefold_core::consent::Subject as About;
 use onefold_core::erasure::{
-    Evidence, PrivacyPolicy, PrivacyRequest, Receipt, Regulation, RequestKind, RequestState, Subject, is_token,
+    Exported, PrivacyPolicy, PrivacyRequest, Receipt, Regulation, RequestKind, RequestState, Subject, is_token,
 };
 use onefold_core::fault::{FaultReason, FieldFault};
 use onefold_core::fragment::ObservedAt;
@@ -19,14 +21,14 @@ use super::convert::consent as door;
 use super::convert::fragment::timestamp;
 use super::mount::answer;
 use super::page::{self, Page};
-use super::{names, reading, requests, status};
+use super::{reading, requests, status};
 use crate::app::App;
 use crate::app::error::{ReadError, WriteError};
 use crate::app::privacy::act::{Act, Done};
 use crate::app::privacy::{self, receipt};
-use crate::app::read::{self, fragment_at};
+use crate::app::read;
 use crate::app::requests::RequestKey;
-use crate::app::tenant::Tenant;
+use crate::app::tenant::{State, Tenant};
 
 /// The service.
 #[derive(Clone, Debug)]
@@ -44,14 +46,14 @@ fn token(text: &str, path: &str) -> Result<String, Status> {
     Err(status::field(path, reason, message))
 }
 
-fn hexadecimal(digest: Digest128) -> String {
-    digest.0.iter().map(|byte| format!("{byte:02x}")).collect()
+fn hexadecimal(digest: &[u8]) -> String {
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn etag(text: &str) -> Result<Digest128, Status> {
     let digits = text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
     let number = digits.then(|| u128::from_str_radix(text, 16).ok()).flatten();
-    let message = "give the etag that PreviewErasure showed";
+    let message = "give the etag that the preview showed";
     let reason = if text.is_empty() { FaultReason::Missing } else { FaultReason::Malformed };
     number.map(|number| Digest128(number.to_be_bytes())).ok_or_else(|| status::field("etag", reason, message))
 }
@@ -77,7 +79,12 @@ const fn state_out(state: RequestState) -> pb::PrivacyRequestState {
     }
 }
 
-fn request_out(tenant: &Tenant, request: &PrivacyRequest, stopped: u64, now: ObservedAt) -> pb::PrivacyRequest {
+fn request_out(
+    tenant: &Tenant,
+    request: &PrivacyRequest,
+    (stopped, exported): (u64, Option<&Exported>),
+    now: ObservedAt,
+) -> pb::PrivacyRequest {
     let kind = KINDS.iter().find(|(_, kind)| *kind == request.kind).map_or(0, |(wire, _)| *wire as i32);
     let confirmation = |one: &onefold_core::erasure::Confirmation| pb::ErasureConfirmation {
         consumer: one.consumer.clone(),
@@ -103,7 +110,15 @@ fn request_out(tenant: &Tenant, request: &PrivacyRequest, stopped: u64, now: Obs
         confirmations: request.confirmations.iter().map(confirmation).collect(),
         resends_stopped: stopped,
         overdue: request.is_overdue(now),
+        delivered_to: exported.map(|exported| exported.to.clone()).unwrap_or_default(),
+        delivered_digest: exported.map(|exported| hexadecimal(&exported.digest)).unwrap_or_default(),
     }
+}
+
+/// What is kept beside a request: how often something of it was sent again and stopped, and what was handed over.
+fn beside(state: &State, request: Sequence) -> (u64, Option<&Exported>) {
+    let stopped = state.privacy.stopped.get(&request).copied().unwrap_or(0);
+    (stopped, state.privacy.exports.get(&request))
 }
 
 fn policy_out(policy: &PrivacyPolicy) -> pb::PrivacyPolicy {
@@ -166,8 +181,8 @@ impl Privacy {
     }
 
     fn shown(&self, tenant: &Tenant, request: &PrivacyRequest) -> pb::PrivacyRequest {
-        let stopped = tenant.state().privacy.stopped.get(&request.id).copied().unwrap_or(0);
-        request_out(tenant, request, stopped, self.app.now())
+        let state = tenant.state();
+        request_out(tenant, request, beside(&state, request.id), self.app.now())
     }
 
     /// Takes a step of a request and shows it as it stands then.
@@ -223,6 +238,8 @@ impl Privacy {
 
 #[tonic::async_trait]
 impl PrivacyService for Privacy {
+    type StreamAccessExportStream = export::Pieces;
+
     async fn create_privacy_request(
         &self,
         request: Request<pb::CreatePrivacyRequestRequest>,
@@ -262,8 +279,8 @@ impl PrivacyService for Privacy {
     ) -> Result<Response<pb::GetPrivacyRequestResponse>, Status> {
         let (tenant, id) = self.named(&request.into_inner().name)?;
         reading::durable(&tenant).await?;
-        let (request, stopped) = privacy::get(&tenant, id).map_err(status::write)?;
-        let request = Some(request_out(&tenant, &request, stopped, self.app.now()));
+        let request = privacy::get(&tenant, id).map_err(status::write)?;
+        let request = Some(self.shown(&tenant, &request));
         Ok(answer(pb::GetPrivacyRequestResponse { request }))
     }
 
@@ -288,9 +305,7 @@ impl PrivacyService for Privacy {
             (Some(_), Some(last)) => page::seal(&self.app.page_key, &query, last.id.0),
             _ => String::new(),
         };
-        let show = |asked: &PrivacyRequest| {
-            request_out(&tenant, asked, state.privacy.stopped.get(&asked.id).copied().unwrap_or(0), now)
-        };
+        let show = |asked: &PrivacyRequest| request_out(&tenant, asked, beside(&state, asked.id), now);
         let requests = shown.into_iter().map(show).collect();
         Ok(answer(pb::ListPrivacyRequestsResponse { requests, next_page_token }))
     }
@@ -315,48 +330,42 @@ impl PrivacyService for Privacy {
         let app = Arc::clone(&self.app);
         let work = tokio::task::spawn_blocking(move || {
             let (plan, figures) = privacy::preview(&tenant, id).map_err(status::write)?;
-            let config = tenant.config();
-            let source = |id: onefold_core::ids::SourceId| {
-                config.config.sources.get(usize::from(id.0)).map(|source| source.name.clone()).unwrap_or_default()
-            };
-            let profile = |profile| names::of_profile(&tenant.name, tenant.profile_id(profile));
-            let counts =
-                |of: Vec<(String, u32)>| of.into_iter().map(|(name, count)| pb::NamedCount { name, count }).collect();
-            let record = |record: &onefold_core::erasure::ScopedRecord| {
-                let view = tenant.state().engine.record(record.digest).filter(|view| view.live);
-                let key = view.and_then(|view| fragment_at(&app.shared, &tenant.vault, view.place).ok());
-                let (evidence, of) = match record.evidence {
-                    Evidence::Named => ("NAMED", None),
-                    Evidence::Shares(_) => ("RETRACTED_SHARING_IDENTIFIER", None),
-                    Evidence::Member(of) => ("MEMBER_OF_PROFILE", Some(of)),
-                    Evidence::RetractedFrom(of) => ("RETRACTED_FROM_PROFILE", Some(of)),
-                };
-                pb::ScopedRecord {
-                    source: source(record.source),
-                    key: key.map(|fragment| fragment.record.key).unwrap_or_default(),
-                    evidence: evidence.to_owned(),
-                    profile: of.map(profile).unwrap_or_default(),
-                    namespace: match record.evidence {
-                        Evidence::Shares(of) => config.config.namespace(of).map(|known| known.name.clone()),
-                        _ => None,
-                    }
-                    .unwrap_or_default(),
-                }
-            };
             Ok::<_, Status>(pb::PreviewErasureResponse {
-                etag: hexadecimal(plan.scope()),
-                records: plan.records.iter().map(record).collect(),
-                suppressed: counts(figures.suppressed),
-                shared: counts(figures.shared),
+                etag: hexadecimal(&plan.scope().0),
+                records: export::records(&app, &tenant, &plan),
+                suppressed: export::counts(figures.suppressed),
+                shared: export::counts(figures.shared),
                 quarantined: figures.quarantined,
                 statements: figures.statements,
                 statements_kept: figures.statements_kept,
                 keys: figures.keys,
-                profiles: plan.profiles.iter().copied().map(profile).collect(),
+                profiles: export::profiles(&tenant, &plan),
             })
         });
         let preview = work.await.map_err(|_| status::internal("the call was interrupted"))??;
         Ok(answer(preview))
+    }
+
+    async fn preview_access_export(
+        &self,
+        request: Request<pb::PreviewAccessExportRequest>,
+    ) -> Result<Response<pb::PreviewAccessExportResponse>, Status> {
+        let (tenant, id) = self.named(&request.into_inner().name)?;
+        reading::durable(&tenant).await?;
+        let app = Arc::clone(&self.app);
+        let work = tokio::task::spawn_blocking(move || export::preview(&app, &tenant, id));
+        Ok(answer(work.await.map_err(|_| status::internal("the call was interrupted"))??))
+    }
+
+    async fn stream_access_export(
+        &self,
+        request: Request<pb::StreamAccessExportRequest>,
+    ) -> Result<Response<Self::StreamAccessExportStream>, Status> {
+        let request = request.into_inner();
+        let (tenant, id) = self.named(&request.name)?;
+        let (scope, to) = (etag(&request.etag)?, token(&request.delivered_to, "delivered_to")?);
+        reading::durable(&tenant).await?;
+        export::stream(self.clone(), tenant, id, scope, to).await
     }
 
     async fn approve_privacy_request(

@@ -133,6 +133,8 @@ const TABLE: &[(&str, &[Row])] = &[
             ("PreviewErasure", &[PrivacyOfficer], Tenant),
             ("ApprovePrivacyRequest", &[PrivacyOfficer], Tenant),
             ("ExecuteErasure", &[PrivacyOfficer], Tenant),
+            ("PreviewAccessExport", &[PrivacyOfficer], Tenant),
+            ("StreamAccessExport", &[PrivacyOfficer], Tenant),
             ("ExtendPrivacyRequest", &[PrivacyOfficer], Tenant),
             ("RefusePrivacyRequest", &[PrivacyOfficer], Tenant),
             ("CancelPrivacyRequest", &[PrivacyOfficer], Tenant),
@@ -171,7 +173,8 @@ const TABLE: &[(&str, &[Row])] = &[
 ];
 
 /// Calls whose answers are streams: they end when the key does.
-const STREAMS: &[&str] = &["StreamFragments", "WatchProfiles", "StreamConsents", "DecideContacts", "StreamBackup"];
+const STREAMS: &[&str] =
+    &["StreamFragments", "WatchProfiles", "StreamConsents", "DecideContacts", "StreamBackup", "StreamAccessExport"];
 /// Calls with one answer to a stream of messages: they end when the key does.
 const STREAMS_IN: &[&str] = &["ImportHierarchy"];
 

@@ -333,7 +333,8 @@ fn privacy(error: &PrivacyError) -> Status {
             let metadata = HashMap::from([("state".to_owned(), state.to_string())]);
             status(Code::FailedPrecondition, "PRIVACY_REQUEST_STATE", message, metadata, ErrorDetails::new())
         }
-        PrivacyError::Kind => plain(Code::FailedPrecondition, "PRIVACY_REQUEST_KIND", message),
+        PrivacyError::Kind { .. } => plain(Code::FailedPrecondition, "PRIVACY_REQUEST_KIND", message),
+        PrivacyError::NothingHeld => plain(Code::FailedPrecondition, "NOTHING_HELD", message),
         PrivacyError::ScopeChanged => plain(Code::Aborted, "SCOPE_CHANGED", message),
         PrivacyError::SecondPerson => plain(Code::FailedPrecondition, "SECOND_PERSON_NEEDED", message),
         PrivacyError::NoExtension(_) => plain(Code::FailedPrecondition, "NO_EXTENSION", message),

@@ -232,7 +232,11 @@ pub fn statement(app: &App, tenant: &Tenant, id: Sequence) -> Result<(Entry, Sta
 }
 
 /// Reads a statement's words; `None` when their key was destroyed.
-pub(super) fn statement_at(shared: &Shared, vault: &Vault, entry: &Entry) -> Result<Option<Statement>, ReadError> {
+pub(in crate::app) fn statement_at(
+    shared: &Shared,
+    vault: &Vault,
+    entry: &Entry,
+) -> Result<Option<Statement>, ReadError> {
     read::durable_at(shared, entry.place)?;
     let place = entry.place;
     let found = shared.journal.read(place).map_err(|error| ReadError::at(place, error))?;

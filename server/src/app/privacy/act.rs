@@ -54,6 +54,19 @@ pub enum Act {
         /// The scope that the caller saw.
         scope: Digest128,
     },
+    /// What is held was handed over.
+    Deliver {
+        /// Which request.
+        id: Sequence,
+        /// The scope that the caller saw.
+        scope: Digest128,
+        /// To whom it went.
+        to: String,
+        /// BLAKE3 of the text.
+        digest: [u8; 32],
+        /// Its length in bytes.
+        bytes: u64,
+    },
     /// More time.
     Extend {
         /// Which request.

@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use onefold_core::decision::{self, EntryKind};
 use onefold_core::erasure::{
-    Approval, Confirmation, Erased, ErasedRecord, ErasurePlan, Figures, PrivacyError, PrivacyRequest, Readmitted,
-    ReceiptKept, Regulation, RequestKind, RequestState, Subject, Verification,
+    Approval, Confirmation, Erased, ErasedRecord, ErasurePlan, Exported, Figures, PrivacyError, PrivacyRequest,
+    Readmitted, ReceiptKept, Regulation, RequestKind, RequestState, Subject, Verification,
 };
 use onefold_core::fragment::ObservedAt;
 use onefold_core::ids::{Digest128, Sequence};
@@ -34,6 +34,8 @@ enum Step {
     Request(PrivacyRequest),
     Readmit(Readmitted),
     Policy(onefold_core::erasure::PrivacyPolicy),
+    /// What is held was handed over, which ends the request.
+    Delivered(Exported, PrivacyRequest),
     /// Nothing new.
     Known(PrivacyRequest),
 }
@@ -87,6 +89,14 @@ fn check(state: &State, config: &LiveConfig, act: Act, now: ObservedAt) -> Resul
             let approval = Approval { by, at: now, scope };
             changed(id, &mut |request| request.approve(approval.clone(), is))?
         }
+        Act::Deliver { id, scope, to, digest, bytes } => {
+            let mut request = known(state, id)?;
+            // Looked at again in the lane: what was handed over must be what is in scope now.
+            let plan = plan::plan(state, config, &request.subject);
+            request.may_deliver(scope, plan.scope(), &state.privacy.policy)?;
+            request.delivered(figures(&plan, config), now);
+            Step::Delivered(Exported { request: id, to, digest, bytes, at: now }, request)
+        }
         Act::Extend { id, ground } => changed(id, &mut |request| request.extend(ground.clone(), now))?,
         Act::Refuse { id, ground } => {
             changed(id, &mut |request| request.end(RequestState::Refused, ground.clone(), now))?
@@ -106,11 +116,11 @@ fn check(state: &State, config: &LiveConfig, act: Act, now: ObservedAt) -> Resul
         }
         Act::SetPolicy(policy) => Step::Policy(policy),
         // The caller sees to it.
-        Act::Execute { .. } => return Err(PrivacyError::Kind.into()),
+        Act::Execute { .. } => return Err(PrivacyError::Kind { needs: "requests for erasure" }.into()),
     })
 }
 
-/// Writes a step of one entry.
+/// Writes a step: one entry, or of a delivery two.
 fn write(
     lane: &mut Lane,
     tenant: &Arc<Tenant>,
@@ -118,10 +128,15 @@ fn write(
     request: Option<RequestKey>,
     reply: Answer,
 ) -> Result<(), JournalError> {
-    let (what, payload, asked, count) = match &step {
-        Step::Request(asked) => (EntryKind::PrivacyRequestPut, decision::encode(asked), Some(asked.clone()), 0),
-        Step::Readmit(back) => (EntryKind::Readmitted, decision::encode(back), None, back.digests.len() as u64),
-        Step::Policy(policy) => (EntryKind::PrivacyPolicySet, decision::encode(policy), None, 0),
+    let put = |asked: &PrivacyRequest| (EntryKind::PrivacyRequestPut, decision::encode(asked));
+    let (entries, asked, count) = match &step {
+        Step::Request(asked) => (vec![put(asked)], Some(asked.clone()), 0),
+        Step::Readmit(back) => (vec![(EntryKind::Readmitted, decision::encode(back))], None, back.digests.len() as u64),
+        Step::Policy(policy) => (vec![(EntryKind::PrivacyPolicySet, decision::encode(policy))], None, 0),
+        Step::Delivered(exported, asked) => {
+            let entries = vec![(EntryKind::AccessExported, decision::encode(exported)), put(asked)];
+            (entries, Some(asked.clone()), 0)
+        }
         Step::Known(asked) => {
             let done = Done { request: Some(asked.clone()), count: 0, sequence: tenant.state().sequence };
             let mut commit = Commit::default();
@@ -130,21 +145,28 @@ fn write(
         }
     };
     let mut done = Done { request: asked, count, sequence: Sequence(u64::MAX) };
-    let room = entry_room(payload.len()) + room_to_remember(request, &done);
-    let Some(mut group) = lane.begin(room)? else {
+    let room: usize = entries.iter().map(|(_, payload)| entry_room(payload.len())).sum();
+    let Some(mut group) = lane.begin(room + room_to_remember(request, &done))? else {
         let _ = reply.send(Err(WriteError::DiskFull));
         return Ok(());
     };
     {
         let mut state = tenant.state_mut();
-        let sequence = state.sequence.next();
-        group.builder.push(tenant.id, sequence, kind(what), |_, out| out.extend_from_slice(&payload))?;
-        state.sequence = sequence;
+        for (what, payload) in &entries {
+            let sequence = state.sequence.next();
+            group.builder.push(tenant.id, sequence, kind(*what), |_, out| out.extend_from_slice(payload))?;
+            state.sequence = sequence;
+        }
+        let sequence = state.sequence;
         done.sequence = sequence;
         match step {
             Step::Request(asked) => state.privacy.put(asked),
             Step::Readmit(back) => state.privacy.readmit(&back),
             Step::Policy(policy) => state.privacy.policy = Arc::new(policy),
+            Step::Delivered(exported, asked) => {
+                state.privacy.note_export(exported);
+                state.privacy.put(asked);
+            }
             Step::Known(_) => {}
         }
         group.commit.published.push((Arc::clone(tenant), sequence));

@@ -1,10 +1,11 @@
 //! The rights of persons: requests, what they touch, erasure and its proof.
 //!
 //! [`plan`] finds what is in scope, [`act`] is what callers ask for, `commit` does it in the lane, [`receipt`] proves it,
-//! [`state`] is what memory keeps, `replay` brings it back from the journal.
+//! [`export`] hands over what is held, [`state`] is what memory keeps, `replay` brings it back from the journal.
 
 pub mod act;
 pub(super) mod commit;
+pub mod export;
 pub mod plan;
 pub mod receipt;
 pub(super) mod replay;
@@ -20,11 +21,13 @@ use super::lane::kind;
 use super::read::durable_at;
 use super::tenant::Tenant;
 
-/// A request, and how often something of it was sent again and stopped.
-pub fn get(tenant: &Tenant, id: Sequence) -> Result<(PrivacyRequest, u64), WriteError> {
-    let state = tenant.state();
-    let request = state.privacy.requests.get(&id).cloned().ok_or(PrivacyError::Unknown)?;
-    Ok((request, state.privacy.stopped.get(&id).copied().unwrap_or(0)))
+/// A request.
+///
+/// # Errors
+/// [`PrivacyError::Unknown`].
+pub fn get(tenant: &Tenant, id: Sequence) -> Result<PrivacyRequest, WriteError> {
+    let request = tenant.state().privacy.requests.get(&id).cloned();
+    request.ok_or_else(|| PrivacyError::Unknown.into())
 }
 
 /// What carrying out a request would do now: the very plan that would be carried out.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use onefold_core::decision::{self, EntryKind};
-use onefold_core::erasure::{Erased, PrivacyPolicy, PrivacyRequest, Readmitted, ReceiptKept, ResendsStopped};
+use onefold_core::erasure::{Erased, Exported, PrivacyPolicy, PrivacyRequest, Readmitted, ReceiptKept, ResendsStopped};
 use onefold_store::erasures::ErasureRow;
 use onefold_store::journal::{EntryView, VisitError};
 
@@ -18,6 +18,7 @@ pub fn replay(tenant: &mut Replaying, kind: EntryKind, entry: &EntryView<'_>) ->
         EntryKind::Readmitted => privacy.readmit(&decision::decode::<Readmitted>(payload)?),
         EntryKind::ResendsStopped => privacy.count(&decision::decode::<ResendsStopped>(payload)?),
         EntryKind::PrivacyPolicySet => privacy.policy = Arc::new(decision::decode::<PrivacyPolicy>(payload)?),
+        EntryKind::AccessExported => privacy.note_export(decision::decode::<Exported>(payload)?),
         EntryKind::ReceiptKept => {
             let kept: ReceiptKept = decision::decode(payload)?;
             privacy.receipts.insert(kept.request, entry.place);

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use onefold_core::erasure::{
-    Erased, PrivacyPolicy, PrivacyRequest, Readmitted, RequestState, ResendsStopped, Suppression,
+    Erased, Exported, PrivacyPolicy, PrivacyRequest, Readmitted, RequestState, ResendsStopped, Suppression,
 };
 use onefold_core::ids::{Digest128, Place, Sequence, SlotId};
 use serde::{Deserialize, Serialize};
@@ -22,6 +22,8 @@ pub struct Privacy {
     pub stopped: BTreeMap<Sequence, u64>,
     /// Where the receipts lie.
     pub receipts: HashMap<Sequence, Place>,
+    /// What was handed over, by request.
+    pub exports: BTreeMap<Sequence, Exported>,
     /// What the tenant wants.
     pub policy: Arc<PrivacyPolicy>,
     /// Of each quarantined fragment its record and identifiers, by keyed digest.
@@ -37,6 +39,7 @@ pub struct PrivacyRows {
     receipts: Vec<(Sequence, Place)>,
     policy: PrivacyPolicy,
     quarantined: Vec<(Sequence, Vec<Digest128>)>,
+    exports: Vec<Exported>,
 }
 
 impl Privacy {
@@ -49,6 +52,7 @@ impl Privacy {
             receipts: self.receipts.iter().map(|(request, place)| (*request, *place)).collect(),
             policy: PrivacyPolicy::clone(&self.policy),
             quarantined: self.quarantined.iter().map(|(entry, points)| (*entry, points.to_vec())).collect(),
+            exports: self.exports.values().cloned().collect(),
         }
     }
 
@@ -65,6 +69,7 @@ impl Privacy {
                 .into_iter()
                 .map(|(entry, points)| (entry, points.into_boxed_slice()))
                 .collect(),
+            exports: rows.exports.into_iter().map(|exported| (exported.request, exported)).collect(),
         }
     }
 
@@ -98,6 +103,11 @@ impl Privacy {
     /// Takes in the new state of a request.
     pub fn put(&mut self, request: PrivacyRequest) {
         self.requests.insert(request.id, request);
+    }
+
+    /// Notes what was handed over.
+    pub fn note_export(&mut self, exported: Exported) {
+        self.exports.insert(exported.request, exported);
     }
 
     /// Requests that were decided and not brought to their end when the last run was cut off.

@@ -1,0 +1,81 @@
+//! What requests of persons have in common on the command line: how one is taken in, and how its scope is shown.
+
+use clap::Args;
+use onefold_proto::v1 as pb;
+
+use super::consent::Who;
+use super::{Failure, card};
+use crate::client::{Client, Target, request_id};
+
+/// How a request is taken in.
+#[derive(Args)]
+pub struct Taking {
+    /// Under which law: GDPR, UK_GDPR, CCPA, US_STATE, LGPD, PIPEDA.
+    #[arg(long, value_name = "LAW", default_value = "GDPR")]
+    regulation: String,
+    /// Your own number for it: one word, no personal data.
+    #[arg(long, value_name = "WORD", default_value = "")]
+    reference: String,
+    /// How it was made sure that the request is the person's: one word.
+    #[arg(long, value_name = "WORD", default_value = "by-hand")]
+    verified: String,
+    /// Who you are: one word.
+    #[arg(long, value_name = "WORD", default_value = "officer")]
+    by: String,
+}
+
+impl Taking {
+    /// Takes in a request and verifies it; its name.
+    pub async fn take_in(
+        &self,
+        client: &Client,
+        target: &Target,
+        kind: pb::PrivacyRequestKind,
+        words: &[String],
+    ) -> Result<String, Failure> {
+        let request = pb::CreatePrivacyRequestRequest {
+            parent: target.parent(),
+            kind: kind as i32,
+            regulation: self.regulation.clone(),
+            reference: self.reference.clone(),
+            subjects: vec![Who { words: words.to_vec() }.subject(target)?],
+            received_time: None,
+            request_id: request_id(),
+        };
+        let taken = client.ask(|| async { client.privacy().create_privacy_request(request.clone()).await }).await?;
+        let name = taken.request.unwrap_or_default().name;
+        let request = pb::VerifyPrivacyRequestRequest {
+            name: name.clone(),
+            method: self.verified.clone(),
+            by: self.by.clone(),
+            request_id: request_id(),
+        };
+        client.ask(|| async { client.privacy().verify_privacy_request(request.clone()).await }).await?;
+        Ok(name)
+    }
+}
+
+/// Counts by name, in one line.
+pub fn counts(of: &[pb::NamedCount]) -> String {
+    let all: Vec<String> = of.iter().map(|one| format!("{} {}", one.count, one.name)).collect();
+    if all.is_empty() { "none".to_owned() } else { all.join(", ") }
+}
+
+/// The records in scope, a line each with its evidence.
+pub fn records(of: &[pb::ScopedRecord]) -> String {
+    if of.is_empty() {
+        return "  no source record: nobody of this name is held\n".to_owned();
+    }
+    let line = |record: &pb::ScopedRecord| {
+        let of = if record.profile.is_empty() { String::new() } else { format!(" {}", card::short(&record.profile)) };
+        let why = match record.evidence.as_str() {
+            "NAMED" => "named by the request".to_owned(),
+            "MEMBER_OF_PROFILE" => format!("member of{of}"),
+            "RETRACTED_SHARING_IDENTIFIER" => format!("taken back by its source, held the same {}", record.namespace),
+            _ => format!("taken back by its source, was in{of}"),
+        };
+        let key = if record.key.is_empty() { "(no live content)" } else { &record.key };
+        format!("  {} {key}: {why}\n", record.source)
+    };
+    of.iter().map(line).collect()
+}

@@ -1,0 +1,154 @@
+//! What the person allowed and forbade, what it comes to, and the contacts that were allowed.
+
+use std::io::Write;
+
+use onefold_core::consent::signal::SignalKind;
+use onefold_core::consent::{ChannelId, PurposeId, Statement as Said, Subject};
+
+use super::document::{Contact, Effective, Identifier, Signal, Statement, Text, Withheld, Words, time};
+use super::held::standing;
+use super::{ExportError, Making};
+use crate::app::consent::read::{AsOf, Who, holdings, statement_at};
+use crate::app::error::ReadError;
+use crate::app::read::ProfileKey;
+
+const fn kind(kind: SignalKind) -> &'static str {
+    match kind {
+        SignalKind::Gpc => "GPC",
+        SignalKind::Tcf => "TCF",
+        SignalKind::Gpp => "GPP",
+    }
+}
+
+impl Making<'_> {
+    fn purpose(&self, purpose: PurposeId) -> String {
+        self.config().config.consent.purpose(purpose).map(|known| known.name.clone()).unwrap_or_default()
+    }
+
+    fn channel(&self, channel: ChannelId) -> String {
+        self.config().config.consent.channel(channel).map(|known| known.name.clone()).unwrap_or_default()
+    }
+
+    pub(super) fn statements<W: Write>(&mut self, text: &mut Text<'_, W>) -> Result<(), ExportError> {
+        self.veil.enter("statements");
+        text.list("statements", |put| {
+            for (entry, points, wholly) in &self.picture.statements {
+                if !self.are_theirs(points) {
+                    self.veil.count("a statement", Withheld::WhoseIsUnsure);
+                    continue;
+                }
+                let mut shown = Statement {
+                    sequence: entry.id.0,
+                    given_time: time(entry.given_at),
+                    recorded_time: time(entry.recorded_at),
+                    expire_time: entry.expires_at.map(time),
+                    purpose: entry.purpose.map(|purpose| self.purpose(purpose)),
+                    channel: entry.channel.map(|channel| self.channel(channel)),
+                    decision: entry.decision.as_str(),
+                    jurisdiction: entry.jurisdiction.map(|law| law.as_str().to_owned()),
+                    confirmed_by: entry.confirmed_by.map(|by| by.0),
+                    words: None,
+                    withheld: None,
+                };
+                if *wholly {
+                    let said = statement_at(&self.app.shared, &self.tenant.vault, entry)?;
+                    shown.words = said.map(|said| self.words(said));
+                } else {
+                    shown.withheld = Some(Withheld::SaidOfOthersToo);
+                    self.veil.count("the words of a statement", Withheld::SaidOfOthersToo);
+                }
+                put(shown)?;
+            }
+            Ok::<_, ExportError>(())
+        })?;
+        for _ in 0..self.picture.statements_at_shared {
+            self.veil.count("a statement at a shared identifier", Withheld::HeldByOthers);
+        }
+        Ok(())
+    }
+
+    fn words(&mut self, said: Said) -> Words {
+        let (subject, identifier, record) = match &said.subject {
+            Subject::Profile(_) => ("PROFILE", None, None),
+            Subject::Record(record) => ("RECORD", None, Some(self.named(record))),
+            Subject::Identifier { namespace, raw } => {
+                let shown = raw.as_ref().map(|raw| Identifier {
+                    namespace: self.veil.namespace(*namespace),
+                    value: self.veil.value(*namespace, raw),
+                });
+                ("IDENTIFIER", shown, None)
+            }
+        };
+        let signal = |signal: onefold_core::consent::Signal| Signal {
+            kind: kind(signal.kind),
+            text: signal.raw,
+            seen_time: signal.seen_at.map(time),
+            device: signal.device,
+        };
+        Words {
+            subject,
+            identifier,
+            record,
+            lawful_basis: said.lawful_basis.as_str(),
+            source: said.source.map(|source| self.source(source)),
+            evidence: self.veil.text("the evidence of a statement", &said.evidence),
+            notice: said.notice,
+            language: said.language,
+            method: said.method,
+            signals: said.signals.into_iter().map(signal).collect(),
+        }
+    }
+
+    /// What holds for every purpose and channel, profile by profile.
+    pub(super) fn effective<W: Write>(&mut self, text: &mut Text<'_, W>) -> Result<(), ExportError> {
+        let policy = &self.config().config.consent;
+        let channels = || policy.channels.iter().map(|channel| Some(channel.id)).chain([None]);
+        let asked: Vec<(PurposeId, Option<ChannelId>)> =
+            policy.purposes.iter().flat_map(|purpose| channels().map(move |channel| (purpose.id, channel))).collect();
+        text.list("effective_consent", |put| {
+            for (profile, _) in &self.picture.profiles {
+                let key = ProfileKey::Id(self.tenant.profile_id(*profile));
+                let who = Who { key, points: Vec::new() };
+                let found = match holdings(self.app, self.tenant, &who, &asked, AsOf::default()) {
+                    Ok(found) => found.seen,
+                    Err(ReadError::ProfileUnknown | ReadError::ProfileEmptied) => continue,
+                    Err(error) => return Err(error.into()),
+                };
+                let ids = |of: &[onefold_core::ids::Sequence]| of.iter().map(|id| id.0).collect::<Vec<_>>();
+                for holding in found {
+                    put(Effective {
+                        profile: self.profile_id(*profile),
+                        purpose: self.purpose(holding.purpose),
+                        channel: holding.channel.map(|channel| self.channel(channel)),
+                        state: holding.effective.state.as_str(),
+                        decided_by: ids(&holding.effective.decided_by),
+                        suppressed_by: ids(&holding.effective.suppressed_by),
+                        restricted_by: ids(&holding.effective.restricted_by),
+                    })?;
+                }
+            }
+            Ok(())
+        })
+    }
+
+    pub(super) fn contacts<W: Write>(&mut self, text: &mut Text<'_, W>) -> Result<(), ExportError> {
+        self.veil.enter("contacts");
+        text.list("contacts", |put| {
+            for (id, (at, contact)) in &self.history.contacts {
+                if !self.are_theirs(&contact.charged) {
+                    self.veil.count("a contact", Withheld::WhoseIsUnsure);
+                    continue;
+                }
+                put(Contact {
+                    sequence: id.0,
+                    decided_time: time(*at),
+                    purpose: self.purpose(contact.purpose),
+                    channel: self.channel(contact.channel),
+                    contact_time: time(contact.at),
+                    standing: standing(contact.standing),
+                })?;
+            }
+            Ok(())
+        })
+    }
+}

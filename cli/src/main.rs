@@ -55,7 +55,7 @@ enum Command {
     Backup(command::backup::Arguments),
     /// Makes a data directory of a backup; whoever was erased since is erased again before anything is served.
     Restore(command::restore::Arguments),
-    /// An auditor's checks, without a server.
+    /// An auditor's checks, without a server; and who read what, from one.
     Audit(command::audit::Arguments),
     /// Follows the change feed.
     Watch(command::watch::Arguments),

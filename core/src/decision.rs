@@ -81,6 +81,10 @@ pub enum EntryKind {
     ApiKeyRevoked = 51,
     /// What is held about a person was handed over: [`Exported`](crate::erasure::Exported).
     AccessExported = 60,
+    /// Where the log of reads ends and begins: [`ReadLogMark`](crate::reads::ReadLogMark).
+    ReadLogMarked = 61,
+    /// The tenant's [`ReadLogPolicy`](crate::reads::ReadLogPolicy).
+    ReadLogPolicySet = 62,
 }
 
 impl EntryKind {
@@ -119,6 +123,8 @@ impl EntryKind {
             50 => Self::ApiKeyPut,
             51 => Self::ApiKeyRevoked,
             60 => Self::AccessExported,
+            61 => Self::ReadLogMarked,
+            62 => Self::ReadLogPolicySet,
             _ => return None,
         })
     }

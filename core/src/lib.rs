@@ -23,4 +23,5 @@ pub mod limits;
 pub mod namespace;
 mod packed;
 pub mod profile;
+pub mod reads;
 mod settled;

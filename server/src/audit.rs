@@ -1,5 +1,5 @@
-//! An auditor's check of a data directory whose server is down: the whole chain, the erasure ledger, and every receipt
-//! against both.
+//! An auditor's check of a data directory whose server is down: the whole chain, the erasure ledger, every receipt against
+//! both, and the logs of reads.
 
 use std::fs;
 use std::io;
@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use onefold_core::decision::{self, EntryKind};
 use onefold_core::erasure::{Erased, Receipt, ReceiptError, ReceiptKept};
 use onefold_core::ids::{Sequence, TenantId};
+use onefold_core::reads::ReadLogMark;
 use onefold_store::datadir::{DataDir, DataDirError, OpenOptions};
 use onefold_store::erasures::{ErasureLedger, ErasureLedgerError};
 use onefold_store::journal::{Journal, JournalError, JournalOptions, JournalReader, Position};
@@ -30,6 +31,8 @@ pub struct Audit {
     pub erasures: u64,
     /// Receipts that were signed here and whose places in the log are what they say.
     pub receipts: u64,
+    /// Entries of the logs of reads, in logs that hold every end and begin where the log says.
+    pub reads: u64,
     /// Keys that were to be destroyed, and are.
     pub destroyed_keys: u64,
     /// The chain's hash at the end, hexadecimal.
@@ -50,6 +53,26 @@ pub enum AuditError {
     /// The first entry of the log that is not what was written.
     #[error("the log: {0}")]
     Journal(#[from] JournalError),
+    /// The first entry of a log of reads that is not what was written.
+    #[error("the log of reads of tenant {}: {source}", .tenant.0)]
+    Reads {
+        /// Whose.
+        tenant: TenantId,
+        /// Where, and what is wrong there.
+        source: JournalError,
+    },
+    /// A log of reads was cut, or is another one.
+    #[error("the log of reads of tenant {} {what} at segment {segment}, offset {offset}, as the log says that it did", .tenant.0)]
+    ReadsCut {
+        /// Whose.
+        tenant: TenantId,
+        /// What it does not do.
+        what: &'static str,
+        /// Segment.
+        segment: u32,
+        /// Offset.
+        offset: u32,
+    },
     /// The erasure ledger.
     #[error(transparent)]
     Ledger(#[from] ErasureLedgerError),
@@ -95,7 +118,7 @@ pub fn verify(data: &Path, root_key_file: Option<&Path>) -> Result<Audit, AuditE
     let root_key = root_key_file.map(read_root_key).transpose()?;
     let dir = DataDir::open(data, OpenOptions { root_key })?;
     let mut audit = Audit { public_key: public_key(dir.root_key()), ..Audit::default() };
-    let (mut erasures, mut receipts, mut wrapped) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut erasures, mut receipts, mut wrapped, mut marks) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     let opened = Journal::open(JournalOptions::new(dir.journal()), None, |batch| {
         for entry in batch.entries() {
             let (Some(kind), Some(payload)) = (EntryKind::from_u8(entry.kind.0), entry.bytes()) else { continue };
@@ -107,6 +130,7 @@ pub fn verify(data: &Path, root_key_file: Option<&Path>) -> Result<Audit, AuditE
                 EntryKind::Erased => {
                     erasures.push((entry.tenant, entry.sequence, decision::decode::<Erased>(payload)?))
                 }
+                EntryKind::ReadLogMarked => marks.push((entry.tenant, decision::decode::<ReadLogMark>(payload)?)),
                 EntryKind::ReceiptKept => receipts.push(decision::decode::<ReceiptKept>(payload)?.text),
                 _ => {}
             }
@@ -139,12 +163,48 @@ pub fn verify(data: &Path, root_key_file: Option<&Path>) -> Result<Audit, AuditE
             audit.destroyed_keys += 1;
         }
     }
+    for (tenant, _) in &wrapped {
+        let of_tenant: Vec<ReadLogMark> = marks.iter().filter(|(of, _)| of == tenant).map(|(_, mark)| *mark).collect();
+        audit.reads += reads(&dir, *tenant, &of_tenant)?;
+    }
     for text in &receipts {
         in_log(text, &audit.public_key, &opened.reader)?;
     }
     audit.erasures = erasures.len() as u64;
     audit.receipts = receipts.len() as u64;
     Ok(audit)
+}
+
+/// Checks a tenant's log of reads: its chain, that it holds every end that the journal knows and that is not over its time,
+/// and that it begins where the last mark says. Answers with the number of its entries.
+fn reads(dir: &DataDir, tenant: TenantId, marks: &[ReadLogMark]) -> Result<u64, AuditError> {
+    let at = |source| AuditError::Reads { tenant, source };
+    let path = dir.reads().join(tenant.0.to_string());
+    let cut = |what, (segment, offset)| AuditError::ReadsCut { tenant, what, segment, offset };
+    let last = marks.last();
+    if !path.exists() {
+        return last.map_or(Ok(0), |last| Err(cut("does not end", (last.end.0, last.end.1))));
+    }
+    let opened = Journal::open_kept(JournalOptions::new(path), None, |_| Ok(())).map_err(at)?;
+    let report = opened.reader.verify().map_err(at)?;
+    if let Some(damage) = report.damages.first() {
+        return Err(at(JournalError::Damaged(*damage)));
+    }
+    if let Some(last) = last {
+        // A crash may have come between the mark and the letting go.
+        let (first, chain) = last.first;
+        let begins = opened.reader.first() <= first && opened.reader.begins(first).map_err(at)?.chain == chain;
+        if !begins {
+            return Err(cut("does not begin", (first, 0)));
+        }
+    }
+    for mark in marks.iter().filter(|mark| mark.end.0 >= opened.reader.first()) {
+        let (segment, offset, chain) = mark.end;
+        if !opened.reader.holds(&Position { segment, offset, chain }).map_err(at)? {
+            return Err(cut("does not hold an end", (segment, offset)));
+        }
+    }
+    Ok(report.entries)
 }
 
 /// Checks a receipt's text and signature without a data directory. `trusted` is the public key of the installation,

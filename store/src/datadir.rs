@@ -185,6 +185,12 @@ impl DataDir {
         self.path.join("checkpoint")
     }
 
+    /// Where the logs of reads lie, one for each tenant that has one.
+    #[must_use]
+    pub fn reads(&self) -> PathBuf {
+        self.path.join("reads")
+    }
+
     /// Where keys lie.
     #[must_use]
     pub fn keys(&self) -> PathBuf {

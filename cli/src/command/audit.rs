@@ -5,9 +5,17 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use onefold_server::audit;
 
-use super::{Failure, read_text, say};
+use onefold_cli::output::{Side, Table, count};
+use onefold_proto::v1 as pb;
 
-/// An auditor's checks, without a server.
+use super::consent::time;
+use super::{Failure, card, for_people, online, read_text, say};
+use crate::client::{Client, PAGE_SIZE, Target};
+
+/// Profiles that one line shows.
+const PROFILES_SHOWN: usize = 3;
+
+/// An auditor's checks, without a server; and who read what, from one.
 #[derive(Args)]
 pub struct Arguments {
     #[command(subcommand)]
@@ -33,10 +41,85 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         root_key_file: Option<PathBuf>,
     },
+    /// Who was shown personal data: when, through which call, what for. From a server that runs.
+    Reads {
+        /// Only reads of this profile, under whatever id it had then.
+        #[arg(long, value_name = "PROFILE")]
+        profile: Option<String>,
+        /// Only reads from this moment on, e.g. 2026-03-01T12:00:00Z.
+        #[arg(long, value_name = "TIME")]
+        from: Option<String>,
+        /// Only reads before this moment.
+        #[arg(long, value_name = "TIME")]
+        until: Option<String>,
+        #[command(flatten)]
+        target: Target,
+    },
+}
+
+async fn reads(
+    target: &Target,
+    profile: Option<&str>,
+    (from, until): (Option<&String>, Option<&String>),
+) -> Result<(), Failure> {
+    let client = Client::connect(target).await?;
+    let mut request = pb::ListReadsRequest {
+        parent: target.parent(),
+        profile: profile.map(|profile| target.profile(profile)).transpose()?.unwrap_or_default(),
+        from_time: time(from)?,
+        until_time: time(until)?,
+        page_size: PAGE_SIZE,
+        page_token: String::new(),
+    };
+    let mut all = pb::ListReadsResponse::default();
+    loop {
+        let page = client.ask(|| async { client.privacy().list_reads(request.clone()).await }).await?;
+        all.reads.extend(page.reads);
+        (all.missed, all.noting) = (page.missed, page.noting);
+        if page.next_page_token.is_empty() {
+            break;
+        }
+        request.page_token = page.next_page_token;
+    }
+    let Some(paint) = for_people(target, "ListReadsResponse", &all)? else { return Ok(()) };
+    let mut table = Table::new(&[
+        ("until", Side::Left),
+        ("reader", Side::Left),
+        ("call", Side::Left),
+        ("purpose", Side::Left),
+        ("reads", Side::Right),
+        ("profiles", Side::Left),
+    ]);
+    for read in &all.reads {
+        let names: Vec<&str> = read.profiles.iter().take(PROFILES_SHOWN).map(|one| card::short(&one.profile)).collect();
+        let more = read.profiles.len().saturating_sub(PROFILES_SHOWN);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        table.row([
+            card::time(read.until_time.as_ref()),
+            read.reader.clone(),
+            read.call.clone(),
+            read.purpose.clone(),
+            count(read.count),
+            names.join(" ") + &more,
+        ]);
+    }
+    let mut text = if all.reads.is_empty() { "no read is noted\n".to_owned() } else { table.render(paint) };
+    if !all.noting {
+        text.push_str("reads are not noted now: `onefold requests policy --read-log on` has them noted\n");
+    }
+    if all.missed > 0 {
+        text.push_str(&format!("missed since the server's start, for the log could not be written: {}\n", all.missed));
+    }
+    say(&text)
 }
 
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let Command::Verify { data, receipt, key, root_key_file } = &arguments.command;
+    let (data, receipt, key, root_key_file) = match &arguments.command {
+        Command::Verify { data, receipt, key, root_key_file } => (data, receipt, key, root_key_file),
+        Command::Reads { profile, from, until, target } => {
+            return online(reads(target, profile.as_deref(), (from.as_ref(), until.as_ref())));
+        }
+    };
     let root = root_key_file.as_deref();
     match (data, receipt) {
         (Some(data), None) => {
@@ -44,6 +127,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
             say(&format!(
                 "the log is whole: {} entries in {} batches, {} segments; head {}\n\
                  erasures: {}, all in the ledger; destroyed keys: {}, all gone; receipts: {}, all signed here and in the log\n\
+                 reads: {} entries, in logs that are whole and hold every end that the log knows\n\
                  receipts are signed with {}\n",
                 found.entries,
                 found.batches,
@@ -52,6 +136,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
                 found.erasures,
                 found.destroyed_keys,
                 found.receipts,
+                found.reads,
                 found.public_key
             ))
         }

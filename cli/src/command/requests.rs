@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 use onefold_cli::output::{Side, Table};
 use onefold_proto::v1 as pb;
 
@@ -126,9 +126,48 @@ enum Command {
         /// After so many days somebody looks whether a suppression is still needed.
         #[arg(long, value_name = "DAYS")]
         review_after_days: Option<u32>,
+        /// Whether reads of personal data are noted.
+        #[arg(long, value_enum, value_name = "MODE")]
+        read_log: Option<ReadLog>,
+        /// For how many days.
+        #[arg(long, value_name = "DAYS")]
+        read_log_days: Option<u32>,
         #[command(flatten)]
         target: Target,
     },
+}
+
+/// Whether reads of personal data are noted.
+#[derive(Clone, Copy, ValueEnum)]
+enum ReadLog {
+    /// Where callers are asked who they are.
+    Default,
+    /// No.
+    Off,
+    /// Yes; where the log cannot be written, reads go on.
+    On,
+    /// Yes; where the log cannot be written, reads are refused.
+    Strict,
+}
+
+impl ReadLog {
+    const fn wire(self) -> pb::ReadLogMode {
+        match self {
+            Self::Default => pb::ReadLogMode::Unspecified,
+            Self::Off => pb::ReadLogMode::Off,
+            Self::On => pb::ReadLogMode::On,
+            Self::Strict => pb::ReadLogMode::Strict,
+        }
+    }
+
+    const fn words(mode: pb::ReadLogMode) -> &'static str {
+        match mode {
+            pb::ReadLogMode::Unspecified => "noted where callers are asked who they are",
+            pb::ReadLogMode::Off => "not noted",
+            pb::ReadLogMode::On => "noted",
+            pb::ReadLogMode::Strict => "noted, or refused",
+        }
+    }
 }
 
 /// The full name of a request.
@@ -264,14 +303,24 @@ async fn act(command: &Command) -> Result<(), Failure> {
             }
             say(&format!("{} suppression(s) lifted\n", got.lifted))
         }
-        Command::Policy { second_person, consumer, confirm_within_days, review_after_days, target } => {
+        Command::Policy {
+            second_person,
+            consumer,
+            confirm_within_days,
+            review_after_days,
+            read_log,
+            read_log_days,
+            target,
+        } => {
             let client = Client::connect(target).await?;
             let request = pb::GetPrivacyPolicyRequest { parent: target.parent() };
             let known = client.ask(|| async { client.privacy().get_privacy_policy(request.clone()).await }).await?;
             let changes = second_person.is_some()
                 || !consumer.is_empty()
                 || confirm_within_days.is_some()
-                || review_after_days.is_some();
+                || review_after_days.is_some()
+                || read_log.is_some()
+                || read_log_days.is_some();
             let mut policy = known.policy.unwrap_or_default();
             if changes {
                 policy.second_person = second_person.unwrap_or(policy.second_person);
@@ -280,6 +329,8 @@ async fn act(command: &Command) -> Result<(), Failure> {
                 }
                 policy.confirm_within_days = confirm_within_days.unwrap_or(policy.confirm_within_days);
                 policy.review_after_days = review_after_days.unwrap_or(policy.review_after_days);
+                policy.read_log = read_log.map_or(policy.read_log, |mode| mode.wire() as i32);
+                policy.read_log_retention_days = read_log_days.unwrap_or(policy.read_log_retention_days);
                 let request = pb::UpdatePrivacyPolicyRequest {
                     parent: target.parent(),
                     policy: Some(policy),
@@ -295,8 +346,14 @@ async fn act(command: &Command) -> Result<(), Failure> {
             let consumers = if policy.consumers.is_empty() { "none".to_owned() } else { policy.consumers.join(", ") };
             say(&format!(
                 "a second person must approve: {}\nconsumers that must confirm within {} days: {consumers}\n\
-                 suppressions are looked at after {} days\nreceipts are signed with {}\n",
-                policy.second_person, policy.confirm_within_days, policy.review_after_days, known.receipt_public_key
+                 suppressions are looked at after {} days\n\
+                 reads of personal data: {}, kept for {} days\nreceipts are signed with {}\n",
+                policy.second_person,
+                policy.confirm_within_days,
+                policy.review_after_days,
+                ReadLog::words(policy.read_log()),
+                policy.read_log_retention_days,
+                known.receipt_public_key
             ))
         }
     }

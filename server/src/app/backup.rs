@@ -1,6 +1,7 @@
 //! A copy of everything as of one moment, taken while the server serves.
 //!
-//! In the copy: the format file, keys (of checkpoints none), vaults, and the journal up to one durable position. The lane
+//! In the copy: the format file, keys (of checkpoints none), vaults, the journal up to one durable position, and the logs
+//! of reads. The lane
 //! names the position and takes the vaults, so that every key is as it was at that moment; the journal is only appended
 //! to, so it is read while writes go on. Not in it: checkpoints and sled, which are derived, and the erasure ledger, which
 //! must outlive every copy.
@@ -116,6 +117,23 @@ impl App {
                 std::cmp::Ordering::Greater => continue,
             };
             sources.push((format!("journal/{name}"), Source::File(file, length)));
+        }
+        // Behind the journal's moment, so that every end of theirs that the journal names is in the copy.
+        for tenant in self.tenants() {
+            let Some(log) = self.shared.reads.of(tenant.id) else { continue };
+            let (end, logs) = (log.durable(), self.shared.reads.dir_of(tenant.id));
+            for name in names_in(&logs)? {
+                let Some(number) = name.split('.').next().and_then(|digits| digits.parse::<u32>().ok()) else {
+                    continue;
+                };
+                let file = logs.join(&name);
+                let length = match number.cmp(&end.segment) {
+                    std::cmp::Ordering::Less => fs::metadata(&file)?.len(),
+                    std::cmp::Ordering::Equal => u64::from(end.offset),
+                    std::cmp::Ordering::Greater => continue,
+                };
+                sources.push((format!("reads/{}/{name}", tenant.id.0), Source::File(file, length)));
+            }
         }
         sources
             .into_iter()

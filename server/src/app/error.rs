@@ -87,6 +87,9 @@ pub enum ReadError {
     /// What the answer needs is damaged on disk.
     #[error("{0}")]
     Damaged(Damaged),
+    /// The tenant wants no read that is not in the log of reads, and the log cannot be written.
+    #[error("the log of reads cannot be written, and this tenant's reads are not answered without it")]
+    NotLogged,
     /// The store failed.
     #[error("the store failed")]
     Store(#[source] Box<dyn std::error::Error + Send + Sync>),

@@ -20,6 +20,7 @@ pub mod models;
 pub mod privacy;
 pub mod quarantine;
 pub mod read;
+pub mod reads;
 pub mod reconfigure;
 pub mod recover;
 pub mod requests;
@@ -82,6 +83,8 @@ pub struct Shared {
     pub erasures: ErasureLedger,
     /// The installation's key.
     pub root: RootKey,
+    /// Who was shown what.
+    pub reads: reads::ReadLog,
     /// Who may call.
     pub access: access::Access,
     /// Tells the time.
@@ -98,6 +101,7 @@ pub struct Shared {
     failed: AtomicBool,
     failure: watch::Sender<bool>,
     full: watch::Sender<bool>,
+    reads_missing: watch::Sender<bool>,
 }
 
 impl std::fmt::Debug for App {
@@ -147,6 +151,17 @@ impl Shared {
     /// Follows whether the disk has no room for writes.
     pub fn disk_full(&self) -> watch::Receiver<bool> {
         self.full.subscribe()
+    }
+
+    /// Says whether a tenant's reads are missing from its log.
+    pub fn note_reads(&self) {
+        let missing = self.tenants().iter().any(|tenant| !tenant.noting.is_whole());
+        self.reads_missing.send_if_modified(|known| std::mem::replace(known, missing) != missing);
+    }
+
+    /// Follows whether a log of reads cannot be written.
+    pub fn reads_missing(&self) -> watch::Receiver<bool> {
+        self.reads_missing.subscribe()
     }
 
     /// Follows [`Shared::has_failed`].

@@ -87,6 +87,7 @@ pub(super) fn open_tenant(
         tenant.state_mut().sequence = since;
     }
     remember(lane, &tenant, request, &settings, &mut group)?;
+    tenant.noting.set(&Default::default(), lane.shared.access.required());
     lane.shared.add(Arc::clone(&tenant));
     let end = tenant.state().sequence;
     group.commit.published.push((tenant, end));

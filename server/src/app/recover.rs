@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
-use std::sync::mpsc::sync_channel;
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, RwLock};
 use std::thread::{self, JoinHandle};
 
@@ -32,6 +32,7 @@ use super::access::{self, Access};
 use super::consent::Said;
 use super::lane::{Command, LANE_DEPTH_MAX, Lane, note_changes};
 use super::models::{Models, Studies};
+use super::reads::{self, ReadLog};
 use super::tenant::{Held, LiveConfig, State, Tenant};
 use super::writer::WRITER_DEPTH_MAX;
 use super::{App, Shared, checkpoint, hierarchy, keeper, privacy, quarantine, reconfigure, scrub, tidy, writer};
@@ -146,11 +147,20 @@ pub struct Recovered {
 pub struct Threads {
     handles: Vec<JoinHandle<()>>,
     lane: Option<mpsc::Sender<Command>>,
+    /// Ends, once it is dropped, the thread that writes the logs of reads.
+    reads: Option<(SyncSender<()>, JoinHandle<()>)>,
 }
 
 impl Threads {
     /// Stops the lane behind what it was given, and waits for all.
     pub fn join(mut self) {
+        // Before the lane: what it wrote last is written down there.
+        if let Some((stop, handle)) = self.reads.take() {
+            drop(stop);
+            if handle.join().is_err() {
+                tracing::error!("a thread panicked");
+            }
+        }
         if let Some(lane) = self.lane.take() {
             let _ = lane.blocking_send(Command::Stop);
         }
@@ -282,6 +292,7 @@ pub fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<Opened, StartError
     let keyed = catch_up(&dir, &root, &reader)?;
 
     let shared = Arc::new(Shared {
+        reads: ReadLog::new(dir.reads()),
         dir,
         journal: reader,
         keyed: Arc::new(keyed),
@@ -298,6 +309,7 @@ pub fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<Opened, StartError
         failed: AtomicBool::new(false),
         failure: watch::Sender::new(false),
         full: watch::Sender::new(false),
+        reads_missing: watch::Sender::new(false),
     });
     // What a crash kept from the ledger goes there before its keys are destroyed.
     let in_ledger: HashSet<(TenantId, Sequence)> = known.iter().map(|row| (row.tenant, row.sequence)).collect();
@@ -317,6 +329,7 @@ pub fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<Opened, StartError
         }
         unfinished.extend(tenant.state().privacy.unfinished().into_iter().map(|id| (Arc::clone(&tenant), id)));
         shared.access.learn(&tenant);
+        tenant.noting.set(&tenant.state().privacy.read_log, config.require_auth);
         shared.add(tenant);
     }
     if config.require_auth && !shared.access.admits_somebody(shared.clock.now()) {
@@ -373,7 +386,7 @@ pub fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<Opened, StartError
         scrub::start(&shared).map_err(StartError::Thread)?;
     }
     let app = Arc::new(App {
-        shared,
+        shared: Arc::clone(&shared),
         lane: commands_in.clone(),
         persons: super::consent::person::Persons::default(),
         studies: Studies::default(),
@@ -392,8 +405,11 @@ pub fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<Opened, StartError
             Err(_) => return Err(StartError::Interrupted),
         }
     }
+    let gatherer = reads::writer::Gatherer::start(&app.shared, app.lane.clone());
+    let (stop, stopped) = sync_channel(1);
+    let reads = spawn("reads", Box::new(move || gatherer.run(&stopped)))?;
     recovered.millis = u64::try_from(watch_.elapsed().as_millis()).unwrap_or(u64::MAX);
-    Ok(Opened { app, recovered, threads: Threads { handles, lane: Some(commands_in) } })
+    Ok(Opened { app, recovered, threads: Threads { handles, lane: Some(commands_in), reads: Some((stop, reads)) } })
 }
 
 pub(crate) fn read_root_key(path: &std::path::Path) -> Result<RootKey, StartError> {
@@ -703,6 +719,8 @@ impl Replaying {
             | EntryKind::ResendsStopped
             | EntryKind::PrivacyPolicySet
             | EntryKind::AccessExported
+            | EntryKind::ReadLogMarked
+            | EntryKind::ReadLogPolicySet
             | EntryKind::ReceiptKept => privacy::replay::replay(self, kind, entry)?,
             EntryKind::ApiKeyPut => {
                 if let Some(payload) = entry.bytes() {

@@ -24,6 +24,7 @@ use super::error::ReadError;
 use super::hierarchy::state::Accounts;
 use super::models::Models;
 use super::privacy::state::Privacy;
+use super::reads::Noting;
 use super::requests::RequestWindow;
 use super::review::Judgements;
 use super::tidy::Superseded;
@@ -264,6 +265,8 @@ pub struct Tenant {
     pub wrapped_keys: Vec<u8>,
     /// The keys of its records' content.
     pub vault: Vault,
+    /// How its reads are noted.
+    pub noting: Noting,
     config: RwLock<Arc<LiveConfig>>,
     state: RwLock<State>,
     durable: watch::Sender<Sequence>,
@@ -285,6 +288,7 @@ impl Tenant {
             keys,
             wrapped_keys,
             vault,
+            noting: Noting::default(),
             config: RwLock::new(config),
             state: RwLock::new(state),
             durable,

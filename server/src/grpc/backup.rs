@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use onefold_core::reads::ReadCall;
 use onefold_proto::v1 as pb;
 use onefold_proto::v1::backup_service_server::BackupService;
 use tokio::sync::mpsc;
@@ -10,7 +11,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
 use super::convert::fragment::timestamp;
-use super::status;
+use super::{reading, status};
 use crate::app::App;
 use crate::app::backup::Part;
 
@@ -73,6 +74,9 @@ impl BackupService for Backups {
     ) -> Result<Response<Self::StreamBackupStream>, Status> {
         let have: HashMap<String, (u64, String)> =
             request.into_inner().have.into_iter().map(|file| (file.path, (file.bytes, file.digest))).collect();
+        for tenant in self.app.tenants() {
+            reading::showing(&self.app, &tenant, ReadCall::StreamBackup, None)?;
+        }
         let taken_time = Some(timestamp(self.app.now()));
         // Until all is sent, no file is replaced by a shorter one.
         let copying = Arc::clone(&self.app.shared.copying).read_owned().await;

@@ -8,6 +8,7 @@ use onefold_core::consent::{ChannelId, Decision, PurposeId, Subject};
 use onefold_core::fault::{FaultReason, FieldFault};
 use onefold_core::ids::Sequence;
 use onefold_core::limits;
+use onefold_core::reads::ReadCall;
 use onefold_proto::v1 as pb;
 use onefold_proto::v1::consent_service_server::ConsentService;
 use prost::Message;
@@ -256,6 +257,7 @@ impl ConsentService for Consents {
         let found =
             self.app.reading(&tenant, move |app, tenant| read::holdings(app, tenant, &who, &asked, as_of)).await;
         let found = found.map_err(|error| failed(&tenant, error))?;
+        reading::showing(&self.app, &tenant, ReadCall::GetConsentState, found.profile)?;
         Ok(answer(pb::GetConsentStateResponse {
             profile: door::profile_name(found.profile, &tenant),
             states: found.seen.iter().map(|holding| door::holding_out(holding, &tenant, &config)).collect(),
@@ -282,6 +284,7 @@ impl ConsentService for Consents {
         let last = statements.last().map_or(page.from, |(entry, _)| entry.id.0);
         let next_page_token = if more { page::seal(&self.app.page_key, &query, last) } else { String::new() };
         let out = |(entry, said)| door::statement_out(&entry, said, &tenant, &config);
+        reading::showing(&self.app, &tenant, ReadCall::ListStatements, found.profile)?;
         Ok(answer(pb::ListStatementsResponse {
             profile: door::profile_name(found.profile, &tenant),
             statements: statements.into_iter().map(out).collect(),
@@ -376,6 +379,7 @@ impl ConsentService for Consents {
         let id = id.ok_or_else(|| failed(&tenant, ReadError::StatementUnknown))?;
         let read = self.app.reading(&tenant, move |app, tenant| read::statement(app, tenant, id)).await;
         let (entry, said) = read.map_err(|error| failed(&tenant, error))?;
+        reading::showing(&self.app, &tenant, ReadCall::GetConsentReceipt, None)?;
         let receipt = receipt::receipt(&entry, &said, &tenant, &tenant.config(), self.app.now());
         Ok(answer(pb::GetConsentReceiptResponse { receipt_json: receipt.to_string() }))
     }

@@ -15,6 +15,9 @@ use crate::app::lane::Command;
 /// While the disk has no room, the lane is asked this often whether it has some again.
 const ROOM_PROBED_EVERY: Duration = Duration::from_secs(2);
 
+/// The name under which is told whether all logs of reads can be written.
+const READS: &str = "onefold.reads";
+
 /// What a service can do while the disk refuses writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Serves {
@@ -63,6 +66,8 @@ impl Health {
         let _ = self.stop.set(app.stop.clone());
         let health = self.clone();
         let (mut failed, mut full) = (app.shared.failure(), app.shared.disk_full());
+        let mut missing = app.shared.reads_missing();
+        self.tell_of_reads(*missing.borrow_and_update()).await;
         let lane = app.lane.downgrade();
         let (mut leaving, mut left) = (self.leaving.subscribe(), self.leaving.subscribe());
         let (is_failed, is_full) = (*failed.borrow_and_update(), *full.borrow_and_update());
@@ -82,6 +87,11 @@ impl Health {
                     }
                 };
                 let told = tokio::select! {
+                    changed = missing.changed() => {
+                        let is_missing = *missing.borrow_and_update();
+                        health.tell_of_reads(is_missing).await;
+                        changed
+                    }
                     changed = failed.changed() => changed,
                     changed = full.changed() => changed,
                     () = probe => Ok(()),
@@ -102,6 +112,12 @@ impl Health {
         if told_to_go {
             self.down().await;
         }
+    }
+
+    /// Whether reads are missing from a log of reads is told under a name of its own: what serves goes on serving.
+    async fn tell_of_reads(&self, missing: bool) {
+        let word = if missing { ServingStatus::NotServing } else { ServingStatus::Serving };
+        self.reporter.set_service_status(READS, word).await;
     }
 
     async fn tell(&self, failed: bool, full: bool) {

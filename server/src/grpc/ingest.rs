@@ -9,6 +9,7 @@ use std::vec;
 
 use onefold_core::fault::{FaultReason, FieldFault};
 use onefold_core::fragment::ObservedAt;
+use onefold_core::reads::ReadCall;
 use onefold_proto::v1 as pb;
 use onefold_proto::v1::ingest_service_server::IngestService;
 use prost::Message;
@@ -18,12 +19,13 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::convert::{consent, fragment as door, outcome};
 use super::mount::answer;
-use super::{corrections, names, requests, rights, silence, status};
+use super::{corrections, names, reading, requests, rights, silence, status};
 use crate::app::App;
 use crate::app::consent::Saying;
 use crate::app::error::WriteError;
 use crate::app::ingest::{Answer, Item, Outcome};
 use crate::app::quarantine;
+use crate::app::reads::What;
 use crate::app::requests::RequestKey;
 use crate::app::tenant::{LiveConfig, Tenant};
 
@@ -166,7 +168,12 @@ impl IngestService for Ingest {
     ) -> Result<Response<pb::ListQuarantineResponse>, Status> {
         let request = request.into_inner();
         let tenant = self.tenant(&request.parent)?;
-        quarantine_edge::list(&self.app, &tenant, &request).map(answer)
+        let mut shown = Vec::new();
+        let listed = quarantine_edge::list(&self.app, &tenant, &request, &mut shown)?;
+        let what = shown.into_iter().map(What::Entry);
+        let noted = reading::note(&self.app, &tenant, (ReadCall::ListQuarantine, None), what);
+        noted.map_err(|error| Status::from(status::ReadErrorIn { tenant: &tenant.name, error }))?;
+        Ok(answer(listed))
     }
 
     async fn replay_quarantine(

@@ -1,6 +1,7 @@
 //! PrivacyService: requests of persons, erasure and its proof, exports.
 
 mod export;
+mod reads;
 
 use std::sync::Arc;
 
@@ -12,6 +13,7 @@ use onefold_core::fault::{FaultReason, FieldFault};
 use onefold_core::fragment::ObservedAt;
 use onefold_core::ids::{Digest128, Sequence};
 use onefold_core::limits;
+use onefold_core::reads::{ReadCall, ReadLogMode, ReadLogPolicy};
 use onefold_proto::v1 as pb;
 use onefold_proto::v1::privacy_service_server::PrivacyService;
 use prost::Message;
@@ -121,8 +123,11 @@ fn beside(state: &State, request: Sequence) -> (u64, Option<&Exported>) {
     (stopped, state.privacy.exports.get(&request))
 }
 
-fn policy_out(policy: &PrivacyPolicy) -> pb::PrivacyPolicy {
+fn policy_out((policy, read_log): (&PrivacyPolicy, ReadLogPolicy)) -> pb::PrivacyPolicy {
+    let mode = MODES.iter().find(|(_, mode)| *mode == read_log.mode).map_or(0, |(wire, _)| *wire as i32);
     pb::PrivacyPolicy {
+        read_log: mode,
+        read_log_retention_days: u32::from(read_log.retention_days),
         second_person: policy.second_person,
         consumers: policy.consumers.clone(),
         confirm_within_days: u32::from(policy.confirm_within_days),
@@ -130,7 +135,14 @@ fn policy_out(policy: &PrivacyPolicy) -> pb::PrivacyPolicy {
     }
 }
 
-fn policy_in(wire: Option<pb::PrivacyPolicy>) -> Result<PrivacyPolicy, Status> {
+const MODES: [(pb::ReadLogMode, ReadLogMode); 4] = [
+    (pb::ReadLogMode::Unspecified, ReadLogMode::WithAuthentication),
+    (pb::ReadLogMode::Off, ReadLogMode::Off),
+    (pb::ReadLogMode::On, ReadLogMode::On),
+    (pb::ReadLogMode::Strict, ReadLogMode::Strict),
+];
+
+fn policy_in(wire: Option<pb::PrivacyPolicy>) -> Result<(PrivacyPolicy, ReadLogPolicy), Status> {
     let wire = wire.ok_or_else(|| status::field("policy", FaultReason::Missing, "give the whole policy"))?;
     let usual = PrivacyPolicy::default();
     let days = |given: u32, usual: u16, path: &str| match u16::try_from(given) {
@@ -148,12 +160,26 @@ fn policy_in(wire: Option<pb::PrivacyPolicy>) -> Result<PrivacyPolicy, Status> {
         .collect::<Result<Vec<_>, _>>()?;
     consumers.sort();
     consumers.dedup();
-    Ok(PrivacyPolicy {
+    let mode = MODES.iter().find(|(known, _)| *known as i32 == wire.read_log).map(|(_, mode)| *mode);
+    let unknown = || status::field("policy.read_log", FaultReason::Unknown, "give OFF, ON, STRICT, or nothing");
+    let kept = ReadLogPolicy::default().retention_days;
+    let read_log = ReadLogPolicy {
+        mode: mode.ok_or_else(unknown)?,
+        retention_days: days(wire.read_log_retention_days, kept, "policy.read_log_retention_days")?,
+    };
+    let policy = PrivacyPolicy {
         second_person: wire.second_person,
         consumers,
         confirm_within_days: days(wire.confirm_within_days, usual.confirm_within_days, "policy.confirm_within_days")?,
         review_after_days: days(wire.review_after_days, usual.review_after_days, "policy.review_after_days")?,
-    })
+    };
+    Ok((policy, read_log))
+}
+
+/// What a tenant wants, on the wire.
+fn wanted(tenant: &Tenant) -> pb::PrivacyPolicy {
+    let state = tenant.state();
+    policy_out((&state.privacy.policy, state.privacy.read_log))
 }
 
 impl Privacy {
@@ -327,7 +353,7 @@ impl PrivacyService for Privacy {
     ) -> Result<Response<pb::PreviewErasureResponse>, Status> {
         let (tenant, id) = self.named(&request.into_inner().name)?;
         reading::durable(&tenant).await?;
-        let app = Arc::clone(&self.app);
+        let (app, of) = (Arc::clone(&self.app), Arc::clone(&tenant));
         let work = tokio::task::spawn_blocking(move || {
             let (plan, figures) = privacy::preview(&tenant, id).map_err(status::write)?;
             Ok::<_, Status>(pb::PreviewErasureResponse {
@@ -343,6 +369,8 @@ impl PrivacyService for Privacy {
             })
         });
         let preview = work.await.map_err(|_| status::internal("the call was interrupted"))??;
+        let shown = reading::ordinals(&of, preview.profiles.iter().map(String::as_str));
+        reading::showing(&self.app, &of, ReadCall::PreviewErasure, shown)?;
         Ok(answer(preview))
     }
 
@@ -353,8 +381,12 @@ impl PrivacyService for Privacy {
         let (tenant, id) = self.named(&request.into_inner().name)?;
         reading::durable(&tenant).await?;
         let app = Arc::clone(&self.app);
+        let of = Arc::clone(&tenant);
         let work = tokio::task::spawn_blocking(move || export::preview(&app, &tenant, id));
-        Ok(answer(work.await.map_err(|_| status::internal("the call was interrupted"))??))
+        let preview = work.await.map_err(|_| status::internal("the call was interrupted"))??;
+        let shown = reading::ordinals(&of, preview.profiles.iter().map(String::as_str));
+        reading::showing(&self.app, &of, ReadCall::PreviewAccessExport, shown)?;
+        Ok(answer(preview))
     }
 
     async fn stream_access_export(
@@ -466,9 +498,18 @@ impl PrivacyService for Privacy {
     ) -> Result<Response<pb::GetPrivacyPolicyResponse>, Status> {
         let tenant = reading::tenant(&self.app, &request.into_inner().parent)?;
         reading::durable(&tenant).await?;
-        let policy = policy_out(&tenant.state().privacy.policy);
+        let policy = wanted(&tenant);
         let receipt_public_key = Receipt::public_key_of(&self.app.shared.root.derive(receipt::SIGNING_KEY));
         Ok(answer(pb::GetPrivacyPolicyResponse { policy: Some(policy), receipt_public_key }))
+    }
+
+    async fn list_reads(
+        &self,
+        request: Request<pb::ListReadsRequest>,
+    ) -> Result<Response<pb::ListReadsResponse>, Status> {
+        let request = request.into_inner();
+        let tenant = reading::tenant(&self.app, &request.parent)?;
+        reads::list(&self.app, &tenant, request).await.map(answer)
     }
 
     async fn update_privacy_policy(
@@ -478,9 +519,9 @@ impl PrivacyService for Privacy {
         let request = request.into_inner();
         let tenant = reading::tenant(&self.app, &request.parent)?;
         let key = self.key(&tenant, &request.request_id, "UpdatePrivacyPolicy", &request)?;
-        let policy = policy_in(request.policy)?;
-        self.step(&tenant, Act::SetPolicy(policy), key).await?;
-        let policy = policy_out(&tenant.state().privacy.policy);
+        let (policy, read_log) = policy_in(request.policy)?;
+        self.step(&tenant, Act::SetPolicy(policy, read_log), key).await?;
+        let policy = wanted(&tenant);
         Ok(answer(pb::UpdatePrivacyPolicyResponse { policy: Some(policy) }))
     }
 }

@@ -10,6 +10,7 @@ use onefold_core::consent::PurposeId;
 use onefold_core::fault::FaultReason;
 use onefold_core::fragment::{PartyKind, SourceRecord};
 use onefold_core::ids::{ProfileOrdinal, Sequence, TenantId};
+use onefold_core::reads::ReadCall;
 use onefold_matching::resolve::Standing;
 use onefold_proto::v1 as pb;
 use onefold_proto::v1::profile_service_server::ProfileService;
@@ -23,13 +24,14 @@ use super::convert::fragment::{self as door, timestamp};
 use super::convert::profile::{self as convert, Shown};
 use super::mount::answer;
 use super::page::{self, Page};
-use super::{names, reading, status};
+use super::{names, reading, rights, status};
 use crate::app::consent::contact::TRIES_MAX;
 use crate::app::consent::read as consent;
 use crate::app::error::ReadError;
 use crate::app::feed::Cursor;
 use crate::app::keeper::{self, HistoryEvent};
 use crate::app::read::{self, ProfileKey};
+use crate::app::reads::What;
 use crate::app::tenant::{LiveConfig, Tenant};
 use crate::app::{App, explain};
 use crate::config;
@@ -148,11 +150,18 @@ impl Profiles {
         tenant: &Arc<Tenant>,
         key: &ProfileKey,
         shown: &Shown,
+        call: ReadCall,
     ) -> Result<pb::Profile, ReadError> {
         // A profile that ends between the two steps is looked for again.
         for _ in 0..3 {
             let found = match read::find(tenant, key) {
-                Ok(profile) => self.show(tenant, profile, shown).await,
+                Ok(profile) => match self.show(tenant, profile, shown).await {
+                    Ok(found) => {
+                        reading::note(&self.app, tenant, (call, None), [What::Profile(profile)])?;
+                        return Ok(found);
+                    }
+                    Err(error) => Err(error),
+                },
                 Err(error) => Err(error),
             };
             match found {
@@ -169,10 +178,10 @@ impl Profiles {
         tenant: &Arc<Tenant>,
         key: &ProfileKey,
         shown: &Shown,
-        purpose: Option<PurposeId>,
+        (call, purpose): (ReadCall, Option<PurposeId>),
     ) -> Result<(pb::Profile, Vec<pb::Withheld>), ReadError> {
         let Some(purpose) = purpose else {
-            return Ok((self.find_and_show(tenant, key, shown).await?, Vec::new()));
+            return Ok((self.find_and_show(tenant, key, shown, call).await?, Vec::new()));
         };
         for _ in 0..TRIES_MAX {
             let asked = key.clone();
@@ -188,6 +197,7 @@ impl Profiles {
                 Ok(mut found) if found.sequence == changed.0 => {
                     let withheld = convert::withhold(&mut found, &permit, &tenant.config());
                     shown.narrow(&mut found);
+                    reading::note(&self.app, tenant, (call, Some(purpose)), [What::Profile(profile)])?;
                     return Ok((found, withheld));
                 }
                 Ok(_) | Err(ReadError::ProfileUnknown) => {}
@@ -279,7 +289,7 @@ impl ProfileService for Profiles {
         let tenant = reading::named(&self.app, tenant)?;
         reading::reached(&tenant, request.min_sequence).await?;
         let purpose = purpose(&request.purpose, &tenant.config())?;
-        let found = self.find_for(&tenant, &ProfileKey::Id(id), &shown, purpose).await;
+        let found = self.find_for(&tenant, &ProfileKey::Id(id), &shown, (ReadCall::GetProfile, purpose)).await;
         let (profile, withheld) = found.map_err(|error| failed(&tenant, error))?;
         Ok(answer(pb::GetProfileResponse { profile: Some(profile), withheld }))
     }
@@ -304,7 +314,7 @@ impl ProfileService for Profiles {
             None => return Err(status::field("key", FaultReason::Missing, "give an identifier or a record")),
         };
         let purpose = purpose(&request.purpose, &config)?;
-        let found = self.find_for(&tenant, &key, &shown, purpose).await;
+        let found = self.find_for(&tenant, &key, &shown, (ReadCall::LookupProfile, purpose)).await;
         let (profile, withheld) = found.map_err(|error| failed(&tenant, error))?;
         Ok(answer(pb::LookupProfileResponse { profile: Some(profile), withheld }))
     }
@@ -345,7 +355,7 @@ impl ProfileService for Profiles {
             };
             results.push(match key {
                 Err(reason) => none(reason),
-                Ok(key) => match self.find_for(&tenant, &key, &shown, purpose).await {
+                Ok(key) => match self.find_for(&tenant, &key, &shown, (ReadCall::BatchLookupProfiles, purpose)).await {
                     Ok((profile, withheld)) => {
                         pb::BatchLookupResult { profile: Some(profile), reason: String::new(), withheld }
                     }
@@ -391,7 +401,7 @@ impl ProfileService for Profiles {
         let (mut results, mut withheld_count, mut bytes) = (Vec::with_capacity(hits.len()), 0, 0);
         for (profile, evidence_bits) in hits {
             let key = ProfileKey::Id(tenant.profile_id(profile));
-            match self.find_for(&tenant, &key, &shown, purpose).await {
+            match self.find_for(&tenant, &key, &shown, (ReadCall::SearchProfiles, purpose)).await {
                 Ok((profile, withheld)) => {
                     results.push(pb::SearchResult { profile: Some(profile), evidence_bits, withheld });
                 }
@@ -419,13 +429,15 @@ impl ProfileService for Profiles {
         let config = tenant.config();
         let first = record_key(request.first, "first", &config)?;
         let second = record_key(request.second, "second", &config)?;
-        let app = Arc::clone(&self.app);
-        tokio::task::spawn_blocking(move || {
-            let why = explain::why(&app, &tenant, &first, &second).map_err(|error| failed(&tenant, error))?;
-            Ok(answer(convert::why(why, &tenant, &config)))
-        })
-        .await
-        .map_err(|_| Status::internal("the explanation was interrupted"))?
+        let (app, of) = (Arc::clone(&self.app), Arc::clone(&tenant));
+        let found = tokio::task::spawn_blocking(move || {
+            let why = explain::why(&app, &of, &first, &second).map_err(|error| failed(&of, error))?;
+            Ok::<_, Status>(convert::why(why, &of, &config))
+        });
+        let found = found.await.map_err(|_| Status::internal("the explanation was interrupted"))??;
+        let shown = reading::ordinals(&tenant, [found.first_profile.as_str(), found.second_profile.as_str()]);
+        reading::showing(&self.app, &tenant, ReadCall::ExplainLink, shown)?;
+        Ok(answer(found))
     }
 
     async fn explain_profile(
@@ -433,6 +445,7 @@ impl ProfileService for Profiles {
         request: Request<pb::ExplainProfileRequest>,
     ) -> Result<Response<pb::ExplainProfileResponse>, Status> {
         let (tenant, profile) = self.live(&request.into_inner().name)?;
+        reading::showing(&self.app, &tenant, ReadCall::ExplainProfile, Some(profile))?;
         let app = Arc::clone(&self.app);
         tokio::task::spawn_blocking(move || {
             let how = explain::how(&app, &tenant, profile).map_err(|error| failed(&tenant, error))?;
@@ -529,7 +542,7 @@ impl ProfileService for Profiles {
         let cursor = Cursor::after(&tenant, start).map_err(|error| failed(&tenant, error))?;
         let (out, messages) = mpsc::channel(WATCH_DEPTH_MAX);
         let watch = Watch { service: self.clone(), tenant, shown, out, cursor, stop_at_end: request.stop_at_end };
-        tokio::spawn(watch.run(request.snapshot));
+        tokio::spawn(rights::carried(watch.run(request.snapshot)));
         Ok(Response::new(Box::pin(ReceiverStream::new(messages))))
     }
 }
@@ -643,7 +656,18 @@ impl Watch {
 
     async fn now(&self, profile: ProfileOrdinal, shown: &Shown) -> Result<Option<pb::Profile>, Over> {
         match self.service.show(&self.tenant, profile, shown).await {
-            Ok(profile) => Ok(Some(profile)),
+            Ok(shown) => {
+                let noted = reading::note(
+                    &self.service.app,
+                    &self.tenant,
+                    (ReadCall::WatchProfiles, None),
+                    [What::Profile(profile)],
+                );
+                match noted {
+                    Ok(()) => Ok(Some(shown)),
+                    Err(error) => self.fail(failed(&self.tenant, error)).await,
+                }
+            }
             Err(ReadError::ProfileUnknown) => Ok(None),
             Err(error) => self.fail(failed(&self.tenant, error)).await,
         }

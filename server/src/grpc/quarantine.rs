@@ -15,11 +15,12 @@ use crate::app::App;
 use crate::app::quarantine;
 use crate::app::tenant::Tenant;
 
-/// Answers ListQuarantine.
+/// Answers ListQuarantine; notes which entries it shows.
 pub fn list(
     app: &App,
     tenant: &Arc<Tenant>,
     request: &pb::ListQuarantineRequest,
+    noted: &mut Vec<Sequence>,
 ) -> Result<pb::ListQuarantineResponse, Status> {
     let source = source(tenant, &request.source)?;
     let query = format!("quarantine/{}/{}", tenant.name, request.source);
@@ -34,6 +35,7 @@ pub fn list(
         let opened = quarantine::open(app, tenant, entry, held)
             .map_err(|error| Status::from(status::ReadErrorIn { tenant: &tenant.name, error }))?;
         let Some(opened) = opened else { continue };
+        noted.push(opened.entry);
         let shown = fragment_out(&opened.fragment, &config);
         quarantined.push(pb::QuarantinedFragment {
             quarantine_id: quarantine::handle(opened.entry, &tenant.keys.id),

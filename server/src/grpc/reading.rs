@@ -3,13 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use onefold_core::consent::PurposeId;
 use onefold_core::fault::FaultReason;
-use onefold_core::ids::Sequence;
+use onefold_core::ids::{ProfileOrdinal, Sequence};
+use onefold_core::reads::ReadCall;
 use tonic::Status;
 
 use super::{names, rights, status};
 use crate::app::App;
 use crate::app::error::ReadError;
+use crate::app::reads::What;
 use crate::app::tenant::{LiveConfig, Tenant};
 
 /// How long a read waits for the sequence it asks for.
@@ -74,4 +77,51 @@ pub async fn config(tenant: &Tenant) -> Result<Arc<LiveConfig>, Status> {
 pub async fn durable(tenant: &Tenant) -> Result<(), Status> {
     let seen = tenant.state().sequence;
     reached(tenant, seen.0).await
+}
+
+/// Notes in the log of reads what is about to be shown: nothing of a person leaves but past here.
+///
+/// # Errors
+/// [`ReadError::NotLogged`] where the tenant wants no read that is not in the log, and the log cannot take it.
+pub fn note(
+    app: &App,
+    tenant: &Tenant,
+    (call, purpose): (ReadCall, Option<PurposeId>),
+    what: impl IntoIterator<Item = What>,
+) -> Result<(), ReadError> {
+    if !tenant.noting.is_on() {
+        return Ok(());
+    }
+    app.shared.reads.note(tenant, (rights::reader(), call, purpose), what)
+}
+
+/// [`note`] for calls that show what is of these profiles, by name or by ordinal; without one, of nobody in particular.
+///
+/// # Errors
+/// UNAVAILABLE, as [`note`].
+pub fn showing(
+    app: &App,
+    tenant: &Tenant,
+    call: ReadCall,
+    profiles: impl IntoIterator<Item = ProfileOrdinal>,
+) -> Result<(), Status> {
+    if !tenant.noting.is_on() {
+        return Ok(());
+    }
+    let mut profiles: Vec<ProfileOrdinal> = profiles.into_iter().collect();
+    profiles.sort_unstable();
+    profiles.dedup();
+    let what = match profiles.is_empty() {
+        true => vec![What::Some],
+        false => profiles.into_iter().map(What::Profile).collect(),
+    };
+    note(app, tenant, (call, None), what).map_err(|error| status::ReadErrorIn { tenant: &tenant.name, error }.into())
+}
+
+/// The profiles behind names in an answer.
+pub fn ordinals<'a>(
+    tenant: &'a Tenant,
+    names: impl IntoIterator<Item = &'a str> + 'a,
+) -> impl Iterator<Item = ProfileOrdinal> + 'a {
+    names.into_iter().filter_map(|name| names::profile(name).ok()?.1.open(&tenant.keys.id))
 }

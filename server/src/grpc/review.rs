@@ -6,6 +6,7 @@ use onefold_core::fault::{FaultReason, FieldFault};
 use onefold_core::fragment::{ObservedAt, SourceRecord};
 use onefold_core::ids::{Digest128, ProfileOrdinal, Sequence};
 use onefold_core::judgement::{AUTHOR_BYTES_MAX, REASON_BYTES_MAX, Verdict};
+use onefold_core::reads::ReadCall;
 use onefold_matching::resolve::QuestionCursor;
 use onefold_proto::v1 as pb;
 use onefold_proto::v1::review_service_server::ReviewService;
@@ -98,6 +99,15 @@ impl Reviews {
         find(tenant, &ProfileKey::Id(id)).map_err(|error| failed(tenant, error))
     }
 
+    /// Notes that something is shown of whoever holds these records.
+    fn showing(&self, tenant: &Tenant, call: ReadCall, records: impl Iterator<Item = Digest128>) -> Result<(), Status> {
+        let profiles: Vec<_> = {
+            let state = tenant.state();
+            records.filter_map(|record| state.engine.profile_of(record)).collect()
+        };
+        reading::showing(&self.app, tenant, call, profiles)
+    }
+
     async fn rule(
         &self,
         tenant: &Arc<Tenant>,
@@ -175,6 +185,8 @@ impl ReviewService for Reviews {
             }
             _ => String::new(),
         };
+        let shown = asked.iter().flat_map(|asked| [asked.question.records.0, asked.question.records.1]);
+        self.showing(&tenant, ReadCall::ListQuestions, shown)?;
         let questions = asked.into_iter().map(|asked| convert::question(asked, &tenant, &config)).collect();
         Ok(answer(pb::ListQuestionsResponse { questions, next_page_token }))
     }
@@ -270,6 +282,8 @@ impl ReviewService for Reviews {
             Some(last) if more => page::seal(&self.app.page_key, &query, last.entry.0),
             _ => String::new(),
         };
+        let shown = standing.iter().flat_map(|one| [one.judged.records.0, one.judged.records.1]);
+        self.showing(&tenant, ReadCall::ListJudgements, shown)?;
         let judgements = standing.into_iter().map(|standing| convert::judgement(standing, &tenant, &config)).collect();
         Ok(answer(pb::ListJudgementsResponse { judgements, next_page_token }))
     }

@@ -13,6 +13,7 @@ use std::task::{Context, Poll};
 use http::header::AUTHORIZATION;
 use onefold_core::access::Role::{self, Admin, Auditor, Ingest, PrivacyOfficer, Reader, Steward};
 use onefold_core::access::Roles;
+use onefold_core::reads::Reader as Reads;
 use tonic::Status;
 use tonic::body::Body;
 use tower::{Layer, Service};
@@ -21,7 +22,7 @@ use super::connections::Line;
 use super::lasting::{Holder, Lasting};
 use super::status;
 use crate::app::App;
-use crate::app::access::Caller;
+use crate::app::access::{Caller, Who};
 use crate::config::SIDE_STREAM_AGE_MAX;
 
 /// What answers whoever calls.
@@ -143,6 +144,7 @@ const TABLE: &[(&str, &[Row])] = &[
             ("GetErasureReceipt", &[PrivacyOfficer, Auditor], Tenant),
             ("Readmit", &[PrivacyOfficer], Tenant),
             ("GetPrivacyPolicy", &[PrivacyOfficer, Auditor, Admin], Tenant),
+            ("ListReads", &[PrivacyOfficer, Auditor], Tenant),
             ("UpdatePrivacyPolicy", &[PrivacyOfficer, Admin], Tenant),
         ],
     ),
@@ -207,6 +209,14 @@ pub fn caller() -> Option<Caller> {
 /// Whether whoever calls is good for every tenant, as everybody is where nobody is asked who they are.
 pub fn reaches_all(app: &App) -> bool {
     !app.shared.access.required() || caller().is_some_and(|caller| caller.reaches_all())
+}
+
+/// Who reads, as the log of reads names them.
+pub fn reader() -> Reads {
+    CALLER.try_with(|caller| caller.who).map_or(Reads::Anonymous, |who| match who {
+        Who::Operator => Reads::Administrator,
+        Who::Key(id) => Reads::Key(id),
+    })
 }
 
 /// Work that goes on behind a call, as its caller.

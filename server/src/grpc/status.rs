@@ -231,6 +231,11 @@ impl From<ReadErrorIn<'_>> for Status {
                 details.set_retry_info(Some(Duration::from_millis(100)));
                 status(Code::Unavailable, "HISTORY_BEHIND", message, HashMap::new(), details)
             }
+            ReadError::NotLogged => {
+                let mut details = ErrorDetails::new();
+                details.set_retry_info(Some(Duration::from_secs(5)));
+                status(Code::Unavailable, "READ_LOG_UNAVAILABLE", message, HashMap::new(), details)
+            }
             ReadError::AccountUnknown => plain(Code::NotFound, "ACCOUNT_NOT_FOUND", message),
             ReadError::PageToken => plain(Code::InvalidArgument, "PAGE_TOKEN_INVALID", message),
             ReadError::CursorAhead(reached) => {

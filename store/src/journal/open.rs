@@ -68,19 +68,42 @@ impl Journal {
     pub fn open(
         options: JournalOptions,
         from: Option<&Position>,
+        visit: impl FnMut(&BatchView<'_>) -> Result<(), VisitError>,
+    ) -> Result<Opened, JournalError> {
+        Self::open_at(options, false, from, visit)
+    }
+
+    /// [`Journal::open`] for a journal whose first segments may have been dropped ([`JournalReader::forget_before`]):
+    /// whatever segment it begins with is its first. Whether it may begin there is its owner's to know.
+    ///
+    /// # Errors
+    /// As [`Journal::open`].
+    pub fn open_kept(
+        options: JournalOptions,
+        from: Option<&Position>,
+        visit: impl FnMut(&BatchView<'_>) -> Result<(), VisitError>,
+    ) -> Result<Opened, JournalError> {
+        Self::open_at(options, true, from, visit)
+    }
+
+    fn open_at(
+        options: JournalOptions,
+        shortened: bool,
+        from: Option<&Position>,
         mut visit: impl FnMut(&BatchView<'_>) -> Result<(), VisitError>,
     ) -> Result<Opened, JournalError> {
         let dir_io = JournalError::io("open", 0);
         fs::create_dir_all(&options.dir).map_err(&dir_io)?;
         disk::remove_unfinished(&options.dir).map_err(&dir_io)?;
         let numbers = segment::list(&options.dir)?;
-        for (expected, number) in (1..).zip(&numbers) {
+        let kept = numbers.first().copied().filter(|_| shortened).unwrap_or(1);
+        for (expected, number) in (kept..).zip(&numbers) {
             if expected != *number {
                 return Err(JournalError::damaged(expected, 0, "the segment is missing"));
             }
         }
         let last = numbers.last().copied().unwrap_or(0);
-        let first = from.map_or(1, |from| from.segment);
+        let first = from.map_or(kept, |from| from.segment);
         let (mut batches, mut entries) = (0, 0);
         let mut seen = |view: &BatchView<'_>| {
             visit(view).map_err(JournalError::Visitor)?;
@@ -91,7 +114,7 @@ impl Journal {
         let found = match (last, from) {
             (0, None) => None,
             (0, Some(from)) => return Err(short(from)),
-            (_, Some(from)) if from.segment > last || from.segment == 0 => return Err(short(from)),
+            (_, Some(from)) if from.segment > last || from.segment < kept => return Err(short(from)),
             _ => Some(replay(&options, first, last, from, &mut seen)?),
         };
         let end = match &found {
@@ -105,8 +128,8 @@ impl Journal {
         let cut = found.and_then(|found| found.cut);
 
         let number = if end.offset == SEGMENT_HEADER { end.segment } else { end.segment + 1 };
-        let closed_bytes = bytes_before(&options, number)?;
-        let shared = Arc::new(Shared::new((end.segment, end.offset)));
+        let closed_bytes = bytes_before(&options, kept, number)?;
+        let shared = Arc::new(Shared::new(kept, (end.segment, end.offset)));
         let reader = JournalReader::new(options.dir.clone(), Arc::clone(&shared));
         let mut appender = Appender::new(options, Arc::clone(&shared), reader.clone(), number, end.chain, closed_bytes);
         match appender.open_segment(number, 0) {
@@ -119,8 +142,8 @@ impl Journal {
 }
 
 /// Bytes of the files of all segments before this one.
-fn bytes_before(options: &JournalOptions, number: u32) -> Result<u64, JournalError> {
-    (1..number)
+fn bytes_before(options: &JournalOptions, first: u32, number: u32) -> Result<u64, JournalError> {
+    (first..number)
         .map(|before| fs::metadata(segment::path(&options.dir, before)).map(|file| file.len()))
         .sum::<std::io::Result<u64>>()
         .map_err(JournalError::io("open", 0))

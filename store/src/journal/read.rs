@@ -138,6 +138,41 @@ impl JournalReader {
         Place { segment, offset }
     }
 
+    /// The first segment that is kept: 1, unless some were let go.
+    #[must_use]
+    pub fn first(&self) -> u32 {
+        self.inner.shared.first()
+    }
+
+    /// Where a segment begins: the chain hash there is the one that it continues.
+    ///
+    /// # Errors
+    /// [`JournalError::Damaged`] when there is none, [`JournalError::Io`].
+    pub fn begins(&self, number: u32) -> Result<Position, JournalError> {
+        let chain = self.segment(number)?.header.chain;
+        Ok(Position { segment: number, offset: SEGMENT_HEADER, chain })
+    }
+
+    /// Lets go of all segments before this one, oldest first, so that a crash in between leaves a journal that begins
+    /// later. For a journal that is opened by [`super::Journal::open_kept`].
+    ///
+    /// # Errors
+    /// [`JournalError::StillOpen`] when this one is not durable yet, [`JournalError::Io`].
+    pub fn forget_before(&self, number: u32) -> Result<(), JournalError> {
+        let _one_at_a_time = self.lock_rewriting();
+        if number > self.durable().segment {
+            return Err(JournalError::StillOpen(number));
+        }
+        for old in self.first()..number {
+            self.inner.open.write().unwrap_or_else(PoisonError::into_inner).remove(&old);
+            let io = JournalError::io("let go", old);
+            self.inner.shared.set_first(old + 1);
+            std::fs::remove_file(super::segment::path(&self.inner.dir, old)).map_err(&io)?;
+            crate::disk::sync_dir(&self.inner.dir).map_err(&io)?;
+        }
+        Ok(())
+    }
+
     /// Bytes that a segment takes.
     ///
     /// # Errors
@@ -155,7 +190,7 @@ impl JournalReader {
     /// fails, [`JournalError::Damaged`] when the segment's own header or index is.
     pub fn read(&self, place: Place) -> Result<Entry, JournalError> {
         let missing = || JournalError::NoEntry(place);
-        if place.segment == 0 || place.segment > self.inner.shared.durable().0.saturating_add(1) {
+        if place.segment < self.first() || place.segment > self.inner.shared.durable().0.saturating_add(1) {
             return Err(missing());
         }
         let segment = self.segment(place.segment)?;
@@ -203,7 +238,8 @@ impl JournalReader {
         mut visit: impl FnMut(&BatchView<'_>) -> Result<ControlFlow<()>, VisitError>,
     ) -> Result<Place, JournalError> {
         let durable = self.inner.shared.durable();
-        let mut number = from.segment.max(1);
+        let from = if from.segment < self.first() { Place { segment: self.first(), offset: 0 } } else { from };
+        let mut number = from.segment;
         let mut logical = from.offset.max(SEGMENT_HEADER);
         let mut carried = None;
         loop {
@@ -247,7 +283,7 @@ impl JournalReader {
     /// [`JournalError::Damaged`] when the segment's header is, [`JournalError::Io`].
     pub fn holds(&self, position: &Position) -> Result<bool, JournalError> {
         let durable = self.inner.shared.durable();
-        if position.segment == 0 || position.segment > durable.0.saturating_add(1) {
+        if position.segment < self.first() || position.segment > durable.0.saturating_add(1) {
             return Ok(false);
         }
         if (position.segment, position.offset) > durable && position.offset != SEGMENT_HEADER {
@@ -278,7 +314,7 @@ impl JournalReader {
         let durable = self.inner.shared.durable();
         let mut report = VerifyReport::default();
         let mut chain = None;
-        for number in 1..=durable.0 {
+        for number in self.first()..=durable.0 {
             if !goes_on() {
                 break;
             }

@@ -3,7 +3,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use super::JournalError;
 use super::format::{self, Durable, HeaderFault, SEGMENT_HEADER, SegmentHeader};
@@ -21,13 +21,24 @@ pub struct Segment {
 /// What appender, writer and readers tell each other.
 #[derive(Debug)]
 pub struct Shared {
+    /// The first segment that is kept.
+    first: AtomicU32,
     durable: AtomicU64,
     poisoned: AtomicBool,
 }
 
 impl Shared {
-    pub fn new(durable: Durable) -> Self {
-        Self { durable: AtomicU64::new(pack(durable)), poisoned: AtomicBool::new(false) }
+    pub fn new(first: u32, durable: Durable) -> Self {
+        let (first, durable) = (AtomicU32::new(first), AtomicU64::new(pack(durable)));
+        Self { first, durable, poisoned: AtomicBool::new(false) }
+    }
+
+    pub fn first(&self) -> u32 {
+        self.first.load(Ordering::Acquire)
+    }
+
+    pub fn set_first(&self, first: u32) {
+        self.first.store(first, Ordering::Release);
     }
 
     pub fn durable(&self) -> Durable {

@@ -452,3 +452,41 @@ fn closing_gives_back_what_was_reserved_and_loses_nothing() {
         assert_eq!(open(dir.path()).1, batches);
     }
 }
+
+#[test]
+fn what_is_let_go_is_gone_and_the_rest_goes_on() {
+    let dir = scratch();
+    let batches: Vec<Model> = (0..12_u64).map(|at| vec![(1, at, 7, vec![at as u8; 1_500])]).collect();
+    let ends = fill(dir.path(), &batches);
+    let last = ends[ends.len() - 1];
+    let mut opened = Journal::open_kept(options(dir.path()), None, |_| Ok(())).unwrap();
+    let reader = opened.reader.clone();
+    assert_eq!(reader.first(), 1);
+    assert!(last.segment > 3, "several segments: {last:?}");
+    assert!(matches!(reader.forget_before(99), Err(JournalError::StillOpen(99))));
+    let begins = reader.begins(3).unwrap();
+    reader.forget_before(3).unwrap();
+    assert_eq!((reader.first(), reader.begins(3).unwrap()), (3, begins));
+    assert!(!reader.holds(&ends[0]).unwrap() && reader.holds(&last).unwrap());
+    assert!(matches!(reader.read(Place { segment: 1, offset: SEGMENT_HEADER }), Err(JournalError::NoEntry(_))));
+    commit(&mut opened, &vec![(1, 12, 7, vec![12])]);
+    assert_eq!(reader.verify().unwrap().damages, []);
+    drop(opened);
+    // Only its owner may open it so: for anybody else segments are missing.
+    assert!(matches!(open_from(dir.path(), None), Err(JournalError::Damaged(_))));
+    let mut kept = Vec::new();
+    let opened = Journal::open_kept(options(dir.path()), None, |view| {
+        kept.push(view.entries().next().map(|entry| entry.sequence.0));
+        Ok(())
+    });
+    let opened = opened.unwrap();
+    assert_eq!(opened.reader.begins(3).unwrap(), begins);
+    let first = ends.iter().position(|end| end.segment >= 3).unwrap() as u64;
+    assert_eq!(kept, (first..=12).map(Some).collect::<Vec<_>>());
+    // From a position that was let go nothing can be said.
+    assert!(matches!(
+        Journal::open_kept(options(dir.path()), Some(&ends[0]), |_| Ok(())),
+        Err(JournalError::Short { .. })
+    ));
+    assert!(Journal::open_kept(options(dir.path()), Some(&last), |_| Ok(())).is_ok());
+}

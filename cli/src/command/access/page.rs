@@ -302,6 +302,16 @@ impl Page {
                 ]
             },
         );
+        let heads = ["Until", "By", "Through", "What for", "How often"];
+        section("disclosures", "Who looked at it", &heads, &|one| {
+            vec![
+                escaped(&day(&one["until_time"])),
+                cell(&one["reader"]),
+                cell(&one["call"]),
+                cell(&one["purpose"]),
+                cell(&one["times"]),
+            ]
+        });
         let heads = ["When", "Judged", "Records", "By", "Why"];
         section("judgements", "What people judged of your records", &heads, &|one| {
             let record = |record: &Value| match record.get("withheld") {

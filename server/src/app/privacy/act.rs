@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use onefold_core::erasure::{PrivacyPolicy, PrivacyRequest, Regulation, RequestKind, Subject};
 use onefold_core::ids::{Digest128, Sequence};
+use onefold_core::reads::{ReadLogMark, ReadLogPolicy};
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
@@ -104,8 +105,10 @@ pub enum Act {
         /// Why.
         ground: String,
     },
-    /// Other wishes.
-    SetPolicy(PrivacyPolicy),
+    /// Other wishes, of requests and of the log of reads.
+    SetPolicy(PrivacyPolicy, ReadLogPolicy),
+    /// The log of reads ends here.
+    MarkReads(ReadLogMark),
 }
 
 /// What came of a step.

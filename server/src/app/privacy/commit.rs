@@ -15,6 +15,7 @@ use onefold_core::erasure::{
 use onefold_core::fragment::ObservedAt;
 use onefold_core::ids::{Digest128, Sequence};
 use onefold_core::limits;
+use onefold_core::reads::{ReadLogMark, ReadLogPolicy};
 use onefold_store::erasures::ErasureRow;
 use onefold_store::journal::{JournalError, Position, entry_room};
 
@@ -33,7 +34,8 @@ const DAY_MICROS: i64 = 86_400_000_000;
 enum Step {
     Request(PrivacyRequest),
     Readmit(Readmitted),
-    Policy(onefold_core::erasure::PrivacyPolicy),
+    Policy(onefold_core::erasure::PrivacyPolicy, ReadLogPolicy),
+    Mark(ReadLogMark),
     /// What is held was handed over, which ends the request.
     Delivered(Exported, PrivacyRequest),
     /// Nothing new.
@@ -114,13 +116,14 @@ fn check(state: &State, config: &LiveConfig, act: Act, now: ObservedAt) -> Resul
             digests.retain(|digest| state.privacy.suppressions.contains_key(digest));
             Step::Readmit(Readmitted { digests, by, ground, at: now })
         }
-        Act::SetPolicy(policy) => Step::Policy(policy),
+        Act::SetPolicy(policy, read_log) => Step::Policy(policy, read_log),
+        Act::MarkReads(mark) => Step::Mark(mark),
         // The caller sees to it.
         Act::Execute { .. } => return Err(PrivacyError::Kind { needs: "requests for erasure" }.into()),
     })
 }
 
-/// Writes a step: one entry, or of a delivery two.
+/// Writes a step: one entry, or of a delivery or a policy two.
 fn write(
     lane: &mut Lane,
     tenant: &Arc<Tenant>,
@@ -132,7 +135,11 @@ fn write(
     let (entries, asked, count) = match &step {
         Step::Request(asked) => (vec![put(asked)], Some(asked.clone()), 0),
         Step::Readmit(back) => (vec![(EntryKind::Readmitted, decision::encode(back))], None, back.digests.len() as u64),
-        Step::Policy(policy) => (vec![(EntryKind::PrivacyPolicySet, decision::encode(policy))], None, 0),
+        Step::Policy(policy, read_log) => {
+            let of_requests = (EntryKind::PrivacyPolicySet, decision::encode(policy));
+            (vec![of_requests, (EntryKind::ReadLogPolicySet, decision::encode(read_log))], None, 0)
+        }
+        Step::Mark(mark) => (vec![(EntryKind::ReadLogMarked, decision::encode(mark))], None, 0),
         Step::Delivered(exported, asked) => {
             let entries = vec![(EntryKind::AccessExported, decision::encode(exported)), put(asked)];
             (entries, Some(asked.clone()), 0)
@@ -162,7 +169,12 @@ fn write(
         match step {
             Step::Request(asked) => state.privacy.put(asked),
             Step::Readmit(back) => state.privacy.readmit(&back),
-            Step::Policy(policy) => state.privacy.policy = Arc::new(policy),
+            Step::Policy(policy, read_log) => {
+                state.privacy.policy = Arc::new(policy);
+                state.privacy.read_log = read_log;
+                tenant.noting.set(&read_log, lane.shared.access.required());
+            }
+            Step::Mark(mark) => state.privacy.reads_mark = Some(mark),
             Step::Delivered(exported, asked) => {
                 state.privacy.note_export(exported);
                 state.privacy.put(asked);

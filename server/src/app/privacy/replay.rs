@@ -18,6 +18,8 @@ pub fn replay(tenant: &mut Replaying, kind: EntryKind, entry: &EntryView<'_>) ->
         EntryKind::Readmitted => privacy.readmit(&decision::decode::<Readmitted>(payload)?),
         EntryKind::ResendsStopped => privacy.count(&decision::decode::<ResendsStopped>(payload)?),
         EntryKind::PrivacyPolicySet => privacy.policy = Arc::new(decision::decode::<PrivacyPolicy>(payload)?),
+        EntryKind::ReadLogMarked => privacy.reads_mark = Some(decision::decode(payload)?),
+        EntryKind::ReadLogPolicySet => privacy.read_log = decision::decode(payload)?,
         EntryKind::AccessExported => privacy.note_export(decision::decode::<Exported>(payload)?),
         EntryKind::ReceiptKept => {
             let kept: ReceiptKept = decision::decode(payload)?;

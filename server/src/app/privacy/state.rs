@@ -7,6 +7,7 @@ use onefold_core::erasure::{
     Erased, Exported, PrivacyPolicy, PrivacyRequest, Readmitted, RequestState, ResendsStopped, Suppression,
 };
 use onefold_core::ids::{Digest128, Place, Sequence, SlotId};
+use onefold_core::reads::{ReadLogMark, ReadLogPolicy};
 use serde::{Deserialize, Serialize};
 
 use crate::app::tenant::State;
@@ -24,6 +25,10 @@ pub struct Privacy {
     pub receipts: HashMap<Sequence, Place>,
     /// What was handed over, by request.
     pub exports: BTreeMap<Sequence, Exported>,
+    /// What the tenant wants of its log of reads.
+    pub read_log: ReadLogPolicy,
+    /// Where that log ended when it was last written down.
+    pub reads_mark: Option<ReadLogMark>,
     /// What the tenant wants.
     pub policy: Arc<PrivacyPolicy>,
     /// Of each quarantined fragment its record and identifiers, by keyed digest.
@@ -40,6 +45,8 @@ pub struct PrivacyRows {
     policy: PrivacyPolicy,
     quarantined: Vec<(Sequence, Vec<Digest128>)>,
     exports: Vec<Exported>,
+    read_log: ReadLogPolicy,
+    reads_mark: Option<ReadLogMark>,
 }
 
 impl Privacy {
@@ -53,6 +60,8 @@ impl Privacy {
             policy: PrivacyPolicy::clone(&self.policy),
             quarantined: self.quarantined.iter().map(|(entry, points)| (*entry, points.to_vec())).collect(),
             exports: self.exports.values().cloned().collect(),
+            read_log: self.read_log,
+            reads_mark: self.reads_mark,
         }
     }
 
@@ -69,6 +78,8 @@ impl Privacy {
                 .into_iter()
                 .map(|(entry, points)| (entry, points.into_boxed_slice()))
                 .collect(),
+            read_log: rows.read_log,
+            reads_mark: rows.reads_mark,
             exports: rows.exports.into_iter().map(|exported| (exported.request, exported)).collect(),
         }
     }

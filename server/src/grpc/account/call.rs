@@ -12,6 +12,7 @@ use onefold_core::hierarchy::view::{Companies, View};
 use onefold_core::ids::{Digest128, ProfileOrdinal, SourceId};
 use onefold_core::lifecycle::Lifecycle;
 use onefold_core::limits;
+use onefold_core::reads::{ReadCall, Reader};
 use onefold_proto::v1 as pb;
 use tonic::Status;
 
@@ -20,6 +21,7 @@ use crate::app::error::{ReadError, WriteError};
 use crate::app::hierarchy::act::{Act, Done};
 use crate::app::hierarchy::read::{self, AccountKey, PartiesNow};
 use crate::app::read::{ProfileKey, find as find_profile, load};
+use crate::app::reads::What;
 use crate::app::requests::RequestKey;
 use crate::app::tenant::{LiveConfig, Tenant};
 use crate::grpc::convert::account as convert;
@@ -34,6 +36,8 @@ pub struct Call {
     pub tenant: Arc<Tenant>,
     /// What the call is read under.
     pub config: Arc<LiveConfig>,
+    /// Who calls, where that is written down.
+    pub reader: Reader,
 }
 
 /// Every fault of a request.
@@ -49,6 +53,13 @@ pub async fn blocking<T: Send + 'static>(
 }
 
 impl Call {
+    /// Notes in the log of reads that something is shown of these profiles. On any thread.
+    pub fn shows(&self, call: ReadCall, profiles: impl IntoIterator<Item = ProfileOrdinal>) -> Result<(), Status> {
+        let profiles = profiles.into_iter().map(What::Profile);
+        let noted = self.app.shared.reads.note(&self.tenant, (self.reader, call, None), profiles);
+        noted.map_err(|error| self.failed(error))
+    }
+
     /// Purposes by their names, each once.
     ///
     /// # Errors
@@ -269,6 +280,12 @@ impl Call {
         });
         let (reached, lifecycle) = seen.map_err(|error| self.failed(error))?;
         let allowed = lifecycle.allowed(party, reached.map(|reached| reached.stage));
+        let profiles = {
+            let state = self.tenant.state();
+            let held = records.iter().filter_map(|(record, _)| state.engine.profile_of(*record));
+            held.collect::<std::collections::BTreeSet<_>>()
+        };
+        self.shows(ReadCall::GetStage, profiles)?;
         Ok(pb::GetStageResponse {
             stage: reached.map(|reached| convert::stage_state(&lifecycle, reached.stage, reached.at)),
             allowed: allowed.into_iter().map(|stage| lifecycle.name(stage).to_owned()).collect(),

@@ -2,6 +2,7 @@
 
 mod call;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use onefold_core::fault::{FaultReason, FieldFault};
@@ -9,8 +10,9 @@ use onefold_core::fragment::Vocabulary;
 use onefold_core::hierarchy::affiliation::Origin;
 use onefold_core::hierarchy::entry::ParentSet;
 use onefold_core::hierarchy::{Moment, Refused};
-use onefold_core::ids::Digest128;
+use onefold_core::ids::{Digest128, ProfileOrdinal};
 use onefold_core::limits;
+use onefold_core::reads::ReadCall;
 use onefold_proto::v1 as pb;
 use onefold_proto::v1::account_service_server::AccountService;
 use tonic::{Request, Response, Status, Streaming};
@@ -19,7 +21,7 @@ use super::convert::account as convert;
 use super::mount::answer;
 use super::page::{self, Page};
 use super::requests::Naming;
-use super::{corrections, reading, silence, status};
+use super::{corrections, reading, rights, silence, status};
 use crate::app::App;
 use crate::app::error::{ReadError, WriteError};
 use crate::app::hierarchy::act::{Act, HierarchyError, ImportRow};
@@ -41,7 +43,7 @@ impl Accounts {
     fn call(&self, parent: &str) -> Result<Call, Status> {
         let tenant = reading::tenant(&self.app, parent)?;
         let config = tenant.config();
-        Ok(Call { app: Arc::clone(&self.app), tenant, config })
+        Ok(Call { app: Arc::clone(&self.app), tenant, config, reader: rights::reader() })
     }
 }
 
@@ -87,7 +89,14 @@ impl AccountService for Accounts {
         reading::reached(&call.tenant, request.min_sequence).await?;
         let at = call.at(request.as_of_time, "as_of_time")?;
         let key = call.key(request.key, "key")?;
-        let account = blocking(move || call.show(&key, at)).await?;
+        let account = blocking(move || {
+            let account = call.show(&key, at)?;
+            // It names who looks after it.
+            let party = reading::ordinals(&call.tenant, [account.profile.as_str()]).collect::<Vec<_>>();
+            call.shows(ReadCall::GetAccount, party)?;
+            Ok(account)
+        });
+        let account = account.await?;
         Ok(answer(pb::GetAccountResponse { account: Some(account) }))
     }
 
@@ -324,6 +333,8 @@ impl AccountService for Accounts {
             let from = usize::try_from(page.from).unwrap_or(usize::MAX);
             let found = read::affiliations(&call.app.shared, &call.tenant, &whose, at, (from, page.size));
             let (found, more) = found.map_err(|error| call.failed(error))?;
+            let shown: BTreeSet<ProfileOrdinal> = found.iter().filter_map(|one| one.profile).collect();
+            call.shows(ReadCall::ListAffiliations, shown)?;
             let next = page.from + page.size as u64;
             let next_page_token = if more { page::seal(&page_key, &query, next) } else { String::new() };
             let affiliations =
@@ -365,6 +376,7 @@ impl AccountService for Accounts {
                 let profile = profile.ok_or_else(|| call.failed(ReadError::ProfileUnknown))?;
                 let known =
                     propose::clues_of(&call.app.shared, &call.tenant, profile).map_err(|error| call.failed(error))?;
+                call.shows(ReadCall::ProposeAccounts, Some(profile))?;
                 clues.addresses.extend(known.addresses);
                 clues.companies.extend(known.companies);
             }
@@ -479,6 +491,11 @@ impl AccountService for Accounts {
             let page = Page::read(&page_key, &query, request.page_size, &request.page_token)?;
             let found =
                 history::stages(&call.app.shared, &call.tenant, party, &whole).map_err(|error| call.failed(error))?;
+            let profiles: BTreeSet<ProfileOrdinal> = {
+                let state = call.tenant.state();
+                whole.iter().filter_map(|record| state.engine.profile_of(*record)).collect()
+            };
+            call.shows(ReadCall::ListStageHistory, profiles)?;
             let lifecycle = call.lifecycle();
             let (shown, next_page_token) = page.cut(&found, &page_key, &query);
             let events = shown.iter().map(|event| pb::StageEvent {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use onefold_core::erasure::{ErasurePlan, Evidence, ScopedRecord};
 use onefold_core::fragment::Vocabulary as _;
 use onefold_core::ids::{Digest128, Sequence};
+use onefold_core::reads::ReadCall;
 use onefold_proto::v1 as pb;
 use pb::stream_access_export_response::Part;
 use tokio::runtime::Handle;
@@ -16,6 +17,7 @@ use tonic::{Response, Status};
 
 use super::{Privacy, hexadecimal};
 use crate::app::App;
+use crate::app::error::ReadError;
 use crate::app::privacy;
 use crate::app::privacy::act::Act;
 use crate::app::privacy::export::{self, ExportError};
@@ -134,12 +136,13 @@ pub async fn stream(
 ) -> Result<Response<Pieces>, Status> {
     let place = Arc::clone(&service.app.exports).acquire_owned().await;
     let place = place.map_err(|_| status::stopping())?;
+    let who = (rights::reader(), ReadCall::StreamAccessExport, None);
     let (out, pieces) = mpsc::channel(DEPTH_MAX);
     let (app, of) = (Arc::clone(&service.app), Arc::clone(&tenant));
     let mut cutter = Cutter { out: out.clone(), runtime: Handle::current(), piece: Vec::new() };
     let written = tokio::task::spawn_blocking(move || {
         let _place = place;
-        export::write(&app, &of, id, scope, &mut cutter)
+        export::write(&app, &of, (id, scope), who, &mut cutter)
     });
     tokio::spawn(rights::carried(async move {
         let ended = match written.await {
@@ -153,6 +156,9 @@ pub async fn stream(
                 })
             }
             Ok(Err(ExportError::Refused(error))) => Err(status::write(error)),
+            Ok(Err(ExportError::NotLogged)) => {
+                Err(status::ReadErrorIn { tenant: &tenant.name, error: ReadError::NotLogged }.into())
+            }
             Ok(Err(ExportError::Gone)) => return,
             Err(_) => Err(status::internal("the export was interrupted")),
         };

@@ -405,6 +405,24 @@ pub struct Asked {
     pub delivered_to: Option<String>,
 }
 
+/// Somebody was shown something of the person.
+#[derive(Debug, Serialize)]
+pub struct Disclosure {
+    /// Not before.
+    pub from_time: String,
+    /// Not after.
+    pub until_time: String,
+    /// `key:{id}` of an API key, `operator`, or `anonymous` where nobody is asked who they are.
+    pub reader: String,
+    /// Through which call.
+    pub call: &'static str,
+    /// What for; absent: not said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub purpose: Option<String>,
+    /// How often.
+    pub times: u64,
+}
+
 /// What is withheld, counted.
 #[derive(Debug, Serialize)]
 pub struct WithheldCount {

@@ -17,14 +17,15 @@ use std::io::{self, Write};
 
 use onefold_core::erasure::{PrivacyRequest, RequestKind};
 use onefold_core::fragment::Vocabulary as _;
-use onefold_core::ids::{Digest128, Sequence, SourceId};
+use onefold_core::ids::{Digest128, ProfileOrdinal, Sequence, SourceId};
 
-use self::document::{Asked, Text, time};
+use self::document::{Asked, Disclosure, Text, time};
 use self::held::{History, Picture};
 use self::veil::Veil;
 use super::receipt;
 use crate::app::App;
 use crate::app::error::{ReadError, WriteError};
+use crate::app::reads::{self, How, What};
 use crate::app::tenant::{LiveConfig, Tenant};
 
 /// Exports that are written at once; further ones wait.
@@ -44,6 +45,8 @@ pub struct Done {
 pub enum ExportError {
     /// Nothing is handed over.
     Refused(WriteError),
+    /// The tenant wants no read that is not in the log of reads, and the log cannot be written.
+    NotLogged,
     /// The reader is gone.
     Gone,
 }
@@ -56,6 +59,9 @@ impl From<WriteError> for ExportError {
 
 impl From<ReadError> for ExportError {
     fn from(error: ReadError) -> Self {
+        if matches!(error, ReadError::NotLogged) {
+            return Self::NotLogged;
+        }
         if !matches!(error, ReadError::Damaged(_)) {
             tracing::error!(error = %error, "an export cannot be read");
         }
@@ -123,8 +129,8 @@ impl Making<'_> {
 pub fn write(
     app: &App,
     tenant: &Tenant,
-    id: Sequence,
-    scope: Digest128,
+    (id, scope): (Sequence, Digest128),
+    who: How,
     out: &mut impl Write,
 ) -> Result<Done, ExportError> {
     let picture = Picture::take(tenant, id, scope)?;
@@ -132,6 +138,9 @@ pub fn write(
     let (veil, points) = (Veil::new(&picture.config), picture.points.clone());
     let mut making = Making { app, tenant, picture: &picture, history: &history, veil, points };
     making.learn()?;
+    // Handing over is a read too.
+    let shown = picture.profiles.iter().map(|(profile, _)| What::Profile(*profile));
+    app.shared.reads.note(tenant, who, shown)?;
     let mut out = Digesting { out, hasher: blake3::Hasher::new(), bytes: 0 };
     making.all(&mut out)?;
     out.flush()?;
@@ -166,6 +175,7 @@ impl Making<'_> {
             self.accounts(&mut text)?;
             self.judgements(&mut text)?;
             self.requests(&mut text)?;
+            self.disclosures(&mut text)?;
         }
         text.put("withheld", &self.veil.counts())?;
         Ok(text.close()?)
@@ -184,6 +194,27 @@ impl Making<'_> {
                 }
             }
             Ok(())
+        })
+    }
+}
+
+impl Making<'_> {
+    /// Who was shown the person's data, as far back as the log of reads is kept.
+    fn disclosures<W: Write>(&mut self, text: &mut Text<'_, W>) -> Result<(), ExportError> {
+        let profiles: Vec<ProfileOrdinal> = self.picture.profiles.iter().map(|(profile, _)| *profile).collect();
+        let entries: Vec<Sequence> = self.picture.quarantined.iter().map(|(entry, ..)| *entry).collect();
+        let purpose = |purpose| self.config().config.consent.purpose(purpose).map(|known| known.name.clone());
+        text.list("disclosures", |put| {
+            reads::list::of_person(&self.app.shared, self.tenant, &profiles, &entries, &mut |reads, times| {
+                put(Disclosure {
+                    from_time: time(reads.from),
+                    until_time: time(reads.until),
+                    reader: reads.reader.to_string(),
+                    call: reads.call.as_str(),
+                    purpose: reads.purpose.and_then(purpose),
+                    times,
+                })
+            })
         })
     }
 }

@@ -118,7 +118,7 @@ async fn a_restore_brings_back_everybody_but_the_erased() {
     let requests = house.privacy_requests(false).await.unwrap();
     assert!(requests.len() == 2 && requests.iter().all(|r| r.reference == "restored-ledger"), "{requests:?}");
     house.close().await;
-    let found = audit::verify(&again, None).unwrap();
+    let found = audit::verify(&again, None, None).unwrap();
     assert_eq!((found.erasures, found.receipts), (2, 2));
 
     // A second start has nothing left to do; somebody let back in stays in.
@@ -201,7 +201,7 @@ async fn a_damaged_backup_is_refused_and_so_is_a_damaged_installation() {
     assert!(matches!(restore(&out, &nowhere, Some(&ledger), None), Err(RestoreError::Ledger(_))));
 
     // The auditor: the whole installation, then one bit at a time.
-    let whole = audit::verify(&data, None).unwrap();
+    let whole = audit::verify(&data, None, None).unwrap();
     assert_eq!((whole.erasures, whole.receipts), (1, 1));
     let file = dir.path().join("receipt.json");
     fs::write(&file, &receipt).unwrap();
@@ -223,13 +223,13 @@ async fn a_damaged_backup_is_refused_and_so_is_a_damaged_installation() {
         let _ = fs::remove_dir_all(&bent);
         copy("bent");
         flip(&segment, bit);
-        let found = audit::verify(&bent, None);
+        let found = audit::verify(&bent, None, None);
         assert!(found.is_err(), "bit {bit} of the log: {found:?}");
     }
     let _ = fs::remove_dir_all(&bent);
     copy("bent");
     fs::write(ErasureLedger::path(&bent), &fs::read(ErasureLedger::path(&bent)).unwrap()[..8]).unwrap();
-    assert!(matches!(audit::verify(&bent, None), Err(audit::AuditError::NotInLedger { .. })));
+    assert!(matches!(audit::verify(&bent, None, None), Err(audit::AuditError::NotInLedger { .. })));
     let other = fs::read_to_string(&file).unwrap().replace("\"GDPR\"", "\"CCPA\"");
     fs::write(&file, other).unwrap();
     assert!(audit::verify_receipt_in(&data, None, &file).is_err());

@@ -121,7 +121,7 @@ async fn who_was_shown_whom_is_told_and_outlives_whom_it_tells_of() {
         let bytes = fs::read(file).unwrap();
         assert!(!bytes.windows(2).any(|pair| pair == b"zq"), "no value in its bytes");
     }
-    let audited = audit::verify(&data, None).unwrap();
+    let audited = audit::verify(&data, None, None).unwrap();
     assert!(audited.reads > 0);
     let mut house = House::open(&data).await;
     let after = shown(&mut house, &ada, 7).await;
@@ -154,7 +154,7 @@ async fn a_kill_takes_back_no_more_than_a_moment() {
     let found: u32 = shown(&mut clients, &ada, noted).await.iter().map(|(_, times)| times).sum();
     assert!((noted..=noted + 1).contains(&found), "{noted} were there, then {found}");
     child.stop();
-    audit::verify(&data, None).unwrap();
+    audit::verify(&data, None, None).unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -171,24 +171,24 @@ async fn what_is_changed_or_cut_is_found_and_named() {
         assert!(seen > 0);
     }
     house.close().await;
-    audit::verify(&data, None).unwrap();
+    audit::verify(&data, None, None).unwrap();
     let file = log_files(&data).into_iter().find(|file| fs::metadata(file).unwrap().len() > 200).unwrap();
     let whole = fs::read(&file).unwrap();
     for bit in (0..whole.len() * 8).step_by(whole.len() * 8 / 40) {
         let mut flipped = whole.clone();
         flipped[bit / 8] ^= 1 << (bit % 8);
         fs::write(&file, &flipped).unwrap();
-        let found = audit::verify(&data, None).unwrap_err();
+        let found = audit::verify(&data, None, None).unwrap_err();
         let named = matches!(found, AuditError::Reads { .. } | AuditError::ReadsCut { .. });
         assert!(named, "bit {bit}: {found}");
         fs::write(&file, &whole).unwrap();
     }
-    audit::verify(&data, None).unwrap();
+    audit::verify(&data, None, None).unwrap();
     // All of it gone, as if nobody had ever read.
     fs::rename(data.join("reads"), data.join("elsewhere")).unwrap();
-    assert!(matches!(audit::verify(&data, None).unwrap_err(), AuditError::ReadsCut { .. }));
+    assert!(matches!(audit::verify(&data, None, None).unwrap_err(), AuditError::ReadsCut { .. }));
     fs::rename(data.join("elsewhere"), data.join("reads")).unwrap();
-    audit::verify(&data, None).unwrap();
+    audit::verify(&data, None, None).unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -51,6 +51,8 @@ enum Command {
     Access(command::access::Arguments),
     /// Requests of persons: list, show, approve, extend, refuse, cancel, confirm, receipt, readmit, policy.
     Requests(command::requests::Arguments),
+    /// Restricts, objects, corrects: takes in the request, verifies it and carries it out.
+    Rights(command::rights::Arguments),
     /// Copies everything to a directory while the server serves.
     Backup(command::backup::Arguments),
     /// Makes a data directory of a backup; whoever was erased since is erased again before anything is served.
@@ -103,6 +105,7 @@ fn main() -> ExitCode {
         Command::Erase(arguments) => command::erase::run(&arguments),
         Command::Access(arguments) => command::access::run(&arguments),
         Command::Requests(arguments) => command::requests::run(&arguments),
+        Command::Rights(arguments) => command::rights::run(&arguments),
         Command::Backup(arguments) => command::backup::run(&arguments),
         Command::Restore(arguments) => command::restore::run(&arguments),
         Command::Audit(arguments) => command::audit::run(&arguments),

@@ -9,6 +9,11 @@ use crate::fragment::Vocabulary;
 use crate::ids::{AttributeId, NamespaceId, SourceId};
 use crate::namespace::{self, Namespace};
 
+/// The source of what stewards correct (GDPR Art. 16): made when it is first needed. Nobody sends to it.
+pub const STEWARD_SOURCE: &str = "rectification";
+/// Its trust, above that of every system: what it says wins under every rule of survivorship.
+pub const STEWARD_TRUST: u16 = u16::MAX;
+
 /// A system that sends fragments.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Source {

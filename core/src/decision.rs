@@ -85,6 +85,8 @@ pub enum EntryKind {
     ReadLogMarked = 61,
     /// The tenant's [`ReadLogPolicy`](crate::reads::ReadLogPolicy).
     ReadLogPolicySet = 62,
+    /// A request other than an erasure was carried out: [`Carried`](crate::erasure::Carried).
+    RightCarriedOut = 65,
 }
 
 impl EntryKind {
@@ -125,6 +127,7 @@ impl EntryKind {
             60 => Self::AccessExported,
             61 => Self::ReadLogMarked,
             62 => Self::ReadLogPolicySet,
+            65 => Self::RightCarriedOut,
             _ => return None,
         })
     }

@@ -4,9 +4,11 @@
 //! Nothing here holds a value of a person: subjects are ordinals and keyed digests. The keyed digests in suppressions are
 //! personal data in their own right, and are kept for one purpose: to stop what was erased from coming back.
 
+mod carried;
 mod receipt;
 mod request;
 
+pub use carried::{Carried, Did};
 pub use receipt::{ConsumerLine, KeptLine, LineCount, LogHead, Receipt, ReceiptError, SuppressionLine, words_of};
 pub use request::{
     Approval, Clock, Confirmation, Extension, Figures, PrivacyError, PrivacyPolicy, PrivacyRequest, Regulation,

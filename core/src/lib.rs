@@ -13,6 +13,8 @@ pub mod decision;
 pub mod erasure;
 pub mod fault;
 pub mod fragment;
+pub mod head;
+mod hex;
 pub mod hierarchy;
 pub mod identifier;
 pub mod ids;

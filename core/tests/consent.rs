@@ -78,6 +78,7 @@ fn ledger(history: &[Told]) -> Ledger {
             jurisdiction: None,
             by_identifier: false,
             confirmed_by: None,
+            ends_one: false,
         };
         let points: Vec<Digest128> = told.points.iter().map(|p| point(*p)).collect();
         ledger.record(entry, &points, Digest128([at as u8; 16]));
@@ -311,6 +312,7 @@ fn a_yes_dated_ahead_does_not_outlive_a_later_no() {
             jurisdiction: None,
             by_identifier: false,
             confirmed_by: None,
+            ends_one: false,
         };
         ledger.record(entry, &[point(1)], Digest128([id as u8; 16]));
     }

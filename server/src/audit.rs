@@ -6,7 +6,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use onefold_core::decision::{self, EntryKind};
-use onefold_core::erasure::{Erased, Receipt, ReceiptError, ReceiptKept};
+use onefold_core::erasure::{Erased, LogHead, Receipt, ReceiptError, ReceiptKept};
+use onefold_core::head::{HeadError, SignedHead};
 use onefold_core::ids::{Sequence, TenantId};
 use onefold_core::reads::ReadLogMark;
 use onefold_store::datadir::{DataDir, DataDirError, OpenOptions};
@@ -15,6 +16,7 @@ use onefold_store::journal::{Journal, JournalError, JournalOptions, JournalReade
 use onefold_store::keys::RootKey;
 use onefold_store::vault::Vault;
 
+use crate::app::heads;
 use crate::app::privacy::receipt::SIGNING_KEY;
 use crate::app::recover::{StartError, read_root_key};
 
@@ -33,6 +35,10 @@ pub struct Audit {
     pub receipts: u64,
     /// Entries of the logs of reads, in logs that hold every end and begin where the log says.
     pub reads: u64,
+    /// Signed heads that the log still has, each where it says.
+    pub heads: u64,
+    /// When the newest of them was signed; empty without one.
+    pub head_time: String,
     /// Keys that were to be destroyed, and are.
     pub destroyed_keys: u64,
     /// The chain's hash at the end, hexadecimal.
@@ -92,6 +98,36 @@ pub enum AuditError {
         /// Which.
         slot: u32,
     },
+    /// A line of the signed heads is not as it was written.
+    #[error("{path}, line {line}: {source}")]
+    HeadLine {
+        /// Which file.
+        path: PathBuf,
+        /// Which line, from 1.
+        line: usize,
+        /// What is wrong.
+        source: HeadError,
+    },
+    /// The log ends before a head that was signed.
+    #[error("the log was cut back: it ends at segment {} offset {}, and on {time} it was signed to reach segment {} offset {}", .ends.0, .ends.1, .signed.0, .signed.1)]
+    CutBack {
+        /// Where it ends.
+        ends: (u32, u32),
+        /// Where it reached.
+        signed: (u32, u32),
+        /// When that was signed.
+        time: String,
+    },
+    /// The log is another than the one that was signed.
+    #[error("the log was rewritten: at segment {segment} offset {offset} it is not the log that was signed on {time}")]
+    Rewritten {
+        /// Where.
+        segment: u32,
+        /// Where in it.
+        offset: u32,
+        /// When that was signed.
+        time: String,
+    },
     /// A receipt.
     #[error("the receipt of {request}: {why}")]
     Receipt {
@@ -110,11 +146,12 @@ pub enum AuditError {
     },
 }
 
-/// Checks a data directory. Its server must be down.
+/// Checks a data directory. Its server must be down. `heads` is a copy of its signed heads that was kept elsewhere; the
+/// directory's own are checked in any case.
 ///
 /// # Errors
 /// [`AuditError`] names the first thing that does not fit.
-pub fn verify(data: &Path, root_key_file: Option<&Path>) -> Result<Audit, AuditError> {
+pub fn verify(data: &Path, root_key_file: Option<&Path>, heads: Option<&Path>) -> Result<Audit, AuditError> {
     let root_key = root_key_file.map(read_root_key).transpose()?;
     let dir = DataDir::open(data, OpenOptions { root_key })?;
     let mut audit = Audit { public_key: public_key(dir.root_key()), ..Audit::default() };
@@ -143,6 +180,15 @@ pub fn verify(data: &Path, root_key_file: Option<&Path>) -> Result<Audit, AuditE
     }
     (audit.segments, audit.batches, audit.entries) = (report.segments, report.batches, report.entries);
     audit.head = hexadecimal(&opened.appender.position().chain);
+    let end = opened.appender.position();
+    let own = heads::path(data);
+    let own = own.exists().then_some(own);
+    for file in own.as_deref().into_iter().chain(heads) {
+        let (count, newest) = heads_hold(file, &audit.public_key, &opened.reader, &end)?;
+        if newest >= audit.head_time {
+            (audit.heads, audit.head_time) = (count, newest);
+        }
+    }
     let ledger = ErasureLedger::read(&ErasureLedger::path(data))?;
     for (tenant, sequence, erased) in &erasures {
         if !ledger.iter().any(|row| row.tenant == *tenant && row.sequence == *sequence && row.erased == *erased) {
@@ -240,6 +286,37 @@ fn in_log(text: &str, trusted: &str, log: &JournalReader) -> Result<Receipt, Aud
         }
     }
     Ok(receipt)
+}
+
+/// Checks every line of signed heads, and that the log still has each of them. Answers how many there are, and when the
+/// newest was signed.
+fn heads_hold(file: &Path, trusted: &str, log: &JournalReader, end: &Position) -> Result<(u64, String), AuditError> {
+    let text = fs::read_to_string(file).map_err(|source| AuditError::Io { path: file.to_owned(), source })?;
+    // A last line without its end was never a whole one.
+    let whole = text.rfind('\n').map_or("", |at| &text[..at]);
+    let (mut previous, mut count, mut newest) = (None, 0, String::new());
+    for (line, number) in whole.lines().zip(1..) {
+        let head = SignedHead::read(line, previous, Some(trusted)).map_err(|source| AuditError::HeadLine {
+            path: file.to_owned(),
+            line: number,
+            source,
+        })?;
+        let chain = head.log.hash();
+        let SignedHead { time, log: LogHead { segment, offset, .. }, .. } = head;
+        let Some(chain) = chain else {
+            return Err(AuditError::HeadLine { path: file.to_owned(), line: number, source: HeadError::Text });
+        };
+        if !log.holds(&Position { segment, offset, chain })? {
+            let ends = (end.segment, end.offset);
+            return Err(if (segment, offset) > ends {
+                AuditError::CutBack { ends, signed: (segment, offset), time }
+            } else {
+                AuditError::Rewritten { segment, offset, time }
+            });
+        }
+        (previous, count, newest) = (Some(line), count + 1, time);
+    }
+    Ok((count, newest))
 }
 
 fn public_key(root: &RootKey) -> String {

@@ -24,6 +24,9 @@ pub use grpc::{InvalidOrigin, roles_allowed};
 /// How often judgements are looked through for those that have ended.
 const JUDGEMENTS_ENDED_EVERY: Duration = Duration::from_secs(5);
 
+/// How often how far the log reached is signed, while there is something new.
+const HEADS_EVERY: Duration = Duration::from_secs(900);
+
 /// A server that runs.
 #[derive(Debug)]
 pub struct Server {
@@ -65,6 +68,18 @@ async fn end_judgements(app: Weak<app::App>) {
     }
 }
 
+/// Signs how far the log reached, for as long as the app lives.
+async fn sign_heads(app: Weak<app::App>) {
+    loop {
+        tokio::time::sleep(HEADS_EVERY).await;
+        let Some(app) = app.upgrade() else { return };
+        if app.shared.has_failed() {
+            return;
+        }
+        let _ = tokio::task::spawn_blocking(move || app.shared.heads.sign_or_tell(app.now())).await;
+    }
+}
+
 impl Server {
     /// Listens, opens the data directory and recovers; until that is done callers are told to come again.
     ///
@@ -100,6 +115,7 @@ impl Server {
         let failure = app.shared.failure();
         edge.open(&app).await;
         tokio::spawn(end_judgements(Arc::downgrade(&app)));
+        tokio::spawn(sign_heads(Arc::downgrade(&app)));
         Ok(Self { address, recovered, failure, edge, threads, drain })
     }
 

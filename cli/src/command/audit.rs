@@ -24,7 +24,7 @@ pub struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Checks the whole log of a data directory whose server is down, the erasure ledger, every destroyed key and every
+    /// Checks the whole log of a data directory whose server is down, the signed heads, the erasure ledger, every destroyed key and every
     /// receipt; or one receipt, alone or against the log. Names the first thing that does not fit.
     Verify {
         /// The data directory.
@@ -37,6 +37,9 @@ enum Command {
         /// that the receipt was not changed is known, not who gave it out.
         #[arg(long, value_name = "HEX", requires = "receipt")]
         key: Option<String>,
+        /// A copy of DIR/heads/heads.jsonl that was kept elsewhere: shows a log that was cut back or rewritten since.
+        #[arg(long, value_name = "FILE", requires = "data")]
+        heads: Option<PathBuf>,
         /// The file of the root key, where it is kept outside the data directory.
         #[arg(long, value_name = "FILE")]
         root_key_file: Option<PathBuf>,
@@ -114,8 +117,8 @@ async fn reads(
 }
 
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let (data, receipt, key, root_key_file) = match &arguments.command {
-        Command::Verify { data, receipt, key, root_key_file } => (data, receipt, key, root_key_file),
+    let (data, receipt, key, heads, root_key_file) = match &arguments.command {
+        Command::Verify { data, receipt, key, heads, root_key_file } => (data, receipt, key, heads, root_key_file),
         Command::Reads { profile, from, until, target } => {
             return online(reads(target, profile.as_deref(), (from.as_ref(), until.as_ref())));
         }
@@ -123,9 +126,10 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let root = root_key_file.as_deref();
     match (data, receipt) {
         (Some(data), None) => {
-            let found = audit::verify(data, root).map_err(|error| Failure::new(explained(&error)))?;
+            let found = audit::verify(data, root, heads.as_deref()).map_err(|error| Failure::new(explained(&error)))?;
             say(&format!(
                 "the log is whole: {} entries in {} batches, {} segments; head {}\n\
+                 signed heads: {}, all in the log, the newest of {}\n\
                  erasures: {}, all in the ledger; destroyed keys: {}, all gone; receipts: {}, all signed here and in the log\n\
                  reads: {} entries, in logs that are whole and hold every end that the log knows\n\
                  receipts are signed with {}\n",
@@ -133,6 +137,8 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
                 found.batches,
                 found.segments,
                 found.head,
+                found.heads,
+                if found.heads == 0 { "never" } else { &found.head_time },
                 found.erasures,
                 found.destroyed_keys,
                 found.receipts,

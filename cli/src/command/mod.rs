@@ -25,6 +25,7 @@ pub mod requests;
 pub mod resolve;
 pub mod restore;
 pub mod review;
+pub mod rights;
 pub mod search;
 pub mod serve;
 pub mod source;

@@ -219,6 +219,11 @@ pub fn show(request: &pb::PrivacyRequest) -> String {
         };
         line(&one.consumer, &when);
     }
+    for done in &request.outcomes {
+        let ground = if done.ground.is_empty() { String::new() } else { format!(", because {}", done.ground) };
+        let of = format!("{} record(s), {} identifier(s)", done.records, done.identifiers);
+        line(&done.did.to_lowercase(), &format!("{} by {}{ground}: {of}", card::time(done.time.as_ref()), done.by));
+    }
     if request.resends_stopped > 0 {
         line("sent again and stopped", &request.resends_stopped.to_string());
     }

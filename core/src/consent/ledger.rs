@@ -36,8 +36,10 @@ pub struct Entry {
     pub jurisdiction: Option<Jurisdiction>,
     /// It is about an identifier, so its points follow the rules by which values are read.
     pub by_identifier: bool,
-    /// The later statement that confirms it.
+    /// The later statement that confirms it; of a restriction the one that ends it.
     pub confirmed_by: Option<Sequence>,
+    /// It ends one restriction, and says nothing to others at its points.
+    pub ends_one: bool,
 }
 
 impl Entry {
@@ -199,7 +201,8 @@ impl Ledger {
     pub fn voices(&self, points: &[Digest128], question: &Question) -> Voices {
         let mut voices = Voices::default();
         for point in points {
-            for (at, entry) in self.at(*point).filter(|(_, entry)| entry.answers(question)) {
+            let heard = |entry: &Entry| entry.answers(question) && !entry.ends_one && !self.is_ended(entry, question);
+            for (at, entry) in self.at(*point).filter(|(_, entry)| heard(entry)) {
                 let said = Said { at: entry.counts_from(), word: entry.decision, statement: entry.id };
                 // A retracted record grants nothing: of it only what stops, and what lifts its own stops, is heard.
                 let foreign = at != *point;
@@ -211,6 +214,12 @@ impl Ledger {
             }
         }
         voices
+    }
+
+    /// Whether a restriction was ended by a statement that was made for it. A suppression, and any other restriction, stays.
+    fn is_ended(&self, entry: &Entry, question: &Question) -> bool {
+        entry.decision == Decision::Restricted
+            && entry.confirmed_by.and_then(|end| self.get(end)).is_some_and(|end| end.answers(question))
     }
 
     /// The ids of all statements at these points, in order of recording.
@@ -410,5 +419,6 @@ pub fn entry_of(statement: &Statement, id: Sequence, place: Place, slot: SlotId)
         jurisdiction: statement.jurisdiction,
         by_identifier: matches!(statement.subject, crate::consent::Subject::Identifier { .. }),
         confirmed_by: None,
+        ends_one: statement.decision == Decision::Released && statement.confirms.is_some(),
     }
 }

@@ -10,6 +10,7 @@ pub mod ledger;
 pub mod permit;
 pub mod policy;
 pub mod reserve;
+pub mod rights;
 pub mod signal;
 pub mod state;
 
@@ -242,7 +243,7 @@ pub struct Statement {
     pub confirmed_at: Option<ObservedAt>,
     /// When it came here.
     pub recorded_at: ObservedAt,
-    /// The pending statement that this one confirms.
+    /// The pending statement that this one confirms, or the restriction that it ends.
     pub confirms: Option<Sequence>,
     /// Signals as they came.
     pub signals: Vec<Signal>,

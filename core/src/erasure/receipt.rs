@@ -1,10 +1,10 @@
 //! The proof of an erasure: what was removed, what lost its key, what is kept, and where in the log. Signed, and verified
 //! without a server.
 
-use std::fmt::Write;
-
 use ed25519_dalek::{Signature, Signer, SigningKey, Verifier, VerifyingKey};
 use serde::{Deserialize, Serialize};
+
+use crate::hex::{hex, unhex};
 
 /// A head of the log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -128,25 +128,6 @@ pub enum ReceiptError {
     /// Signed with another key than the one that is trusted.
     #[error("the receipt is signed with another key than this installation's")]
     Key,
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
-}
-
-fn unhex<const N: usize>(text: &str) -> Option<[u8; N]> {
-    let mut bytes = [0; N];
-    // One way of writing it only, so that no other text passes for the one that was given out.
-    if text.len() != 2 * N || !text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
-        return None;
-    }
-    for (at, byte) in bytes.iter_mut().enumerate() {
-        *byte = u8::from_str_radix(&text[2 * at..2 * at + 2], 16).ok()?;
-    }
-    Some(bytes)
 }
 
 impl LogHead {

@@ -27,6 +27,10 @@ pub enum RequestKind {
     Restriction,
     /// Stop a use (Art. 21).
     Objection,
+    /// Do not sell or share (CCPA §1798.120).
+    OptOutSaleShare,
+    /// Limit the use of sensitive information (CCPA §1798.121).
+    LimitSensitive,
 }
 
 impl RequestKind {
@@ -40,6 +44,8 @@ impl RequestKind {
             Self::Rectification => "RECTIFICATION",
             Self::Restriction => "RESTRICTION",
             Self::Objection => "OBJECTION",
+            Self::OptOutSaleShare => "OPT_OUT_SALE_SHARE",
+            Self::LimitSensitive => "LIMIT_SENSITIVE",
         }
     }
 }
@@ -337,6 +343,25 @@ pub enum PrivacyError {
     /// There is nothing to export.
     #[error("nothing is held of this person; tell them so, and refuse the request with that ground")]
     NothingHeld,
+    /// Nobody is held of whom anything could be said.
+    #[error("nothing is held of whom the request is about: there is nothing to restrict, to object to or to correct")]
+    ScopeEmpty,
+    /// A correction is of one person.
+    #[error("the request leads to several profiles; a correction is of one: make a request for each")]
+    SeveralProfiles,
+    /// There is no restriction of this request to end.
+    #[error("this request restricts nothing: only a restriction that was carried out can be lifted")]
+    NotRestricted,
+    /// The tenant's policy has no purpose of this kind.
+    #[error(
+        "no purpose of the consent policy is {what}: name `purposes`, or give one of them the vocabulary_iri https://w3id.org/dpv#{term}"
+    )]
+    NoPurpose {
+        /// Which use.
+        what: &'static str,
+        /// The term that would say so.
+        term: &'static str,
+    },
     /// The scope is another than the one that was seen.
     #[error("the scope has changed since it was previewed; look at it and decide anew")]
     ScopeChanged,
@@ -449,13 +474,25 @@ impl PrivacyRequest {
         Ok(())
     }
 
-    /// Whether it may be carried out with this scope, which the caller saw.
+    /// Whether it, of one of these kinds, may be carried out with this scope, which the caller saw.
     ///
     /// # Errors
     /// [`PrivacyError`], saying what is missing.
-    pub fn may_execute(&self, seen: Digest128, scope: Digest128, policy: &PrivacyPolicy) -> Result<(), PrivacyError> {
-        if self.kind != RequestKind::Erasure {
-            return Err(PrivacyError::Kind { needs: "requests for erasure" });
+    pub fn may_execute(
+        &self,
+        kinds: &[RequestKind],
+        seen: Digest128,
+        scope: Digest128,
+        policy: &PrivacyPolicy,
+    ) -> Result<(), PrivacyError> {
+        if !kinds.contains(&self.kind) {
+            let needs = match kinds.first() {
+                Some(RequestKind::Restriction) => "requests for restriction",
+                Some(RequestKind::Objection) => "objections and opt-outs",
+                Some(RequestKind::Rectification) => "requests for rectification",
+                _ => "requests for erasure",
+            };
+            return Err(PrivacyError::Kind { needs });
         }
         self.may_carry_out(seen, scope, policy)
     }
@@ -587,18 +624,30 @@ mod tests {
         let strict = PrivacyPolicy { second_person: true, ..PrivacyPolicy::default() };
         let verification = |by: &str| Verification { method: "email".into(), by: by.into(), at: at(2026, 11, 27) };
         let approval = |by: &str, scope| Approval { by: by.into(), at: at(2026, 11, 27), scope };
-        assert!(request.may_execute(scope, scope, &PrivacyPolicy::default()).is_err(), "not verified");
+        assert!(
+            request.may_execute(&[RequestKind::Erasure], scope, scope, &PrivacyPolicy::default()).is_err(),
+            "not verified"
+        );
         assert!(request.approve(approval("b", scope), scope).is_err(), "not verified");
         request.verify(verification("a")).unwrap();
         assert!(request.verify(verification("a")).is_err(), "once");
-        assert!(request.may_execute(scope, scope, &strict).is_err(), "not approved");
-        assert!(request.may_execute(scope, scope, &PrivacyPolicy::default()).is_ok());
-        assert_eq!(request.may_execute(other, scope, &PrivacyPolicy::default()), Err(PrivacyError::ScopeChanged));
+        assert!(request.may_execute(&[RequestKind::Erasure], scope, scope, &strict).is_err(), "not approved");
+        let other_kind = request.may_execute(&[RequestKind::Restriction], scope, scope, &PrivacyPolicy::default());
+        assert_eq!(other_kind, Err(PrivacyError::Kind { needs: "requests for restriction" }));
+        assert!(request.may_execute(&[RequestKind::Erasure], scope, scope, &PrivacyPolicy::default()).is_ok());
+        assert_eq!(
+            request.may_execute(&[RequestKind::Erasure], other, scope, &PrivacyPolicy::default()),
+            Err(PrivacyError::ScopeChanged)
+        );
         assert_eq!(request.approve(approval("a", scope), scope), Err(PrivacyError::SecondPerson));
         assert_eq!(request.approve(approval("b", other), scope), Err(PrivacyError::ScopeChanged));
         request.approve(approval("b", scope), scope).unwrap();
-        assert!(request.may_execute(scope, scope, &strict).is_ok());
-        assert_eq!(request.may_execute(other, other, &strict), Err(PrivacyError::ScopeChanged), "the approval is void");
+        assert!(request.may_execute(&[RequestKind::Erasure], scope, scope, &strict).is_ok());
+        assert_eq!(
+            request.may_execute(&[RequestKind::Erasure], other, other, &strict),
+            Err(PrivacyError::ScopeChanged),
+            "the approval is void"
+        );
         assert!(request.is_overdue(at(2026, 12, 27)) && !request.is_overdue(at(2026, 12, 25)));
         request.extend("complex".into(), at(2026, 12, 1)).unwrap();
         assert!(request.extend("complex".into(), at(2026, 12, 1)).is_err(), "once");
@@ -626,7 +675,7 @@ mod tests {
             assert!(unverified.is_err(), "{kind:?}");
             let verification = Verification { method: "email".into(), by: "a".into(), at: at(2026, 11, 27) };
             request.verify(verification).unwrap();
-            assert_eq!(request.may_execute(scope, scope, &policy).is_ok(), erases, "{kind:?}");
+            assert_eq!(request.may_execute(&[RequestKind::Erasure], scope, scope, &policy).is_ok(), erases, "{kind:?}");
             assert_eq!(request.may_deliver(scope, scope, &policy).is_ok(), delivers, "{kind:?}");
             if delivers {
                 let other = Digest128([2; 16]);

@@ -9,7 +9,7 @@ mod survivorship;
 use std::cmp::Ordering;
 use std::fmt;
 
-use crate::config::{Survivorship, TenantConfig};
+use crate::config::{STEWARD_TRUST, Survivorship, TenantConfig};
 use crate::fragment::{AttributeValue, Fragment, ObservedAt, PartyKind, SourceRecord};
 use crate::identifier::{canonicalise, region};
 use crate::ids::{AttributeId, NamespaceId};
@@ -131,6 +131,11 @@ impl<'a> Member<'a> {
         let source = config.sources.get(usize::from(fragment.record.source.0));
         let (source_name, trust) = source.map_or(("", 0), |source| (source.name.as_str(), source.trust));
         Self { fragment, source_name, trust }
+    }
+
+    /// A steward says what is right: no source outranks that, whatever it sends and when.
+    const fn corrects(&self) -> bool {
+        self.trust == STEWARD_TRUST
     }
 
     fn provenance(&self) -> Provenance<'a> {

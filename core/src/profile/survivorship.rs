@@ -157,7 +157,7 @@ fn ranked<'a>(rule: Survivorship, mut entries: Vec<Entry<'a>>) -> Vec<GoldenValu
         .collect();
     groups.sort_by(|(a, a_support), (b, b_support)| {
         let by_support = if rule == Survivorship::MostFrequent { b_support.cmp(a_support) } else { Ordering::Equal };
-        by_support.then_with(|| in_order(rule, a, b))
+        corrected(&a.member, &b.member).then(by_support).then_with(|| in_order(rule, a, b))
     });
     groups
         .into_iter()
@@ -180,7 +180,12 @@ fn in_order(rule: Survivorship, a: &Entry<'_>, b: &Entry<'_>) -> Ordering {
         Survivorship::Longest => length(b.value).cmp(&length(a.value)),
         Survivorship::MostRecent | Survivorship::MostFrequent | Survivorship::AllValues => Ordering::Equal,
     };
-    by_rule.then(a.rank.cmp(&b.rank)).then(a.place.cmp(&b.place))
+    corrected(&a.member, &b.member).then(by_rule).then(a.rank.cmp(&b.rank)).then(a.place.cmp(&b.place))
+}
+
+/// What a steward corrected comes before all else, under every rule.
+fn corrected(a: &Member<'_>, b: &Member<'_>) -> Ordering {
+    b.corrects().cmp(&a.corrects())
 }
 
 /// Characters of a text; a number or a flag has no length.
@@ -237,8 +242,12 @@ fn group_order(rule: Survivorship, candidates: &[Candidate<'_>]) -> Vec<usize> {
         }
         Survivorship::MostRecent | Survivorship::AllValues => vec![0; candidates.len()],
     };
-    order.sort_by(|a, b| weights[*b].cmp(&weights[*a]).then(candidates[*a].rank.cmp(&candidates[*b].rank)));
-    if rule != Survivorship::AllValues {
+    order.sort_by(|a, b| {
+        let by_rule = weights[*b].cmp(&weights[*a]).then(candidates[*a].rank.cmp(&candidates[*b].rank));
+        corrected(&candidates[*a].member, &candidates[*b].member).then(by_rule)
+    });
+    // A correction is no part of what it corrects.
+    if rule != Survivorship::AllValues && !candidates[order[0]].member.corrects() {
         put_fullest_first(&mut order, candidates);
     }
     order

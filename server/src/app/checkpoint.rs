@@ -91,6 +91,7 @@ impl Lane {
             // The one before stands, and the journal has everything: only the next start is slower.
             tracing::warn!(error = %error, "a checkpoint was not written");
         }
+        self.shared.heads.sign_or_tell(self.shared.clock.now());
         self.since_checkpoint = 0;
         self.checkpoint_wanted = false;
         let _ = self.keeper.send(Keep::Flush);

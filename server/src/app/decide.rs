@@ -10,7 +10,7 @@ use onefold_core::consent::ledger::Ledger;
 use onefold_core::consent::state::Question;
 use onefold_core::consent::{Decision, Subject};
 use onefold_core::decision::{self, EntryKind, QuarantineCleared, Quarantined, RecordRetracted, Sealed};
-use onefold_core::erasure::{Erased, PrivacyRequest, ResendsStopped};
+use onefold_core::erasure::{Carried, Erased, PrivacyRequest, ResendsStopped};
 use onefold_core::fault::{FaultReason, FieldFault};
 use onefold_core::fragment::{Fragment, ObservedAt};
 use onefold_core::hierarchy::affiliation::Held as Role;
@@ -72,6 +72,7 @@ enum Effect {
     Unjudge(Sequence),
     Count(ResendsStopped),
     Erase(Box<(Erased, PrivacyRequest)>),
+    Carry(Box<(Carried, PrivacyRequest)>),
 }
 
 /// An answer that still lacks the profile.
@@ -121,6 +122,24 @@ impl Decided {
         Self { effects, sequence: Some(sequence), ..Self::default() }
     }
 
+    /// The last sequence that was given out.
+    pub(super) const fn last(&self) -> Option<Sequence> {
+        self.sequence
+    }
+
+    /// These, then a judgement, then what was done upon a request: the last in the entry with this sequence.
+    pub(super) fn carrying(
+        mut decided: Self,
+        judged: Option<(Judged, Sequence, Place, SlotId)>,
+        done: (Carried, PrivacyRequest),
+        sequence: Sequence,
+    ) -> Self {
+        decided.effects.extend(judged.map(|told| Effect::Judge(Box::new(told))));
+        decided.effects.push(Effect::Carry(Box::new(done)));
+        decided.sequence = Some(sequence);
+        decided
+    }
+
     /// Applies all of it; answers with what became of the profiles, and whether facts changed at all.
     pub(super) fn settle(self, state: &mut State) -> (Vec<ProfileChange>, bool) {
         let mut facts = self.relinked;
@@ -152,6 +171,11 @@ impl Decided {
                     state.erase(&erased);
                     state.privacy.put(request);
                     facts = true;
+                }
+                Effect::Carry(done) => {
+                    let (carried, request) = *done;
+                    state.privacy.carry(carried);
+                    state.privacy.put(request);
                 }
                 Effect::LetGo(entry) => {
                     state.let_go(entry);
@@ -498,7 +522,8 @@ impl Deciding<'_> {
             let message = format!("the ledger holds {} statements, the most there may be", limits::STATEMENTS_MAX);
             return refuse("", FaultReason::TooLarge, &message);
         }
-        if let Some(pending) = statement.confirms {
+        // A word that ends a restriction names it too, and was checked by who says it.
+        if let Some(pending) = statement.confirms.filter(|_| statement.decision != Decision::Released) {
             match confirmable(ledger, pending, self.config, statement.given_at) {
                 Ok(None) => {}
                 Ok(Some(confirmed_by)) => return Ok(known(confirmed_by)),
@@ -616,6 +641,11 @@ pub(super) fn key_for(vault: &Vault, slot: Option<SlotId>) -> Result<(SlotId, Da
 }
 
 impl Drafted {
+    /// What became of it, but for the profile.
+    pub(super) const fn outcome(&self) -> &Outcome {
+        &self.outcome
+    }
+
     pub(super) fn finish(self, state: &State) -> Answer {
         let found = self.record.and_then(|record| state.engine.profile_of(record));
         let outcome = match self.outcome {

@@ -256,6 +256,7 @@ impl Lane {
                     if let Err(error) = self.drain().and_then(|_| self.appender.close()) {
                         tracing::warn!(error = %error, "space reserved for the journal was not given back");
                     }
+                    self.shared.heads.sign_or_tell(self.shared.clock.now());
                     break;
                 }
                 Err(error) => {
@@ -705,7 +706,7 @@ fn change_bytes_max(change: &ProfileChange<u32>) -> usize {
 }
 
 /// Bytes of a batch that these items may take, settling not counted.
-fn room_of(items: &[Item]) -> usize {
+pub(super) fn room_of(items: &[Item]) -> usize {
     let own = |item: &Item| entry_room(item.bytes() + Sealed::HEADER_BYTES + TAG_BYTES);
     items.iter().map(|item| own(item) + item.says().iter().map(consent::Saying::room).sum::<usize>()).sum()
 }

@@ -12,6 +12,7 @@ pub mod error;
 pub mod etag;
 pub mod explain;
 pub mod feed;
+pub mod heads;
 pub mod hierarchy;
 pub mod ingest;
 pub mod keeper;
@@ -81,6 +82,8 @@ pub struct Shared {
     pub checkpoints: Checkpoints,
     /// What was erased, kept outside of every backup.
     pub erasures: ErasureLedger,
+    /// How far the log reached, signed.
+    pub heads: heads::Heads,
     /// The installation's key.
     pub root: RootKey,
     /// Who was shown what.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use onefold_core::config::{Source, TenantConfig, TenantSettings};
+use onefold_core::config::{STEWARD_SOURCE, STEWARD_TRUST, Source, TenantConfig, TenantSettings};
 use onefold_core::decision::{self, ConfigChanged, EntryKind, NamesLearned, TenantOpened};
 use onefold_core::fault::{FaultReason, FieldFault};
 use onefold_core::ids::{NamespaceId, Sequence, SlotId, SourceId, TenantId};
@@ -371,6 +371,25 @@ impl App {
             Ok(Changed::Source(put))
         };
         self.change_config(tenant, Box::new(change), request).await
+    }
+
+    /// Makes the source of stewards' corrections, if it is not there.
+    ///
+    /// # Errors
+    /// [`WriteError`] when nothing was done.
+    pub async fn have_steward_source(&self, tenant: &Arc<Tenant>) -> Result<(), WriteError> {
+        let is_made = |source: &Source| source.name == STEWARD_SOURCE && source.trust == STEWARD_TRUST;
+        if tenant.config().config.sources.iter().any(is_made) {
+            return Ok(());
+        }
+        let source = Source {
+            id: SourceId(0),
+            name: STEWARD_SOURCE.to_owned(),
+            display_name: "Corrections by stewards".to_owned(),
+            trust: STEWARD_TRUST,
+            contract: Default::default(),
+        };
+        self.put_source(tenant, source, String::new(), None).await.map(drop)
     }
 
     /// Creates a namespace, or replaces its laws, if it is still that of the etag.

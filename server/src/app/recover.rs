@@ -30,6 +30,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::access::{self, Access};
 use super::consent::Said;
+use super::heads::Heads;
 use super::lane::{Command, LANE_DEPTH_MAX, Lane, note_changes};
 use super::models::{Models, Studies};
 use super::reads::{self, ReadLog};
@@ -109,6 +110,9 @@ pub enum StartError {
     /// The erasure ledger cannot be used: without it nobody can be kept erased.
     #[error(transparent)]
     Erasures(#[from] ErasureLedgerError),
+    /// The signed heads of the log cannot be opened.
+    #[error("the signed heads of the log cannot be read or written: {0}")]
+    Heads(std::io::Error),
     /// A checkpoint cannot be looked for.
     #[error("the checkpoints cannot be read: {0}")]
     Checkpoint(#[from] onefold_store::checkpoint::CheckpointError),
@@ -290,6 +294,7 @@ pub fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<Opened, StartError
     };
     let reader = opened.reader;
     let keyed = catch_up(&dir, &root, &reader)?;
+    let heads = Heads::open(dir.path(), root.derive(privacy::receipt::SIGNING_KEY)).map_err(StartError::Heads)?;
 
     let shared = Arc::new(Shared {
         reads: ReadLog::new(dir.reads()),
@@ -298,6 +303,7 @@ pub fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<Opened, StartError
         keyed: Arc::new(keyed),
         checkpoints,
         erasures,
+        heads,
         root: root.clone(),
         access: Access::new(&root, config.require_auth, admin_key.as_deref()),
         clock,
@@ -721,6 +727,7 @@ impl Replaying {
             | EntryKind::AccessExported
             | EntryKind::ReadLogMarked
             | EntryKind::ReadLogPolicySet
+            | EntryKind::RightCarriedOut
             | EntryKind::ReceiptKept => privacy::replay::replay(self, kind, entry)?,
             EntryKind::ApiKeyPut => {
                 if let Some(payload) = entry.bytes() {

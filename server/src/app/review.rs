@@ -59,6 +59,11 @@ impl Judgements {
         self.told.iter().map(|(entry, told)| (*entry, told))
     }
 
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.told.len()
+    }
+
     /// One of them.
     pub fn get(&self, entry: Sequence) -> Option<&Told> {
         self.told.get(&entry)

@@ -77,6 +77,9 @@ pub fn run(shared: &Arc<Shared>, mut writer: Writer, commits: &Receiver<Commit>,
             group.push(more);
         }
         let written = if shared.has_failed() { Err(None) } else { write(&mut writer, &mut group).map_err(Some) };
+        if let Ok(end) = &written {
+            shared.heads.reached(*end);
+        }
         match written {
             Ok(end) => acknowledge(shared, group, end, keeper),
             Err(error) => {

@@ -8,6 +8,7 @@ mod account;
 mod admin;
 mod backup;
 mod browsers;
+mod carry;
 mod connections;
 mod consent;
 mod convert;

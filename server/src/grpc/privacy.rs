@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use onefold_core::consent::Subject as About;
 use onefold_core::erasure::{
-    Exported, PrivacyPolicy, PrivacyRequest, Receipt, Regulation, RequestKind, RequestState, Subject, is_token,
+    PrivacyPolicy, PrivacyRequest, Receipt, Regulation, RequestKind, RequestState, Subject, is_token,
 };
 use onefold_core::fault::{FaultReason, FieldFault};
 use onefold_core::fragment::ObservedAt;
@@ -23,7 +23,7 @@ use super::convert::consent as door;
 use super::convert::fragment::timestamp;
 use super::mount::answer;
 use super::page::{self, Page};
-use super::{reading, requests, status};
+use super::{carry, reading, requests, status};
 use crate::app::App;
 use crate::app::error::{ReadError, WriteError};
 use crate::app::privacy::act::{Act, Done};
@@ -39,7 +39,7 @@ pub struct Privacy {
     pub app: Arc<App>,
 }
 
-fn token(text: &str, path: &str) -> Result<String, Status> {
+pub(super) fn token(text: &str, path: &str) -> Result<String, Status> {
     if is_token(text) {
         return Ok(text.to_owned());
     }
@@ -52,7 +52,7 @@ fn hexadecimal(digest: &[u8]) -> String {
     digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn etag(text: &str) -> Result<Digest128, Status> {
+pub(super) fn etag(text: &str) -> Result<Digest128, Status> {
     let digits = text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
     let number = digits.then(|| u128::from_str_radix(text, 16).ok()).flatten();
     let message = "give the etag that the preview showed";
@@ -60,13 +60,15 @@ fn etag(text: &str) -> Result<Digest128, Status> {
     number.map(|number| Digest128(number.to_be_bytes())).ok_or_else(|| status::field("etag", reason, message))
 }
 
-const KINDS: [(pb::PrivacyRequestKind, RequestKind); 6] = [
+const KINDS: [(pb::PrivacyRequestKind, RequestKind); 8] = [
     (pb::PrivacyRequestKind::Erasure, RequestKind::Erasure),
     (pb::PrivacyRequestKind::Access, RequestKind::Access),
     (pb::PrivacyRequestKind::Portability, RequestKind::Portability),
     (pb::PrivacyRequestKind::Rectification, RequestKind::Rectification),
     (pb::PrivacyRequestKind::Restriction, RequestKind::Restriction),
     (pb::PrivacyRequestKind::Objection, RequestKind::Objection),
+    (pb::PrivacyRequestKind::OptOutSaleShare, RequestKind::OptOutSaleShare),
+    (pb::PrivacyRequestKind::LimitSensitive, RequestKind::LimitSensitive),
 ];
 
 const fn state_out(state: RequestState) -> pb::PrivacyRequestState {
@@ -81,12 +83,9 @@ const fn state_out(state: RequestState) -> pb::PrivacyRequestState {
     }
 }
 
-fn request_out(
-    tenant: &Tenant,
-    request: &PrivacyRequest,
-    (stopped, exported): (u64, Option<&Exported>),
-    now: ObservedAt,
-) -> pb::PrivacyRequest {
+fn request_out(tenant: &Tenant, state: &State, request: &PrivacyRequest, now: ObservedAt) -> pb::PrivacyRequest {
+    let stopped = state.privacy.stopped.get(&request.id).copied().unwrap_or(0);
+    let exported = state.privacy.exports.get(&request.id);
     let kind = KINDS.iter().find(|(_, kind)| *kind == request.kind).map_or(0, |(wire, _)| *wire as i32);
     let confirmation = |one: &onefold_core::erasure::Confirmation| pb::ErasureConfirmation {
         consumer: one.consumer.clone(),
@@ -114,15 +113,11 @@ fn request_out(
         overdue: request.is_overdue(now),
         delivered_to: exported.map(|exported| exported.to.clone()).unwrap_or_default(),
         delivered_digest: exported.map(|exported| hexadecimal(&exported.digest)).unwrap_or_default(),
+        outcomes: privacy::carried(state, request.id).iter().map(|done| carry::outcome_out(tenant, done)).collect(),
     }
 }
 
 /// What is kept beside a request: how often something of it was sent again and stopped, and what was handed over.
-fn beside(state: &State, request: Sequence) -> (u64, Option<&Exported>) {
-    let stopped = state.privacy.stopped.get(&request).copied().unwrap_or(0);
-    (stopped, state.privacy.exports.get(&request))
-}
-
 fn policy_out((policy, read_log): (&PrivacyPolicy, ReadLogPolicy)) -> pb::PrivacyPolicy {
     let mode = MODES.iter().find(|(_, mode)| *mode == read_log.mode).map_or(0, |(wire, _)| *wire as i32);
     pb::PrivacyPolicy {
@@ -184,7 +179,7 @@ fn wanted(tenant: &Tenant) -> pb::PrivacyPolicy {
 
 impl Privacy {
     /// The tenant and the request that a name leads to.
-    fn named(&self, name: &str) -> Result<(Arc<Tenant>, Sequence), Status> {
+    pub(super) fn named(&self, name: &str) -> Result<(Arc<Tenant>, Sequence), Status> {
         let bad = || status::field("name", FaultReason::Malformed, "give `tenants/{tenant}/privacyRequests/{number}`");
         let (tenant, number) =
             name.strip_prefix("tenants/").and_then(|rest| rest.split_once("/privacyRequests/")).ok_or_else(bad)?;
@@ -192,7 +187,7 @@ impl Privacy {
         Ok((reading::named(&self.app, tenant)?, Sequence(id)))
     }
 
-    fn key(
+    pub(super) fn key(
         &self,
         tenant: &Tenant,
         id: &str,
@@ -202,13 +197,12 @@ impl Privacy {
         requests::named(id, method, request, &tenant.keys.index)
     }
 
-    async fn step(&self, tenant: &Arc<Tenant>, act: Act, key: Option<RequestKey>) -> Result<Done, Status> {
+    pub(super) async fn step(&self, tenant: &Arc<Tenant>, act: Act, key: Option<RequestKey>) -> Result<Done, Status> {
         self.app.privacy(tenant, act, key).await.map_err(status::write)
     }
 
-    fn shown(&self, tenant: &Tenant, request: &PrivacyRequest) -> pb::PrivacyRequest {
-        let state = tenant.state();
-        request_out(tenant, request, beside(&state, request.id), self.app.now())
+    pub(super) fn shown(&self, tenant: &Tenant, request: &PrivacyRequest) -> pb::PrivacyRequest {
+        request_out(tenant, &tenant.state(), request, self.app.now())
     }
 
     /// Takes a step of a request and shows it as it stands then.
@@ -331,7 +325,7 @@ impl PrivacyService for Privacy {
             (Some(_), Some(last)) => page::seal(&self.app.page_key, &query, last.id.0),
             _ => String::new(),
         };
-        let show = |asked: &PrivacyRequest| request_out(&tenant, asked, beside(&state, asked.id), now);
+        let show = |asked: &PrivacyRequest| request_out(&tenant, &state, asked, now);
         let requests = shown.into_iter().map(show).collect();
         Ok(answer(pb::ListPrivacyRequestsResponse { requests, next_page_token }))
     }
@@ -423,6 +417,34 @@ impl PrivacyService for Privacy {
         let sequence = done.sequence.0;
         let request = done.request.map(|request| self.shown(&tenant, &request));
         Ok(answer(pb::ExecuteErasureResponse { request, sequence }))
+    }
+
+    async fn execute_restriction(
+        &self,
+        request: Request<pb::ExecuteRestrictionRequest>,
+    ) -> Result<Response<pb::ExecuteRestrictionResponse>, Status> {
+        self.restrict(request.into_inner()).await.map(answer)
+    }
+
+    async fn lift_restriction(
+        &self,
+        request: Request<pb::LiftRestrictionRequest>,
+    ) -> Result<Response<pb::LiftRestrictionResponse>, Status> {
+        self.lift(request.into_inner()).await.map(answer)
+    }
+
+    async fn execute_objection(
+        &self,
+        request: Request<pb::ExecuteObjectionRequest>,
+    ) -> Result<Response<pb::ExecuteObjectionResponse>, Status> {
+        self.object(request.into_inner()).await.map(answer)
+    }
+
+    async fn execute_rectification(
+        &self,
+        request: Request<pb::ExecuteRectificationRequest>,
+    ) -> Result<Response<pb::ExecuteRectificationResponse>, Status> {
+        self.rectify(request.into_inner()).await.map(answer)
     }
 
     async fn extend_privacy_request(

@@ -345,6 +345,10 @@ fn privacy(error: &PrivacyError) -> Status {
         PrivacyError::NoExtension(_) => plain(Code::FailedPrecondition, "NO_EXTENSION", message),
         PrivacyError::ConsumerUnknown => plain(Code::NotFound, "CONSUMER_UNKNOWN", message),
         PrivacyError::NoReceipt => plain(Code::FailedPrecondition, "NO_RECEIPT", message),
+        PrivacyError::ScopeEmpty => plain(Code::FailedPrecondition, "SCOPE_EMPTY", message),
+        PrivacyError::SeveralProfiles => plain(Code::FailedPrecondition, "SEVERAL_PROFILES", message),
+        PrivacyError::NotRestricted => plain(Code::FailedPrecondition, "NOT_RESTRICTED", message),
+        PrivacyError::NoPurpose { .. } => plain(Code::FailedPrecondition, "PURPOSE_NOT_CONFIGURED", message),
         PrivacyError::Suppressed => plain(Code::FailedPrecondition, "SUPPRESSED", message),
     }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use onefold_core::consent::PurposeId;
 use onefold_core::erasure::{PrivacyPolicy, PrivacyRequest, Regulation, RequestKind, Subject};
 use onefold_core::ids::{Digest128, Sequence};
 use onefold_core::reads::{ReadLogMark, ReadLogPolicy};
@@ -10,6 +11,7 @@ use tokio::sync::oneshot;
 
 use crate::app::App;
 use crate::app::error::WriteError;
+use crate::app::ingest::Arriving;
 use crate::app::lane::Command;
 use crate::app::requests::RequestKey;
 use crate::app::tenant::Tenant;
@@ -67,6 +69,48 @@ pub enum Act {
         digest: [u8; 32],
         /// Its length in bytes.
         bytes: u64,
+    },
+    /// Keep and do not use from now on.
+    Restrict {
+        /// Which request.
+        id: Sequence,
+        /// The scope that the caller saw.
+        scope: Digest128,
+        /// Who does it.
+        by: String,
+    },
+    /// End a restriction.
+    Lift {
+        /// Which request restricted.
+        id: Sequence,
+        /// Who does it.
+        by: String,
+        /// Why.
+        ground: String,
+    },
+    /// Write down a no to uses.
+    Object {
+        /// Which request.
+        id: Sequence,
+        /// The scope that the caller saw.
+        scope: Digest128,
+        /// Who does it.
+        by: String,
+        /// To which; none: those that the request's kind means.
+        purposes: Vec<PurposeId>,
+    },
+    /// Correct.
+    Rectify {
+        /// Which request.
+        id: Sequence,
+        /// The scope that the caller saw.
+        scope: Digest128,
+        /// Who does it.
+        by: String,
+        /// What is right, as a record of the steward's own.
+        arriving: Box<Arriving>,
+        /// So many values.
+        values: u32,
     },
     /// More time.
     Extend {

@@ -20,7 +20,7 @@ use onefold_store::erasures::ErasureRow;
 use onefold_store::journal::{JournalError, Position, entry_room};
 
 use super::act::{Act, Answer, Done, Work};
-use super::{plan, receipt};
+use super::{carry, plan, receipt};
 use crate::app::decide::Decided;
 use crate::app::error::WriteError;
 use crate::app::lane::{Lane, kind};
@@ -48,6 +48,9 @@ pub fn act(lane: &mut Lane, work: Work) -> Result<(), JournalError> {
     let Some(reply) = lane.repeat(&tenant, request, reply)? else { return Ok(()) };
     if let Act::Execute { id, scope } = act {
         return execute(lane, &tenant, (id, scope), request, reply);
+    }
+    if matches!(act, Act::Restrict { .. } | Act::Lift { .. } | Act::Object { .. } | Act::Rectify { .. }) {
+        return carry::carry(lane, &tenant, act, request, reply);
     }
     let now = lane.shared.clock.now();
     let checked = {
@@ -119,7 +122,9 @@ fn check(state: &State, config: &LiveConfig, act: Act, now: ObservedAt) -> Resul
         Act::SetPolicy(policy, read_log) => Step::Policy(policy, read_log),
         Act::MarkReads(mark) => Step::Mark(mark),
         // The caller sees to it.
-        Act::Execute { .. } => return Err(PrivacyError::Kind { needs: "requests for erasure" }.into()),
+        Act::Execute { .. } | Act::Restrict { .. } | Act::Lift { .. } | Act::Object { .. } | Act::Rectify { .. } => {
+            return Err(PrivacyError::Kind { needs: "requests of another kind" }.into());
+        }
     })
 }
 
@@ -249,7 +254,7 @@ fn execute(
         let state = tenant.state();
         known(&state, id).and_then(|asked| {
             let plan = plan::plan(&state, &config, &asked.subject);
-            asked.may_execute(seen, plan.scope(), &state.privacy.policy)?;
+            asked.may_execute(&[RequestKind::Erasure], seen, plan.scope(), &state.privacy.policy)?;
             Ok((asked, plan, Arc::clone(&state.privacy.policy), state.sequence))
         })
     };

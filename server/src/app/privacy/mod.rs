@@ -1,9 +1,11 @@
 //! The rights of persons: requests, what they touch, erasure and its proof.
 //!
-//! [`plan`] finds what is in scope, [`act`] is what callers ask for, `commit` does it in the lane, [`receipt`] proves it,
-//! [`export`] hands over what is held, [`state`] is what memory keeps, `replay` brings it back from the journal.
+//! [`plan`] finds what is in scope, [`act`] is what callers ask for, `commit` does it in the lane (`carry` what is no
+//! erasure), [`receipt`] proves it, [`export`] hands over what is held, [`state`] is what memory keeps, `replay` brings it
+//! back from the journal.
 
 pub mod act;
+mod carry;
 pub(super) mod commit;
 pub mod export;
 pub mod plan;
@@ -12,7 +14,8 @@ pub(super) mod replay;
 pub mod state;
 
 use onefold_core::decision::{self, EntryKind};
-use onefold_core::erasure::{ErasurePlan, Figures, PrivacyError, PrivacyRequest, ReceiptKept, RequestState};
+use onefold_core::erasure::{Carried, ErasurePlan, Figures, PrivacyError, PrivacyRequest, ReceiptKept, RequestState};
+use onefold_core::fragment::PartyKind;
 use onefold_core::ids::Sequence;
 
 use super::Shared;
@@ -26,8 +29,27 @@ use super::tenant::Tenant;
 /// # Errors
 /// [`PrivacyError::Unknown`].
 pub fn get(tenant: &Tenant, id: Sequence) -> Result<PrivacyRequest, WriteError> {
-    let request = tenant.state().privacy.requests.get(&id).cloned();
-    request.ok_or_else(|| PrivacyError::Unknown.into())
+    Ok(tenant.state().privacy.requests.get(&id).cloned().ok_or(PrivacyError::Unknown)?)
+}
+
+/// What was done upon a request that is no erasure.
+pub fn carried(state: &super::tenant::State, id: Sequence) -> &[Carried] {
+    state.privacy.carried.get(&id).map_or(&[], Vec::as_slice)
+}
+
+/// The kind of party that a request leads to.
+///
+/// # Errors
+/// [`PrivacyError::Unknown`]; [`PrivacyError::ScopeEmpty`] when nobody of it is live.
+pub fn party_of(tenant: &Tenant, id: Sequence) -> Result<PartyKind, WriteError> {
+    let (state, config) = (tenant.state(), tenant.config());
+    let request = state.privacy.requests.get(&id).ok_or(PrivacyError::Unknown)?;
+    if request.state.is_final() {
+        return Err(PrivacyError::State { state: request.state, needs: "it has ended" }.into());
+    }
+    let plan = plan::plan(&state, &config, &request.subject);
+    let live = plan.records.iter().filter_map(|record| state.engine.record(record.digest)).find(|view| view.live);
+    Ok(live.ok_or(PrivacyError::ScopeEmpty)?.party)
 }
 
 /// What carrying out a request would do now: the very plan that would be carried out.

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use onefold_core::decision::{self, EntryKind};
-use onefold_core::erasure::{Erased, Exported, PrivacyPolicy, PrivacyRequest, Readmitted, ReceiptKept, ResendsStopped};
+use onefold_core::erasure::{
+    Carried, Erased, Exported, PrivacyPolicy, PrivacyRequest, Readmitted, ReceiptKept, ResendsStopped,
+};
 use onefold_store::erasures::ErasureRow;
 use onefold_store::journal::{EntryView, VisitError};
 
@@ -21,6 +23,7 @@ pub fn replay(tenant: &mut Replaying, kind: EntryKind, entry: &EntryView<'_>) ->
         EntryKind::ReadLogMarked => privacy.reads_mark = Some(decision::decode(payload)?),
         EntryKind::ReadLogPolicySet => privacy.read_log = decision::decode(payload)?,
         EntryKind::AccessExported => privacy.note_export(decision::decode::<Exported>(payload)?),
+        EntryKind::RightCarriedOut => privacy.carry(decision::decode::<Carried>(payload)?),
         EntryKind::ReceiptKept => {
             let kept: ReceiptKept = decision::decode(payload)?;
             privacy.receipts.insert(kept.request, entry.place);

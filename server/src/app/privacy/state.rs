@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use onefold_core::erasure::{
-    Erased, Exported, PrivacyPolicy, PrivacyRequest, Readmitted, RequestState, ResendsStopped, Suppression,
+    Carried, Erased, Exported, PrivacyPolicy, PrivacyRequest, Readmitted, RequestState, ResendsStopped, Suppression,
 };
 use onefold_core::ids::{Digest128, Place, Sequence, SlotId};
 use onefold_core::reads::{ReadLogMark, ReadLogPolicy};
@@ -29,6 +29,8 @@ pub struct Privacy {
     pub read_log: ReadLogPolicy,
     /// Where that log ended when it was last written down.
     pub reads_mark: Option<ReadLogMark>,
+    /// What was done upon requests that are no erasures, in order.
+    pub carried: BTreeMap<Sequence, Vec<Carried>>,
     /// What the tenant wants.
     pub policy: Arc<PrivacyPolicy>,
     /// Of each quarantined fragment its record and identifiers, by keyed digest.
@@ -42,6 +44,7 @@ pub struct PrivacyRows {
     suppressions: Vec<(Digest128, Suppression)>,
     stopped: Vec<(Sequence, u64)>,
     receipts: Vec<(Sequence, Place)>,
+    carried: Vec<Carried>,
     policy: PrivacyPolicy,
     quarantined: Vec<(Sequence, Vec<Digest128>)>,
     exports: Vec<Exported>,
@@ -57,6 +60,7 @@ impl Privacy {
             suppressions: self.suppressions.iter().map(|(digest, held)| (*digest, *held)).collect(),
             stopped: self.stopped.iter().map(|(request, count)| (*request, *count)).collect(),
             receipts: self.receipts.iter().map(|(request, place)| (*request, *place)).collect(),
+            carried: self.carried.values().flatten().cloned().collect(),
             policy: PrivacyPolicy::clone(&self.policy),
             quarantined: self.quarantined.iter().map(|(entry, points)| (*entry, points.to_vec())).collect(),
             exports: self.exports.values().cloned().collect(),
@@ -67,7 +71,12 @@ impl Privacy {
 
     /// From a checkpoint.
     pub fn from_rows(rows: PrivacyRows) -> Self {
+        let mut carried: BTreeMap<Sequence, Vec<Carried>> = BTreeMap::new();
+        for one in rows.carried {
+            carried.entry(one.request).or_default().push(one);
+        }
         Self {
+            carried,
             requests: rows.requests.into_iter().map(|request| (request.id, request)).collect(),
             suppressions: rows.suppressions.into_iter().collect(),
             stopped: rows.stopped.into_iter().collect(),
@@ -109,6 +118,11 @@ impl Privacy {
         for digest in &readmitted.digests {
             self.suppressions.remove(digest);
         }
+    }
+
+    /// Takes in what was done upon a request.
+    pub fn carry(&mut self, carried: Carried) {
+        self.carried.entry(carried.request).or_default().push(carried);
     }
 
     /// Takes in the new state of a request.

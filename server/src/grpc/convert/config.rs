@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use onefold_core::config::{
-    AttributeKind, AttributeRule, Contract, Source, Survivorship, TenantConfig, TenantSettings,
+    AttributeKind, AttributeRule, Contract, STEWARD_SOURCE, Source, Survivorship, TenantConfig, TenantSettings,
 };
 use onefold_core::fault::{FaultReason, FieldFault};
 use onefold_core::ids::{NamespaceId, SourceId};
@@ -158,6 +158,10 @@ pub fn source(wire: Option<pb::Source>, config: &TenantConfig) -> Result<Source,
     let mut faults = Vec::new();
     if !is_name(&wire.name, b"_-.") {
         faults.push(bad_name("source.name", "`_`, `-`, `.`"));
+    }
+    if wire.name == STEWARD_SOURCE {
+        let message = "is the source of corrections by stewards, and is made by itself";
+        faults.push(FieldFault::new("source.name", FaultReason::Malformed, message));
     }
     too_long("source.display_name", &wire.display_name, limits::DISPLAY_NAME_BYTES_MAX, &mut faults);
     if wire.trust > RANK_MAX {

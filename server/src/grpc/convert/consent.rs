@@ -377,7 +377,8 @@ fn handle(statement: Sequence, tenant: &Tenant) -> String {
     Handle::Statement.seal(statement, &tenant.keys)
 }
 
-fn handles(statements: &[Sequence], tenant: &Tenant) -> Vec<String> {
+/// The handles of statements.
+pub fn handles(statements: &[Sequence], tenant: &Tenant) -> Vec<String> {
     statements.iter().map(|statement| handle(*statement, tenant)).collect()
 }
 

@@ -1,5 +1,6 @@
 //! The door: a fragment on the wire becomes a fragment, or every fault is found.
 
+use onefold_core::config::STEWARD_SOURCE;
 use onefold_core::contract::is_too_large;
 use onefold_core::fault::{FaultReason, FieldFault};
 use onefold_core::fragment::{
@@ -52,7 +53,30 @@ pub fn is_attribute_name(name: &str) -> bool {
 /// # Errors
 /// Every fault of it, by the path of the field.
 pub fn admit(wire: pb::Fragment, config: &LiveConfig, now: ObservedAt) -> Result<Admitted, Vec<FieldFault>> {
+    not_a_correction(&wire)?;
     read(wire, config, now, None)
+}
+
+/// Reads what a steward says is right; `rehearses` as [`rehearse`] does.
+///
+/// # Errors
+/// Every fault of it.
+pub fn correction(
+    wire: pb::Fragment,
+    config: &LiveConfig,
+    now: ObservedAt,
+    rehearses: bool,
+) -> Result<Admitted, Vec<FieldFault>> {
+    read(wire, config, now, rehearses.then_some(AttributeId(limits::ATTRIBUTE_NAMES_MAX as u16 - 1)))
+}
+
+/// Nobody sends what stewards correct.
+fn not_a_correction(wire: &pb::Fragment) -> Result<(), Vec<FieldFault>> {
+    if wire.record.as_ref().is_some_and(|record| record.source == STEWARD_SOURCE) {
+        let message = "is the source of corrections by stewards: make them with ExecuteRectification";
+        return Err(vec![FieldFault::new("record.source", FaultReason::Malformed, message)]);
+    }
+    Ok(())
 }
 
 /// Reads a fragment as if its [`unknown_names`] were known: what this refuses would be refused after they were learned.
@@ -60,6 +84,7 @@ pub fn admit(wire: pb::Fragment, config: &LiveConfig, now: ObservedAt) -> Result
 /// # Errors
 /// As [`admit`].
 pub fn rehearse(wire: pb::Fragment, config: &LiveConfig, now: ObservedAt) -> Result<Admitted, Vec<FieldFault>> {
+    not_a_correction(&wire)?;
     // The highest ordinal takes as many bytes as any that a name could get.
     read(wire, config, now, Some(AttributeId(limits::ATTRIBUTE_NAMES_MAX as u16 - 1)))
 }

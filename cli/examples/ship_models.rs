@@ -40,7 +40,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let folder = std::env::args().nth(1).map_or_else(|| PathBuf::from("matching/src/pair/shipped"), PathBuf::from);
     std::fs::create_dir_all(&folder)?;
     for (schema, file, version) in [
-        (Schema::person(), "persons.json", "shipped persons 1"),
+        (Schema::person(), "persons.json", "shipped persons 2"),
         (Schema::organisation(), "organisations.json", "shipped organisations 1"),
     ] {
         let model = fitted(schema, version)?;

@@ -270,9 +270,7 @@ fn generic(linked: &Linked) -> Vec<GenericValue> {
 fn notes(linked: &Linked, can_link: bool) -> Vec<String> {
     let mut notes = Vec::new();
     if !can_link {
-        notes.push(
-            "no column holds an identifier that links, so every record stays alone; --mapping can name one".to_owned(),
-        );
+        notes.push("no column holds an identifier that links, so weight alone does; --mapping can name one".to_owned());
     }
     let told = [
         (linked.repeated_count, "row(s) state a record that another row states too: the newest counts"),

@@ -93,6 +93,84 @@ pub fn provider_key(address: &Canonical) -> Option<String> {
     (!mailbox.is_empty()).then(|| format!("{mailbox}@{host}"))
 }
 
+/// Mailboxes of a job and not of a person, sorted: those of RFC 2142, and what firms of several countries call theirs.
+const ROLE_MAILBOXES: &[&str] = &[
+    "abuse",
+    "account",
+    "accounting",
+    "accounts",
+    "admin",
+    "administration",
+    "admissions",
+    "billing",
+    "bookings",
+    "buero",
+    "bureau",
+    "career",
+    "careers",
+    "compta",
+    "contact",
+    "contacto",
+    "contato",
+    "customercare",
+    "customerservice",
+    "desk",
+    "enquiries",
+    "enquiry",
+    "feedback",
+    "finance",
+    "frontdesk",
+    "hello",
+    "help",
+    "helpdesk",
+    "hostmaster",
+    "hr",
+    "info",
+    "information",
+    "inquiries",
+    "invoice",
+    "invoices",
+    "jobs",
+    "kontakt",
+    "mail",
+    "marketing",
+    "media",
+    "news",
+    "newsletter",
+    "noc",
+    "office",
+    "orders",
+    "payroll",
+    "post",
+    "postmaster",
+    "press",
+    "privacy",
+    "purchasing",
+    "reception",
+    "recruiting",
+    "recruitment",
+    "sales",
+    "secretary",
+    "security",
+    "service",
+    "services",
+    "shop",
+    "staff",
+    "support",
+    "team",
+    "vendas",
+    "ventas",
+    "verkauf",
+    "webmaster",
+];
+
+/// Whether a canonical address is that of a job (`info@`, `sales@`), which says nothing about who a person is, whoever
+/// answers it today. RFC 2142 names the first of them.
+#[must_use]
+pub fn is_role_mailbox(address: &str) -> bool {
+    address.rsplit_once('@').is_some_and(|(local, _)| ROLE_MAILBOXES.binary_search(&cut_tag(local, '+')).is_ok())
+}
+
 fn cut_tag(local: &str, opens: char) -> &str {
     match local.split_once(opens) {
         Some((mailbox, _)) if !mailbox.is_empty() => mailbox,

@@ -53,6 +53,16 @@ fn emails() {
 }
 
 #[test]
+fn mailboxes_of_a_job() {
+    for address in ["info@acme.com", "sales+eu@acme.com", "abuse@acme.com", "webmaster@acme.com", "kontakt@acme.de"] {
+        assert!(email::is_role_mailbox(address), "{address}");
+    }
+    for address in ["ada@acme.com", "informatics@acme.com", "info.ada@acme.com", "infoacme.com", ""] {
+        assert!(!email::is_role_mailbox(address), "{address}");
+    }
+}
+
+#[test]
 fn mailboxes_behind_addresses() {
     for (raw, want) in [
         ("A.da+news@googlemail.com", "ada@gmail.com"),

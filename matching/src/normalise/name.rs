@@ -42,6 +42,18 @@ pub enum GenerationalSuffix {
 }
 
 impl GenerationalSuffix {
+    /// The one way to write it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Senior => "sr",
+            Self::Junior => "jr",
+            Self::Third => "iii",
+            Self::Fourth => "iv",
+            Self::Fifth => "v",
+        }
+    }
+
     /// Reads a folded word.
     #[must_use]
     pub fn read(word: &str) -> Option<Self> {
@@ -102,9 +114,15 @@ impl PersonName {
             first.clone_into(&mut self.given);
             break;
         }
-        for word in words {
-            push_word(&mut self.middle, word);
+        let mut further: Vec<&str> = words.collect();
+        // `Morris II` in a field for given names; `V` and `Jun` are initials and names as well.
+        if let Some(found) = further.last().and_then(|word| GenerationalSuffix::read(word))
+            && !further.last().is_some_and(|word| matches!(*word, "v" | "jun" | "sen" | "filho"))
+        {
+            self.suffix = self.suffix.or(Some(found));
+            further.pop();
         }
+        further.into_iter().for_each(|word| push_word(&mut self.middle, word));
     }
 
     /// From a whole name as typed; `None` when no letter is in it.
@@ -238,6 +256,8 @@ struct Word {
     folded: String,
     /// Written in capitals, two or more of them.
     capitals: bool,
+    /// Written as names are: a capital first, no dot behind.
+    as_name: bool,
 }
 
 #[derive(Default)]
@@ -258,7 +278,8 @@ impl Words {
             if !folded.is_empty() {
                 let letters = raw.chars().filter(|c| c.is_alphabetic()).count();
                 let capitals = letters >= 2 && raw.chars().all(|c| !c.is_lowercase());
-                self.words.push(Word { folded, capitals });
+                let as_name = raw.starts_with(char::is_uppercase) && !raw.ends_with('.');
+                self.words.push(Word { folded, capitals, as_name });
             }
         }
     }
@@ -270,9 +291,15 @@ impl Words {
 
     fn strip_suffixes(&mut self, suffix: &mut Option<GenerationalSuffix>) {
         while self.words.len() > 1 {
-            let last = self.words[self.words.len() - 1].folded.as_str();
-            // A lone `V` behind two words is more often an initial than a fifth.
-            if let Some(found) = GenerationalSuffix::read(last).filter(|_| last != "v" || self.words.len() > 3) {
+            let word = &self.words[self.words.len() - 1];
+            let last = word.folded.as_str();
+            // A lone `V` behind two words is more often an initial than a fifth, and `Jun` a name where it is written as one.
+            let as_suffix = match last {
+                "v" => self.words.len() > 3,
+                "jun" | "sen" => !word.as_name,
+                _ => true,
+            };
+            if let Some(found) = GenerationalSuffix::read(last).filter(|_| as_suffix) {
                 *suffix = suffix.or(Some(found));
             } else if !CREDENTIALS.contains(&last) || self.words.len() < 3 {
                 return;

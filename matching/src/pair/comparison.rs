@@ -38,6 +38,9 @@ pub enum Aspect {
         middle: usize,
         /// Family name.
         family: usize,
+        /// Generational suffix; models of before have none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        suffix: Option<usize>,
     },
     /// Family name, likewise.
     FamilyName {
@@ -254,6 +257,19 @@ impl Aspect {
         }
     }
 
+    /// All slots that the aspect reads, those that only help another one included.
+    #[must_use]
+    pub fn all_slots(&self) -> Vec<usize> {
+        match *self {
+            Self::GivenName { given, middle, family, suffix } => {
+                [Some(given), Some(middle), Some(family), suffix].into_iter().flatten().collect()
+            }
+            Self::FamilyName { given, middle, family } => vec![given, middle, family],
+            Self::EmailBeside { email, domain } => vec![email, domain],
+            _ => self.slots(),
+        }
+    }
+
     /// The name of the comparison, for people.
     #[must_use]
     pub fn name(&self, schema: &Schema) -> String {
@@ -269,7 +285,7 @@ impl Aspect {
         let Pair { symbols, a, b, .. } = *rows;
         let pair = |slot: usize| (a[slot], b[slot]);
         match *self {
-            Self::GivenName { given, middle, family } => name::given_name(rows, given, middle, family),
+            Self::GivenName { given, middle, family, suffix } => name::given_name(rows, given, middle, family, suffix),
             Self::FamilyName { given, middle, family } => name::family_name(rows, given, middle, family),
             Self::MiddleName(slot) => name::middle_name(symbols, pair(slot)),
             Self::BirthDate(slot) => date::birth_date(symbols, pair(slot)),
@@ -305,7 +321,7 @@ pub fn aspects(schema: &Schema) -> Vec<Aspect> {
     if let (Some(given), Some(middle), Some(family)) =
         (slot(FieldKind::GivenName), slot(FieldKind::MiddleName), slot(FieldKind::FamilyName))
     {
-        aspects.push(Aspect::GivenName { given, middle, family });
+        aspects.push(Aspect::GivenName { given, middle, family, suffix: slot(FieldKind::NameSuffix) });
         aspects.push(Aspect::FamilyName { given, middle, family });
         aspects.push(Aspect::MiddleName(middle));
     }

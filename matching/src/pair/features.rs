@@ -11,7 +11,7 @@ use super::schema::{FieldKind, Origin, Schema};
 use crate::normalise::address::{AddressFields, PostalAddress};
 use crate::normalise::company::CompanyName;
 use crate::normalise::date::{DateCustom, read_date};
-use crate::normalise::name::PersonName;
+use crate::normalise::name::{GenerationalSuffix, PersonName};
 use crate::normalise::text::fold;
 
 /// Bytes of a field's text that are compared; more is cut.
@@ -78,6 +78,7 @@ enum Part {
     Given,
     Middle,
     Family,
+    Suffix,
     House,
     Street,
     Unit,
@@ -126,6 +127,7 @@ impl Extractor {
                     FieldKind::GivenName => Reads::Name(Part::Given),
                     FieldKind::MiddleName => Reads::Name(Part::Middle),
                     FieldKind::FamilyName => Reads::Name(Part::Family),
+                    FieldKind::NameSuffix => Reads::Name(Part::Suffix),
                     FieldKind::BirthDate => Reads::Date,
                     FieldKind::Gender => Reads::Gender,
                     FieldKind::HouseNumber => Reads::Address(Part::House),
@@ -198,6 +200,7 @@ impl Extractor {
                 Reads::Name(part) => features.push(match part {
                     Part::Given => &name.given,
                     Part::Middle => &name.middle,
+                    Part::Suffix => name.suffix.map_or("", GenerationalSuffix::as_str),
                     _ => &name.family,
                 }),
                 Reads::Organisation(0) => features.push(&legal.core),
@@ -236,6 +239,14 @@ impl Extractor {
                         .filter_map(|claim| identifier::canonicalise(*normaliser, &claim.raw, region).ok())
                         .find(|value| rules.blocked(value).is_none());
                     let value = found.map(|value| value.into_string()).unwrap_or_default();
+                    // Whoever answers `info@` today says nothing about who a person is.
+                    let nobodys = self.party == PartyKind::Person
+                        && *kind == FieldKind::Email
+                        && identifier::email::is_role_mailbox(&value);
+                    if nobodys {
+                        features.push("");
+                        continue;
+                    }
                     features.push(if *kind == FieldKind::Phone { value.trim_start_matches('+') } else { &value });
                 }
                 Reads::Source => {

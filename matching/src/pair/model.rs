@@ -206,7 +206,7 @@ impl Model {
         }
         for (at, comparison) in self.comparisons.iter().enumerate() {
             let path = |part: &str| format!("comparisons[{at}].{part}");
-            if comparison.aspect.slots().iter().any(|slot| *slot >= self.schema.fields.len()) {
+            if comparison.aspect.all_slots().iter().any(|slot| *slot >= self.schema.fields.len()) {
                 return invalid(path("aspect"), "names a field that the schema does not have");
             }
             if comparison.levels.len() != comparison.aspect.levels() {

@@ -16,6 +16,8 @@ pub enum FieldKind {
     MiddleName,
     /// Family name with its particles.
     FamilyName,
+    /// What parts namesakes of one family: `jr`, `sr`, `3`.
+    NameSuffix,
     /// Birth date as `yyyymmdd`, as digits where it is no date.
     BirthDate,
     /// First letter of the gender.
@@ -97,13 +99,14 @@ impl Schema {
     #[must_use]
     pub fn person() -> Self {
         use FieldKind::{
-            BirthDate, City, Email, FamilyName, Gender, GivenName, HouseNumber, MiddleName, Phone, Postcode, Region,
-            Street, Unit,
+            BirthDate, City, Email, FamilyName, Gender, GivenName, HouseNumber, MiddleName, NameSuffix, Phone,
+            Postcode, Region, Street, Unit,
         };
         let normalised = [
             ("given_name", GivenName),
             ("middle_name", MiddleName),
             ("family_name", FamilyName),
+            ("name_suffix", NameSuffix),
             ("birth_date", BirthDate),
             ("gender", Gender),
             ("house_number", HouseNumber),

@@ -4,7 +4,7 @@ use super::super::known::Question;
 use super::super::metric::{chars, edits, jaro_winkler};
 use super::super::symbols::{ABSENT, Symbol, Symbols};
 use super::{Outcome, Pair, SILENT, exact};
-use crate::normalise::name::may_be_same_given;
+use crate::normalise::name::{is_known_given, may_be_same_given};
 use crate::normalise::text::romanise;
 
 const EXACT: u8 = 1;
@@ -14,6 +14,9 @@ const SIMILAR: u8 = 4;
 const PARTIAL: u8 = 5;
 const EXCHANGED: u8 = 6;
 const DIFFERENT: u8 = 7;
+
+/// Up to so many letters, a slip makes one name of another.
+const SHORT_NAME: usize = 4;
 
 /// How two name words relate, without a look at other fields.
 fn word_level(symbols: &Symbols, left: Symbol, right: Symbol, given: bool) -> u8 {
@@ -55,7 +58,9 @@ fn words_level(a: &str, b: &str, given: bool) -> u8 {
     if may_be_similar(short, long) {
         let level = spelt_alike(short, long);
         if level < DIFFERENT {
-            return level;
+            // Two short names that many people have are two names, however near their letters: `mark` and `mary`.
+            let two = given && count <= SHORT_NAME && is_known_given(a) && is_known_given(b);
+            return if two { level.max(SIMILAR) } else { level };
         }
     }
     if shares_word(short, long, given) || (count >= 3 && long.starts_with(short)) {
@@ -97,6 +102,12 @@ fn same_without_spaces(a: &str, b: &str) -> bool {
         && a.bytes().filter(|byte| *byte != b' ').eq(b.bytes().filter(|byte| *byte != b' '))
 }
 
+/// Whether a name is a given and a second name written as one word.
+fn is_joined(given: &str, middle: &str, other: &str) -> bool {
+    let second = middle.split(' ').next().unwrap_or(middle);
+    chars(given) > 1 && chars(second) > 1 && other.strip_prefix(given) == Some(second)
+}
+
 /// Compound names: one word in common is a part in common.
 fn shares_word(a: &str, b: &str, given: bool) -> bool {
     if !a.contains(' ') && !b.contains(' ') {
@@ -109,8 +120,18 @@ fn shares_word(a: &str, b: &str, given: bool) -> bool {
     })
 }
 
-pub(super) fn given_name(pair: &Pair<'_>, given: usize, middle: usize, family: usize) -> Outcome {
+pub(super) fn given_name(
+    pair: &Pair<'_>,
+    given: usize,
+    middle: usize,
+    family: usize,
+    suffix: Option<usize>,
+) -> Outcome {
     let Pair { symbols, a, b, .. } = *pair;
+    // A father and a son of one name are told apart by their suffixes, as others are by their given names.
+    if suffix.is_some_and(|slot| a[slot] != ABSENT && b[slot] != ABSENT && a[slot] != b[slot]) {
+        return Outcome::plain(DIFFERENT);
+    }
     let (left, right) = (a[given], b[given]);
     if left != ABSENT && left == right {
         return exact(symbols, left);
@@ -130,6 +151,13 @@ pub(super) fn given_name(pair: &Pair<'_>, given: usize, middle: usize, family: u
                 chars(other) > 1 && middles.split(' ').any(|word| word == other)
             }
         };
+        // Written as one word or as two: `Ruth Ann` and `Ruthann`.
+        let joined = |of: &[Symbol], first: Symbol, other: Symbol| {
+            of[middle] != ABSENT && is_joined(symbols.text(first), symbols.text(of[middle]), symbols.text(other))
+        };
+        if joined(a, left, right) || joined(b, right, left) {
+            return Outcome::plain(SAME);
+        }
         if by_middle(a, right) || by_middle(b, left) {
             return Outcome::plain(PARTIAL);
         }

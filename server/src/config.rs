@@ -93,6 +93,10 @@ pub struct Config {
     /// Whether a new tenant begins with the match models that ship; otherwise identifiers alone link in it until a model is
     /// put in force.
     pub match_models: bool,
+    /// Where the metrics are served to Prometheus, in the clear and to whoever asks; none: nowhere.
+    pub metrics_listen: Option<SocketAddr>,
+    /// Serve metrics on an address that other machines can reach.
+    pub allow_remote_metrics: bool,
     /// Origins of web pages that may call through gRPC-Web, e.g. `https://console.example.org`; none: no browser may.
     pub web_origins: Vec<String>,
     /// Take the one-click posts of mail providers (RFC 8058), over HTTP/1.1 too.
@@ -142,6 +146,8 @@ impl Config {
             segment_bytes: 64 << 20,
             allow_insecure_remote: false,
             match_models: true,
+            metrics_listen: None,
+            allow_remote_metrics: false,
             web_origins: Vec::new(),
             one_click: false,
             tls: None,
@@ -167,6 +173,11 @@ impl Config {
         let protected = self.tls.is_some() && self.require_auth;
         if !self.listen.ip().is_loopback() && !protected && !self.allow_insecure_remote {
             return Err(StartError::RemoteWithoutProtection(self.listen));
+        }
+        if let Some(address) = self.metrics_listen.filter(|address| !address.ip().is_loopback())
+            && !self.allow_remote_metrics
+        {
+            return Err(StartError::RemoteMetrics(address));
         }
         if self.segment_bytes < SEGMENT_BYTES_MIN {
             return Err(StartError::SegmentTooSmall { given: self.segment_bytes, least: SEGMENT_BYTES_MIN });

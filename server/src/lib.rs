@@ -5,6 +5,7 @@ pub mod audit;
 pub mod clock;
 pub mod config;
 mod grpc;
+mod metrics;
 pub mod restore;
 pub mod secret;
 pub mod telemetry;
@@ -31,11 +32,34 @@ const HEADS_EVERY: Duration = Duration::from_secs(900);
 #[derive(Debug)]
 pub struct Server {
     address: SocketAddr,
+    metrics: Option<Metrics>,
     recovered: Recovered,
     failure: watch::Receiver<bool>,
     edge: grpc::Edge,
     threads: app::recover::Threads,
     drain: Duration,
+}
+
+/// The door of the metrics; shut when dropped.
+#[derive(Debug)]
+struct Metrics {
+    address: SocketAddr,
+    serving: tokio::task::JoinHandle<()>,
+}
+
+impl Metrics {
+    async fn listen(address: SocketAddr, scrape: &Arc<metrics::Scrape>) -> Result<Self, StartError> {
+        let failed = |source| StartError::Listen { address, source };
+        let listener = TcpListener::bind(address).await.map_err(failed)?;
+        let address = listener.local_addr().map_err(failed)?;
+        Ok(Self { address, serving: tokio::spawn(metrics::listen::serve(listener, Arc::clone(scrape))) })
+    }
+}
+
+impl Drop for Metrics {
+    fn drop(&mut self) {
+        self.serving.abort();
+    }
 }
 
 /// A server ended otherwise than it was asked to.
@@ -100,10 +124,16 @@ impl Server {
             .await
             .map_err(|source| StartError::Listen { address: config.listen, source })?;
         let address = listener.local_addr().map_err(|source| StartError::Listen { address: config.listen, source })?;
+        let meters = Arc::new(metrics::Meters::new(grpc::calls()));
+        let scrape = Arc::new(metrics::Scrape::new(Arc::clone(&meters)));
+        let metrics = match config.metrics_listen {
+            Some(address) => Some(Metrics::listen(address, &scrape).await?),
+            None => None,
+        };
         // Callers hear at once that there is a server, and that it recovers.
-        let mut edge = grpc::Edge::listen(listener, origins, &config).await.map_err(StartError::Tls)?;
+        let mut edge = grpc::Edge::listen(listener, origins, &config, &meters).await.map_err(StartError::Tls)?;
         let drain = config.drain;
-        let opened = tokio::task::spawn_blocking(move || app::recover::open(&config, clock)).await;
+        let opened = tokio::task::spawn_blocking(move || app::recover::open(&config, clock, meters)).await;
         let app::recover::Opened { app, recovered, threads } = match opened.map_err(|_| StartError::Interrupted) {
             Ok(Ok(opened)) => opened,
             Ok(Err(error)) | Err(error) => {
@@ -114,15 +144,22 @@ impl Server {
         };
         let failure = app.shared.failure();
         edge.open(&app).await;
+        scrape.open(&app);
         tokio::spawn(end_judgements(Arc::downgrade(&app)));
         tokio::spawn(sign_heads(Arc::downgrade(&app)));
-        Ok(Self { address, recovered, failure, edge, threads, drain })
+        Ok(Self { address, metrics, recovered, failure, edge, threads, drain })
     }
 
     /// Where it listens.
     #[must_use]
     pub const fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where it serves metrics.
+    #[must_use]
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        self.metrics.as_ref().map(|metrics| metrics.address)
     }
 
     /// What it found at the start.

@@ -170,6 +170,14 @@ impl Checkpoints {
         Ok(Latest { checkpoint: None, passed_over })
     }
 
+    /// When the newest checkpoint was written, in seconds since 1970; `None` without one.
+    #[must_use]
+    pub fn newest_written(&self) -> Option<u64> {
+        let newest = self.numbers().ok()?.into_iter().max()?;
+        let written = std::fs::metadata(self.path(newest)).and_then(|file| file.modified()).ok()?;
+        written.duration_since(std::time::UNIX_EPOCH).ok().map(|since| since.as_secs())
+    }
+
     /// Removes every checkpoint and destroys its key.
     ///
     /// # Errors

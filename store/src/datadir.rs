@@ -161,6 +161,12 @@ impl DataDir {
         self.created
     }
 
+    /// Bytes that are free on the directory's file system, and all it has; `None` when the system does not say.
+    #[must_use]
+    pub fn space(&self) -> Option<(u64, u64)> {
+        disk::space(&self.path).ok()
+    }
+
     /// Where the journal lies.
     #[must_use]
     pub fn journal(&self) -> PathBuf {

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::fcntl::{FallocateFlags, fallocate};
+use nix::sys::statvfs::statvfs;
 
 /// Suffix of files that are not whole yet; left-overs are removed at start.
 pub const UNFINISHED: &str = "tmp";
@@ -22,6 +23,13 @@ pub fn unfinished(path: &Path) -> PathBuf {
     name.push(".");
     name.push(UNFINISHED);
     PathBuf::from(name)
+}
+
+/// Bytes that are free for us on the file system of `path`, and all it has.
+pub fn space(path: &Path) -> io::Result<(u64, u64)> {
+    let told = statvfs(path)?;
+    let unit = told.fragment_size();
+    Ok((told.blocks_available() * unit, told.blocks() * unit))
 }
 
 /// Replaces `path` by a file with these bytes: afterwards the old or the new content is there, never a mixture.

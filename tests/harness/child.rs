@@ -126,12 +126,17 @@ impl Child {
         self.process.wait().expect("a child can be waited for");
     }
 
+    /// Tells it to end in order; [`Child::end`] waits.
+    pub fn terminate(&mut self) {
+        drop(self.process.stdin.take());
+    }
+
     /// Tells it to end in order, and waits.
     ///
     /// # Panics
     /// When it ends otherwise; with what it said.
     pub fn stop(mut self) {
-        drop(self.process.stdin.take());
+        self.terminate();
         let (status, said) = self.end();
         assert!(status.success(), "the server ended with {status}: {said}");
     }

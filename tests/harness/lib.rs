@@ -12,6 +12,7 @@ pub mod health;
 pub mod privacy;
 pub mod recording;
 pub mod replica;
+pub mod scrape;
 pub mod traffic;
 
 use std::net::SocketAddr;

@@ -14,6 +14,12 @@ async fn main() -> ExitCode {
         eprintln!("ONEFOLD_TEST_DATA names the data directory");
         return ExitCode::from(2);
     };
+    if let Ok(filter) = std::env::var("ONEFOLD_TEST_LOG")
+        && let Err(error) = onefold_server::telemetry::start(&filter, true)
+    {
+        eprintln!("{error}");
+        return ExitCode::from(2);
+    }
     let mut config = Config::new(data, SocketAddr::from(([127, 0, 0, 1], 0)));
     config.segment_bytes = number("ONEFOLD_TEST_SEGMENT_BYTES").map_or(onefold_tests::SEGMENT_BYTES, |n| n as u32);
     config.match_models = number("ONEFOLD_TEST_MATCH_MODELS").is_some();

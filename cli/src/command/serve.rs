@@ -140,8 +140,9 @@ fn banner(server: &Server, data: &Path, reflects: bool, paint: Paint) -> String 
         true => format!("grpcurl -plaintext {address} list   (reflection is on)"),
         false => "`onefold proto export` writes them; --reflection lets the server tell them".to_owned(),
     };
+    let metrics = server.metrics_address().map_or_else(String::new, |at| format!("  metrics    http://{at}/metrics\n"));
     format!(
-        "{}  health     grpcurl -plaintext {address} grpc.health.v1.Health/Check\n  services   {services}\n\ntry\n{}",
+        "{}{metrics}  health     grpcurl -plaintext {address} grpc.health.v1.Health/Check\n  services   {services}\n\ntry\n{}",
         banner_line(server, data, paint),
         tries.concat(),
     )

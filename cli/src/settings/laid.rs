@@ -87,6 +87,7 @@ impl Settings {
         if let Err(error) = self.config().check() {
             let key = match error {
                 StartError::WebOrigin(_) => "web_origin",
+                StartError::RemoteMetrics(_) => "metrics_listen",
                 StartError::SegmentTooSmall { .. } => "segment_bytes",
                 _ => "listen",
             };
@@ -127,6 +128,8 @@ impl Settings {
         let named = !matches!(self.origin("admin_key_file"), Origin::File(..)) || self.admin_key.is_none();
         config.admin_key_file = self.path("admin_key_file").filter(|_| named);
         config.admin_key.clone_from(&self.admin_key);
+        config.metrics_listen = self.text("metrics_listen").parse().ok();
+        config.allow_remote_metrics = self.flag("allow_remote_metrics");
         config.one_click = self.flag("one_click");
         config.web_origins = match self.value("web_origin") {
             Some(Value::Texts(texts)) => texts.clone(),

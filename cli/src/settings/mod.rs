@@ -151,6 +151,13 @@ pub const SETTINGS: &[Setting] = &[
         "false",
         "Takes the one-click unsubscribe posts of mail providers (RFC 8058) at /unsubscribe/…, over HTTP/1.1 too.",
     ),
+    setting(
+        "metrics_listen",
+        Kind::Address,
+        "",
+        "Serves metrics to Prometheus at http://ADDR/metrics, in the clear and to whoever asks; without it nowhere.",
+    ),
+    setting("allow_remote_metrics", Kind::Flag, "false", "Serves metrics where other machines can read them."),
     setting("log", Kind::Text, "info", "What is logged to standard error, e.g. info or onefold_server=debug."),
     setting("log_json", Kind::Flag, "false", "Logs as JSON lines."),
     setting(

@@ -127,7 +127,8 @@ fn paths_of_a_file_are_from_its_folder_and_beyond_loopback_takes_both_locks() {
     assert_eq!(config.data, Path::new("/etc/onefold/data"));
     assert_eq!(config.root_key_file.as_deref(), Some(Path::new("/keys/root.key")));
     assert_eq!(config.tls.unwrap().certificate, Path::new("/etc/onefold/c.pem"));
-    let table: [(&[&str], &str); 3] = [
+    let table: [(&[&str], &str); 4] = [
+        (&["--metrics-listen", "0.0.0.0:9464"], "--metrics-listen"),
         (&["--require-auth=false"], "/etc/onefold/onefold.toml:3"),
         (&["--require-auth=false", "--listen", "[::]:7700"], "--listen"),
         (&["--web-origin", "*"], "--web-origin"),

@@ -300,6 +300,12 @@ impl Engine {
     #[must_use]
     pub fn stats(&self) -> Stats {
         let largest = self.profiles.column.iter().filter(|profile| profile.kind == Kind::Live);
+        self.stats_given(largest.map(|profile| profile.count).max().unwrap_or(0))
+    }
+
+    /// The same where the largest cluster is known: it alone takes a walk over all profiles.
+    #[must_use]
+    pub fn stats_given(&self, largest_cluster: u32) -> Stats {
         Stats {
             records: self.records.warm.count() - self.records.forgotten,
             live_records: self.records.live,
@@ -309,7 +315,7 @@ impl Engine {
             generic_values: self.values.generic,
             parked_links: self.values.parked,
             edges: self.edges.count,
-            largest_cluster: largest.map(|profile| profile.count).max().unwrap_or(0),
+            largest_cluster,
             memory_bytes: self.memory_bytes() as u64,
         }
     }

@@ -8,11 +8,12 @@
 //! The children do the work: `arrive` judges and indexes, `diversity` tells generic values, `pairing` finds the edges of a
 //! match model (`weigher` is what it asks of one), `settle` finds what must be resolved, `region` how much of it afresh,
 //! `judge` holds what stewards said, `soft` divides shared values, `even` tells what needs no second look, `partition` clusters, `identity` hands on the
-//! ids, `bygone` finds what was retracted, `forget` takes out what is erased, `redo` replays them at a restart, `review` asks them, `models` changes the model, `lookup`, `search`, `explain` and `growth` answer questions, `checkpoint` keeps it all
+//! ids, `bygone` finds what was retracted, `forget` takes out what is erased, `census` counts over everything in steps, `redo` replays them at a restart, `review` asks them, `models` changes the model, `lookup`, `search`, `explain` and `growth` answer questions, `checkpoint` keeps it all
 //! across restarts.
 
 mod arrive;
 mod bygone;
+mod census;
 mod checkpoint;
 mod diversity;
 mod even;
@@ -51,6 +52,7 @@ use crate::prepared::LinkValue;
 
 pub use arrive::Arrival;
 pub use bygone::{HeldBeyond, Retracted};
+pub use census::{Census, QUESTIONS_COUNTED_MAX, SIZE_POWERS};
 pub use checkpoint::{CheckpointError, SectionSink};
 pub use explain::{Evidence, EvidenceStep, Explanation, REASONS_MAX, SeparateReason};
 pub use growth::{CUT_LINKS_MAX, CUT_RECORDS_MAX, Cut, Growth, HoldingLink};

@@ -96,7 +96,7 @@ impl Engine {
         page.into_sorted_vec().into_iter().map(|(_, index)| questions[index]).collect()
     }
 
-    fn question(&self, one: u32, other: u32, weight: f32) -> Option<Question> {
+    pub(super) fn question(&self, one: u32, other: u32, weight: f32) -> Option<Question> {
         let (a, b) = (&self.records.warm[one], &self.records.warm[other]);
         if !a.placed() || !b.placed() || a.profile == b.profile {
             return None;

@@ -23,6 +23,7 @@ use super::recover::{Replaying, Tenants};
 use super::review::{Judgements, Told};
 use super::tenant::{Held, ProfileTimes, State, Tenant};
 use super::tidy;
+use crate::clock::Stopwatch;
 
 /// The shape of the sections. Another one is passed over, and the journal replayed.
 const VERSION: u32 = 9;
@@ -87,7 +88,10 @@ impl Lane {
             // A checkpoint says that all before it is settled.
             return;
         }
-        if let Err(error) = self.write_checkpoint() {
+        let began = Stopwatch::start();
+        let written = self.write_checkpoint();
+        self.shared.meters.checkpoint.took(began.elapsed());
+        if let Err(error) = written {
             // The one before stands, and the journal has everything: only the next start is slower.
             tracing::warn!(error = %error, "a checkpoint was not written");
         }

@@ -446,7 +446,10 @@ impl Lane {
         let Group { builder, mut commit, .. } = group;
         if !builder.is_empty() {
             self.since_checkpoint += u64::from(builder.entries());
-            commit.batch = Some(self.appender.seal(builder, self.shared.clock.now().0)?);
+            self.shared.meters.batch_entries.see(u64::from(builder.entries()));
+            let batch = self.appender.seal(builder, self.shared.clock.now().0)?;
+            self.shared.meters.batch_bytes.see(batch.bytes() as u64);
+            commit.batch = Some(batch);
         }
         self.hand_on(commit)
     }

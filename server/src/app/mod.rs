@@ -28,6 +28,7 @@ pub mod requests;
 pub mod review;
 mod scrub;
 pub mod statistics;
+pub mod survey;
 pub mod tenant;
 pub mod tidy;
 pub mod writer;
@@ -47,6 +48,7 @@ use onefold_store::keys::RootKey;
 use tokio::sync::{mpsc, watch};
 
 use crate::clock::Clock;
+use crate::metrics::Meters;
 use lane::Command;
 use tenant::Tenant;
 
@@ -62,6 +64,8 @@ pub struct App {
     pub studies: models::Studies,
     /// Lets few exports of persons be written at a time.
     pub exports: Arc<tokio::sync::Semaphore>,
+    /// What was counted last.
+    pub surveys: survey::Surveys,
     /// Keys page tokens.
     pub page_key: [u8; 32],
     /// How long a client's stream may be silent.
@@ -96,6 +100,8 @@ pub struct Shared {
     pub checkpoint_every: u64,
     /// Whether a new tenant begins with the match models that ship.
     pub match_models: bool,
+    /// What is counted.
+    pub meters: Arc<Meters>,
     /// How far the keyed store is behind.
     pub kept: keeper::Kept,
     /// Held for reading while files of the journal are copied, for writing while one is replaced.

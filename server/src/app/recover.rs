@@ -36,9 +36,12 @@ use super::models::{Models, Studies};
 use super::reads::{self, ReadLog};
 use super::tenant::{Held, LiveConfig, State, Tenant};
 use super::writer::WRITER_DEPTH_MAX;
-use super::{App, Shared, checkpoint, hierarchy, keeper, privacy, quarantine, reconfigure, scrub, tidy, writer};
+use super::{
+    App, Shared, checkpoint, hierarchy, keeper, privacy, quarantine, reconfigure, scrub, survey, tidy, writer,
+};
 use crate::clock::{Clock, Stopwatch};
 use crate::config::Config;
+use crate::metrics::Meters;
 use crate::secret;
 
 /// A server cannot start.
@@ -49,6 +52,11 @@ pub enum StartError {
         "{0} can be reached from other machines, and this server was started without encryption or authentication: give --tls-cert, --tls-key and --require-auth, listen on 127.0.0.1, or say --allow-insecure-remote"
     )]
     RemoteWithoutProtection(SocketAddr),
+    /// The metrics could be read by other machines.
+    #[error(
+        "metrics on {0} can be read from other machines, by whoever asks: listen on 127.0.0.1, or say --allow-remote-metrics"
+    )]
+    RemoteMetrics(SocketAddr),
     /// The address cannot be listened on.
     #[error("cannot listen on {address}: {source}")]
     Listen {
@@ -247,7 +255,7 @@ fn erasures_in(options: &JournalOptions) -> Result<Vec<ErasureRow>, StartError> 
 ///
 /// # Errors
 /// [`StartError`].
-pub fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<Opened, StartError> {
+pub fn open(config: &Config, clock: Arc<dyn Clock>, meters: Arc<Meters>) -> Result<Opened, StartError> {
     let watch_ = Stopwatch::start();
     let root_key = config.root_key_file.as_deref().map(read_root_key).transpose()?;
     let admin_key =
@@ -309,6 +317,7 @@ pub fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<Opened, StartError
         clock,
         checkpoint_every: config.checkpoint_every,
         match_models: config.match_models,
+        meters,
         kept: keeper::Kept::default(),
         copying: Arc::default(),
         tenants: RwLock::default(),
@@ -397,6 +406,7 @@ pub fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<Opened, StartError
         persons: super::consent::person::Persons::default(),
         studies: Studies::default(),
         exports: Arc::new(tokio::sync::Semaphore::new(privacy::export::AT_ONCE_MAX)),
+        surveys: survey::Surveys::default(),
         page_key: root.derive("page tokens"),
         message_wait: config.message_wait,
         stop: watch::Sender::new(false),

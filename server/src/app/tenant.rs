@@ -29,6 +29,7 @@ use super::requests::RequestWindow;
 use super::review::Judgements;
 use super::tidy::Superseded;
 use crate::clock::Stopwatch;
+use crate::metrics::TenantMeters;
 
 /// How long a reader waits for the disk.
 const DURABLE_WAIT_MAX: Duration = Duration::from_secs(5);
@@ -267,6 +268,8 @@ pub struct Tenant {
     pub vault: Vault,
     /// How its reads are noted.
     pub noting: Noting,
+    /// What is counted of it.
+    pub meters: TenantMeters,
     config: RwLock<Arc<LiveConfig>>,
     state: RwLock<State>,
     durable: watch::Sender<Sequence>,
@@ -289,6 +292,7 @@ impl Tenant {
             wrapped_keys,
             vault,
             noting: Noting::default(),
+            meters: TenantMeters::default(),
             config: RwLock::new(config),
             state: RwLock::new(state),
             durable,

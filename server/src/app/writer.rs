@@ -13,6 +13,7 @@ use super::error::WriteError;
 use super::ingest::Answer;
 use super::keeper::{Keep, KeyedWrite};
 use super::tenant::Tenant;
+use crate::clock::Stopwatch;
 
 /// Batches that may wait for the disk while the lane goes on.
 pub const WRITER_DEPTH_MAX: usize = 4;
@@ -76,7 +77,8 @@ pub fn run(shared: &Arc<Shared>, mut writer: Writer, commits: &Receiver<Commit>,
         while let Ok(more) = commits.try_recv() {
             group.push(more);
         }
-        let written = if shared.has_failed() { Err(None) } else { write(&mut writer, &mut group).map_err(Some) };
+        let written =
+            if shared.has_failed() { Err(None) } else { write(shared, &mut writer, &mut group).map_err(Some) };
         if let Ok(end) = &written {
             shared.heads.reached(*end);
         }
@@ -93,13 +95,20 @@ pub fn run(shared: &Arc<Shared>, mut writer: Writer, commits: &Receiver<Commit>,
     }
 }
 
-fn write(writer: &mut Writer, group: &mut [Commit]) -> Result<Position, onefold_store::journal::JournalError> {
+fn write(
+    shared: &Shared,
+    writer: &mut Writer,
+    group: &mut [Commit],
+) -> Result<Position, onefold_store::journal::JournalError> {
     for commit in group {
         if let Some(batch) = commit.batch.take() {
             writer.write(batch)?;
         }
     }
-    writer.sync()
+    let began = Stopwatch::start();
+    let end = writer.sync()?;
+    shared.meters.sync.took(began.elapsed());
+    Ok(end)
 }
 
 /// Destroys the keys that the group gives up, with one sync for each tenant.

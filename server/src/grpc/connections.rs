@@ -23,6 +23,7 @@ use tonic::transport::server::Connected;
 
 use super::tls::Certificates;
 use crate::config::TLS_HANDSHAKE_WAIT_MAX;
+use crate::metrics::Meters;
 
 /// After the listener failed, e.g. for want of descriptors, it is asked again so much later.
 const ACCEPTS_AGAIN_AFTER: Duration = Duration::from_millis(100);
@@ -44,6 +45,8 @@ pub struct Terms {
     pub of_one_address: usize,
     /// Encrypts; none: everything travels in the clear.
     pub certificates: Option<Arc<Certificates>>,
+    /// Counts them.
+    pub meters: Arc<Meters>,
 }
 
 /// What is known of a connection; every request carries it.
@@ -121,6 +124,13 @@ enum Wire {
 struct Place {
     _of_all: OwnedSemaphorePermit,
     _of_address: AddressPlace,
+    meters: Arc<Meters>,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.meters.connections.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// A connection that counts as long as it is open.
@@ -215,15 +225,19 @@ pub fn bounded(listener: TcpListener, terms: Terms) -> Incoming {
 
 impl Incoming {
     fn place(&self, from: IpAddr) -> Option<Place> {
+        let meters = Arc::clone(&self.terms.meters);
         let Ok(of_all) = Arc::clone(&self.places).try_acquire_owned() else {
+            meters.connections_refused.count();
             tracing::warn!(most = self.terms.most, "a connection over the bound was closed");
             return None;
         };
         let Some(of_address) = self.addresses.take(from, self.terms.of_one_address) else {
+            meters.connections_refused.count();
             tracing::warn!(most = self.terms.of_one_address, "a connection over the bound of one address was closed");
             return None;
         };
-        Some(Place { _of_all: of_all, _of_address: of_address })
+        meters.connections.fetch_add(1, Ordering::Relaxed);
+        Some(Place { _of_all: of_all, _of_address: of_address, meters })
     }
 
     /// What comes of a connection: itself, or, where it has to be encrypted first, nothing yet.
@@ -363,8 +377,9 @@ mod tests {
     use super::*;
 
     fn terms(most: usize, of_one_address: usize) -> Terms {
+        let meters = Arc::new(Meters::new(crate::grpc::calls()));
         let (far, age) = (Duration::from_secs(3_600), Duration::from_secs(1_800));
-        Terms { first_call_wait: far, idle_wait: far, age, most, of_one_address, certificates: None }
+        Terms { first_call_wait: far, idle_wait: far, age, most, of_one_address, certificates: None, meters }
     }
 
     #[tokio::test]
@@ -387,6 +402,8 @@ mod tests {
             let (held, connections) = waiting.await.unwrap();
             drop(held);
             assert!(connections.addresses.0.lock().unwrap().is_empty(), "nothing is kept of those who left");
+            let counts = &connections.terms.meters;
+            assert_eq!((counts.connections.load(Ordering::Relaxed), counts.connections_refused.get()), (0, 1));
         }
     }
 

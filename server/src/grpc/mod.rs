@@ -17,6 +17,7 @@ mod gate;
 mod health;
 mod ingest;
 mod lasting;
+mod meter;
 mod mount;
 mod names;
 mod one_click;
@@ -58,6 +59,8 @@ use tower::util::option_layer;
 
 use crate::app::App;
 use crate::config::{self, Config};
+use crate::metrics::Meters;
+use crate::metrics::calls::Calls;
 use connections::Terms;
 use gate::Gate;
 use health::{Health, Serves};
@@ -77,6 +80,11 @@ const SERVICES: &[(&str, Serves)] = &[
     ("onefold.v1.BackupService", Serves::Reads),
     ("onefold.v1.AdminService", Serves::Reads),
 ];
+
+/// Counts calls of every RPC there is.
+pub fn calls() -> Calls {
+    Calls::new(rights::paths().iter().map(String::as_str))
+}
 
 /// The services over an app.
 fn services(app: &Arc<App>) -> Routes {
@@ -108,7 +116,12 @@ impl Edge {
     ///
     /// # Errors
     /// When a certificate or key cannot be used.
-    pub async fn listen(listener: TcpListener, origins: Origins, how: &Config) -> Result<Self, String> {
+    pub async fn listen(
+        listener: TcpListener,
+        origins: Origins,
+        how: &Config,
+        meters: &Arc<Meters>,
+    ) -> Result<Self, String> {
         let web = !origins.is_empty();
         let certificates = how.tls.as_ref().map(|tls| Certificates::read(tls, web || how.one_click)).transpose()?;
         if let Some(certificates) = &certificates {
@@ -123,6 +136,7 @@ impl Edge {
             most: how.connections_max,
             of_one_address: how.connections_per_address.unwrap_or(usual),
             certificates,
+            meters: Arc::clone(meters),
         };
         let (health, health_service) = Health::recovering(SERVICES).await;
         let gate = Gate::default();
@@ -135,7 +149,7 @@ impl Edge {
             leaves.down().await;
         };
         let door = how.one_click.then(|| Door::new(!web));
-        // Outermost first: one-click posts, what a browser may ask, who may ask at all, its dialect, then what every call goes through.
+        // Outermost first: one-click posts, what a browser may ask, who may ask at all, its dialect, the count, then what every call goes through.
         let mut server = Server::builder()
             .max_concurrent_streams(Some(config::STREAMS_PER_CONNECTION_MAX))
             .concurrency_limit_per_connection(config::CALLS_PER_CONNECTION_MAX)
@@ -153,6 +167,7 @@ impl Edge {
             .layer(option_layer(web.then(|| origins.cors())))
             .layer(option_layer(web.then(|| browsers::OwnPagesOnly(origins.clone()))))
             .layer(option_layer(web.then(GrpcWebLayer::new)))
+            .layer(meter::Meter(Arc::clone(&meters.calls)))
             .layer(corrections::Correct)
             .layer(guard.clone())
             .layer(promises::InWholeMessages)

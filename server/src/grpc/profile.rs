@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use onefold_core::change::ProfileChange;
@@ -541,7 +542,9 @@ impl ProfileService for Profiles {
         let start = if request.snapshot { tenant.durable() } else { Sequence(request.cursor) };
         let cursor = Cursor::after(&tenant, start).map_err(|error| failed(&tenant, error))?;
         let (out, messages) = mpsc::channel(WATCH_DEPTH_MAX);
-        let watch = Watch { service: self.clone(), tenant, shown, out, cursor, stop_at_end: request.stop_at_end };
+        let reached = tenant.meters.follow(cursor.after);
+        let service = self.clone();
+        let watch = Watch { service, tenant, shown, out, cursor, reached, stop_at_end: request.stop_at_end };
         tokio::spawn(rights::carried(watch.run(request.snapshot)));
         Ok(Response::new(Box::pin(ReceiverStream::new(messages))))
     }
@@ -556,6 +559,8 @@ struct Watch {
     shown: Option<Shown>,
     out: mpsc::Sender<Result<pb::WatchProfilesResponse, Status>>,
     cursor: Cursor,
+    /// How far its reader is, for whoever watches over the server.
+    reached: Arc<AtomicU64>,
     stop_at_end: bool,
 }
 
@@ -603,6 +608,7 @@ impl Watch {
                 };
                 let message = Message::Event(convert::event(&event, &self.tenant));
                 self.say(message, event.sequence, profile).await?;
+                self.reached.store(event.sequence.0, Ordering::Relaxed);
             }
         }
     }

@@ -201,6 +201,20 @@ pub fn roles_allowed(path: &str) -> Option<&'static [Role]> {
     rows.iter().find(|(known, ..)| *known == method).map(|(_, roles, _)| *roles)
 }
 
+/// The paths of all RPCs, in the order of their services.
+pub fn paths() -> Vec<String> {
+    let of = |(service, rows): &(&str, &'static [Row])| {
+        let service = (*service).to_owned();
+        rows.iter().map(move |(method, ..)| format!("/onefold.v1.{service}/{method}"))
+    };
+    TABLE.iter().flat_map(of).collect()
+}
+
+/// Whether the answer to a call is a stream.
+pub fn is_stream(path: &str) -> bool {
+    path.rsplit('/').next().is_some_and(|method| STREAMS.contains(&method))
+}
+
 tokio::task_local! {
     static CALLER: Caller;
 }

@@ -19,6 +19,7 @@ use crate::app::statistics;
 use crate::clock::SystemClock;
 use crate::config::Config;
 use crate::grpc::DEFAULT_TENANT;
+use crate::metrics::Meters;
 
 const SEGMENT_BYTES: u32 = 64 << 10;
 const PAIRS: usize = 6_000;
@@ -27,7 +28,7 @@ fn open(data: &Path) -> Opened {
     let mut config = Config::new(data, ([127, 0, 0, 1], 0).into());
     config.segment_bytes = SEGMENT_BYTES;
     config.match_models = false;
-    recover::open(&config, Arc::new(SystemClock)).unwrap()
+    recover::open(&config, Arc::new(SystemClock), Arc::new(Meters::new(crate::grpc::calls()))).unwrap()
 }
 
 fn digest(app: &App) -> String {

@@ -7,9 +7,11 @@ use crate::app::ingest::{Answer, Outcome};
 use crate::app::quarantine;
 use crate::app::tenant::Tenant;
 use crate::grpc::names;
+use crate::metrics::IngestOutcome;
 
-/// An answer of the lane on the wire.
+/// An answer of the lane on the wire; it is counted here.
 pub fn result(answer: Answer, tenant: &Tenant) -> pb::IngestResult {
+    tenant.meters.count(counted(&answer.outcome));
     let (status, sequence, profile, faults, quarantine_id) = match answer.outcome {
         Outcome::Accepted { sequence, profile, notes } => {
             (pb::IngestStatus::Accepted, sequence.0, profile, notes, String::new())
@@ -34,6 +36,17 @@ pub fn result(answer: Answer, tenant: &Tenant) -> pb::IngestResult {
         profile: profile.map(|ordinal| names::of_profile(&tenant.name, tenant.profile_id(ordinal))).unwrap_or_default(),
         faults: faults.into_iter().map(fault).collect(),
         quarantine_id,
+    }
+}
+
+const fn counted(outcome: &Outcome) -> IngestOutcome {
+    match outcome {
+        Outcome::Accepted { .. } | Outcome::Said { .. } => IngestOutcome::Accepted,
+        Outcome::Duplicate { .. } => IngestOutcome::Duplicate,
+        Outcome::Superseded { .. } => IngestOutcome::Superseded,
+        Outcome::Quarantined { .. } => IngestOutcome::Quarantined,
+        Outcome::Rejected { .. } => IngestOutcome::Rejected,
+        Outcome::Suppressed { .. } => IngestOutcome::Suppressed,
     }
 }
 

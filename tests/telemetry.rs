@@ -127,6 +127,13 @@ fn every_metric_is_in_the_manual(page: &Page) {
         assert!(names.contains(&family.as_str()), "{family} has no row in docs/operations.md");
     }
     let theirs = names.iter().filter(|name| name.starts_with("onefold_") || name.starts_with("process_"));
+    let rules =
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/prometheus-rules.yml")).unwrap();
+    let words = rules.split(|sign: char| !sign.is_ascii_alphanumeric() && sign != '_');
+    for word in words.filter(|word| word.starts_with("onefold_")) {
+        let name = ["_bucket", "_count", "_sum"].iter().find_map(|end| word.strip_suffix(end)).unwrap_or(word);
+        assert!(page.kinds.contains_key(name), "an alert asks for {word}, which is not on the page");
+    }
     // What was said of a checkpoint shows once there is one.
     let gone: Vec<_> =
         theirs.filter(|name| !page.kinds.contains_key(**name) && **name != "onefold_checkpoint_age_seconds").collect();

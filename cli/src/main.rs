@@ -9,6 +9,11 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+/// musl's own allocator lets one thread in at a time, and the server allocates on all of them.
+#[cfg(target_env = "musl")]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Turns scattered profile fragments into people and companies.
 #[derive(Parser)]
 #[command(name = "onefold", version, max_term_width = 110)]
@@ -27,6 +32,10 @@ enum Command {
     Serve(command::serve::Arguments),
     /// The configuration of `onefold serve`: check, show, example.
     Config(command::config::Arguments),
+    /// Looks over a data directory whose server is down, and says what to do.
+    Doctor(command::doctor::Arguments),
+    /// Whether a server serves, service by service.
+    Health(command::health::Arguments),
     /// Streams the rows of files to a server.
     Import(command::import::Arguments),
     /// Shows the profile behind an identifier, a source record or an id.
@@ -93,6 +102,8 @@ fn main() -> ExitCode {
         Command::Demo(arguments) => command::demo::run(&arguments),
         Command::Serve(arguments) => command::serve::run(&arguments),
         Command::Config(arguments) => command::config::run(&arguments),
+        Command::Doctor(arguments) => command::doctor::run(&arguments),
+        Command::Health(arguments) => command::health::run(&arguments),
         Command::Import(arguments) => command::import::run(&arguments),
         Command::Lookup(arguments) => command::lookup::run(&arguments),
         Command::Search(arguments) => command::search::run(&arguments),

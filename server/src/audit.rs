@@ -12,7 +12,7 @@ use onefold_core::ids::{Sequence, TenantId};
 use onefold_core::reads::ReadLogMark;
 use onefold_store::datadir::{DataDir, DataDirError, OpenOptions};
 use onefold_store::erasures::{ErasureLedger, ErasureLedgerError};
-use onefold_store::journal::{Journal, JournalError, JournalOptions, JournalReader, Position};
+use onefold_store::journal::{EntryView, Journal, JournalError, JournalOptions, JournalReader, Position, VerifyReport};
 use onefold_store::keys::RootKey;
 use onefold_store::vault::Vault;
 
@@ -154,10 +154,59 @@ pub enum AuditError {
 pub fn verify(data: &Path, root_key_file: Option<&Path>, heads: Option<&Path>) -> Result<Audit, AuditError> {
     let root_key = root_key_file.map(read_root_key).transpose()?;
     let dir = DataDir::open(data, OpenOptions { root_key })?;
-    let mut audit = Audit { public_key: public_key(dir.root_key()), ..Audit::default() };
+    let walked = walk(&dir, |_| {})?;
+    if let Some(damage) = walked.report.damages.first() {
+        return Err(JournalError::Damaged(*damage).into());
+    }
+    walked.in_ledger(data)?;
+    let destroyed_keys = walked.keys_are_gone(&dir)?;
+    let reads = walked.reads_are_whole(&dir)?;
+    let public_key = public_key(dir.root_key());
+    let (heads, head_time) = walked.heads_hold(data, heads, &public_key)?;
+    for text in &walked.receipts {
+        in_log(text, &public_key, &walked.reader)?;
+    }
+    Ok(Audit {
+        heads,
+        head_time,
+        segments: walked.report.segments,
+        batches: walked.report.batches,
+        entries: walked.report.entries,
+        erasures: walked.erasures.len() as u64,
+        receipts: walked.receipts.len() as u64,
+        destroyed_keys,
+        reads,
+        head: hexadecimal(&walked.end.chain),
+        public_key,
+    })
+}
+
+/// What a walk over the whole log found.
+pub(crate) struct Walked {
+    /// Reads it.
+    pub reader: JournalReader,
+    /// Its end.
+    pub end: Position,
+    /// Whether each batch is what was written.
+    pub report: VerifyReport,
+    /// A write that was never acknowledged was cut from its end.
+    pub cut: bool,
+    /// The erasures that it tells of.
+    pub erasures: Vec<(TenantId, Sequence, Erased)>,
+    receipts: Vec<String>,
+    wrapped: Vec<(TenantId, Vec<u8>)>,
+    marks: Vec<(TenantId, ReadLogMark)>,
+}
+
+/// Walks over the whole log; `also` sees every entry.
+///
+/// # Errors
+/// [`AuditError::Journal`].
+pub(crate) fn walk(dir: &DataDir, mut also: impl FnMut(&EntryView<'_>)) -> Result<Walked, AuditError> {
     let (mut erasures, mut receipts, mut wrapped, mut marks) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     let opened = Journal::open(JournalOptions::new(dir.journal()), None, |batch| {
         for entry in batch.entries() {
+            also(&entry);
             let (Some(kind), Some(payload)) = (EntryKind::from_u8(entry.kind.0), entry.bytes()) else { continue };
             match kind {
                 EntryKind::TenantOpened => {
@@ -175,50 +224,79 @@ pub fn verify(data: &Path, root_key_file: Option<&Path>, heads: Option<&Path>) -
         Ok(())
     })?;
     let report = opened.reader.verify()?;
-    if let Some(damage) = report.damages.first() {
-        return Err(JournalError::Damaged(*damage).into());
-    }
-    (audit.segments, audit.batches, audit.entries) = (report.segments, report.batches, report.entries);
-    audit.head = hexadecimal(&opened.appender.position().chain);
-    let end = opened.appender.position();
-    let own = heads::path(data);
-    let own = own.exists().then_some(own);
-    for file in own.as_deref().into_iter().chain(heads) {
-        let (count, newest) = heads_hold(file, &audit.public_key, &opened.reader, &end)?;
-        if newest >= audit.head_time {
-            (audit.heads, audit.head_time) = (count, newest);
-        }
-    }
-    let ledger = ErasureLedger::read(&ErasureLedger::path(data))?;
-    for (tenant, sequence, erased) in &erasures {
-        if !ledger.iter().any(|row| row.tenant == *tenant && row.sequence == *sequence && row.erased == *erased) {
-            return Err(AuditError::NotInLedger { tenant: *tenant, sequence: *sequence });
-        }
-    }
-    for (tenant, wrapped_keys) in &wrapped {
-        let of_tenant = erasures.iter().filter(|(of, ..)| of == tenant).flat_map(|(.., erased)| &erased.slots);
-        let keys = onefold_store::keys::TenantKeys::unwrap(wrapped_keys, dir.root_key(), tenant.0);
-        let vault = keys.ok().and_then(|keys| Vault::open(&dir.vault(), *tenant, &keys.wrapping_key()).ok());
-        for slot in of_tenant {
-            let destroyed = vault
-                .as_ref()
-                .is_some_and(|vault| matches!(vault.key(*slot), Err(onefold_store::vault::VaultError::Destroyed(_))));
-            if !destroyed {
-                return Err(AuditError::KeyAlive { tenant: *tenant, slot: slot.0 });
+    let (end, cut) = (opened.appender.position(), opened.report.cut.is_some());
+    Ok(Walked { reader: opened.reader, end, report, cut, erasures, receipts, wrapped, marks })
+}
+
+impl Walked {
+    /// Holds the log against the signed heads of its directory, and against a copy of them; how many of the newer of the two
+    /// hold, and of when the last is.
+    ///
+    /// # Errors
+    /// [`AuditError`] names the head that the log does not reach, or is not.
+    fn heads_hold(&self, data: &Path, copy: Option<&Path>, public_key: &str) -> Result<(u64, String), AuditError> {
+        let own = heads::path(data);
+        let own = own.exists().then_some(own);
+        let mut held = (0, String::new());
+        for file in own.as_deref().into_iter().chain(copy) {
+            let (count, newest) = heads_hold(file, public_key, &self.reader, &self.end)?;
+            if newest >= held.1 {
+                held = (count, newest);
             }
-            audit.destroyed_keys += 1;
         }
+        Ok(held)
     }
-    for (tenant, _) in &wrapped {
-        let of_tenant: Vec<ReadLogMark> = marks.iter().filter(|(of, _)| of == tenant).map(|(_, mark)| *mark).collect();
-        audit.reads += reads(&dir, *tenant, &of_tenant)?;
+
+    /// Holds the erasures against the ledger.
+    ///
+    /// # Errors
+    /// [`AuditError::NotInLedger`] names the first that is not there, [`AuditError::Ledger`].
+    pub(crate) fn in_ledger(&self, data: &Path) -> Result<(), AuditError> {
+        let ledger = ErasureLedger::read(&ErasureLedger::path(data))?;
+        for (tenant, sequence, erased) in &self.erasures {
+            if !ledger.iter().any(|row| row.tenant == *tenant && row.sequence == *sequence && row.erased == *erased) {
+                return Err(AuditError::NotInLedger { tenant: *tenant, sequence: *sequence });
+            }
+        }
+        Ok(())
     }
-    for text in &receipts {
-        in_log(text, &audit.public_key, &opened.reader)?;
+
+    /// Sees whether the keys are gone that the erasures were to destroy; how many.
+    ///
+    /// # Errors
+    /// [`AuditError::KeyAlive`] names the first that is not.
+    pub(crate) fn keys_are_gone(&self, dir: &DataDir) -> Result<u64, AuditError> {
+        let mut gone = 0;
+        for (tenant, wrapped_keys) in &self.wrapped {
+            let of_tenant = self.erasures.iter().filter(|(of, ..)| of == tenant).flat_map(|(.., erased)| &erased.slots);
+            let keys = onefold_store::keys::TenantKeys::unwrap(wrapped_keys, dir.root_key(), tenant.0);
+            let vault = keys.ok().and_then(|keys| Vault::open(&dir.vault(), *tenant, &keys.wrapping_key()).ok());
+            for slot in of_tenant {
+                let destroyed = vault.as_ref().is_some_and(|vault| {
+                    matches!(vault.key(*slot), Err(onefold_store::vault::VaultError::Destroyed(_)))
+                });
+                if !destroyed {
+                    return Err(AuditError::KeyAlive { tenant: *tenant, slot: slot.0 });
+                }
+                gone += 1;
+            }
+        }
+        Ok(gone)
     }
-    audit.erasures = erasures.len() as u64;
-    audit.receipts = receipts.len() as u64;
-    Ok(audit)
+
+    /// Holds the logs of reads against what the journal knows of them; how many entries they have.
+    ///
+    /// # Errors
+    /// [`AuditError::Reads`], [`AuditError::ReadsCut`].
+    pub(crate) fn reads_are_whole(&self, dir: &DataDir) -> Result<u64, AuditError> {
+        let mut entries = 0;
+        for (tenant, _) in &self.wrapped {
+            let of_tenant: Vec<ReadLogMark> =
+                self.marks.iter().filter(|(of, _)| of == tenant).map(|(_, mark)| *mark).collect();
+            entries += reads(dir, *tenant, &of_tenant)?;
+        }
+        Ok(entries)
+    }
 }
 
 /// Checks a tenant's log of reads: its chain, that it holds every end that the journal knows and that is not over its time,

@@ -4,6 +4,7 @@ mod app;
 pub mod audit;
 pub mod clock;
 pub mod config;
+pub mod doctor;
 mod grpc;
 mod metrics;
 pub mod restore;

@@ -23,6 +23,7 @@ use tonic::service::Interceptor;
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 use tonic::{Request, Response, Status};
+use tonic_health::pb::health_client::HealthClient;
 
 use onefold_server::secret;
 
@@ -242,6 +243,11 @@ impl Client {
     /// The rights of persons.
     pub fn privacy(&self) -> PrivacyServiceClient<Line> {
         PrivacyServiceClient::new(self.line.clone()).max_decoding_message_size(ANSWER_BYTES_MAX)
+    }
+
+    /// Health.
+    pub fn health(&self) -> HealthClient<Line> {
+        HealthClient::new(self.line.clone())
     }
 
     /// Administration.

@@ -67,8 +67,9 @@ impl Health {
         let health = self.clone();
         let (mut failed, mut full) = (app.shared.failure(), app.shared.disk_full());
         let mut missing = app.shared.reads_missing();
-        let is_missing = *missing.borrow_and_update();
-        self.tell_of_reads(is_missing).await;
+        // Not in the call: what is borrowed must not be held while it waits.
+        let reads_missing = *missing.borrow_and_update();
+        self.tell_of_reads(reads_missing).await;
         let lane = app.lane.downgrade();
         let (mut leaving, mut left) = (self.leaving.subscribe(), self.leaving.subscribe());
         let (is_failed, is_full) = (*failed.borrow_and_update(), *full.borrow_and_update());

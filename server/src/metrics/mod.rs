@@ -5,7 +5,7 @@ pub mod calls;
 mod exposition;
 pub mod instrument;
 pub mod listen;
-mod machine;
+pub mod machine;
 mod page;
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};

@@ -126,6 +126,41 @@ pub fn open(dir: &Path, root: &RootKey, journal: &JournalReader) -> Result<Opene
     }
 }
 
+/// What an inspection found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Inspected {
+    /// There is no store, or an empty one.
+    Nothing,
+    /// It opens, and as many entries as there should be add up to what they should.
+    Whole(u64),
+    /// The next opening would throw it away.
+    WouldBeReplaced(Replaced),
+}
+
+/// Looks at the store in `dir` as [`open`] does, counts everything, and throws nothing away.
+///
+/// # Errors
+/// As [`open`].
+pub fn inspect(dir: &Path, root: &RootKey, journal: &JournalReader) -> Result<Inspected, KeyedError> {
+    if !dir.join(SLED_DIR).exists() {
+        return Ok(Inspected::Nothing);
+    }
+    let key = Zeroizing::new(root.derive("keyed store checksums"));
+    match open_guarded(dir, &key, false) {
+        Ok((_, Reached::Nothing)) => Ok(Inspected::Nothing),
+        Ok((store, Reached::At(position))) => {
+            let entries = store.tally.lock().unwrap_or_else(PoisonError::into_inner).entries;
+            // The note of an orderly end, where there is one, still holds: nothing was written.
+            Ok(match journal.holds(&position).unwrap_or(false) {
+                true => Inspected::Whole(entries),
+                false => Inspected::WouldBeReplaced(Replaced::AheadOfJournal),
+            })
+        }
+        Err(Refusal::InUse) => Err(KeyedError::InUse),
+        Err(Refusal::Replace(reason)) => Ok(Inspected::WouldBeReplaced(reason)),
+    }
+}
+
 enum Refusal {
     InUse,
     Replace(Replaced),

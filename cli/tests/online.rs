@@ -279,7 +279,7 @@ fn what_goes_wrong_is_said_on_one_screen() {
     let table: &[(&[&str], i32, &[&str])] = &[
         (&["stats", "--to", "127.0.0.1:1"], 1, &["no server answers at 127.0.0.1:1", "refused", "onefold serve"]),
         (&["stats", "--to", "localhost"], 2, &["names no port", "localhost:7700"]),
-        (&["stats", "--to", "https://localhost:1"], 2, &["--tls-ca FILE"]),
+        (&["stats", "--to", "https://localhost:1"], 1, &["no server answers at https://localhost:1"]),
         (&["stats", "--tenant", "nobody"], 1, &["TENANT_UNKNOWN", "onefold tenant list"]),
         (&["lookup", "emial", "a@b.de"], 1, &["identifier.namespace", "the nearest is `email`"]),
         (&["lookup", "email", "other@acme-corp.com"], 1, &["PROFILE_NOT_FOUND"]),

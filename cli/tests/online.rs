@@ -300,7 +300,7 @@ fn what_goes_wrong_is_said_on_one_screen() {
         (&["watch", "--cursor", "999999", "--stop-at-end"], 1, &["CURSOR_AHEAD"]),
         (&["tenant", "create", "default"], 1, &["ALREADY_EXISTS"]),
         (&["tenant", "update", "default", "--survivorship", "x=best"], 2, &["most-recent, most-trusted"]),
-        (&["serve", "--listen", "0.0.0.0:0", "--data", "nowhere"], 1, &["--allow-insecure-remote"]),
+        (&["serve", "--listen", "0.0.0.0:0", "--data", "nowhere"], 2, &["--allow-insecure-remote"]),
     ];
     for (arguments, code, parts) in table {
         let said = served.run(arguments);

@@ -80,10 +80,12 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         truth: arguments.truth.clone(),
         mapping: arguments.mapping.clone(),
     };
-    if let Some(input) = arguments.out.as_deref().and_then(|out| overwritten(&arguments.inputs, out)) {
-        let message =
-            format!("--out {} is one of the inputs, and would be lost: write to another file", input.display());
-        return Err(Failure::usage(message));
+    for (option, file) in [("--out", arguments.out.as_deref()), ("--json", arguments.json.as_deref())] {
+        if let Some(input) = file.and_then(|file| overwritten(&arguments.inputs, file)) {
+            let message =
+                format!("{option} {} is one of the inputs, and would be lost: write to another file", input.display());
+            return Err(Failure::usage(message));
+        }
     }
     let inputs = open::open(&arguments.inputs, &options)?;
     if arguments.print_mapping {

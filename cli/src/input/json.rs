@@ -1,7 +1,9 @@
 //! JSON lines: one object a line, flat or nested; envelopes of event streams and change data capture are unwrapped.
 
+use std::fmt;
 use std::io::{self, BufRead};
 
+use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
 use super::lines::Lines;
@@ -64,8 +66,10 @@ fn records(line: u64, bytes: &[u8], columns: &mut Columns) -> Result<Vec<RawReco
         return Err("is not UTF-8 text; `--encoding latin-1` reads Latin-1 files".to_owned());
     }
     // The parser's own message can repeat a piece of the input, so only the place is told.
-    let value: Value =
-        serde_json::from_slice(bytes).map_err(|fault| format!("is not valid JSON at column {}", fault.column()))?;
+    let Whole(value) = serde_json::from_slice(bytes).map_err(|fault| match fault.is_data() {
+        true => format!("names a field twice at column {}, and one of the two would be lost", fault.column()),
+        false => format!("is not valid JSON at column {}", fault.column()),
+    })?;
     let Value::Object(object) = value else {
         return Err("is not a JSON object".to_owned());
     };
@@ -77,6 +81,71 @@ fn records(line: u64, bytes: &[u8], columns: &mut Columns) -> Result<Vec<RawReco
         vec![flat(&object, columns)?]
     };
     Ok(records.into_iter().map(|record| RawRecord { line, ..record }).collect())
+}
+
+/// Any JSON value, of whose objects none names a field twice: the parser's own type keeps the last and says nothing.
+struct Whole(Value);
+
+impl<'de> Deserialize<'de> for Whole {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(WholeVisitor).map(Self)
+    }
+}
+
+struct WholeVisitor;
+
+impl<'de> Visitor<'de> for WholeVisitor {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E>(self, flag: bool) -> Result<Value, E> {
+        Ok(flag.into())
+    }
+
+    fn visit_i64<E>(self, number: i64) -> Result<Value, E> {
+        Ok(number.into())
+    }
+
+    fn visit_u64<E>(self, number: u64) -> Result<Value, E> {
+        Ok(number.into())
+    }
+
+    fn visit_f64<E>(self, number: f64) -> Result<Value, E> {
+        Ok(number.into())
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Value, E> {
+        Ok(text.into())
+    }
+
+    fn visit_string<E>(self, text: String) -> Result<Value, E> {
+        Ok(text.into())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Value, A::Error> {
+        let mut values = Vec::new();
+        while let Some(Whole(value)) = list.next_element()? {
+            values.push(value);
+        }
+        Ok(values.into())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Value, A::Error> {
+        let mut values = Map::new();
+        while let Some((name, Whole(value))) = object.next_entry::<String, Whole>()? {
+            if values.insert(name, value).is_some() {
+                return Err(de::Error::custom("a field is named twice"));
+            }
+        }
+        Ok(values.into())
+    }
 }
 
 /// A record whose columns are the paths of the object's values, joined with dots.

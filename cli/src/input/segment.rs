@@ -70,8 +70,8 @@ pub(super) fn records(
     columns: &mut Columns,
 ) -> Result<Vec<RawRecord>, LineFault> {
     // Without a message id the line's own bytes tell a message from its copy.
-    let key = match object.get("messageId").and_then(Value::as_str) {
-        Some(id) => id.to_owned(),
+    let key = match object.get("messageId").and_then(id) {
+        Some(id) => id,
         None => blake3::hash(line).to_hex()[..32].to_owned(),
     };
     let observed_at = observed_at(object);
@@ -87,21 +87,31 @@ pub(super) fn records(
     let mut records = Vec::new();
     match (call, traits) {
         (Call::User, Some(traits)) => flatten(traits, "traits", columns, &mut user)?,
-        (Call::Group, Some(traits)) => {
-            if let Some(id) = object.get("groupId").and_then(Value::as_str) {
-                let key = Some(format!("group:{id}"));
-                let party = Some(PartyKind::Organisation);
-                let mut account = RawRecord { key, observed_at, party, ..RawRecord::default() };
-                let id = Map::from_iter([("groupId".to_owned(), Value::from(id))]);
-                flatten(&id, "", columns, &mut account)?;
-                flatten(traits, "group.traits", columns, &mut account)?;
-                records.push(account);
-            }
+        (Call::Group, Some(traits)) if !traits.is_empty() => {
+            let Some(id) = object.get("groupId").and_then(id) else {
+                return Err("is a call of type group with traits of no group: it needs groupId".to_owned());
+            };
+            let key = Some(format!("group:{id}"));
+            let party = Some(PartyKind::Organisation);
+            let mut account = RawRecord { key, observed_at, party, ..RawRecord::default() };
+            let id = Map::from_iter([("groupId".to_owned(), Value::from(id))]);
+            flatten(&id, "", columns, &mut account)?;
+            flatten(traits, "group.traits", columns, &mut account)?;
+            records.push(account);
         }
-        (_, None) => {}
+        (Call::Group, Some(_)) | (_, None) => {}
     }
     records.insert(0, user);
     Ok(records)
+}
+
+/// An id as text; senders write them as numbers too.
+fn id(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.clone()).filter(|text| !text.trim().is_empty()),
+        Value::Number(number) if !number.is_f64() => Some(number.to_string()),
+        _ => None,
+    }
 }
 
 fn context_facts(context: &Map<String, Value>, columns: &mut Columns, user: &mut RawRecord) -> Result<(), LineFault> {

@@ -170,6 +170,9 @@ fn json_lines_are_flattened_and_bad_ones_refused() {
         (r#"{"emails":[{"value":"a"},{"value":"b"}]}"#, Some(vec![("emails.value", "a"), ("emails.value", "b")])),
         (r#"{"card":12345678901234567890}"#, Some(vec![("card", "12345678901234567890")])),
         (r#"{"card":1234567890123456789012}"#, None),
+        (r#"{"n":-5,"x":1.5}"#, Some(vec![("n", "-5"), ("x", "1.5")])),
+        (r#"{"email":"a","name":"x","email":"b"}"#, None),
+        (r#"{"a":[{"b":1,"b":2}]}"#, None),
         (r#"{"a":"#, None),
         (r#"["a"]"#, None),
         ("hello", None),
@@ -226,6 +229,14 @@ fn calls_of_an_event_stream_become_records() {
     assert_eq!(group.len(), 2, "a user in an account, and the account");
     assert_eq!(group[1].key.as_deref(), Some("group:g1"));
     assert_eq!(group[1].party, Some(onefold_core::fragment::PartyKind::Organisation));
+
+    // Ids that are numbers count as well: nothing that a group tells is dropped.
+    let numbers = r#"{"type":"group","messageId":7,"userId":1,"groupId":42,"traits":{"name":"Acme GmbH"}}"#;
+    let (group, _) = line(numbers);
+    let keys: Vec<Option<&str>> = group.iter().map(|record| record.key.as_deref()).collect();
+    assert_eq!(keys, [Some("7"), Some("group:42")]);
+    let (_, refused) = read("t.ndjson", br#"{"type":"group","userId":"u1","traits":{"name":"Acme GmbH"}}"#);
+    assert!(refused.len() == 1 && refused[0].1.contains("groupId"), "{refused:?}");
 
     let (other, columns) = line(r#"{"type":"individual","name":"x"}"#);
     assert_eq!((other.len(), columns.len()), (1, 2), "another thing that happens to have a type");

@@ -210,6 +210,12 @@ impl MappingFile {
                 namespace.diversity_limit,
                 namespace.junk_defaults,
             );
+            let blocked =
+                [("blocked_values", &namespace.blocked_values), ("blocked_patterns", &namespace.blocked_patterns)];
+            for (key, list) in blocked.into_iter().filter(|(_, list)| !list.is_empty()) {
+                let list: Vec<String> = list.iter().map(|text| quoted(text)).collect();
+                let _ = writeln!(text, "{key} = [{}]", list.join(", "));
+            }
         }
         text
     }

@@ -389,6 +389,14 @@ const OWNERS: &[&str] = &[
 
 /// The meaning of a header by its words alone.
 pub(super) fn meaning(header: &str) -> Option<Meaning> {
+    by_words(header).or_else(|| {
+        // JSON may give an identifier as an object: `{"email": {"value": …, "verified": true}}`.
+        let inner = header.strip_suffix(".value")?;
+        by_words(inner).filter(|meaning| matches!(meaning, Identifier(_) | OwnIdentifier(_)))
+    })
+}
+
+fn by_words(header: &str) -> Option<Meaning> {
     let words = words(header);
     if header.to_ascii_lowercase().starts_with("externalids.") {
         return None;

@@ -42,8 +42,7 @@ impl Shaper {
     /// The file's own source is added to the tenant when it is new.
     pub fn new(mapping: Mapping, config: &mut TenantConfig) -> Result<Self, TooMany> {
         let file_source = source_id(&mapping.source, config)?;
-        let roles = mapping.columns.iter().map(|column| column.role.clone()).collect();
-        Ok(Self { mapping, roles, file_source })
+        Ok(Self { mapping, roles: Vec::new(), file_source })
     }
 
     /// The mapping in use.
@@ -52,17 +51,24 @@ impl Shaper {
         &self.mapping
     }
 
-    /// Columns that appear after the mapping was made are guessed by their header; identifiers of an unknown namespace
-    /// stay attributes, since the rules of linking are settled by then.
+    /// Columns have the role that the mapping gives their name. It may also name columns that are not there yet, so places
+    /// say nothing. Those that appear after the mapping was made are guessed by their header; identifiers of an unknown
+    /// namespace stay attributes, since the rules of linking are settled by then.
     fn learn(&mut self, columns: &Columns, config: &TenantConfig) {
         while self.roles.len() < columns.names().len() {
             let column = &columns.names()[self.roles.len()..=self.roles.len()];
+            if let Some(known) = self.mapping.columns.iter().find(|known| known.column == column[0]) {
+                self.roles.push(known.role.clone());
+                continue;
+            }
             let mut role = guess(column, &[], &self.mapping.source, None).columns.remove(0).role;
             match &role {
                 Role::Identifier(name) if config.namespace_named(name).is_none() => {
                     role = Role::Attribute(as_name(name))
                 }
-                Role::RecordId | Role::Truth | Role::Source | Role::ObservedAt if self.roles.contains(&role) => {
+                Role::RecordId | Role::Truth | Role::Source | Role::ObservedAt
+                    if self.mapping.column_of(&role).is_some() || self.roles.contains(&role) =>
+                {
                     role = Role::Attribute(as_name(&column[0]));
                 }
                 _ => {}

@@ -141,6 +141,9 @@ fn headers_of_other_systems_are_understood() {
         ("product_name", "attribute:product_name"),
         ("national_id_country", "attribute:national_id_country"),
         ("externalIds.ios.idfa", "identifier:ios.idfa"),
+        ("email.value", "identifier:email"),
+        ("contact.phone.value", "identifier:phone"),
+        ("company.value", "attribute:company.value"),
     ];
     for (header, want) in table {
         let mapping = guess(&[header.to_owned()], &[], "file", None);
@@ -263,6 +266,47 @@ fn a_mapping_makes_roles_in_accounts_of_columns_and_an_organisation_has_none() {
     assert_eq!(found, [vec![("acme".to_owned(), "Buyer".to_owned())], vec![], vec![]]);
 }
 
+/// A mapping may name columns that a file of JSON lines shows late or never. They used to take the place of whatever came
+/// next: a note became a telephone number, and linked.
+#[test]
+fn a_column_that_shows_late_has_the_meaning_of_its_own_name() {
+    let mut reader = Reader::from_bytes(
+        Path::new("t.ndjson"),
+        Box::new(std::io::Cursor::new(
+            [
+                &"{\"id\":1,\"email\":\"a@acme.de\"}\n".repeat(super::super::SAMPLE_ROWS),
+                "{\"note\":\"x\",\"fon\":\"y\"}\n",
+            ]
+            .concat()
+            .into_bytes(),
+        )),
+        &ReadOptions::default(),
+    )
+    .map_err(|error| error.to_string())
+    .unwrap();
+    let columns = |reader: &mut Reader| {
+        reader.sample().unwrap();
+        reader.columns().names().to_vec()
+    };
+    let columns = columns(&mut reader);
+    let mut mapping = guess(&columns, &reader.sample().unwrap(), "file", None);
+    let text = "[columns]\nabsent = \"identifier:phone\"\nfon = \"identifier:phone\"";
+    let file = MappingFile::parse(text, false, Path::new("m.toml")).unwrap();
+    file.apply(Path::new("t.ndjson"), false, &mut mapping).map_err(|fault| fault.to_string()).unwrap();
+    let mut config = TenantConfig::new("t", "T");
+    let mut shaper = Shaper::new(mapping, &mut config).unwrap();
+    let mut last = None;
+    while let Some(item) = reader.next_item().unwrap() {
+        let Item::Record(raw) = item else { panic!("a row was refused") };
+        last =
+            Some(shaper.shape(raw, reader.columns(), &mut config).map_err(|refusal| refusal.reason).unwrap().fragment);
+    }
+    let last = last.unwrap();
+    let identifiers: Vec<&str> = last.identifiers.iter().map(|identifier| identifier.raw.as_str()).collect();
+    assert_eq!(identifiers, ["y"]);
+    assert_eq!(last.attributes.len(), 1, "the note");
+}
+
 #[test]
 fn faults_of_a_mapping_name_the_nearest_known_word() {
     let table = [
@@ -293,6 +337,19 @@ fn faults_of_a_mapping_name_the_nearest_known_word() {
         Path::new("m.json"),
     );
     assert_eq!(json.map(|file| file.namespaces().len()).ok(), Some(1));
+}
+
+#[test]
+fn a_printed_mapping_reads_back_with_what_it_blocks() {
+    let text = "[columns]\ncard = \"identifier:card\"\n[namespaces.card]\nblocked_values = [\"0 \\\"1\\\"\"]\nblocked_patterns = [\"a\\\\d\"]";
+    let file = MappingFile::parse(text, false, Path::new("m.toml")).unwrap();
+    let mut mapping = mapping_of("t.csv", "card,name\n1,x\n");
+    file.apply(Path::new("t.csv"), true, &mut mapping).map_err(|fault| fault.to_string()).unwrap();
+    let printed = MappingFile::print(&[("t.csv".to_owned(), &mapping)]);
+    let again = MappingFile::parse(&printed, false, Path::new("m.toml"))
+        .map_err(|fault| format!("{fault}\n{printed}"))
+        .unwrap();
+    assert_eq!(again.namespaces(), file.namespaces());
 }
 
 #[test]

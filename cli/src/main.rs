@@ -137,7 +137,7 @@ fn main() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("onefold: {}", failure.message);
+            eprintln!("onefold: {}", onefold_cli::output::visible(&failure.message));
             ExitCode::from(failure.code)
         }
     }

@@ -43,7 +43,7 @@ mod waterfall;
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
-use onefold_cli::output::Paint;
+use onefold_cli::output::{Paint, visible};
 
 use crate::client::{Target, wire};
 
@@ -74,10 +74,10 @@ fn paint(stream: &impl IsTerminal) -> Paint {
     if stream.is_terminal() && !unwanted { Paint::Colour } else { Paint::Plain }
 }
 
-/// Writes to standard output. A reader that has seen enough is no failure.
+/// Writes to standard output, for people. A reader that has seen enough is no failure.
 fn say(text: &str) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+    match out.write_all(visible(text).as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             Err(Failure::new(format!("standard output cannot be written: {error}")))
         }

@@ -8,6 +8,7 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use onefold_cli::input::mapping::{Mapping, MappingFile};
 use onefold_cli::input::{Encoding, ReadOptions};
+use onefold_cli::output::visible;
 use onefold_cli::resolve::report::FileReport;
 use onefold_cli::resolve::{
     LinkOptions, Linked, OpenOptions, Progress, ResolveError, link, open, report, write_profiles,
@@ -101,7 +102,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let mut say: Box<dyn Write> = if silent { Box::new(io::stderr()) } else { Box::new(io::stdout()) };
     let colours = if silent { paint(&io::stderr()) } else { paint(&io::stdout()) };
     for file in &files {
-        written(Path::new("-"), say.write_all(file.render(colours).as_bytes()))?;
+        written(Path::new("-"), say.write_all(visible(&file.render(colours)).as_bytes()))?;
     }
     let can_link = inputs.iter().any(|input| input.mapping.has_linking_identifier());
     let config = open::tenant(&inputs, Some(&arguments.region));
@@ -128,7 +129,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         if to_stdout(out) { write_profiles(&linked, io::stdout().lock()) } else { write_whole(out, &linked) };
     written(out, profiles)?;
     let report = report::report(&linked, files, can_link, arguments.truth.is_some(), watch.elapsed());
-    written(Path::new("-"), say.write_all(report.render(colours).as_bytes()))?;
+    written(Path::new("-"), say.write_all(visible(&report.render(colours)).as_bytes()))?;
     if let Some(path) = &arguments.json {
         let text = serde_json::to_string_pretty(&report).map_err(|error| Failure::new(error.to_string()))? + "\n";
         let done = if to_stdout(path) { io::stdout().write_all(text.as_bytes()) } else { std::fs::write(path, text) };

@@ -33,8 +33,7 @@ impl HeaderFault {
 
 pub(super) struct Separated<R> {
     lines: Lines<R>,
-    /// Lines given back after a broken row.
-    back: VecDeque<Line>,
+    ahead: Ahead,
     delimiter: u8,
     splitter: csv_core::Reader,
     width: usize,
@@ -52,34 +51,77 @@ enum Framing {
     Broken,
 }
 
-/// Whether the bytes are a whole row, one with an open quote, or one with text behind a closing quote. A row that was
-/// open is looked at again from `seen` on, where the quote was still open, so that long rows cost no more than short.
-fn framing(bytes: &[u8], delimiter: u8, seen: usize) -> Framing {
-    let mut at = seen;
-    let mut quoted = seen > 0;
+/// What one line adds to a row.
+#[derive(Clone, Copy)]
+struct Scan {
+    /// How the row stands at the line's end.
+    framing: Framing,
+    /// Fields that end within the line.
+    ended: usize,
+}
+
+/// Reads a line from the start of a field, or from within quotes: what it does to a row hangs on nothing else.
+fn scan(line: &[u8], delimiter: u8, mut quoted: bool) -> Scan {
+    let (mut at, mut ended) = (0, 0);
     loop {
-        if !quoted && bytes.get(at) == Some(&b'"') {
+        if !quoted && line.get(at) == Some(&b'"') {
             quoted = true;
             at += 1;
         }
         if quoted {
-            let Some(quote) = bytes[at..].iter().position(|byte| *byte == b'"') else { return Framing::Open };
+            let Some(quote) = line[at..].iter().position(|byte| *byte == b'"') else {
+                return Scan { framing: Framing::Open, ended };
+            };
             at += quote + 1;
-            match bytes.get(at) {
+            match line.get(at) {
                 Some(b'"') => at += 1,
-                None => return Framing::Whole,
+                None => return Scan { framing: Framing::Whole, ended },
                 Some(byte) if *byte == delimiter => {
                     quoted = false;
+                    ended += 1;
                     at += 1;
                 }
-                Some(_) => return Framing::Broken,
+                Some(_) => return Scan { framing: Framing::Broken, ended },
             }
         } else {
-            match bytes[at..].iter().position(|byte| *byte == delimiter) {
-                Some(next) => at += next + 1,
-                None => return Framing::Whole,
+            match line[at..].iter().position(|byte| *byte == delimiter) {
+                Some(next) => {
+                    ended += 1;
+                    at += next + 1;
+                }
+                None => return Scan { framing: Framing::Whole, ended },
             }
         }
+    }
+}
+
+/// Lines that were looked at because a quote before them was open. The first of them leave the quote open, each for
+/// whichever row it would go on: so that many broken rows cost no more than one, each line is read in quotes only once.
+#[derive(Default)]
+struct Ahead {
+    lines: VecDeque<Line>,
+    /// How many leave an open quote open.
+    open: usize,
+    /// Their bytes, an end of line for each.
+    open_bytes: usize,
+    /// Fields that end in them.
+    open_ended: usize,
+    /// What the line behind them does.
+    stop: Option<Scan>,
+}
+
+impl Ahead {
+    fn pop(&mut self, delimiter: u8) -> Option<Line> {
+        let line = self.lines.pop_front()?;
+        match self.open.checked_sub(1) {
+            None => self.stop = None,
+            Some(left) => {
+                self.open = left;
+                self.open_bytes -= line.bytes.len() + 1;
+                self.open_ended -= scan(&line.bytes, delimiter, true).ended;
+            }
+        }
+        Some(line)
     }
 }
 
@@ -90,11 +132,12 @@ pub(super) fn guess_delimiter(head: &[u8]) -> u8 {
     for delimiter in DELIMITERS {
         let mut widths = Vec::new();
         let mut row: Vec<u8> = Vec::new();
-        let mut seen = 0;
+        let mut quoted = false;
         for line in head.split(|byte| *byte == end) {
-            row.extend_from_slice(line.strip_suffix(b"\r").unwrap_or(line));
-            if framing(&row, delimiter, seen) == Framing::Open {
-                seen = row.len();
+            let line = line.strip_suffix(b"\r").unwrap_or(line);
+            row.extend_from_slice(line);
+            quoted = scan(line, delimiter, quoted).framing == Framing::Open;
+            if quoted {
                 row.push(b'\n');
                 continue;
             }
@@ -102,7 +145,6 @@ pub(super) fn guess_delimiter(head: &[u8]) -> u8 {
                 widths.push(width_of(&row, delimiter));
             }
             row.clear();
-            seen = 0;
             if widths.len() == GUESS_ROWS {
                 break;
             }
@@ -141,10 +183,13 @@ impl<R: BufRead> Separated<R> {
         head: &[u8],
         columns: &mut Columns,
     ) -> Result<(Self, Vec<String>), HeaderFault> {
-        let splitter = csv_core::ReaderBuilder::new().delimiter(delimiter).build();
+        // A carriage return within a line is part of its field: what ends rows ended the lines already.
+        let end = line_end(head);
+        let ends_rows = csv_core::Terminator::Any(end);
+        let splitter = csv_core::ReaderBuilder::new().delimiter(delimiter).terminator(ends_rows).build();
         let mut this = Self {
-            lines: Lines::new(bytes, line_end(head)),
-            back: VecDeque::new(),
+            lines: Lines::new(bytes, end),
+            ahead: Ahead::default(),
             delimiter,
             splitter,
             width: 0,
@@ -184,7 +229,7 @@ impl<R: BufRead> Separated<R> {
     }
 
     fn pull(&mut self) -> io::Result<Option<Line>> {
-        match self.back.pop_front() {
+        match self.ahead.pop(self.delimiter) {
             Some(line) => Ok(Some(line)),
             None => self.lines.next_line(),
         }
@@ -203,55 +248,70 @@ impl<R: BufRead> Separated<R> {
         if first.too_long {
             return Ok(Some(Err(too_long(number))));
         }
-        let mut row = first.bytes;
-        let mut more: Vec<Line> = Vec::new();
-        let mut seen = 0;
-        let fault = loop {
-            match framing(&row, self.delimiter, seen) {
-                Framing::Whole => break None,
-                Framing::Broken => {
-                    break Some("text follows a closing quote; a quote inside a quoted field is doubled");
+        let refuse = |why: String| Ok(Some(Err(Refusal::new(number, why))));
+        let own = scan(&first.bytes, self.delimiter, false);
+        let mut fields = own.ended + 1;
+        let mut more = 0;
+        let framing = match own.framing {
+            Framing::Open => match self.close(first.bytes.len())? {
+                Err(why) => return refuse(why.to_owned()),
+                Ok(stop) => {
+                    fields += self.ahead.open_ended + stop.ended;
+                    more = self.ahead.open + 1;
+                    stop.framing
                 }
-                Framing::Open => {}
-            }
-            match self.pull()? {
-                None => break Some("a quote is opened and never closed"),
-                Some(line) if line.too_long || row.len() + line.bytes.len() > ROW_BYTES_MAX => {
-                    more.push(line);
-                    break Some("a quote is opened and not closed within 1 MiB");
-                }
-                Some(line) => {
-                    seen = row.len();
-                    row.push(b'\n');
-                    row.extend_from_slice(&line.bytes);
-                    more.push(line);
-                }
-            }
+            },
+            framing => framing,
         };
-        if let Some(why) = fault {
-            self.give_back(more);
-            return Ok(Some(Err(Refusal::new(number, why))));
+        // A stray quote may have glued good rows to this one: they stay, and get a chance of their own.
+        if framing == Framing::Broken {
+            return refuse("text follows a closing quote; a quote inside a quoted field is doubled".to_owned());
         }
-        let split = self.split(&row);
-        let refusal = match split {
-            Err(()) => "is not UTF-8 text; `--encoding latin-1` reads Latin-1 files".to_owned(),
-            Ok(fields) if self.width == 0 || fields.len() == self.width => return Ok(Some(Ok((number, fields)))),
-            Ok(fields) => format!("has {} fields where the header has {}", fields.len(), self.width),
+        if self.width != 0 && fields != self.width {
+            return refuse(format!("has {fields} fields where the header has {}", self.width));
+        }
+        let mut row = first.bytes;
+        for line in self.ahead.lines.iter().take(more) {
+            row.push(b'\n');
+            row.extend_from_slice(&line.bytes);
+        }
+        let Ok(fields) = self.split(&row) else {
+            return refuse("is not UTF-8 text; `--encoding latin-1` reads Latin-1 files".to_owned());
         };
-        // A stray quote may have glued good rows to this one: they get a chance of their own.
-        self.give_back(more);
-        Ok(Some(Err(Refusal::new(number, refusal))))
+        for _ in 0..more {
+            let _ = self.ahead.pop(self.delimiter);
+        }
+        Ok(Some(Ok((number, fields))))
+    }
+
+    /// Looks ahead for the line in which the quote closes that a row of so many bytes has opened; or why there is none.
+    fn close(&mut self, bytes: usize) -> io::Result<Result<Scan, &'static str>> {
+        const TOO_FAR: &str = "a quote is opened and not closed within 1 MiB";
+        loop {
+            if self.ahead.lines.len() == self.ahead.open {
+                match self.lines.next_line()? {
+                    Some(line) => self.ahead.lines.push_back(line),
+                    None => return Ok(Err("a quote is opened and never closed")),
+                }
+            }
+            let line = &self.ahead.lines[self.ahead.open];
+            if line.too_long || bytes + self.ahead.open_bytes + line.bytes.len() > ROW_BYTES_MAX {
+                return Ok(Err(TOO_FAR));
+            }
+            let stop = *self.ahead.stop.get_or_insert_with(|| scan(&line.bytes, self.delimiter, true));
+            if stop.framing != Framing::Open {
+                return Ok(Ok(stop));
+            }
+            self.ahead.open += 1;
+            self.ahead.open_bytes += line.bytes.len() + 1;
+            self.ahead.open_ended += stop.ended;
+            self.ahead.stop = None;
+        }
     }
 
     /// Nothing but spaces; a row of empty fields is a row.
     fn is_blank(&self, line: &[u8]) -> bool {
         line.iter().all(|byte| byte.is_ascii_whitespace() && *byte != self.delimiter)
-    }
-
-    fn give_back(&mut self, more: Vec<Line>) {
-        for line in more.into_iter().rev() {
-            self.back.push_front(line);
-        }
     }
 
     fn split(&mut self, row: &[u8]) -> Result<Vec<String>, ()> {

@@ -59,6 +59,8 @@ fn broken_tables_lose_only_the_broken_rows() {
             vec![(2, "has 3 fields where the header has 2")]),
         ("one wrong byte", b"a,b\n\xc3\xa9,2\n\xe9,4\n5,6\n", vec![(2, "\u{e9}|2"), (4, "5|6")],
             vec![(3, "is not UTF-8 text; `--encoding latin-1` reads Latin-1 files")]),
+        // What stood behind it in its field was dropped without a word.
+        ("a carriage return in a field", b"a,b\n1,x\ry\n\"2\",z\n", vec![(2, "1|x\ry"), (3, "2|z")], vec![]),
         ("semicolons", b"a;b\n1,5;2\n", vec![(2, "1,5|2")], vec![]),
         ("tabs", b"a\tb\n1\t2\n", vec![(2, "1|2")], vec![]),
         ("bars", b"a|b\n1|2\n", vec![(2, "1|2")], vec![]),
@@ -157,6 +159,18 @@ fn a_stray_quote_costs_no_more_than_its_row() {
     assert_eq!((read_rows.len(), refused.len()), (rows, 1));
     let (read_rows, refused) = read("t.csv", format!("a,b\n\"{}\",2\n", "x\n".repeat(rows)).as_bytes());
     assert_eq!((read_rows.len(), refused.len()), (1, 0), "a long row of many lines is a row");
+}
+
+/// Rows that each open a quote which the next one closes and opens again were read a thousand times each.
+#[test]
+fn many_stray_quotes_cost_no_more_than_one() {
+    let rows = 90_000;
+    let stray = "a\",b,\"c\n".repeat(rows);
+    let (read_rows, refused) = read("t.csv", format!("a,b,c\n{stray}").as_bytes());
+    assert_eq!((read_rows.len(), refused.len()), (0, rows));
+    let (read_rows, refused) = read("t.csv", format!("a,b,c\n{stray}x\",y\n1,2,3\n").as_bytes());
+    let lines: Vec<u64> = read_rows.iter().map(|(line, _)| *line).collect();
+    assert_eq!((lines, refused.len()), (vec![rows as u64 + 3], rows + 1));
 }
 
 #[test]

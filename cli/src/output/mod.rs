@@ -1,5 +1,6 @@
 //! Output that is pleasant to read: aligned tables, bars, counts with thin spaces, colour on a terminal only.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 
 mod mask;
@@ -103,6 +104,31 @@ impl Table {
     }
 }
 
+/// Text as a terminal may have it: values come from strangers, and one that holds control characters could rewrite what
+/// stands on the screen. Ends of lines, tabs and the colours of [`Paint`] stay, all else becomes a mark.
+#[must_use]
+pub fn visible(text: &str) -> Cow<'_, str> {
+    let harmful = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
+    if !text.contains(harmful) {
+        return Cow::Borrowed(text);
+    }
+    let mut shown = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find(harmful) {
+        shown.push_str(&rest[..at]);
+        rest = &rest[at..];
+        let colour = ["1", "2", "33", "0"].iter().find_map(|code| {
+            let behind = rest.strip_prefix("\u{1b}[")?.strip_prefix(code)?.strip_prefix('m')?;
+            Some(rest.len() - behind.len())
+        });
+        let taken = colour.unwrap_or_else(|| rest.chars().next().map_or(rest.len(), char::len_utf8));
+        shown.push_str(if colour.is_some() { &rest[..taken] } else { "\u{fffd}" });
+        rest = &rest[taken..];
+    }
+    shown.push_str(rest);
+    Cow::Owned(shown)
+}
+
 /// A bar of ten cells for a share out of a thousand.
 #[must_use]
 pub fn bar(permille: u32) -> String {
@@ -137,6 +163,19 @@ mod tests {
         table.row(["Zoë".to_owned(), count(7)]);
         table.row(["x".to_owned(), count(1_234_567)]);
         assert_eq!(table.render(Paint::Plain), "  name          n\n  Zoë           7\n  x     1,234,567\n");
+    }
+
+    #[test]
+    fn values_cannot_move_the_cursor() {
+        let heading = Paint::Colour.heading("values");
+        for (text, want) in [
+            ("a\tb\n", "a\tb\n"),
+            (heading.as_str(), heading.as_str()),
+            ("\u{1b}[2J\u{1b}[31mRed\u{9b}1A\rx\0", "\u{fffd}[2J\u{fffd}[31mRed\u{fffd}1A\u{fffd}x\u{fffd}"),
+            ("\u{1b}", "\u{fffd}"),
+        ] {
+            assert_eq!(visible(text), want, "{text:?}");
+        }
     }
 
     #[test]

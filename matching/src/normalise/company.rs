@@ -98,6 +98,11 @@ fn cut_remarks(raw: &str) -> (Cow<'_, str>, String) {
         let mut from = 0;
         while let Some(start) = bare.get(from..).and_then(|rest| rest.find(open)).map(|at| from + at) {
             let Some(end) = bare[start + 1..].find(close).map(|at| start + 1 + at) else { break };
+            if open != '*' && end - start > BRACKETED_BYTES_MAX {
+                // Too long for what is looked for: a thousand open brackets are not folded a thousand times.
+                from = start + 1;
+                continue;
+            }
             let inside = fold(&bare[start + 1..end]);
             if open == '*' || REMARKS.contains(&inside.as_str()) || country_code(&bare[start + 1..end]).is_some() {
                 fold_into(&inside, &mut remark);
@@ -124,6 +129,9 @@ fn cut_remarks(raw: &str) -> (Cow<'_, str>, String) {
     }
     if fold(&bare).is_empty() { (Cow::Borrowed(raw), String::new()) } else { (Cow::Owned(bare), remark) }
 }
+
+/// Bytes between brackets that can be a remark or the name of a country.
+const BRACKETED_BYTES_MAX: usize = 64;
 
 /// What operators of other systems note in the name field, folded.
 const REMARKS: &[&str] = &[

@@ -1,8 +1,8 @@
 //! Fuzzy search: who might this be, of whom only a misspelt name and a town are known?
 //!
-//! A probe is prepared as a fragment would be and leaves no trace. Its blocking keys find candidates, the smallest blocks
-//! first; also blocks that are too large for linking are read, as long as the whole stays within a bound. Blocks are read
-//! whole or not at all, so neither the order of arrival nor of look-ups shows in an answer.
+//! A probe is prepared as a fragment would be and leaves no trace. Its values find candidates, then its blocking keys do, of
+//! each those of the fewest records first; also blocks that are too large for linking are read, as long as the whole stays
+//! within a bound. They are read whole or not at all, so neither the order of arrival nor of look-ups shows in an answer.
 
 use hashbrown::HashSet;
 use onefold_core::ids::{Digest128, ProfileOrdinal};
@@ -71,10 +71,14 @@ impl Engine {
     /// anything.
     fn searched(&self, probe: &Prepared, features: &Features) -> Vec<u32> {
         let mut found: Vec<u32> = Vec::new();
-        for link in &probe.links {
-            if let Some(value) = self.value_index(*link) {
-                found.extend_from_slice(self.holders(value));
+        let known = probe.links.iter().filter_map(|link| Some((self.holders(self.value_index(*link)?), link)));
+        let mut values: Vec<_> = known.collect();
+        values.sort_unstable_by_key(|(holders, link)| (holders.len(), **link));
+        for (holders, _) in values {
+            if found.len() + holders.len() > SEARCH_COMPARED_MAX {
+                break;
             }
+            found.extend_from_slice(holders);
         }
         let mut blocks: Vec<(u32, u32)> = Vec::new();
         let mut few = [NONE; INLINE];
@@ -111,5 +115,52 @@ impl Engine {
             weigher.keys(&symbols, &row, &mut whole);
         }
         Self::salted(party, whole)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use onefold_core::config::TenantConfig;
+    use onefold_core::fragment::{ObservedAt, PartyKind};
+    use onefold_core::ids::{NamespaceId, Place, SlotId, SourceId};
+
+    use super::*;
+    use crate::pair::{Matcher, Schema, shipped_persons};
+    use crate::prepared::LinkValue;
+    use crate::resolve::{LinkRules, Weigher};
+
+    /// LAW 10: a probe of many values that many hold used to be compared with all who hold any of them.
+    #[test]
+    fn a_search_by_values_of_many_stays_within_its_bound() {
+        let model: Arc<dyn Weigher> = Arc::new(Matcher::new(shipped_persons().clone()));
+        let mut engine = Engine::with_models(LinkRules::of(&TenantConfig::new("s", "S")), [Some(model), None]);
+        let digest = |number: u32| {
+            let mut digest = [0; 16];
+            digest[..4].copy_from_slice(&number.to_be_bytes());
+            Digest128(digest)
+        };
+        let value = |number: u32| LinkValue { namespace: NamespaceId(6), digest: digest(number) };
+        let prepared = |number: u32, links: Vec<LinkValue>| Prepared {
+            record: digest(number),
+            facts: digest(number),
+            source: SourceId(0),
+            observed_at: ObservedAt(0),
+            party: PartyKind::Person,
+            links,
+            name: None,
+            features: None,
+        };
+        let values = 12;
+        for number in 0..values * 900 {
+            let record = prepared(number, vec![value(number % values)]);
+            engine.put(&record, Place { segment: 1, offset: number }, SlotId(number));
+        }
+        engine.settle();
+        let probe = prepared(u32::MAX, (0..values).map(value).collect());
+        let mut features = Features::default();
+        Schema::person().fields.iter().for_each(|_| features.push(""));
+        assert_eq!(engine.searched(&probe, &features).len(), 11 * 900);
     }
 }

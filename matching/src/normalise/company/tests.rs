@@ -48,6 +48,7 @@ fn remarks_beside_the_name_are_kept_apart() {
         ("Mercedes - Benz", "mercedes benz", ""),
         ("(old)", "old", ""),
         ("*", "", ""),
+        (&format!("Acme ({}old)", " ".repeat(80)), "acme old", ""),
     ] {
         let name = CompanyName::parse(raw).unwrap_or_default();
         assert_eq!((name.core.as_str(), name.remark.as_str()), (core, remark), "{raw}");

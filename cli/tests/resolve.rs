@@ -63,6 +63,24 @@ fn every_row_appears_and_shared_identifiers_link() {
     );
 }
 
+/// A row without an id is known by its line, and took the place of the record whose id is that number, or of the row on that
+/// line of another file of its source.
+#[test]
+fn a_row_without_an_id_is_no_other_record() {
+    let folder = folder(&[
+        ("in.csv", b"record_id,email,name\n1,a@acme.de,Ada Byron\n,b@acme.de,Bob Cole\n3,c@acme.de,Cid Dorn\n"),
+        ("one.csv", b"source,email,name\ncrm,a@acme.de,Ada Byron\n"),
+        ("two.csv", b"source,email,name\ncrm,b@acme.de,Bob Cole\n"),
+    ]);
+    for files in [&["in.csv"][..], &["one.csv", "two.csv"]] {
+        let arguments = [&["resolve", "--out", "out.csv", "--json", "report.json"], files].concat();
+        let (code, _, err) = said(&onefold(&arguments, folder.path()));
+        assert_eq!(code, Some(0), "{err}");
+        let report = json(&folder.path().join("report.json"));
+        assert_eq!(&report["records"], &report["rows"], "{files:?}");
+    }
+}
+
 #[test]
 fn what_goes_wrong_names_file_place_and_cure() {
     let files: &[(&str, &[u8])] = &[

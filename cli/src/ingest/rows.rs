@@ -49,11 +49,13 @@ pub fn read(
     reading: &Arc<Reading>,
 ) {
     let mut known_sources = HashSet::new();
+    let mut places = HashSet::new();
     let mut names = Names::default();
     let mut bytes_before = 0;
     for (file, input) in inputs.into_iter().enumerate() {
         let file = u16::try_from(file).unwrap_or(u16::MAX);
-        let mut one = One { file, options, rows, reading, known_sources: &mut known_sources, names: &mut names };
+        let (known_sources, places, names) = (&mut known_sources, &mut places, &mut names);
+        let mut one = One { file, options, rows, reading, known_sources, places, names };
         match one.read(input, &mut config, bytes_before) {
             Ok(Ok(bytes)) => bytes_before += bytes,
             Ok(Err(failure)) => {
@@ -72,6 +74,8 @@ struct One<'a> {
     rows: &'a mpsc::Sender<Row>,
     reading: &'a Reading,
     known_sources: &'a mut HashSet<u16>,
+    /// Sources and names of the files before this one that have rows known by their place.
+    places: &'a mut HashSet<(u16, String)>,
     names: &'a mut Names,
 }
 
@@ -100,6 +104,7 @@ impl One<'_> {
         };
         let table = matches!(reader.format(), Format::Separated { .. });
         let (mut any, mut steps) = (false, 0u64);
+        let mut places = HashSet::new();
         loop {
             let item = match reader.next_item() {
                 Ok(Some(item)) => item,
@@ -141,6 +146,13 @@ impl One<'_> {
             }
             // A row without a key of its own is known by its place; the file's name keeps files of one source apart.
             if !shaped.keyed {
+                let place = (shaped.fragment.record.source.0, name.clone());
+                if self.places.contains(&place) {
+                    let reason = "has no record id, and is known by file name and line as a row of another file is: rename one of the files, or give each a source of its own";
+                    self.refuse(Refusal::new(line, reason))?;
+                    continue;
+                }
+                places.insert(place);
                 shaped.fragment.record.key = format!("{name}:{line}");
             }
             self.reading.values_cut.fetch_add(u64::from(shaped.values_cut), Ordering::Relaxed);
@@ -152,6 +164,7 @@ impl One<'_> {
             let action = action(shaped, file_time, config, self.names);
             self.hand_on(Row::Send(Box::new(Sending { at, action })))?;
         }
+        self.places.extend(places);
         // A table of no rows is an export on a day without any.
         if !any && !table {
             self.refuse(Refusal::new(1, "no row below the header"))?;
@@ -281,7 +294,46 @@ fn on_the_wire(name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use onefold_cli::resolve::{OpenOptions, open};
+
     use super::*;
+
+    /// Two exports of one name took each other's rows for their own, corrected: half of them were lost.
+    #[test]
+    fn rows_known_by_their_place_are_told_apart_or_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = ["a", "b"].map(|day| {
+            std::fs::create_dir(folder.path().join(day)).unwrap();
+            let file = folder.path().join(day).join("export.csv");
+            std::fs::write(&file, format!("email,name\n{day}@acme-corp.com,Ada\n")).unwrap();
+            file
+        });
+        let told = |source: Option<&str>| {
+            let mut inputs = open::open(&files, &OpenOptions::default()).map_err(|fault| fault.to_string()).unwrap();
+            if let Some(source) = source {
+                one_source(&mut inputs, source);
+            }
+            let config = open::tenant(&inputs, None);
+            let options = RowOptions { source: source.map(str::to_owned) };
+            let (send, mut receive) = mpsc::channel(16);
+            read(inputs, config, &options, &send, &Arc::default());
+            drop(send);
+            let (mut sent, mut refused) = (0, Vec::new());
+            while let Some(row) = receive.blocking_recv() {
+                match row {
+                    Row::Send(_) => sent += 1,
+                    Row::Refused { at, reason } => refused.push((at.file, at.line, reason)),
+                    Row::Source(_) => {}
+                    Row::Failed(failure) => panic!("{}", failure.message),
+                }
+            }
+            (sent, refused)
+        };
+        assert_eq!(told(None), (2, Vec::new()), "each file is a source of its own");
+        let (sent, refused) = told(Some("crm"));
+        assert_eq!((sent, refused.len()), (1, 1));
+        assert!((refused[0].0, refused[0].1) == (1, 2) && refused[0].2.contains("rename one"), "{refused:?}");
+    }
 
     #[test]
     fn headers_become_names_that_the_wire_takes() {

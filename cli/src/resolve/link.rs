@@ -261,7 +261,11 @@ impl Run {
             match shaped {
                 Err(refusal) => self.refuse(file, refusal, None),
                 Ok((line, keyed, mut shaped)) => {
-                    // Line numbers of several files would meet in the output.
+                    // Line numbers would meet those of other files of the source, or be taken for ids.
+                    if !shaped.keyed && (several || !numbered) {
+                        shaped.fragment.record.key = format!("{name}:{line}");
+                    }
+                    // Nor may they meet in the output.
                     if several && numbered && !keyed {
                         shaped.record_id = format!("{name}:{line}");
                     }

@@ -91,6 +91,7 @@ fn on_the_wire(fragment: Fragment, names: &TenantConfig) -> pb::Fragment {
         traits_json: String::new(),
         consents: Vec::new(),
         affiliations: Vec::new(),
+        stages: Vec::new(),
     }
 }
 

@@ -436,6 +436,86 @@ async fn reservations_are_confirmed_released_or_expire() {
 }
 
 #[tokio::test]
+async fn a_clock_that_is_set_back_gives_nobody_one_more_and_undoes_no_withdrawal() {
+    let dir = tempfile::tempdir().unwrap();
+    let clock = Arc::new(Stopped(AtomicI64::new(THEN)));
+    let config = || House::config(&dir.path().join("data"));
+    let mut house = House::open_at(config(), Arc::clone(&clock) as _).await;
+    house.sources(&["crm"]).await;
+    house.cap(1).await.unwrap();
+    house.put(person("crm", "1", THEN, &[("email", "ada@acme-corp.com")], &[])).await;
+    let who = of_record("crm", "1");
+    house.say(who.clone(), said(Granted, THEN)).await.unwrap();
+    let confirm = |id: &str| pb::ConfirmReservationRequest { reservation_id: id.to_owned(), ..Default::default() };
+    let first = house.may(who.clone(), true).await.unwrap().reservation_id;
+    // An hour too far: the first has expired, and the second takes its place.
+    clock.0.store(THEN + 3_600, Ordering::Relaxed);
+    let second = house.may(who.clone(), true).await.unwrap();
+    assert!(second.allowed);
+    for restart in [false, true] {
+        clock.0.store(THEN + 60, Ordering::Relaxed);
+        assert_eq!(reasons(&house.may(who.clone(), true).await.unwrap()), ["CAP_REACHED"], "{restart}");
+        let late = house.consent.confirm_reservation(confirm(&first)).await.unwrap_err();
+        assert_eq!(reason(&late), "RESERVATION_EXPIRED", "{restart}");
+        house.close().await;
+        for entry in std::fs::read_dir(dir.path().join("data/checkpoint")).unwrap() {
+            std::fs::remove_file(entry.unwrap().path()).unwrap();
+        }
+        house = House::open_at(config(), Arc::clone(&clock) as _).await;
+    }
+    house.consent.confirm_reservation(confirm(&second.reservation_id)).await.unwrap();
+    // Who withdraws after they granted has withdrawn, whatever the clock says meanwhile.
+    let word = |decision| pb::ConsentSaying { given_time: None, ..said(decision, 0) };
+    for (channel, stop) in [("email", pb::ConsentDecision::Withdrawn), ("post", pb::ConsentDecision::Objected)] {
+        let over = |decision| pb::ConsentSaying { channel: channel.to_owned(), ..word(decision) };
+        clock.0.store(THEN + 7_200, Ordering::Relaxed);
+        house.say(who.clone(), over(Granted)).await.unwrap();
+        clock.0.store(THEN + 3_700, Ordering::Relaxed);
+        house.say(who.clone(), over(stop)).await.unwrap();
+        let may = pb::DecideContactRequest {
+            subject: Some(who.clone()),
+            purpose: "marketing".to_owned(),
+            channel: channel.to_owned(),
+            ..Default::default()
+        };
+        for at in [THEN + 3_700, THEN + 90_000_000] {
+            clock.0.store(at, Ordering::Relaxed);
+            let verdict = house.consent.decide_contact(may.clone()).await.unwrap().into_inner().verdict.unwrap();
+            assert!(!verdict.allowed, "{channel} {at}: {verdict:?}");
+        }
+    }
+    house.close().await;
+}
+
+#[tokio::test]
+async fn a_yes_must_still_hold_when_the_contact_happens() {
+    let dir = tempfile::tempdir().unwrap();
+    let clock = Arc::new(Stopped(AtomicI64::new(THEN)));
+    let mut house = House::open_at(House::config(&dir.path().join("data")), Arc::clone(&clock) as _).await;
+    house.sources(&["crm"]).await;
+    house.put(person("crm", "1", THEN, &[("email", "ada@acme-corp.com")], &[])).await;
+    let who = of_record("crm", "1");
+    let yes = pb::ConsentSaying { expire_time: Some(seconds(THEN + 3_600)), ..said(Granted, THEN) };
+    house.say(who.clone(), yes).await.unwrap();
+    for (at, want) in [(0, true), (3_599, true), (3_600, false), (7_200, false)] {
+        for reserve in [false, true] {
+            let request = pb::DecideContactRequest {
+                subject: Some(who.clone()),
+                purpose: "marketing".to_owned(),
+                channel: "email".to_owned(),
+                contact_time: Some(seconds(THEN + at)),
+                reserve,
+                ..Default::default()
+            };
+            let verdict = house.consent.decide_contact(request).await.unwrap().into_inner().verdict.unwrap();
+            assert_eq!(verdict.allowed, want, "{at}: {verdict:?}");
+            assert!(want || reasons(&verdict) == ["EXPIRED"], "{at}: {verdict:?}");
+        }
+    }
+    house.close().await;
+}
+
+#[tokio::test]
 async fn quiet_hours_are_those_of_the_person() {
     // 2026-07-01T20:30:00Z: half past ten in Berlin, half past four in New York.
     const EVENING: i64 = 1_782_937_800;

@@ -173,6 +173,7 @@ impl Model {
             traits_json: if dice.once_in(6) { "{\"note\": 1}".to_owned() } else { String::new() },
             consents: Vec::new(),
             affiliations: Vec::new(),
+            stages: Vec::new(),
         })
     }
 

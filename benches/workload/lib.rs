@@ -57,5 +57,6 @@ pub fn fragment(record: &Record) -> pb::Fragment {
         traits_json: String::new(),
         consents: Vec::new(),
         affiliations: Vec::new(),
+        stages: Vec::new(),
     }
 }

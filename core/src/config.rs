@@ -38,8 +38,19 @@ pub struct Contract {
     pub strict_identifiers: bool,
     /// Whether attributes without a rule here break the contract.
     pub closed: bool,
-    /// Rules by attribute name.
+    /// Rules by attribute name, and under the names in [`told`].
     pub attributes: BTreeMap<String, AttributeRule>,
+}
+
+/// Where [`Contract::attributes`] holds what is asked of roles in accounts, of stages, and of the steps between them. No
+/// attribute can have such a name, and a stored contract keeps the shape that it always had.
+pub mod told {
+    /// Of roles in accounts: whether one is required, and which are allowed.
+    pub const ROLES: &str = "@affiliations";
+    /// Of stages: whether one is required, and which are allowed.
+    pub const STAGES: &str = "@stages";
+    /// There when a stage that would not be entered breaks the contract.
+    pub const STEPS: &str = "@stage_steps";
 }
 
 /// What one attribute must look like.

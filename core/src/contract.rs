@@ -7,10 +7,10 @@ use std::collections::BTreeMap;
 
 use regex::Regex;
 
-use crate::config::{AttributeKind, AttributeRule, Contract, TenantConfig};
+use crate::config::{AttributeKind, AttributeRule, Contract, TenantConfig, told};
 use crate::date::{DateCustom, read_date};
 use crate::fault::{FaultReason, FieldFault};
-use crate::fragment::{Attribute, AttributeValue, Fragment, ObservedAt, Vocabulary};
+use crate::fragment::{Attribute, AttributeValue, Fragment, ObservedAt, PartyKind, Vocabulary};
 use crate::identifier::{BlockRules, canonicalise, region, whole_match};
 use crate::ids::{AttributeId, NamespaceId};
 use crate::limits;
@@ -23,6 +23,9 @@ pub struct CompiledContract {
     strict_identifiers: bool,
     closed: bool,
     rules: BTreeMap<String, CompiledRule>,
+    roles: Option<AttributeRule>,
+    stages: Option<AttributeRule>,
+    steps: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -46,7 +49,8 @@ impl CompiledContract {
             }
         }
         let mut rules = BTreeMap::new();
-        for (name, rule) in &contract.attributes {
+        let of_told = |name: &str| [told::ROLES, told::STAGES, told::STEPS].contains(&name);
+        for (name, rule) in contract.attributes.iter().filter(|(name, _)| !of_told(name)) {
             let pattern = rule.pattern.as_deref().and_then(|pattern| match whole_match(pattern) {
                 Ok(regex) => Some(regex),
                 Err(why) => {
@@ -66,7 +70,16 @@ impl CompiledContract {
             strict_identifiers: contract.strict_identifiers,
             closed: contract.closed,
             rules,
+            roles: contract.attributes.get(told::ROLES).cloned(),
+            stages: contract.attributes.get(told::STAGES).cloned(),
+            steps: contract.attributes.contains_key(told::STEPS),
         })
+    }
+
+    /// Whether a stage that would not be entered breaks the contract.
+    #[must_use]
+    pub const fn binds_to_steps(&self) -> bool {
+        self.steps
     }
 }
 
@@ -107,7 +120,30 @@ pub fn check(fragment: &Fragment, config: &TenantConfig, contract: &CompiledCont
     check_identifiers(fragment, config, contract, &mut faults);
     check_unique(fragment, config, &mut faults);
     check_attributes(fragment, config, contract, &mut faults);
+    check_told(fragment, contract, &mut faults);
     faults
+}
+
+/// Roles in accounts, which an organisation has none of, and stages.
+fn check_told(fragment: &Fragment, contract: &CompiledContract, faults: &mut Vec<FieldFault>) {
+    let roles: Vec<&str> = fragment.affiliations.iter().map(|told| told.role.trim()).collect();
+    let stages: Vec<&str> = fragment.stages.iter().map(|told| told.name.as_str()).collect();
+    let asked = [
+        ("affiliations", "role in an account", contract.roles.as_ref(), roles),
+        ("stages", "stage", contract.stages.as_ref(), stages),
+    ];
+    for (path, what, rule, given) in asked {
+        let Some(rule) = rule else { continue };
+        let has_none = path == "affiliations" && fragment.party == PartyKind::Organisation;
+        if rule.required && given.is_empty() && !has_none {
+            faults.push(FieldFault::new(path, FaultReason::Missing, format!("at least one {what} is required")));
+        }
+        let allowed = |text: &&str| rule.allowed.iter().any(|known| known.to_lowercase() == text.to_lowercase());
+        if !rule.allowed.is_empty() && !given.iter().all(allowed) {
+            let message = format!("names a {what} that is none of the {} allowed", rule.allowed.len());
+            faults.push(FieldFault::new(path, FaultReason::ContractBroken, message));
+        }
+    }
 }
 
 fn check_identifiers(
@@ -328,8 +364,9 @@ fn encoded_bytes_at_most(fragment: &Fragment) -> usize {
         fragment.attributes.iter().map(|attribute| attribute.value.as_text().map_or(0, str::len) + 15).sum();
     let affiliations: usize =
         fragment.affiliations.iter().map(|role| role.account.key.len() + role.role.len() + 48).sum();
+    let stages: usize = fragment.stages.iter().map(|stage| stage.name.len() + 24).sum();
     let traits = fragment.traits.as_ref().map_or(0, String::len);
-    64 + fragment.record.key.len() + identifiers + attributes + traits + affiliations
+    64 + fragment.record.key.len() + identifiers + attributes + traits + affiliations + stages
 }
 
 fn path_of_identifier(config: &TenantConfig, id: NamespaceId) -> String {

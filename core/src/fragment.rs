@@ -112,6 +112,22 @@ impl fmt::Debug for Affiliation {
     }
 }
 
+/// A stage of its party's lifecycle that a fragment tells of. Whether it is entered is for the tenant's stages to say. The
+/// name is what the source calls it: `Debug` hides it.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct StageTold {
+    /// When it was reached; absent: when the fragment was observed.
+    pub at: Option<Moment>,
+    /// Its name, trimmed and in lower case.
+    pub name: String,
+}
+
+impl fmt::Debug for StageTold {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "StageTold({:?}, ..)", self.at)
+    }
+}
+
 /// One immutable submission about one source record. A newer one supersedes it. Personal data: `Debug` hides it.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct Fragment {
@@ -130,6 +146,9 @@ pub struct Fragment {
     /// Roles of its person in accounts, in canonical order: sorted, each account and role once.
     #[serde(skip)]
     pub affiliations: Vec<Affiliation>,
+    /// Stages that its party reached, in canonical order: sorted, each with its time once.
+    #[serde(skip)]
+    pub stages: Vec<StageTold>,
 }
 
 impl fmt::Debug for Fragment {
@@ -152,7 +171,9 @@ const UNIT_SHIFT: u32 = 2;
 const UNIT_BITS: u8 = 0b11;
 /// Roles of the person follow at the end.
 const HAS_AFFILIATIONS: u8 = 1 << 4;
-const STORED_BITS: u8 = 0b1_1111;
+/// Stages of the party follow at the end.
+const HAS_STAGES: u8 = 1 << 5;
+const STORED_BITS: u8 = 0b11_1111;
 /// Microseconds in a day, a second, a millisecond, a microsecond: sources tell time in one of them.
 const UNITS: [i64; 4] = [86_400_000_000, 1_000_000, 1_000, 1];
 
@@ -181,6 +202,8 @@ impl Fragment {
         self.attributes.sort_by_key(|attribute| attribute.name);
         self.affiliations.sort();
         self.affiliations.dedup();
+        self.stages.sort();
+        self.stages.dedup();
     }
 
     /// The compact stored form. Equal fragments in canonical order have equal bytes.
@@ -189,6 +212,7 @@ impl Fragment {
     /// fragment   = 2 · party, traits, unit of time (1 byte) · source · key · time / unit, signed
     ///            · count, (namespace · value)* · count, (name × 4 + type · text or 8 bytes or nothing)* · [traits]
     ///            · [count, (source · key · role · since, signed · 0 or 1 · until, signed where 1)*]
+    ///            · [count, (name · 0 or 1 · at, signed where 1)*]
     /// ```
     /// Numbers are varints, texts have their length in front.
     #[must_use]
@@ -201,7 +225,9 @@ impl Fragment {
         let traits = if self.traits.is_some() { HAS_TRAITS } else { 0 };
         let mut out = Vec::with_capacity(256);
         let affiliations = if self.affiliations.is_empty() { 0 } else { HAS_AFFILIATIONS };
-        out.extend_from_slice(&[CODEC_VERSION, party | traits | affiliations | (unit as u8) << UNIT_SHIFT]);
+        let stages = if self.stages.is_empty() { 0 } else { HAS_STAGES };
+        let bits = party | traits | affiliations | stages | (unit as u8) << UNIT_SHIFT;
+        out.extend_from_slice(&[CODEC_VERSION, bits]);
         put(&mut out, self.record.source.0.into());
         put_text(&mut out, &self.record.key);
         put_signed(&mut out, self.observed_at.0 / UNITS[unit]);
@@ -241,6 +267,16 @@ impl Fragment {
                 }
             }
         }
+        if !self.stages.is_empty() {
+            put(&mut out, self.stages.len() as u64);
+            for stage in &self.stages {
+                put_text(&mut out, &stage.name);
+                out.push(u8::from(stage.at.is_some()));
+                if let Some(at) = stage.at {
+                    put_signed(&mut out, at.0);
+                }
+            }
+        }
         out
     }
 
@@ -271,17 +307,20 @@ impl Fragment {
             for _ in 0..packed.count()? {
                 let account = SourceRecord { source: SourceId(packed.small()?), key: packed.text()? };
                 let (role, since) = (packed.text()?, Moment(packed.signed()?));
-                let until = match packed.byte()? {
-                    0 => None,
-                    1 => Some(Moment(packed.signed()?)),
-                    _ => return None,
-                };
+                let until = moment_if_any(&mut packed)?;
                 affiliations.push(Affiliation { account, role, since, until });
+            }
+        }
+        let mut stages = Vec::new();
+        if bits & HAS_STAGES != 0 {
+            for _ in 0..packed.count()? {
+                let name = packed.text()?;
+                stages.push(StageTold { at: moment_if_any(&mut packed)?, name });
             }
         }
         let party = if bits & ORGANISATION != 0 { PartyKind::Organisation } else { PartyKind::Person };
         let record = SourceRecord { source, key };
-        let whole = Self { record, observed_at, party, identifiers, attributes, traits, affiliations };
+        let whole = Self { record, observed_at, party, identifiers, attributes, traits, affiliations, stages };
         packed.0.is_empty().then_some(whole)
     }
 
@@ -362,7 +401,23 @@ impl Fragment {
             field(&since.to_le_bytes());
             field(&until);
         }
+        if !self.stages.is_empty() {
+            field(b"stages");
+        }
+        for stage in &self.stages {
+            field(stage.name.as_bytes());
+            field(stage.at.map(|at| at.0.to_le_bytes()).as_ref().map_or(&[], |bytes| &bytes[..]));
+        }
         Digest128::of(&blake3::hash(&buffer))
+    }
+}
+
+/// A moment behind 1, or nothing behind 0.
+fn moment_if_any(packed: &mut Packed<'_>) -> Option<Option<Moment>> {
+    match packed.byte()? {
+        0 => Some(None),
+        1 => Some(Some(Moment(packed.signed()?))),
+        _ => None,
     }
 }
 
@@ -392,6 +447,7 @@ mod tests {
             attributes: vec![Attribute { name: AttributeId(1), value }],
             traits: Some("{}".to_owned()),
             affiliations: Vec::new(),
+            stages: Vec::new(),
         }
     }
 
@@ -436,6 +492,7 @@ mod tests {
             ]), 0..6),
             roles in proptest::collection::vec(
                 (any::<u16>(), "\\PC{0,20}", "\\PC{0,20}", any::<i64>(), proptest::option::of(any::<i64>())), 0..4),
+            stages in proptest::collection::vec(("\\PC{0,20}", proptest::option::of(any::<i64>())), 0..4),
         ) {
             let plain = Fragment {
                 record: SourceRecord { source: SourceId(source), key },
@@ -451,6 +508,7 @@ mod tests {
                     .collect(),
                 traits,
                 affiliations: Vec::new(),
+                stages: Vec::new(),
             };
             let before = postcard::to_extend(&plain, vec![POSTCARD_VERSION]).unwrap();
             prop_assert!(plain.encode().len() <= before.len());
@@ -464,7 +522,9 @@ mod tests {
                     until: until.map(Moment),
                 })
                 .collect();
-            let fragment = Fragment { affiliations, ..plain };
+            let stages =
+                stages.into_iter().map(|(name, at)| StageTold { at: at.map(Moment), name }).collect();
+            let fragment = Fragment { affiliations, stages, ..plain };
             prop_assert_eq!(Fragment::decode(&fragment.encode()), Ok(fragment));
         }
 

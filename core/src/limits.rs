@@ -106,6 +106,8 @@ pub const HIERARCHY_ROWS_MAX: usize = 200_000;
 pub const HIERARCHY_FAULTS_MAX: usize = 10_000;
 /// Affiliations that one fragment may carry.
 pub const FRAGMENT_AFFILIATIONS_MAX: usize = 32;
+/// Stages that one fragment may tell of.
+pub const FRAGMENT_STAGES_MAX: usize = 32;
 /// Affiliations of one source record of a person.
 pub const AFFILIATIONS_MAX: usize = 256;
 /// Privacy requests of one tenant.

@@ -213,7 +213,7 @@ proptest! {
                         next = next.next();
                         reservations.reserve(next, Reservation {
                             purpose: MARKETING, channel: EMAIL, at: second(at), expires_at: second(1_000), charged: records, standing: Standing::Open,
-                        });
+                        }, second(at));
                     }
                 }
             }
@@ -270,7 +270,7 @@ proptest! {
                         charged.extend(counted.households.iter().chain(counted.accounts.iter().flatten()));
                         reservations.reserve(next, Reservation {
                             purpose: MARKETING, channel: EMAIL, at: second(at), expires_at: second(1_000), charged, standing: Standing::Open,
-                        });
+                        }, second(at));
                     }
                 }
             }
@@ -434,7 +434,7 @@ fn reservations_settle_once_and_in_time() {
         standing: Standing::Open,
     };
     for id in 1..=3 {
-        all.reserve(Sequence(id), one.clone());
+        all.reserve(Sequence(id), one.clone(), NOW);
     }
     assert_eq!(all.may_settle(Sequence(1), Standing::Confirmed, NOW), Ok(true));
     all.settle(Sequence(1), Standing::Confirmed);

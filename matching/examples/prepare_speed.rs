@@ -85,6 +85,7 @@ fn fragments(config: &TenantConfig, phones: &[&str]) -> Vec<Fragment> {
                 ],
                 traits: None,
                 affiliations: Vec::new(),
+                stages: Vec::new(),
             };
             fragment.canonicalise();
             fragment

@@ -70,6 +70,7 @@ mod tests {
             identifiers: Vec::new(),
             traits: None,
             affiliations: Vec::new(),
+            stages: Vec::new(),
         };
         households(&fragment, Some("US"))
     }

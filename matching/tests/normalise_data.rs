@@ -66,6 +66,7 @@ fn named(party: PartyKind, attributes: &[(AttributeId, &str)]) -> Fragment {
             .collect(),
         traits: None,
         affiliations: Vec::new(),
+        stages: Vec::new(),
     }
 }
 

@@ -142,6 +142,7 @@ pub fn person(source: &str, key: &str, at: i64, identifiers: &[(&str, &str)], te
         traits_json: String::new(),
         consents: Vec::new(),
         affiliations: Vec::new(),
+        stages: Vec::new(),
     }
 }
 

@@ -247,6 +247,7 @@ pub(super) fn fragment(record: &Record) -> pb::Fragment {
         traits_json: String::new(),
         consents: Vec::new(),
         affiliations: Vec::new(),
+        stages: Vec::new(),
     }
 }
 

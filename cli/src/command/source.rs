@@ -118,6 +118,11 @@ async fn show(list: &List) -> Result<(), Failure> {
     say(&(table.render(paint) + &by_hand(&call, paint)))
 }
 
+fn asked(what: &str, required: bool, allowed: &[String]) -> String {
+    let which = if allowed.is_empty() { String::new() } else { format!(" of {}", allowed.join(", ")) };
+    if required { format!("a {what}{which} required") } else { format!("any {what}{which}") }
+}
+
 /// A contract on one line.
 fn promises(contract: &pb::DataContract) -> String {
     let mut parts = Vec::new();
@@ -134,6 +139,15 @@ fn promises(contract: &pb::DataContract) -> String {
     }
     if !contract.attributes.is_empty() {
         parts.push(format!("{} attribute rule(s)", contract.attributes.len()));
+    }
+    if let Some(roles) = &contract.affiliations {
+        parts.push(asked("role", roles.required, &roles.allowed_roles));
+    }
+    if let Some(stages) = &contract.stages {
+        parts.push(asked("stage", stages.required, &stages.allowed));
+        if stages.only_steps {
+            parts.push("stages that are steps".to_owned());
+        }
     }
     if contract.closed {
         parts.push("no other attributes".to_owned());

@@ -201,7 +201,12 @@ async fn history(show: &Show) -> Result<(), Failure> {
     ]);
     for event in events {
         let reached = card::time(event.reached_time.as_ref());
-        table.row([count(event.sequence), reached, event.stage, event.source, event.note]);
+        let how = match (event.origin.as_str(), event.not_entered.as_str()) {
+            ("FRAGMENT", "") => "told by the record".to_owned(),
+            ("FRAGMENT", why) => format!("told by the record, not entered: {why}"),
+            _ => event.note,
+        };
+        table.row([count(event.sequence), reached, event.stage, event.source, how]);
     }
     let call = wire::grpcurl(&client.address, "AccountService/ListStageHistory", "ListStageHistoryRequest", &request);
     say(&(table.render(paint) + &by_hand(&call, paint)))

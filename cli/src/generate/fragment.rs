@@ -54,6 +54,7 @@ pub fn fragment(record: &Record, config: &TenantConfig) -> Option<Fragment> {
             .collect(),
         traits: None,
         affiliations: Vec::new(),
+        stages: Vec::new(),
     };
     fragment.canonicalise();
     Some(fragment)

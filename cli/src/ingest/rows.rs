@@ -253,6 +253,14 @@ fn action(
                     end_time: None,
                 })
                 .collect(),
+            stages: fragment
+                .stages
+                .into_iter()
+                .map(|told| pb::FragmentStage {
+                    stage: told.name,
+                    reached_time: told.at.map(|at| timestamp(ObservedAt(at.0))),
+                })
+                .collect(),
         }),
     }
 }

@@ -7,6 +7,7 @@ use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
 use super::lines::Lines;
+use super::mapping::names_identifier;
 use super::separated::too_long;
 use super::{COLUMNS_MAX, Columns, Item, RawRecord, Refusal, debezium, segment};
 
@@ -169,6 +170,21 @@ pub(super) fn flatten(
     Ok(())
 }
 
+/// `{"namespace": "email", "value": "…"}`, as identifiers are written on the wire, wherever it stands.
+fn claim(object: &Map<String, Value>) -> Option<(&str, &Value)> {
+    let namespace = object.get("namespace")?.as_str()?;
+    let value = object.get("value").filter(|_| object.len() == 2)?;
+    Some((namespace, value))
+}
+
+/// The field of an object under an identifier's name that holds the identifier: `{"email": {"value": "…", "verified":
+/// true}}` tells of an e-mail address, and of something else about it.
+fn own_value<'a>(path: &str, object: &'a Map<String, Value>) -> Option<&'a str> {
+    let held = ["value", "address", "number", "id"].into_iter().find_map(|name| object.get_key_value(name))?;
+    let scalar = held.1.is_string() || held.1.is_number();
+    (scalar && names_identifier(path)).then_some(held.0.as_str())
+}
+
 fn put(
     path: &str,
     value: &Value,
@@ -182,7 +198,15 @@ fn put(
     let text = match value {
         Value::Null => return Ok(()),
         Value::Object(object) => {
+            if let Some((namespace, value)) = claim(object) {
+                return put(&format!("identifiers.{namespace}"), value, depth + 1, columns, record);
+            }
+            let own = own_value(path, object);
             for (name, value) in object {
+                if own == Some(name.as_str()) {
+                    put(path, value, depth + 1, columns, record)?;
+                    continue;
+                }
                 put(&format!("{path}.{name}"), value, depth + 1, columns, record)?;
             }
             return Ok(());

@@ -182,6 +182,16 @@ fn json_lines_are_flattened_and_bad_ones_refused() {
             Some(vec![("a", "1"), ("b.c", "x"), ("b.d", "1"), ("b.d", "2"), ("g", "true")]),
         ),
         (r#"{"emails":[{"value":"a"},{"value":"b"}]}"#, Some(vec![("emails.value", "a"), ("emails.value", "b")])),
+        // Identifiers as objects are read: as on the wire, or as a value with something beside it.
+        (
+            r#"{"identifiers":[{"namespace":"email","value":"a@b.de"},{"namespace":"badge","value":"7"}]}"#,
+            Some(vec![("identifiers.email", "a@b.de"), ("identifiers.badge", "7")]),
+        ),
+        (
+            r#"{"email":{"value":"a@b.de","verified":true},"phone":[{"number":"+49301"}],"userId":{"id":7}}"#,
+            Some(vec![("email", "a@b.de"), ("email.verified", "true"), ("phone", "+49301"), ("userId", "7")]),
+        ),
+        (r#"{"size":{"value":"L"}}"#, Some(vec![("size.value", "L")])),
         (r#"{"card":12345678901234567890}"#, Some(vec![("card", "12345678901234567890")])),
         (r#"{"card":1234567890123456789012}"#, None),
         (r#"{"n":-5,"x":1.5}"#, Some(vec![("n", "-5"), ("x", "1.5")])),

@@ -166,6 +166,13 @@ impl Ledger {
         self.voices(points, question).newest_stop()
     }
 
+    /// When the newest word at these points that could lift a stop counts from.
+    #[must_use]
+    pub fn newest_lift_at(&self, points: &[Digest128]) -> Option<ObservedAt> {
+        let all = points.iter().flat_map(|point| self.at(*point)).map(|(_, entry)| entry);
+        all.filter(|entry| !(entry.decision.is_stop() || entry.decision.is_hold())).map(Entry::counts_from).max()
+    }
+
     fn index_of(&self, id: Sequence) -> Option<usize> {
         self.entries.binary_search_by_key(&id, |entry| entry.id).ok()
     }

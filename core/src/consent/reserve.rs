@@ -112,6 +112,7 @@ pub enum CannotSettle {
 pub struct Reservations {
     by_id: BTreeMap<Sequence, Reservation>,
     by_charge: HashMap<Digest128, Vec<Sequence>>,
+    latest: ObservedAt,
 }
 
 impl Reservations {
@@ -127,8 +128,16 @@ impl Reservations {
         self.by_id.is_empty()
     }
 
-    /// Adds one.
-    pub fn reserve(&mut self, id: Sequence, reservation: Reservation) {
+    /// The time by which reservations expire: it never goes back. What expired when another contact was allowed in its
+    /// place stays so when the clock is set back, or both could be confirmed.
+    #[must_use]
+    pub fn steady(&self, now: ObservedAt) -> ObservedAt {
+        now.max(self.latest)
+    }
+
+    /// Adds one that was decided at a steady time.
+    pub fn reserve(&mut self, id: Sequence, reservation: Reservation, decided_at: ObservedAt) {
+        self.latest = self.steady(decided_at);
         for charge in &reservation.charged {
             self.by_charge.entry(*charge).or_default().push(id);
         }
@@ -152,6 +161,7 @@ impl Reservations {
     /// [`CannotSettle`].
     pub fn may_settle(&self, id: Sequence, to: Standing, now: ObservedAt) -> Result<bool, CannotSettle> {
         let known = self.by_id.get(&id).ok_or(CannotSettle::Unknown)?;
+        let now = self.steady(now);
         match (known.standing, to) {
             (standing, to) if standing == to => Ok(false),
             (Standing::Confirmed, _) => Err(CannotSettle::Confirmed),
@@ -187,6 +197,7 @@ impl Reservations {
     /// When the contacts that are charged to any of these, and that the cap counts, happen; sorted, each once.
     #[must_use]
     pub fn times(&self, charged: &[Digest128], cap: &Cap, now: ObservedAt) -> Vec<ObservedAt> {
+        let now = self.steady(now);
         let ids: BTreeSet<Sequence> =
             charged.iter().filter_map(|charge| self.by_charge.get(charge)).flatten().copied().collect();
         let mut times: Vec<ObservedAt> = ids

@@ -33,6 +33,7 @@ fn fragment(identifiers: &[(&str, &str)], attributes: &[(&str, AttributeValue)])
             .collect(),
         traits: None,
         affiliations: Vec::new(),
+        stages: Vec::new(),
     };
     fragment.canonicalise();
     fragment

@@ -300,6 +300,7 @@ mod tests {
             attributes: Vec::new(),
             traits: None,
             affiliations: Vec::new(),
+            stages: Vec::new(),
         };
         assert_eq!(of(&fragment, &config), Some("US"));
         for (country, want) in [("Germany", "DE"), ("somewhere", "US")] {

@@ -4,6 +4,8 @@
 //! its whole history; the stage of a profile or a merged account is computed from its records by an explicit rule, so a
 //! split gives each side its own back (law 1).
 
+pub mod told;
+
 use std::cmp::Reverse;
 
 use serde::{Deserialize, Serialize};

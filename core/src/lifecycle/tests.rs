@@ -1,3 +1,6 @@
+use proptest::prelude::*;
+
+use super::told::{NotEntered, StageWord, Told};
 use super::*;
 
 fn stage(name: &str, initial: bool, next: &[&str]) -> StageDraft {
@@ -99,4 +102,67 @@ fn every_fault_of_a_definition_is_told() {
             ("accounts.stages", FaultReason::Missing),
         ]
     );
+}
+
+#[test]
+fn what_fragments_tell_is_entered_where_it_is_a_step() {
+    let life = lifecycle(StageRule::Furthest);
+    let id = |name: &str| match life.word(name) {
+        StageWord::Known(id) => id,
+        StageWord::Other(_) => panic!("{name} is no stage"),
+    };
+    let forbidden = |from: &str| Some(NotEntered::Forbidden { from: id(from) });
+    type Row<'a> = (&'a [(i64, &'a str)], &'a [(i64, &'a str)], Option<(&'a str, i64)>, Vec<Option<NotEntered>>);
+    // Calls, told stages, where it stands, what was not entered.
+    let table: Vec<Row<'_>> = vec![
+        (&[], &[], None, vec![]),
+        (&[], &[(5, "sql")], Some(("sql", 5)), vec![None]),
+        (&[], &[(5, "lead"), (9, "mql")], Some(("mql", 9)), vec![None, None]),
+        (&[], &[(9, "mql"), (5, "lead")], Some(("mql", 9)), vec![None, None]),
+        (&[], &[(5, "mql"), (5, "lead")], Some(("mql", 5)), vec![None, None]),
+        (&[], &[(5, "lead"), (9, "customer")], Some(("lead", 5)), vec![None, forbidden("lead")]),
+        (&[], &[(5, "friend"), (9, "lead")], Some(("lead", 9)), vec![Some(NotEntered::Unknown), None]),
+        // What a call told is where the next step starts from, and has the last word at its moment.
+        (&[(3, "customer")], &[(5, "lead")], Some(("customer", 3)), vec![forbidden("customer")]),
+        (&[(3, "lead"), (7, "mql")], &[(9, "sql")], Some(("sql", 9)), vec![None]),
+        (&[(5, "lead")], &[(5, "customer")], Some(("lead", 5)), vec![None]),
+        (&[(7, "mql")], &[(5, "mql"), (9, "mql")], Some(("mql", 7)), vec![None, None]),
+        (&[(7, "mql")], &[(5, "customer")], Some(("mql", 7)), vec![None]),
+    ];
+    for (calls, told, stands, refused) in table {
+        let calls: Vec<(Moment, StageId)> = calls.iter().map(|(at, name)| (Moment(*at), id(name))).collect();
+        let words: Vec<Told> = told.iter().map(|(at, name)| Told { at: Moment(*at), stage: life.word(name) }).collect();
+        let walk = life.walk(PartyKind::Person, &calls, &words);
+        assert_eq!(walk.stands, stands.map(|(name, at)| (id(name), Moment(at))), "{calls:?} {told:?}");
+        assert_eq!(walk.refused, refused, "{calls:?} {told:?}");
+        // Without a definition nothing that fragments tell counts.
+        let none = life.walk(PartyKind::Organisation, &[], &words);
+        assert_eq!((none.stands, none.refused), (None, vec![Some(NotEntered::Undefined); told.len()]));
+    }
+    let why = life.refusal(PartyKind::Person, NotEntered::Forbidden { from: id("lead") });
+    assert_eq!(why.to_string(), "lead does not lead there; allowed: mql");
+}
+
+proptest! {
+    /// Law 2: the order in which stages are written down does not show; and only the last call decides where a record
+    /// stands, which is why memory keeps no other.
+    #[test]
+    fn a_walk_depends_on_times_alone(
+        (told, shuffled) in proptest::collection::vec((0..8_i64, 0..5_u16), 0..6)
+            .prop_flat_map(|told| (Just(told.clone()), Just(told).prop_shuffle())),
+        calls in proptest::collection::vec((0..8_i64, 0..4_u16), 0..4),
+    ) {
+        let life = lifecycle(StageRule::Furthest);
+        let word = |stage: u16| if stage < 4 { StageWord::Known(StageId(stage)) } else { StageWord::Other("x".into()) };
+        let all = |told: &[(i64, u16)]| -> Vec<Told> {
+            told.iter().map(|(at, stage)| Told { at: Moment(*at), stage: word(*stage) }).collect()
+        };
+        let mut calls: Vec<(Moment, StageId)> =
+            calls.into_iter().map(|(at, stage)| (Moment(at), StageId(stage))).collect();
+        calls.sort_by_key(|(at, _)| *at);
+        let walk = |told: &[(i64, u16)], calls: &[(Moment, StageId)]| life.walk(PartyKind::Person, calls, &all(told));
+        let whole = walk(&told, &calls);
+        prop_assert_eq!(whole.stands, walk(&shuffled, &calls).stands);
+        prop_assert_eq!(whole.stands, walk(&told, &calls[calls.len().saturating_sub(1)..]).stands);
+    }
 }

@@ -35,6 +35,7 @@ fn fragment(source: u16, key: &str, at: i64, attributes: &[(AttributeId, &str)])
             .collect(),
         traits: None,
         affiliations: Vec::new(),
+        stages: Vec::new(),
     };
     fragment.canonicalise();
     fragment
@@ -185,6 +186,7 @@ fn any_fragment() -> impl Strategy<Value = Fragment> {
                 attributes,
                 traits,
                 affiliations: Vec::new(),
+                stages: Vec::new(),
             };
             fragment.canonicalise();
             fragment
@@ -225,6 +227,7 @@ fn debug_shows_nothing_of_a_person() {
         ],
         traits: Some(r#"{"likes":"canary"}"#.to_owned()),
         affiliations: Vec::new(),
+        stages: Vec::new(),
     };
     let golden = unify(&[&fragment], &config, Detail::WithLosers).unwrap();
     assert!(golden.traits.is_some() && golden.identifiers.len() == 1, "there is something to hide");

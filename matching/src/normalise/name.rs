@@ -188,7 +188,9 @@ impl PersonName {
             _ => {
                 let capitals = |word: &Word| word.capitals;
                 let last = words.len() - 1;
-                let family_leads = capitals(&words[0]) && !words[1..].iter().any(capitals);
+                let family_leads = capitals(&words[0])
+                    && !words[1..].iter().any(capitals)
+                    && reads_as_family(&words[0].folded, &words[1].folded);
                 let last_is_initial = words[last].folded.chars().count() == 1 && words[0].folded.chars().count() > 1;
                 if family_leads || (last_is_initial && words.len() == 2) {
                     self.family = words[0].folded.clone();
@@ -315,6 +317,15 @@ impl Words {
     }
 }
 
+/// Whether a word in capitals in front of one that is not is a family name (`SMITH Jon`) rather than a given name or
+/// initials that somebody wrote so (`ADA Lovelace`, `TJ Miller`). A given name behind it says yes; without one a known given
+/// name or a short word in front says no, unless it is a family name that is short.
+fn reads_as_family(first: &str, second: &str) -> bool {
+    is_known_given(second)
+        || SHORT_FAMILY_NAMES.contains(&first)
+        || (first.chars().count() > 3 && !is_known_given(first))
+}
+
 fn push_word(into: &mut String, word: &str) {
     if !into.is_empty() {
         into.push(' ');
@@ -365,6 +376,17 @@ const DOUBLE_FAMILY_NAMES: &[&str] =
 fn starts_with_particle(family: &str) -> bool {
     family.split_whitespace().next().is_some_and(|first| PARTICLES.contains(&fold(first).as_str()))
 }
+
+/// Family names of two or three letters, as writers put them in capitals in front.
+const SHORT_FAMILY_NAMES: &[&str] = &[
+    "an", "bae", "bui", "cai", "cha", "cho", "chu", "cui", "dai", "doi", "du", "fan", "fu", "gao", "go", "goh", "gu",
+    "guo", "ha", "han", "hao", "he", "ho", "hu", "hur", "ito", "jia", "jin", "kim", "ko", "koh", "lai", "lam", "lau",
+    "le", "lee", "leu", "li", "lim", "lin", "liu", "lo", "low", "lu", "luo", "luu", "ly", "ma", "mai", "mao", "min",
+    "mo", "mok", "na", "ng", "ngo", "nie", "noh", "oh", "ong", "ota", "ou", "pan", "pei", "qi", "qin", "qiu", "ren",
+    "roh", "ryu", "sa", "seo", "shi", "sim", "sin", "so", "son", "su", "sun", "ta", "tan", "tao", "teo", "to", "toh",
+    "tse", "tu", "vo", "vu", "wan", "wei", "wen", "woo", "wu", "xia", "xie", "xu", "xue", "yan", "yao", "ye", "yi",
+    "yin", "yoo", "you", "yu", "yun", "yup", "zhu", "zou",
+];
 
 /// What forms and systems put where no name was given, folded.
 const PLACEHOLDERS: &[&str] = &[

@@ -26,6 +26,7 @@ fn fragment(party: PartyKind, identifiers: &[(&str, &str)], attributes: &[(Attri
             .collect(),
         traits: None,
         affiliations: Vec::new(),
+        stages: Vec::new(),
     };
     fragment.canonicalise();
     fragment

@@ -13,7 +13,6 @@ use onefold_core::decision::{self, EntryKind, QuarantineCleared, Quarantined, Re
 use onefold_core::erasure::{Carried, Erased, PrivacyRequest, ResendsStopped};
 use onefold_core::fault::{FaultReason, FieldFault};
 use onefold_core::fragment::{Fragment, ObservedAt};
-use onefold_core::hierarchy::affiliation::Held as Role;
 use onefold_core::ids::{Digest128, Place, Sequence, SlotId};
 use onefold_core::judgement::Judged;
 use onefold_core::limits;
@@ -25,6 +24,8 @@ use onefold_store::vault::{Vault, VaultError};
 
 use super::consent::{self, Said, Saying};
 use super::hierarchy::digest::Digester;
+use super::hierarchy::state::Says;
+use super::hierarchy::steps;
 use super::ingest::{Answer, Arriving, Item, Outcome};
 use super::lane::{Group, kind};
 use super::quarantine;
@@ -62,9 +63,9 @@ type Overlay = HashMap<Digest128, (Version, Option<SlotId>)>;
 
 /// A decided effect on the engine, to be applied under the write lock.
 enum Effect {
-    /// The fragment, where it lies, its key, its bytes, and the roles that it tells of.
-    Put(Prepared, Place, SlotId, u32, Vec<Role>),
-    Retract(Digest128, ObservedAt, Place),
+    /// The fragment, where it lies, its sequence, its key, its bytes, and what it tells beside its facts.
+    Put(Prepared, (Place, Sequence), SlotId, u32, Option<Box<Says>>),
+    Retract(Digest128, ObservedAt, (Place, Sequence)),
     Hold(Sequence, Held, Box<[Digest128]>),
     LetGo(Sequence),
     Hear(Box<Said>),
@@ -145,23 +146,27 @@ impl Decided {
         let mut facts = self.relinked;
         for effect in self.effects {
             match effect {
-                Effect::Put(prepared, place, slot, bytes, roles) => {
+                Effect::Put(prepared, (place, sequence), slot, bytes, says) => {
                     state.superseded.by(state.engine.record(prepared.record).as_ref(), bytes);
                     let arrival = state.engine.put(&prepared, place, slot);
                     debug_assert!(arrival.applies(), "the lane and the engine judge by one order");
                     state.consent.ledger.record_is_back(prepared.record);
-                    state.accounts.affiliations.of_fragment(prepared.record, roles);
+                    state.accounts.fragment_says(
+                        prepared.record,
+                        says.map_or_else(Says::default, |says| *says),
+                        sequence,
+                    );
                     facts = true;
                 }
                 Effect::Hear(said) => {
                     state.hear(&said);
                     facts = true;
                 }
-                Effect::Retract(record, at, place) => {
+                Effect::Retract(record, at, (place, sequence)) => {
                     state.leave_stops_behind(record);
                     state.engine.retract(record, at, place);
                     state.superseded.leaves(record);
-                    state.accounts.affiliations.of_fragment(record, []);
+                    state.accounts.fragment_says(record, Says::default(), sequence);
                     facts = true;
                 }
                 Effect::Hold(entry, held, points) => state.hold(entry, held, points),
@@ -262,7 +267,13 @@ impl Deciding<'_> {
         match item {
             Item::Put(mut arriving) => {
                 let says = std::mem::take(&mut arriving.says);
-                let drafted = self.put(*arriving)?;
+                let drafted = match steps::faults(&arriving, &self.state.accounts) {
+                    faults if faults.is_empty() => self.put(*arriving)?,
+                    faults => {
+                        let received_at = arriving.bound_to_steps.unwrap_or_default();
+                        self.quarantine(&arriving, faults, received_at)?
+                    }
+                };
                 self.say_all(says, drafted)
             }
             Item::Quarantine { mut arriving, faults, received_at } => {
@@ -291,6 +302,11 @@ impl Deciding<'_> {
                 Ok(Drafted { outcome: Outcome::Rejected { faults }, record: None })
             }
             Item::Replay { arriving, entry } => {
+                let faults = steps::faults(&arriving, &self.state.accounts);
+                if !faults.is_empty() {
+                    let outcome = Outcome::Quarantined { sequence: self.sequence, entry, faults };
+                    return Ok(Drafted { outcome, record: None });
+                }
                 let drafted = self.put(*arriving)?;
                 self.clear(entry)?;
                 Ok(drafted)
@@ -353,11 +369,14 @@ impl Deciding<'_> {
         self.sequence = sequence;
         self.overlay.insert(record, (version, Some(slot)));
         let bytes = u32::try_from(arriving.encoded.len()).unwrap_or(u32::MAX);
-        let roles = match arriving.affiliated.then(|| Fragment::decode(&arriving.encoded)) {
-            Some(Ok(fragment)) => Digester::new(self.config, &self.tenant.keys.index).roles(&fragment, (place, slot)),
-            _ => Vec::new(),
+        let says = match arriving.tells.then(|| Fragment::decode(&arriving.encoded)) {
+            Some(Ok(fragment)) => {
+                let digester = Digester::new(self.config, &self.tenant.keys.index);
+                Some(Box::new(digester.says(&fragment, (place, slot))))
+            }
+            _ => None,
         };
-        self.effects.push(Effect::Put(arriving.prepared, place, slot, bytes, roles));
+        self.effects.push(Effect::Put(arriving.prepared, (place, sequence), slot, bytes, says));
         let outcome = Outcome::Accepted { sequence, profile: None, notes: arriving.notes };
         Ok(Drafted { outcome, record: Some(record) })
     }
@@ -428,7 +447,7 @@ impl Deciding<'_> {
         })?;
         self.sequence = sequence;
         self.overlay.insert(record, (version, known.and_then(|(_, slot)| slot)));
-        self.effects.push(Effect::Retract(record, at, place));
+        self.effects.push(Effect::Retract(record, at, (place, sequence)));
         Ok(Drafted { outcome: Outcome::Accepted { sequence, profile: None, notes: Vec::new() }, record: None })
     }
 
@@ -559,6 +578,13 @@ impl Deciding<'_> {
                 slot = statement.points.first().and_then(|record| self.known(*record)).and_then(|(_, slot)| slot);
             }
             Subject::Profile(_) | Subject::Identifier { .. } => {}
+        }
+        // LAW 6: a stop whose time our own clock gave is later than every yes that was told before it, also when the clock
+        // was set back meanwhile.
+        let stops = statement.decision.is_stop() || statement.decision.is_hold();
+        if stops && statement.given_at >= statement.recorded_at {
+            let newest = self.state.consent.ledger.newest_lift_at(&statement.points);
+            statement.given_at = statement.given_at.max(newest.unwrap_or(statement.given_at));
         }
         let (slot, key) = self.key(slot)?;
         let sequence = self.sequence.next();

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use onefold_core::contract::check;
+use onefold_core::contract::{CompiledContract, check};
 use onefold_core::fault::{FaultReason, FieldFault};
 use onefold_core::fragment::{Fragment, ObservedAt};
 use onefold_core::ids::{Digest128, ProfileOrdinal, Sequence};
@@ -17,6 +17,7 @@ use super::App;
 use super::consent::Saying;
 use super::error::WriteError;
 use super::explain;
+use super::hierarchy::steps;
 use super::lane::Command;
 use super::requests::RequestKey;
 use super::tenant::{LiveConfig, Tenant};
@@ -37,8 +38,11 @@ pub struct Arriving {
     pub config_version: u64,
     /// What is kept as a fact and will not link.
     pub notes: Vec<FieldFault>,
-    /// It tells of roles in accounts.
-    pub affiliated: bool,
+    /// It tells of roles in accounts or of stages.
+    pub tells: bool,
+    /// When it came in, where its source's contract binds its stages to the steps that are allowed. Only the lane knows
+    /// where the record stands.
+    pub bound_to_steps: Option<ObservedAt>,
     /// Consent statements that came along. They are entries of the ledger, whatever becomes of the fragment.
     pub says: Vec<Saying>,
 }
@@ -91,7 +95,8 @@ pub enum Item {
 impl Item {
     /// What to do with a fragment that came through the door.
     pub fn of(fragment: Fragment, undated: bool, config: &LiveConfig, received_at: ObservedAt) -> Self {
-        let (arriving, faults) = Arriving::of(&fragment, undated, config);
+        let (mut arriving, faults) = Arriving::of(&fragment, undated, config);
+        arriving.bound_to_steps = arriving.bound_to_steps.map(|_| received_at);
         if faults.is_empty() {
             Self::Put(Box::new(arriving))
         } else {
@@ -102,6 +107,7 @@ impl Item {
     /// Bytes that the journal will take for it, before sealing.
     pub fn bytes(&self) -> usize {
         match self {
+            Self::Put(arriving) if arriving.bound_to_steps.is_some() => arriving.encoded.len() + steps::ROOM,
             Self::Put(arriving) | Self::Replay { arriving, .. } => arriving.encoded.len(),
             Self::Quarantine { arriving, faults, .. } => {
                 arriving.encoded.len() + 32 + faults.iter().map(|f| f.path.len() + f.message.len() + 8).sum::<usize>()
@@ -157,9 +163,11 @@ impl Arriving {
             })
             .collect();
         let encoded = fragment.encode();
-        let affiliated = !fragment.affiliations.is_empty();
-        let config_version = config.version;
-        (Self { encoded, prepared, undated, config_version, notes, affiliated, says: Vec::new() }, faults)
+        let tells = !(fragment.affiliations.is_empty() && fragment.stages.is_empty());
+        let binds = config.contract(fragment.record.source).is_some_and(CompiledContract::binds_to_steps);
+        let bound_to_steps = (binds && !fragment.stages.is_empty()).then(ObservedAt::default);
+        let (config_version, says) = (config.version, Vec::new());
+        (Self { encoded, prepared, undated, config_version, notes, tells, bound_to_steps, says }, faults)
     }
 }
 

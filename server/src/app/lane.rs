@@ -609,6 +609,8 @@ impl Lane {
             let said_at = state.consent.ledger.take_untold();
             let concerned = consent::profiles_at(&state, &said_at);
             changes.extend(concerned.into_iter().map(|profile| ProfileChange::ConsentChanged { profile }));
+            let accounts = state.accounts.take_untold();
+            changes.extend(accounts.into_iter().map(|account| ProfileChange::AccountChanged { account }));
             let mut rest = changes.as_slice();
             // Facts without a consequence are settled too: the journal says so, and a replay has nothing left to do.
             while !rest.is_empty() || (facts && settlements.is_empty()) {

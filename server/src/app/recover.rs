@@ -31,6 +31,7 @@ use tokio::sync::{mpsc, watch};
 use super::access::{self, Access};
 use super::consent::Said;
 use super::heads::Heads;
+use super::hierarchy::state::Says;
 use super::lane::{Command, LANE_DEPTH_MAX, Lane, note_changes};
 use super::models::{Models, Studies};
 use super::reads::{self, ReadLog};
@@ -591,8 +592,8 @@ impl Replaying {
                     self.state.engine.put(&prepared, entry.place, slot);
                     self.state.consent.ledger.record_is_back(prepared.record);
                     let digester = hierarchy::digest::Digester::new(&self.config, &self.keys.index);
-                    let roles = digester.roles(&fragment, (entry.place, slot));
-                    self.state.accounts.affiliations.of_fragment(prepared.record, roles);
+                    let says = digester.says(&fragment, (entry.place, slot));
+                    self.state.accounts.fragment_says(prepared.record, says, entry.sequence);
                     self.unsettled = true;
                 }
                 // The content is gone. Its record keeps its ordinal, which settlements name records by; whose key it was
@@ -617,7 +618,7 @@ impl Replaying {
                     state.leave_stops_behind(retracted.record);
                     state.engine.retract(retracted.record, retracted.observed_at, entry.place);
                     state.superseded.leaves(retracted.record);
-                    state.accounts.affiliations.of_fragment(retracted.record, []);
+                    state.accounts.fragment_says(retracted.record, Says::default(), entry.sequence);
                     self.unsettled = true;
                 }
             }
@@ -639,6 +640,7 @@ impl Replaying {
                     if !settled.more {
                         // What was said before it is told with it.
                         self.state.consent.ledger.take_untold();
+                        self.state.accounts.take_untold();
                     }
                 }
             }
@@ -708,7 +710,10 @@ impl Replaying {
             EntryKind::ContactReserved => {
                 if let Some(payload) = entry.bytes() {
                     let reserved: ContactReserved = decision::decode(payload)?;
-                    self.state.consent.reservations.reserve(entry.sequence, reserved.reservation);
+                    // Decided as long before it expires as the configuration of then said.
+                    let waits = i64::from(self.config.config.consent.reservation_seconds) * 1_000_000;
+                    let decided_at = ObservedAt(reserved.reservation.expires_at.0.saturating_sub(waits));
+                    self.state.consent.reservations.reserve(entry.sequence, reserved.reservation, decided_at);
                 }
             }
             EntryKind::ReservationSettled => {

@@ -299,6 +299,15 @@ fn hierarchy(error: &HierarchyError) -> Status {
     }
 }
 
+/// Why a stage is not entered, in the words of the errors.
+pub const fn stage_reason(refused: &StageRefused) -> &'static str {
+    match refused {
+        StageRefused::Undefined(_) => "LIFECYCLE_UNDEFINED",
+        StageRefused::Unknown { .. } => "STAGE_UNKNOWN",
+        StageRefused::Forbidden { .. } => "STAGE_FORBIDDEN",
+    }
+}
+
 /// A judgement that cannot be taken.
 fn judge(error: &JudgeError) -> Status {
     let message = error.to_string();

@@ -181,7 +181,7 @@ impl MappingFile {
             "# What the columns mean: record_id, truth, source, observed_at, record_type, name, birth_day,\n",
         );
         text.push_str(
-            "# birth_month, birth_year, affiliation, affiliation_role, identifier:NAMESPACE, attribute:NAME, ignore.\n",
+            "# birth_month, birth_year, affiliation, affiliation_role, stage, stage_time,\n# identifier:NAMESPACE, attribute:NAME, ignore.\n",
         );
         let mut namespaces = BTreeMap::new();
         for (name, mapping) in inputs {

@@ -200,7 +200,7 @@ fn looks_like_company(name: &str) -> bool {
 
 /// A column whose header says nothing may still show what it is.
 fn by_values(column: &str, look: &Look<'_>) -> Option<Role> {
-    if let Some(kind) = column.strip_prefix("externalIds.") {
+    if let Some(kind) = column.strip_prefix("externalIds.").or_else(|| column.strip_prefix("identifiers.")) {
         return Some(Role::Identifier(as_name(kind)));
     }
     if look.values.len() < 5 {

@@ -397,10 +397,12 @@ pub(super) fn meaning(header: &str) -> Option<Meaning> {
 }
 
 fn by_words(header: &str) -> Option<Meaning> {
-    let words = words(header);
     if header.to_ascii_lowercase().starts_with("externalids.") {
         return None;
     }
+    // `identifiers.email`: what stands behind it is the namespace.
+    let header = header.strip_prefix("identifiers.").unwrap_or(header);
+    let words = words(header);
     for dropped in 0..words.len() {
         if dropped > 0 && !OWNERS.contains(&words[dropped - 1].as_str()) {
             break;
@@ -418,6 +420,11 @@ fn by_words(header: &str) -> Option<Meaning> {
         }
     }
     None
+}
+
+/// Whether a header names an identifier of a built-in namespace by its words alone.
+pub(in crate::input) fn names_identifier(header: &str) -> bool {
+    matches!(meaning(header), Some(Identifier(_) | OwnIdentifier(_)))
 }
 
 fn find(compact: &str) -> Option<Meaning> {

@@ -13,6 +13,7 @@ use onefold_matching::normalise::text::fold;
 
 pub use file::{MappingFault, MappingFile};
 pub use guess::guess;
+pub(in crate::input) use headers::names_identifier;
 pub use shape::{Shaped, Shaper};
 pub use time::{DateOrder, observed_at};
 
@@ -41,6 +42,10 @@ pub enum Role {
     Affiliation,
     /// That role.
     AffiliationRole,
+    /// A stage that its party reached.
+    Stage,
+    /// When it was reached.
+    StageTime,
     /// An identifier in this namespace.
     Identifier(String),
     /// A value of this attribute.
@@ -62,6 +67,8 @@ const PLAIN: &[(&str, Role)] = &[
     ("birth_year", Role::BirthYear),
     ("affiliation", Role::Affiliation),
     ("affiliation_role", Role::AffiliationRole),
+    ("stage", Role::Stage),
+    ("stage_time", Role::StageTime),
     ("ignore", Role::Ignore),
 ];
 

@@ -2,14 +2,14 @@
 
 use onefold_core::config::{BUILT_IN_ATTRIBUTES, Source, TenantConfig};
 use onefold_core::fragment::{
-    Affiliation, Attribute, AttributeValue, Fragment, Identifier, ObservedAt, PartyKind, SourceRecord,
+    Affiliation, Attribute, AttributeValue, Fragment, Identifier, ObservedAt, PartyKind, SourceRecord, StageTold,
 };
 use onefold_core::hierarchy::Moment;
 use onefold_core::ids::{AttributeId, NamespaceId, SourceId};
 use onefold_core::limits;
 
 use super::headers::JOINED;
-use super::{Mapping, PartyRule, Role, as_name, guess, observed_at};
+use super::{DateOrder, Mapping, PartyRule, Role, as_name, guess, observed_at};
 use crate::input::{Action, Columns, RawRecord, Refusal};
 
 /// A row with a meaning.
@@ -119,7 +119,9 @@ impl Shaper {
             attributes: Vec::new(),
             traits: None,
             affiliations: Vec::new(),
+            stages: Vec::new(),
         };
+        let stage_time = by_role(&Role::StageTime).cloned();
         let affiliation_role = by_role(&Role::AffiliationRole).cloned().unwrap_or_default();
         let mut birth = Birth::default();
         let mut values_cut = 0;
@@ -139,8 +141,9 @@ impl Shaper {
                 Role::BirthMonth => birth.set(1, text),
                 Role::BirthYear => birth.set(0, text),
                 Role::Affiliation => affiliation(&mut fragment, text, &affiliation_role),
-                // Taken with the account.
-                Role::AffiliationRole => Ok(()),
+                Role::Stage => stage(&mut fragment, &text, stage_time.as_deref(), self.mapping.date_order),
+                // Taken with the account, with the stage.
+                Role::AffiliationRole | Role::StageTime => Ok(()),
                 Role::RecordId | Role::Truth | Role::Source | Role::ObservedAt | Role::RecordType | Role::Ignore => {
                     Ok(())
                 }
@@ -233,6 +236,26 @@ fn affiliation(fragment: &mut Fragment, key: String, role: &str) -> Result<(), S
     }
     let account = SourceRecord { source: fragment.record.source, key };
     fragment.affiliations.push(Affiliation { account, role: role.to_owned(), since: Moment::ALWAYS, until: None });
+    Ok(())
+}
+
+/// A stage, reached when the column beside it says, or when the record was observed.
+fn stage(fragment: &mut Fragment, name: &str, time: Option<&str>, order: DateOrder) -> Result<(), String> {
+    let name = name.trim().to_lowercase();
+    if name.is_empty() {
+        return Ok(());
+    }
+    if name.len() > limits::NAME_BYTES_MAX {
+        return Err(format!("names a stage of more than {} bytes", limits::NAME_BYTES_MAX));
+    }
+    let at = match time.map(str::trim).filter(|time| !time.is_empty()) {
+        None => None,
+        Some(time) => match observed_at(time, order) {
+            Some(at) => Some(Moment(at.0)),
+            None => return Err("the time at which the stage was reached cannot be read".to_owned()),
+        },
+    };
+    fragment.stages.push(StageTold { at, name });
     Ok(())
 }
 

@@ -144,6 +144,8 @@ fn headers_of_other_systems_are_understood() {
         ("email.value", "identifier:email"),
         ("contact.phone.value", "identifier:phone"),
         ("company.value", "attribute:company.value"),
+        ("identifiers.email", "identifier:email"),
+        ("identifiers.badge", "identifier:badge"),
     ];
     for (header, want) in table {
         let mapping = guess(&[header.to_owned()], &[], "file", None);
@@ -305,6 +307,37 @@ fn a_column_that_shows_late_has_the_meaning_of_its_own_name() {
     let identifiers: Vec<&str> = last.identifiers.iter().map(|identifier| identifier.raw.as_str()).collect();
     assert_eq!(identifiers, ["y"]);
     assert_eq!(last.attributes.len(), 1, "the note");
+}
+
+#[test]
+fn a_mapping_makes_stages_of_columns() {
+    let text = "id,email,phase,since\n1,a@b.de, MQL ,2026-03-01\n2,c@d.de,,\n3,e@f.de,lead,\n4,g@h.de,lead,soon\n";
+    let mut mapping = mapping_of("t.csv", text);
+    let told = "[columns]\nphase = \"stage\"\nsince = \"stage_time\"\n";
+    let file = MappingFile::parse(told, false, Path::new("m.toml")).map_err(|fault| fault.to_string()).unwrap();
+    file.apply(Path::new("t.csv"), true, &mut mapping).map_err(|fault| fault.to_string()).unwrap();
+    let mut config = TenantConfig::new("t", "T");
+    let bytes = Box::new(std::io::Cursor::new(text.as_bytes().to_vec()));
+    let opened = Reader::from_bytes(Path::new("t.csv"), bytes, &ReadOptions::default());
+    let mut reader = opened.map_err(|error| error.to_string()).unwrap();
+    let mut shaper = Shaper::new(mapping, &mut config).map_err(|fault| fault.to_string()).unwrap();
+    let mut found = Vec::new();
+    while let Some(item) = reader.next_item().unwrap() {
+        let Item::Record(raw) = item else { panic!("a row was refused") };
+        found.push(match shaper.shape(raw, reader.columns(), &mut config) {
+            Ok(shaped) => Ok(shaped.fragment.stages.into_iter().map(|one| (one.name, one.at.map(|at| at.0))).collect()),
+            Err(refusal) => Err(refusal.reason),
+        });
+    }
+    let first_of_march = 1_772_323_200_000_000;
+    let unreadable = "column `phase`: the time at which the stage was reached cannot be read";
+    let want: [Result<Vec<(String, Option<i64>)>, String>; 4] = [
+        Ok(vec![("mql".to_owned(), Some(first_of_march))]),
+        Ok(vec![]),
+        Ok(vec![("lead".to_owned(), None)]),
+        Err(unreadable.to_owned()),
+    ];
+    assert_eq!(found, want);
 }
 
 #[test]

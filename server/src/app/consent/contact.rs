@@ -182,7 +182,8 @@ pub(super) fn evaluate(
     if state.privacy.stops(cluster.points.iter().copied()).is_some() {
         return deny(Reason::Suppressed(Vec::new()));
     }
-    let question = Question::now(purpose.id, Some(channel.id), now);
+    // A yes must still hold when the contact happens.
+    let question = Question::now(purpose.id, Some(channel.id), at.max(now));
     let ledger = &state.consent.ledger;
     let effective = ledger.voices(&cluster.points, &question).effective();
     let mut jurisdictions = known;

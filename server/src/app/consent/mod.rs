@@ -37,18 +37,20 @@ pub struct Consent {
 pub(super) struct ConsentRows {
     ledger: LedgerRows,
     reservations: Vec<(Sequence, Reservation)>,
+    steady: ObservedAt,
 }
 
 impl Consent {
     pub(super) fn to_rows(&self) -> ConsentRows {
         let reservations = self.reservations.all().map(|(id, reservation)| (id, reservation.clone())).collect();
-        ConsentRows { ledger: self.ledger.to_rows(), reservations }
+        let steady = self.reservations.steady(ObservedAt(i64::MIN));
+        ConsentRows { ledger: self.ledger.to_rows(), reservations, steady }
     }
 
     pub(super) fn from_rows(rows: ConsentRows) -> Self {
         let mut reservations = Reservations::default();
         for (id, reservation) in rows.reservations {
-            reservations.reserve(id, reservation);
+            reservations.reserve(id, reservation, rows.steady);
         }
         Self { ledger: Ledger::from_rows(rows.ledger), reservations }
     }

@@ -200,7 +200,8 @@ fn reserve(
                 return Ok(None);
             }
             let Some(group) = group.as_mut() else { return Ok(None) };
-            let expires_at = ObservedAt(now.0.saturating_add(waits));
+            let steady = tenant.state().consent.reservations.steady(now);
+            let expires_at = ObservedAt(steady.0.saturating_add(waits));
             let reservation = Reservation {
                 purpose: ask.purpose,
                 channel: ask.channel,
@@ -216,7 +217,7 @@ fn reserve(
                 out.extend_from_slice(&payload);
             })?;
             state.sequence = sequence;
-            state.consent.reservations.reserve(sequence, reservation);
+            state.consent.reservations.reserve(sequence, reservation, steady);
             verdict.reservation = Some((sequence, expires_at));
             verdict.seen = verdict.seen.max(sequence);
         }

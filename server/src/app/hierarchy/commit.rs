@@ -24,7 +24,7 @@ use tokio::sync::oneshot;
 use super::act::{Act, Done, HierarchyError, ImportRow};
 use super::digest::Digester;
 use super::replay;
-use super::state::{Accounts, Effect};
+use super::state::{Accounts, Effect, StageHeld};
 use crate::app::decide::key_for;
 use crate::app::error::WriteError;
 use crate::app::lane::{Group, Lane, kind, note_changes};
@@ -366,7 +366,7 @@ impl Planning<'_> {
         let reached: Vec<Reached> = records
             .iter()
             .filter_map(|(record, source)| {
-                let held = accounts.stages.get(&(party, *record))?;
+                let held = accounts.stands(party, *record)?;
                 Some(Reached { record: *record, stage: held.stage, at: held.at, trust: trust(*source) })
             })
             .collect();
@@ -378,8 +378,12 @@ impl Planning<'_> {
         }
         let mut drafts = Vec::new();
         for (record, source) in records {
-            // Where it stands already it stays, since when it was.
-            if accounts.stages.get(&(party, *record)).is_some_and(|held| held.stage == stage) {
+            // Where it stands already it stays, since when it was; unless only its fragment says that it does, which goes
+            // with the fragment.
+            let stands = |held: StageHeld| held.stage == stage;
+            if accounts.stands(party, *record).is_some_and(stands)
+                && accounts.stages.get(&(party, *record)).copied().is_some_and(stands)
+            {
                 continue;
             }
             let set = StageSet { party, source: *source, stage, at, note: note.to_owned() };
@@ -533,7 +537,7 @@ fn define(
     {
         let mut state = tenant.state_mut();
         state.sequence = sequence;
-        state.accounts.lifecycle = Arc::new(lifecycle);
+        state.accounts.define(lifecycle);
     }
     group.commit.published.push((Arc::clone(tenant), sequence));
     let done = Done::about(sequence, &[]);

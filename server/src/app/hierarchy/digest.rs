@@ -1,12 +1,15 @@
 //! Keyed digests of what accounts are found by.
 
 use onefold_core::fragment::{Fragment, PartyKind};
+use onefold_core::hierarchy::Moment;
 use onefold_core::hierarchy::affiliation::{Held, Origin};
 use onefold_core::identifier::domain::{self, DomainStanding};
 use onefold_core::identifier::{Canonical, canonicalise};
 use onefold_core::ids::{Digest128, Place, SlotId};
 use onefold_core::namespace::Normaliser;
 use onefold_matching::normalise::company::CompanyName;
+
+use super::state::Says;
 
 use crate::app::tenant::LiveConfig;
 
@@ -67,6 +70,14 @@ impl<'a> Digester<'a> {
             slot,
         };
         fragment.affiliations.iter().map(held).collect()
+    }
+
+    /// What a fragment tells beside its facts, when it lies at a place under a key.
+    pub fn says(&self, fragment: &Fragment, at: (Place, SlotId)) -> Says {
+        let observed = Moment(fragment.observed_at.0);
+        let stages = fragment.stages.iter().map(|told| (told.at.unwrap_or(observed), told.name.clone()));
+        let told = || (fragment.party, fragment.record.source, stages.collect());
+        Says { roles: self.roles(fragment, at), stages: (!fragment.stages.is_empty()).then(told) }
     }
 
     /// A role, whatever its case.

@@ -1,12 +1,14 @@
-//! What was told of a source record, in order: its stages, its parents, its roles. sled says where it lies, the journal
-//! what it is.
+//! The stages that source records reached: what calls told, where sled says that it lies and the journal what it is, and
+//! what live fragments tell, with what became of it.
 
 use std::ops::ControlFlow;
 
 use onefold_core::decision::EntryKind;
 use onefold_core::fragment::PartyKind;
+use onefold_core::hierarchy::Moment;
 use onefold_core::hierarchy::entry::StageSet;
-use onefold_core::ids::{Digest128, Place, Sequence};
+use onefold_core::ids::{Digest128, Place, Sequence, SourceId};
+use onefold_core::lifecycle::{StageId, StageRefused};
 use onefold_store::keyed::KeyedStore;
 
 use super::read::told_at;
@@ -15,16 +17,26 @@ use crate::app::Shared;
 use crate::app::error::ReadError;
 use crate::app::tenant::Tenant;
 
-/// One stage that a source record reached.
+/// One stage that a source record reached, or is told to have reached.
 #[derive(Clone, Debug)]
 pub struct StageEvent {
     /// Where in the order of events.
     pub sequence: Sequence,
-    /// What was told.
-    pub set: StageSet,
+    /// Who keeps the record.
+    pub source: SourceId,
+    /// Name of the stage.
+    pub stage: String,
+    /// When it was reached.
+    pub at: Moment,
+    /// Why, in words.
+    pub note: String,
+    /// Whether the live fragment of the record tells of it, and no call.
+    pub by_fragment: bool,
+    /// Why it was not entered.
+    pub refused: Option<StageRefused>,
 }
 
-/// The stages that source records reached, all of them, oldest first. Whoever asks waits for sled before. Not for
+/// The stages that source records reached, all of them, by time, oldest first. Whoever asks waits for sled before. Not for
 /// asynchronous threads.
 ///
 /// # Errors
@@ -35,32 +47,69 @@ pub fn stages(
     party: PartyKind,
     records: &[Digest128],
 ) -> Result<Vec<StageEvent>, ReadError> {
-    let mut places: Vec<(Sequence, Place)> = Vec::new();
-    let store = |what: &'static str| ReadError::Store(what.into());
+    let mut events = Vec::new();
     for record in records {
-        let mut damaged = false;
-        let scanned = shared.keyed.scan(tenant.id, TOLD, &record.0, None, &mut |key, value| {
-            let (Some(sequence), Some((kind, place))) = (sequence_of(key), place_of(value)) else {
-                damaged = true;
-                return ControlFlow::Break(());
-            };
-            if kind == EntryKind::StageSet as u8 {
-                places.push((sequence, place));
-            }
-            ControlFlow::Continue(())
-        });
-        scanned.map_err(|error| ReadError::Store(error.into()))?;
-        if damaged {
-            return Err(store("a key of the history is damaged"));
+        let called = called(shared, tenant, party, *record)?;
+        let calls: Vec<(Moment, StageId)> = called.iter().map(|(_, set)| (set.at, set.stage)).collect();
+        tenant.seen(|state| {
+            let accounts = &state.accounts;
+            let lifecycle = &accounts.lifecycle;
+            events.extend(called.into_iter().map(|(sequence, set)| StageEvent {
+                sequence,
+                source: set.source,
+                stage: lifecycle.name(set.stage).to_owned(),
+                at: set.at,
+                note: set.note,
+                by_fragment: false,
+                refused: None,
+            }));
+            let Some(stages) = accounts.told_stages.get(record).filter(|told| told.party == party) else { return };
+            let walk = lifecycle.walk(party, &calls, &stages.told);
+            events.extend(stages.told.iter().zip(walk.refused).map(|(told, why)| StageEvent {
+                sequence: stages.sequence,
+                source: stages.source,
+                stage: lifecycle.spoken(&told.stage).to_owned(),
+                at: told.at,
+                note: String::new(),
+                by_fragment: true,
+                refused: why.map(|why| lifecycle.refusal(party, why)),
+            }));
+        })?;
+    }
+    events.sort_by_key(|event| (event.at, event.sequence));
+    Ok(events)
+}
+
+/// What calls told of one record, in the order of events.
+fn called(
+    shared: &Shared,
+    tenant: &Tenant,
+    party: PartyKind,
+    record: Digest128,
+) -> Result<Vec<(Sequence, StageSet)>, ReadError> {
+    let mut places: Vec<(Sequence, Place)> = Vec::new();
+    let mut damaged = false;
+    let scanned = shared.keyed.scan(tenant.id, TOLD, &record.0, None, &mut |key, value| {
+        let (Some(sequence), Some((kind, place))) = (sequence_of(key), place_of(value)) else {
+            damaged = true;
+            return ControlFlow::Break(());
+        };
+        if kind == EntryKind::StageSet as u8 {
+            places.push((sequence, place));
         }
+        ControlFlow::Continue(())
+    });
+    scanned.map_err(|error| ReadError::Store(error.into()))?;
+    if damaged {
+        return Err(ReadError::Store("a key of the history is damaged".into()));
     }
     places.sort_unstable_by_key(|(sequence, _)| *sequence);
-    let mut events = Vec::with_capacity(places.len());
+    let mut sets = Vec::with_capacity(places.len());
     for (sequence, place) in places {
         let set = told_at::<StageSet>(shared, tenant, place, EntryKind::StageSet)?;
-        events.extend(set.filter(|set| set.party == party).map(|set| StageEvent { sequence, set }));
+        sets.extend(set.filter(|set| set.party == party).map(|set| (sequence, set)));
     }
-    Ok(events)
+    Ok(sets)
 }
 
 fn sequence_of(key: &[u8]) -> Option<Sequence> {

@@ -13,6 +13,7 @@ pub mod read;
 mod replay;
 pub mod rollup;
 pub mod state;
+pub(super) mod steps;
 
 pub(super) use commit::act as commit;
 pub(super) use replay::{history_in, replay};

@@ -260,7 +260,7 @@ pub fn stage_of(
     let parties = PartiesNow::new(state, config);
     let reached: Vec<Reached> = records
         .filter_map(|record| {
-            let held = accounts.stages.get(&(party, record))?;
+            let held = accounts.stands(party, record)?;
             Some(Reached { record, stage: held.stage, at: held.at, trust: parties.trust(held.source) })
         })
         .collect();

@@ -1,7 +1,5 @@
 //! From the journal back into memory, and into what sled keeps of it.
 
-use std::sync::Arc;
-
 use onefold_core::decision::{self, EntryKind};
 use onefold_core::hierarchy::entry::{AccountPut, AffiliationStated, Subject};
 use onefold_core::ids::{Digest128, Place, Sequence, TenantId};
@@ -84,7 +82,7 @@ pub fn replay(tenant: &mut Replaying, kind: EntryKind, entry: &EntryView<'_>) ->
     let Some(payload) = entry.bytes() else { return Ok(()) };
     if kind == EntryKind::LifecycleDefined {
         let lifecycle: Lifecycle = decision::decode(payload)?;
-        tenant.state.accounts.lifecycle = Arc::new(lifecycle);
+        tenant.state.accounts.define(lifecycle);
         return Ok(());
     }
     let (subject, ciphertext) = Subject::parse(payload)?;

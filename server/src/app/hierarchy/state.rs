@@ -1,7 +1,7 @@
 //! What memory keeps of accounts, affiliations and stages. No text: what has a name lies sealed in the journal, at the
 //! place that stands here.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use onefold_core::fragment::PartyKind;
@@ -11,6 +11,7 @@ use onefold_core::hierarchy::entry::{
 };
 use onefold_core::hierarchy::{Account, AccountFacts, AccountOrdinal, Forest, Moment, Step};
 use onefold_core::ids::{Digest128, Place, Sequence, SlotId, SourceId};
+use onefold_core::lifecycle::told::{Told, Walk};
 use onefold_core::lifecycle::{Lifecycle, StageId};
 use serde::{Deserialize, Serialize};
 
@@ -34,6 +35,28 @@ pub struct StageHeld {
     pub at: Moment,
     /// Who keeps the record.
     pub source: SourceId,
+}
+
+/// What the live fragment of a record tells beside its facts. It goes with that fragment.
+#[derive(Clone, Debug, Default)]
+pub struct Says {
+    /// Roles of its person in accounts.
+    pub roles: Vec<Held>,
+    /// Of which kind of party its stages are, who keeps the record, and when it reached which; none: it tells of none.
+    pub stages: Option<(PartyKind, SourceId, Vec<(Moment, String)>)>,
+}
+
+/// The stages that the live fragment of a record tells of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ToldStages {
+    /// Person, or organisation for an account.
+    pub party: PartyKind,
+    /// Who keeps the record.
+    pub source: SourceId,
+    /// Sequence of the fragment.
+    pub sequence: Sequence,
+    /// When which was reached.
+    pub told: Vec<Told>,
 }
 
 /// A statement, ready to be applied.
@@ -76,12 +99,16 @@ pub struct Accounts {
     pub slots: HashMap<Digest128, SlotId>,
     /// Persons in accounts.
     pub affiliations: Affiliations,
-    /// Where source records stand.
+    /// Where calls said that source records stand.
     pub stages: HashMap<(PartyKind, Digest128), StageHeld>,
+    /// What the live fragments of source records say of it.
+    pub told_stages: HashMap<Digest128, ToldStages>,
     /// The stages there are.
     pub lifecycle: Arc<Lifecycle>,
     by_domain: HashMap<Digest128, Vec<AccountOrdinal>>,
     by_name: HashMap<Digest128, Vec<AccountOrdinal>>,
+    /// Accounts that fragments changed since the feed was told last.
+    untold: BTreeSet<AccountOrdinal>,
 }
 
 /// An account of which nothing is known.
@@ -105,6 +132,7 @@ struct Written {
     affiliations: Vec<(Digest128, Held)>,
     stages: Vec<(PartyKind, Digest128, StageHeld)>,
     lifecycle: Lifecycle,
+    told_stages: Vec<(Digest128, ToldStages)>,
 }
 
 impl Accounts {
@@ -158,6 +186,75 @@ impl Accounts {
         Some(account)
     }
 
+    /// What the live fragment of a record says, in place of what the one before said; nothing when there is no live one
+    /// any more. What calls told stays.
+    pub fn fragment_says(&mut self, record: Digest128, says: Says, sequence: Sequence) {
+        let roles = |of: &Affiliations| -> BTreeSet<_> {
+            let held = of.of_person(record).iter().filter(|held| held.is_of_fragment());
+            held.map(|held| (held.account, held.role, held.since, held.until)).collect()
+        };
+        let before = roles(&self.affiliations);
+        if !(before.is_empty() && says.roles.is_empty()) {
+            self.affiliations.of_fragment(record, says.roles);
+            let after = roles(&self.affiliations);
+            for (account, ..) in before.symmetric_difference(&after) {
+                self.changed_by_fragment(*account, sequence);
+            }
+        }
+        let word = |(at, name): (Moment, String)| Told { at, stage: self.lifecycle.word(&name) };
+        let known = match says.stages {
+            None => self.told_stages.remove(&record),
+            Some((party, source, stages)) => {
+                let told = stages.into_iter().map(word).collect();
+                self.told_stages.insert(record, ToldStages { party, source, sequence, told })
+            }
+        };
+        let now = self.told_stages.get(&record);
+        let of_account = |stages: &ToldStages| stages.party == PartyKind::Organisation;
+        if (known.as_ref().is_some_and(of_account) || now.is_some_and(of_account))
+            && known.as_ref().map(|known| (known.party, &known.told)) != now.map(|now| (now.party, &now.told))
+        {
+            self.changed_by_fragment(record, sequence);
+        }
+    }
+
+    /// An account that is told of later says then that it changed.
+    fn changed_by_fragment(&mut self, record: Digest128, sequence: Sequence) {
+        if let Some(account) = self.forest.find(record) {
+            self.rows[account.0 as usize].changed = sequence;
+            self.untold.insert(account);
+        }
+    }
+
+    /// Accounts that fragments changed since this was asked last.
+    pub fn take_untold(&mut self) -> BTreeSet<AccountOrdinal> {
+        std::mem::take(&mut self.untold)
+    }
+
+    /// Where a source record stands, since when, and who keeps it: by what calls told and its live fragment tells.
+    pub fn stands(&self, party: PartyKind, record: Digest128) -> Option<StageHeld> {
+        let called = self.stages.get(&(party, record));
+        let Some(told) = self.told_stages.get(&record).filter(|told| told.party == party) else {
+            return called.copied();
+        };
+        let (stage, at) = self.walk(party, called, &told.told).stands?;
+        Some(StageHeld { stage, at, source: told.source })
+    }
+
+    /// The walk over the last call and stages that a fragment tells.
+    pub fn walk(&self, party: PartyKind, called: Option<&StageHeld>, told: &[Told]) -> Walk {
+        let called = called.map(|held| (held.at, held.stage));
+        self.lifecycle.walk(party, called.as_slice(), told)
+    }
+
+    /// The stages there are from now on. Names that fragments told before may be known now.
+    pub fn define(&mut self, lifecycle: Lifecycle) {
+        for one in self.told_stages.values_mut().flat_map(|stages| &mut stages.told) {
+            one.stage = lifecycle.word(lifecycle.spoken(&one.stage));
+        }
+        self.lifecycle = Arc::new(lifecycle);
+    }
+
     fn put(&mut self, facts: AccountFacts) -> AccountOrdinal {
         if let Some(known) = self.forest.find(facts.record) {
             self.index(known, false);
@@ -203,6 +300,7 @@ impl Accounts {
             self.affiliations.forget(*record);
             self.stages.remove(&(PartyKind::Person, *record));
             self.stages.remove(&(PartyKind::Organisation, *record));
+            self.told_stages.remove(record);
             if let Some(account) = self.forest.find(*record) {
                 self.put(vacant(*record));
                 self.rows[account.0 as usize].place = None;
@@ -257,6 +355,7 @@ impl Accounts {
             affiliations: self.affiliations.iter().map(|(person, held)| (person, *held)).collect(),
             stages: self.stages.iter().map(|((party, record), held)| (*party, *record, *held)).collect(),
             lifecycle: Lifecycle::clone(&self.lifecycle),
+            told_stages: self.told_stages.iter().map(|(record, told)| (*record, told.clone())).collect(),
         };
         onefold_core::decision::encode(&written)
     }
@@ -272,6 +371,7 @@ impl Accounts {
             rows: written.rows,
             slots: written.slots.into_iter().collect(),
             lifecycle: Arc::new(written.lifecycle),
+            told_stages: written.told_stages.into_iter().collect(),
             ..Self::default()
         };
         for (person, held) in written.affiliations {

@@ -50,6 +50,7 @@ fn item(config: &crate::app::tenant::LiveConfig, namespace: NamespaceId, at: usi
         attributes: Vec::new(),
         traits: None,
         affiliations: Vec::new(),
+        stages: Vec::new(),
     };
     Item::of(fragment, false, config, onefold_core::fragment::ObservedAt(2_000_000))
 }

@@ -6,7 +6,6 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use onefold_core::fault::{FaultReason, FieldFault};
-use onefold_core::fragment::Vocabulary;
 use onefold_core::hierarchy::affiliation::Origin;
 use onefold_core::hierarchy::entry::ParentSet;
 use onefold_core::hierarchy::{Moment, Refused};
@@ -496,15 +495,8 @@ impl AccountService for Accounts {
                 whole.iter().filter_map(|record| state.engine.profile_of(*record)).collect()
             };
             call.shows(ReadCall::ListStageHistory, profiles)?;
-            let lifecycle = call.lifecycle();
             let (shown, next_page_token) = page.cut(&found, &page_key, &query);
-            let events = shown.iter().map(|event| pb::StageEvent {
-                sequence: event.sequence.0,
-                source: Vocabulary::source(call.config.config.as_ref(), event.set.source).to_owned(),
-                stage: lifecycle.name(event.set.stage).to_owned(),
-                reached_time: convert::moment_out(event.set.at),
-                note: event.set.note.clone(),
-            });
+            let events = shown.iter().map(|event| convert::stage_event(event, &call.config));
             Ok(answer(pb::ListStageHistoryResponse { events: events.collect(), next_page_token }))
         })
         .await

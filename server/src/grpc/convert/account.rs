@@ -13,11 +13,12 @@ use prost_types::Timestamp;
 
 use super::fragment::{record, timestamp};
 use crate::app::hierarchy::act::Done;
+use crate::app::hierarchy::history::StageEvent;
 use crate::app::hierarchy::propose::{Evidence, Proposal};
 use crate::app::hierarchy::read::{Part, Pointed, Shown, ShownAffiliation, ShownParked};
 use crate::app::hierarchy::rollup::{Coverage, Rollup};
 use crate::app::tenant::{LiveConfig, Tenant};
-use crate::grpc::names;
+use crate::grpc::{names, status};
 
 /// 0001-01-01 to 9999-12-31, the range of google.protobuf.Timestamp.
 const SECONDS: std::ops::RangeInclusive<i64> = -62_135_596_800..=253_402_300_799;
@@ -273,6 +274,20 @@ pub fn proposal(
 /// A stage on the wire.
 pub fn stage_state(lifecycle: &Lifecycle, stage: StageId, at: Moment) -> pb::StageState {
     pb::StageState { stage: lifecycle.name(stage).to_owned(), reached_time: moment_out(at) }
+}
+
+/// A stage of the history on the wire.
+pub fn stage_event(event: &StageEvent, config: &LiveConfig) -> pb::StageEvent {
+    pb::StageEvent {
+        sequence: event.sequence.0,
+        source: Vocabulary::source(config.config.as_ref(), event.source).to_owned(),
+        stage: event.stage.clone(),
+        reached_time: moment_out(event.at),
+        note: event.note.clone(),
+        origin: if event.by_fragment { "FRAGMENT" } else { "CALL" }.to_owned(),
+        not_entered_reason: event.refused.as_ref().map_or("", status::stage_reason).to_owned(),
+        not_entered: event.refused.as_ref().map(ToString::to_string).unwrap_or_default(),
+    }
 }
 
 /// Reads the stages of one kind of party.

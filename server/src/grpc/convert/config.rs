@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use onefold_core::config::{
-    AttributeKind, AttributeRule, Contract, STEWARD_SOURCE, Source, Survivorship, TenantConfig, TenantSettings,
+    AttributeKind, AttributeRule, Contract, STEWARD_SOURCE, Source, Survivorship, TenantConfig, TenantSettings, told,
 };
 use onefold_core::fault::{FaultReason, FieldFault};
 use onefold_core::ids::{NamespaceId, SourceId};
@@ -221,13 +221,38 @@ fn contract(wire: pb::DataContract, config: &TenantConfig, faults: &mut Vec<Fiel
             faults.push(FieldFault::new(path("name"), FaultReason::Repeated, "the attribute has a rule already"));
         }
     }
+    let mut asked = |name: &str, path: &str, required: bool, allowed: Vec<String>| {
+        bounded(path, &allowed, limits::ALLOWED_VALUES_MAX, limits::ALLOWED_VALUE_BYTES_MAX, faults);
+        if required || !allowed.is_empty() {
+            attributes.insert(name.to_owned(), AttributeRule { required, allowed, ..AttributeRule::default() });
+        }
+    };
+    if let Some(wire) = wire.affiliations {
+        asked(told::ROLES, "source.contract.affiliations.allowed_roles", wire.required, wire.allowed_roles);
+    }
+    if let Some(wire) = wire.stages {
+        asked(told::STAGES, "source.contract.stages.allowed", wire.required, wire.allowed);
+        if wire.only_steps {
+            attributes.insert(told::STEPS.to_owned(), AttributeRule { required: true, ..AttributeRule::default() });
+        }
+    }
     Contract { require_any_namespace, strict_identifiers: wire.strict_identifiers, closed: wire.closed, attributes }
 }
 
 /// A source on the wire.
 pub fn source_out(source: &Source, config: &TenantConfig) -> pb::Source {
     let name = |id: &NamespaceId| config.namespace(*id).map(|n| n.name.clone()).unwrap_or_default();
-    let attributes = source.contract.attributes.iter().map(|(name, rule)| pb::AttributeRule {
+    let rules = &source.contract.attributes;
+    let (roles, stages) = (rules.get(told::ROLES), rules.get(told::STAGES));
+    let only_steps = rules.contains_key(told::STEPS);
+    let affiliations =
+        roles.map(|rule| pb::AffiliationContract { required: rule.required, allowed_roles: rule.allowed.clone() });
+    let stages = (only_steps || stages.is_some()).then(|| pb::StageContract {
+        required: stages.is_some_and(|rule| rule.required),
+        allowed: stages.map(|rule| rule.allowed.clone()).unwrap_or_default(),
+        only_steps,
+    });
+    let attributes = rules.iter().filter(|(name, _)| !name.starts_with('@')).map(|(name, rule)| pb::AttributeRule {
         name: name.clone(),
         required: rule.required,
         kind: match rule.kind {
@@ -251,6 +276,8 @@ pub fn source_out(source: &Source, config: &TenantConfig) -> pb::Source {
             strict_identifiers: source.contract.strict_identifiers,
             closed: source.contract.closed,
             attributes: attributes.collect(),
+            affiliations,
+            stages,
         }),
         etag: etag(source),
     }

@@ -4,7 +4,7 @@ use onefold_core::config::STEWARD_SOURCE;
 use onefold_core::contract::is_too_large;
 use onefold_core::fault::{FaultReason, FieldFault};
 use onefold_core::fragment::{
-    Affiliation, Attribute, AttributeValue, Fragment, Identifier, ObservedAt, PartyKind, SourceRecord,
+    Affiliation, Attribute, AttributeValue, Fragment, Identifier, ObservedAt, PartyKind, SourceRecord, StageTold,
 };
 use onefold_core::hierarchy::Moment;
 use onefold_core::ids::{AttributeId, SourceId};
@@ -132,9 +132,11 @@ fn read(
         .collect();
     let traits = traits(wire.traits_json, &mut faults);
     let affiliations = affiliations(wire.affiliations, party, config, &mut faults);
+    let stages = stages(wire.stages, now, &mut faults);
     match record {
         Some(record) if faults.is_empty() => {
-            let mut fragment = Fragment { record, observed_at, party, identifiers, attributes, traits, affiliations };
+            let mut fragment =
+                Fragment { record, observed_at, party, identifiers, attributes, traits, affiliations, stages };
             fragment.canonicalise();
             if is_too_large(&fragment) {
                 let most = limits::FRAGMENT_BYTES_MAX;
@@ -192,9 +194,9 @@ pub fn probe(
         return Err(faults);
     }
     let record = SourceRecord { source: SourceId(u16::MAX), key: String::new() };
-    let (traits, affiliations) = (None, Vec::new());
+    let (traits, affiliations, stages) = (None, Vec::new(), Vec::new());
     let mut fragment =
-        Fragment { record, observed_at: now, party, identifiers, attributes: read, traits, affiliations };
+        Fragment { record, observed_at: now, party, identifiers, attributes: read, traits, affiliations, stages };
     fragment.canonicalise();
     Ok(fragment)
 }
@@ -354,6 +356,27 @@ fn affiliations(
     told
 }
 
+fn stages(wire: Vec<pb::FragmentStage>, now: ObservedAt, faults: &mut Vec<FieldFault>) -> Vec<StageTold> {
+    let most = limits::FRAGMENT_STAGES_MAX;
+    if wire.len() > most {
+        faults.push(too_many("stages", wire.len(), most));
+    }
+    let mut told = Vec::with_capacity(wire.len().min(most));
+    for (at, wire) in wire.into_iter().take(most).enumerate() {
+        let path = |field: &str| format!("stages[{at}].{field}");
+        let name = wire.stage.trim().to_lowercase();
+        if name.is_empty() {
+            faults.push(FieldFault::new(path("stage"), FaultReason::Missing, "name the stage"));
+        } else if name.len() > limits::NAME_BYTES_MAX {
+            let message = format!("is over the limit of {} bytes", limits::NAME_BYTES_MAX);
+            faults.push(FieldFault::new(path("stage"), FaultReason::TooLarge, message));
+        }
+        let reached = wire.reached_time.map(|time| Moment(observed(&time, &path("reached_time"), now, faults).0));
+        told.push(StageTold { at: reached, name });
+    }
+    told
+}
+
 fn traits(json: String, faults: &mut Vec<FieldFault>) -> Option<String> {
     if json.is_empty() {
         return None;
@@ -455,6 +478,14 @@ pub fn fragment_out(fragment: &Fragment, config: &LiveConfig) -> pb::Fragment {
                 role: told.role.clone(),
                 start_time: account::moment_out(told.since),
                 end_time: told.until.and_then(account::moment_out),
+            })
+            .collect(),
+        stages: fragment
+            .stages
+            .iter()
+            .map(|told| pb::FragmentStage {
+                stage: told.name.clone(),
+                reached_time: told.at.and_then(account::moment_out),
             })
             .collect(),
     }

@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex};
 use onefold_proto::v1 as pb;
 use onefold_server::Server;
 use onefold_tests::child::Launch;
+use onefold_tests::contacts::Contacts;
 use onefold_tests::dice::{Dice, how_many};
 use onefold_tests::disk::{Disk, Luck, Planted, Tree, put_down, take_up};
 use onefold_tests::recording::{Effect, Recording, compile_shim};
@@ -43,6 +44,8 @@ struct Drill {
     held: Vec<(String, u64)>,
     /// Length of the log when e-mail addresses had another law.
     laws_acknowledged: u64,
+    /// Consent, contacts, accounts and stages that were told of beside.
+    contacts: Contacts,
     /// The digests of a server that was fed with everything.
     digest: (String, String),
     /// The files at the end.
@@ -90,6 +93,7 @@ async fn record(dice: &mut Dice, shim: &Path) -> Drill {
     let mill = Arc::new(Mutex::new(Mill::new(dice.fork(), 50, 16_000)));
     let noted = Arc::new(Mutex::new((Ledger::default(), Vec::new())));
     let (mut sources_acknowledged, mut tenants) = (0, Vec::new());
+    let mut contacts = Contacts::default();
     let (mut discarded, mut held, mut laws_acknowledged) = (Vec::new(), Vec::new(), u64::MAX);
     for run in 0..RUNS {
         let (mut child, mut clients) = launch.start().await;
@@ -121,6 +125,7 @@ async fn record(dice: &mut Dice, shim: &Path) -> Drill {
                 })
             })
             .collect();
+        contacts.round(&mut clients, run, || length(&log)).await.unwrap();
         // A tenant brings a vault of its own.
         let tenant = pb::Tenant { name: format!("tenants/t{run}"), ..Default::default() };
         let request = pb::CreateTenantRequest { tenant: Some(tenant), ..Default::default() };
@@ -159,6 +164,7 @@ async fn record(dice: &mut Dice, shim: &Path) -> Drill {
         discarded,
         held,
         laws_acknowledged,
+        contacts,
         digest,
         end,
     }
@@ -202,6 +208,10 @@ impl Drill {
         let changed = laws.iter().any(|law| law.name == "email" && law.diversity_limit == DIVERSITY_LIMIT);
         if length >= self.laws_acknowledged && !changed {
             broken.push("the law of e-mail addresses is the old one".to_owned());
+        }
+        match self.contacts.check(&mut clients, length).await {
+            Ok(more) => broken.extend(more),
+            Err(status) => broken.push(format!("contacts: {status}")),
         }
         open_sources(&mut clients, "").await;
         change_the_laws(&mut clients).await;

@@ -6,6 +6,7 @@ pub mod calls;
 pub mod child;
 pub mod clients;
 pub mod consent;
+pub mod contacts;
 pub mod dice;
 pub mod disk;
 pub mod health;

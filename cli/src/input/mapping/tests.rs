@@ -331,7 +331,8 @@ fn a_mapping_makes_stages_of_columns() {
     }
     let first_of_march = 1_772_323_200_000_000;
     let unreadable = "column `phase`: the time at which the stage was reached cannot be read";
-    let want: [Result<Vec<(String, Option<i64>)>, String>; 4] = [
+    type Read = Vec<(String, Option<i64>)>;
+    let want: [Result<Read, String>; 4] = [
         Ok(vec![("mql".to_owned(), Some(first_of_march))]),
         Ok(vec![]),
         Ok(vec![("lead".to_owned(), None)]),

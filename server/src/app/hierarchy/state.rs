@@ -37,13 +37,16 @@ pub struct StageHeld {
     pub source: SourceId,
 }
 
+/// Of whom a fragment tells stages, which system says so, and which stages when.
+pub type SaidStages = (PartyKind, SourceId, Vec<(Moment, String)>);
+
 /// What the live fragment of a record tells beside its facts. It goes with that fragment.
 #[derive(Clone, Debug, Default)]
 pub struct Says {
     /// Roles of its person in accounts.
     pub roles: Vec<Held>,
     /// Of which kind of party its stages are, who keeps the record, and when it reached which; none: it tells of none.
-    pub stages: Option<(PartyKind, SourceId, Vec<(Moment, String)>)>,
+    pub stages: Option<SaidStages>,
 }
 
 /// The stages that the live fragment of a record tells of.

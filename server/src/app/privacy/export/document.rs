@@ -156,6 +156,16 @@ pub struct Role {
     pub until_time: Option<String>,
 }
 
+/// A stage that a party reached, as a fragment tells it.
+#[derive(Debug, Serialize)]
+pub struct ReachedStage {
+    /// Its name.
+    pub stage: Shown<String>,
+    /// When it was reached; absent: when the record was observed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reached_time: Option<String>,
+}
+
 /// One submission about a source record.
 #[derive(Debug, Serialize)]
 pub struct Version {
@@ -179,6 +189,9 @@ pub struct Version {
     /// Roles in accounts.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub roles: Vec<Role>,
+    /// Stages of a lifecycle.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub stages: Vec<ReachedStage>,
 }
 
 /// A source took its record back.

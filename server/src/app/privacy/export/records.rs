@@ -10,8 +10,8 @@ use onefold_core::ids::ProfileOrdinal;
 use onefold_core::profile::{Detail, GoldenValue, Provenance};
 
 use super::document::{
-    Attribute, Claim, Golden, GoldenIdentifier, Identifier, Profile, Quarantined, Record, Retraction, Role, Shown,
-    SourceRecord, Text, Version, Withheld, moment, time,
+    Attribute, Claim, Golden, GoldenIdentifier, Identifier, Profile, Quarantined, ReachedStage, Record, Retraction,
+    Role, Shown, SourceRecord, Text, Version, Withheld, moment, time,
 };
 use super::held::Written;
 use super::{ExportError, Making};
@@ -198,6 +198,11 @@ impl Making<'_> {
                 until_time: role.until.and_then(moment),
             });
         }
+        let mut stages = Vec::with_capacity(fragment.stages.len());
+        for told in &fragment.stages {
+            let stage = self.veil.text("a stage", &told.name);
+            stages.push(ReachedStage { stage, reached_time: told.at.and_then(moment) });
+        }
         Version {
             sequence: written.sequence.0,
             received_time: time(written.at),
@@ -208,6 +213,7 @@ impl Making<'_> {
             attributes,
             traits: fragment.traits.as_deref().map(|traits| self.veil.traits(traits)),
             roles,
+            stages,
         }
     }
 

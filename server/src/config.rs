@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::tokens::Issuer;
+
 use crate::StartError;
 use crate::grpc::Origins;
 
@@ -109,6 +111,8 @@ pub struct Config {
     pub admin_key_file: Option<PathBuf>,
     /// The same key itself, where no file is named.
     pub admin_key: Option<String>,
+    /// Whose tokens are good beside keys; none: nobody's.
+    pub oidc: Option<Issuer>,
     /// Answer reflection on an address that other machines can reach too; on loopback it is always there.
     pub reflection: bool,
     /// Connections of one address at once; none: a quarter of all, and on loopback, where a proxy may stand in front of
@@ -156,6 +160,7 @@ impl Config {
             admin_key: None,
             connections_max: CONNECTIONS_MAX,
             connection_age: CONNECTION_AGE_MAX,
+            oidc: None,
             reflection: false,
             connections_per_address: None,
             idle_wait: IDLE_WAIT_MAX,

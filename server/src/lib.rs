@@ -10,6 +10,7 @@ mod metrics;
 pub mod restore;
 pub mod secret;
 pub mod telemetry;
+pub mod tokens;
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Weak};
@@ -144,6 +145,9 @@ impl Server {
             }
         };
         let failure = app.shared.failure();
+        if let Some(tokens) = app.shared.access.tokens() {
+            tokio::spawn(tokens::Tokens::follow(Arc::downgrade(tokens)));
+        }
         edge.open(&app).await;
         scrape.open(&app);
         tokio::spawn(end_judgements(Arc::downgrade(&app)));

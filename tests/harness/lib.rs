@@ -9,6 +9,7 @@ pub mod consent;
 pub mod contacts;
 pub mod dice;
 pub mod disk;
+pub mod frames;
 pub mod health;
 pub mod privacy;
 pub mod recording;

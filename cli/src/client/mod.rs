@@ -151,6 +151,13 @@ impl Bearer {
     }
 }
 
+/// Whether `HOST:PORT` is this machine.
+fn is_here(address: &str) -> bool {
+    let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
 impl Interceptor for Bearer {
     fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
         if let Some(key) = &self.0 {
@@ -185,6 +192,11 @@ impl Client {
             None => {
                 return Err(Failure::usage(format!("`{address}` names no port: write HOST:PORT, e.g. {address}:7700")));
             }
+        }
+        if encrypted.is_none() && bearer.0.is_some() && !is_here(&address) {
+            eprintln!(
+                "note: the API key travels in the clear to {address}; write https://{address} where the server encrypts"
+            );
         }
         let scheme = if encrypted.is_some() { "https" } else { "http" };
         let mut endpoint = Endpoint::from_shared(format!("{scheme}://{address}")).map_err(|_| bad())?;

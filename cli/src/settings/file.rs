@@ -105,7 +105,9 @@ fn taken(kind: Kind, value: &Spanned<DeValue<'_>>) -> Result<Value, String> {
 
 fn from_folder(kind: Kind, value: Value, file: &Path) -> Value {
     match (kind, value, file.parent()) {
-        (Kind::Path, Value::Text(path), Some(folder)) => Value::Text(folder.join(path).display().to_string()),
+        (Kind::Path, Value::Text(path), Some(folder)) if !path.starts_with("https://") => {
+            Value::Text(folder.join(path).display().to_string())
+        }
         (_, value, _) => value,
     }
 }

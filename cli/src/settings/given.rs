@@ -29,7 +29,8 @@ impl Setting {
                 Kind::Path => "FILE",
                 Kind::Address => "ADDR",
                 Kind::Flag => "BOOL",
-                Kind::Text => "FILTER",
+                Kind::Text if self.key == "log" => "FILTER",
+                Kind::Text => "TEXT",
                 Kind::Texts => "ORIGIN",
                 Kind::Whole(..) => "N",
             });

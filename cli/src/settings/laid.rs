@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use onefold_server::config::Tls;
+use onefold_server::tokens::{Issuer, KeysAt};
 use onefold_server::{Config, StartError, telemetry};
 
 use super::{ConfigFile, Fault, Given, Kind, SETTINGS, Setting, Value};
@@ -76,10 +77,23 @@ impl Settings {
 
     /// What one value alone does not show.
     fn check(&self, faults: &mut Vec<Fault>) {
-        for (one, other) in [("tls_cert", "tls_key"), ("tls_key", "tls_cert"), ("client_ca", "tls_cert")] {
+        for (one, other) in [
+            ("tls_cert", "tls_key"),
+            ("tls_key", "tls_cert"),
+            ("client_ca", "tls_cert"),
+            ("oidc_issuer", "oidc_audience"),
+            ("oidc_issuer", "oidc_jwks"),
+            ("oidc_audience", "oidc_issuer"),
+            ("oidc_jwks", "oidc_issuer"),
+            ("oidc_ca", "oidc_jwks"),
+            ("oidc_role_prefix", "oidc_issuer"),
+        ] {
             if self.has(one) && !self.has(other) {
                 faults.push(Fault::new(self.said_at(one), format!("{one} needs {other} beside it")));
             }
+        }
+        if self.has("oidc_issuer") && !self.flag("require_auth") {
+            faults.push(Fault::new(self.said_at("oidc_issuer"), "oidc_issuer needs require_auth beside it"));
         }
         if let Err(why) = telemetry::check(&self.text("log")) {
             faults.push(Fault::new(self.said_at("log"), why));
@@ -100,7 +114,7 @@ impl Settings {
     pub fn unreadable_files(&self) -> Vec<Fault> {
         let files = SETTINGS.iter().filter(|setting| setting.kind == Kind::Path && setting.key != "data");
         let unreadable = files.filter_map(|setting| {
-            let path = self.path(setting.key)?;
+            let path = self.path(setting.key).filter(|path| !path.starts_with("https:"))?;
             let error = std::fs::File::open(&path).err()?;
             let why = format!("{}: {} cannot be read: {error}", setting.key, path.display());
             Some(Fault::new(self.said_at(setting.key), why))
@@ -136,6 +150,7 @@ impl Settings {
             _ => Vec::new(),
         };
         config.connections_max = usize::try_from(self.whole("connections_max")).unwrap_or(usize::MAX);
+        config.oidc = self.issuer();
         config.reflection = self.flag("reflection");
         config.connections_per_address = match self.value("connections_per_address") {
             Some(Value::Whole(number)) => usize::try_from(*number).ok(),
@@ -149,6 +164,23 @@ impl Settings {
         config.checkpoint_every = self.whole("checkpoint_every");
         config.segment_bytes = u32::try_from(self.whole("segment_bytes")).unwrap_or(u32::MAX);
         config
+    }
+
+    /// Whose tokens are good.
+    fn issuer(&self) -> Option<Issuer> {
+        let keys = match self.path("oidc_jwks")? {
+            url if url.starts_with("https:") => KeysAt::Url(self.text("oidc_jwks")),
+            file => KeysAt::File(file),
+        };
+        Some(Issuer {
+            issuer: self.value("oidc_issuer").map(|_| self.text("oidc_issuer"))?,
+            audience: self.text("oidc_audience"),
+            keys,
+            authority: self.path("oidc_ca"),
+            roles_claim: self.text("oidc_roles_claim"),
+            role_prefix: self.text("oidc_role_prefix"),
+            tenant_claim: self.text("oidc_tenant_claim"),
+        })
     }
 
     /// The value of a path.

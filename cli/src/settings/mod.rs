@@ -128,6 +128,43 @@ pub const SETTINGS: &[Setting] = &[
         "File with the administrator's key, 32 characters or more: makes the first API keys, and is good whatever keys there are. The variable ONEFOLD_ADMIN_KEY may hold the key itself instead.",
     ),
     setting(
+        "oidc_issuer",
+        Kind::Text,
+        "",
+        "Takes the tokens of this OpenID Connect issuer beside API keys: what `iss` must be, e.g. https://id.example.org/.",
+    ),
+    setting("oidc_audience", Kind::Text, "", "What `aud` of its tokens must name: this server."),
+    setting(
+        "oidc_jwks",
+        Kind::Path,
+        "",
+        "The issuer's public keys (JWKS): a file, which is read again when it changes, or an https:// address, which is asked again every 15 minutes and for keys that are not known.",
+    ),
+    setting(
+        "oidc_ca",
+        Kind::Path,
+        "",
+        "File with the authority that vouches for the address of the issuer's keys (PEM); without it those are trusted whom this machine trusts.",
+    ),
+    setting(
+        "oidc_roles_claim",
+        Kind::Text,
+        "roles",
+        "The claim with the roles: ingest, reader, steward, privacy-officer, auditor, admin; dots lead into claims within claims, e.g. realm_access.roles.",
+    ),
+    setting(
+        "oidc_role_prefix",
+        Kind::Text,
+        "",
+        "What stands in front of the names of our roles in that claim, e.g. onefold-.",
+    ),
+    setting(
+        "oidc_tenant_claim",
+        Kind::Text,
+        "tenant",
+        "The claim with the tenants, one or several; * is every tenant. Without the claim no tenant is reached.",
+    ),
+    setting(
         "reflection",
         Kind::Flag,
         "false",

@@ -141,6 +141,28 @@ fn paths_of_a_file_are_from_its_folder_and_beyond_loopback_takes_both_locks() {
 }
 
 #[test]
+fn a_token_issuer_is_named_whole_and_its_keys_lie_in_a_file_or_behind_https() {
+    use onefold_server::tokens::KeysAt;
+    let whole = "require_auth = true\noidc_issuer = \"https://id.example\"\noidc_audience = \"onefold\"\n";
+    let table = [
+        ("oidc_jwks = \"https://id.example/keys\"", KeysAt::Url("https://id.example/keys".to_owned())),
+        ("oidc_jwks = \"jwks.json\"", KeysAt::File("/etc/onefold/jwks.json".into())),
+    ];
+    for (keys, wanted) in table {
+        let issuer = lay(&[], &[], &format!("{whole}{keys}")).unwrap().config().oidc.unwrap();
+        assert_eq!((issuer.keys, issuer.audience.as_str(), issuer.role_prefix.as_str()), (wanted, "onefold", ""));
+        assert_eq!((issuer.roles_claim.as_str(), issuer.tenant_claim.as_str()), ("roles", "tenant"));
+    }
+    assert_eq!(lay(&[], &[], "").unwrap().config().oidc, None);
+    let told =
+        |file: &str| lay(&[], &[], file).unwrap_err().iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+    assert!(told(whole).contains("oidc_issuer needs oidc_jwks"), "{}", told(whole));
+    assert!(told("oidc_audience = \"onefold\"").contains("oidc_audience needs oidc_issuer"));
+    let open = format!("{whole}oidc_jwks = \"k\"\n").replace("require_auth = true", "require_auth = false");
+    assert!(told(&open).contains("oidc_issuer needs require_auth"), "{}", told(&open));
+}
+
+#[test]
 fn what_is_shown_says_where_from_is_a_file_of_the_same_meaning_and_holds_no_secret() {
     let pairs = [("ONEFOLD_ADMIN_KEY", "s3cret-value-s3cret-value-s3cret!"), ("ONEFOLD_LOG_JSON", "1")];
     let settings = lay(&["--listen", "127.0.0.1:9"], &pairs, "exact_only = true").unwrap();

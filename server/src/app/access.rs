@@ -21,6 +21,7 @@ use super::lane::{Command, Lane, kind};
 use super::requests::{ReplyTo, RequestKey, remember, room_to_remember};
 use super::tenant::Tenant;
 use super::writer::Reply;
+use crate::tokens::{Refused, Tokens};
 
 /// What every key begins with, so that scanners for leaked secrets know it.
 const PREFIX: &str = "ofk_";
@@ -36,6 +37,8 @@ pub enum Who {
     Operator,
     /// Whoever holds this API key.
     Key(KeyId),
+    /// A subject of the token issuer: a keyed digest of both.
+    Subject([u8; 8]),
 }
 
 impl fmt::Display for Who {
@@ -43,6 +46,7 @@ impl fmt::Display for Who {
         match self {
             Self::Operator => f.write_str("operator"),
             Self::Key(id) => write!(f, "key:{id}"),
+            Self::Subject(digest) => write!(f, "subject:{:016x}", u64::from_be_bytes(*digest)),
         }
     }
 }
@@ -101,6 +105,8 @@ pub struct Access {
     required: bool,
     key: [u8; KEY_BYTES],
     admin: Option<blake3::Hash>,
+    /// Whose tokens are good, where there is an issuer.
+    tokens: Option<Arc<Tokens>>,
     grants: RwLock<HashMap<KeyId, Grant>>,
 }
 
@@ -116,6 +122,8 @@ pub fn unfit(key: &str) -> Option<&'static str> {
         Some("is too short: give at least 32 random characters, e.g. of `openssl rand -hex 32`")
     } else if !key.bytes().all(|byte| byte.is_ascii_graphic()) {
         Some("must be visible ASCII characters without spaces")
+    } else if Tokens::looks_like_one(key) {
+        Some("must not have two dots in it: so have tokens of an issuer")
     } else if key.bytes().collect::<BTreeSet<_>>().len() < ADMIN_KEY_ALPHABET_MIN {
         Some("is easy to guess: give at least 32 random characters, e.g. of `openssl rand -hex 32`")
     } else {
@@ -125,10 +133,15 @@ pub fn unfit(key: &str) -> Option<&'static str> {
 
 impl Access {
     /// No keys yet but the administrator's.
-    pub fn new(root: &RootKey, required: bool, admin: Option<&str>) -> Self {
+    pub fn new(root: &RootKey, required: bool, admin: Option<&str>, tokens: Option<Arc<Tokens>>) -> Self {
         let key = root.derive("api keys");
         let admin = admin.map(|admin| blake3::keyed_hash(&key, admin.as_bytes()));
-        Self { required, key, admin, grants: RwLock::default() }
+        Self { required, key, admin, tokens, grants: RwLock::default() }
+    }
+
+    /// Whose tokens are good, where there is an issuer.
+    pub const fn tokens(&self) -> Option<&Arc<Tokens>> {
+        self.tokens.as_ref()
     }
 
     /// Whether every call needs a key.
@@ -139,7 +152,7 @@ impl Access {
     /// Whether anybody at all could call now.
     pub fn admits_somebody(&self, now: ObservedAt) -> bool {
         let grants = self.grants.read().unwrap_or_else(PoisonError::into_inner);
-        self.admin.is_some() || grants.values().any(|grant| !grant.is_over(now))
+        self.admin.is_some() || self.tokens.is_some() || grants.values().any(|grant| !grant.is_over(now))
     }
 
     /// Takes in the keys of a tenant.
@@ -166,9 +179,20 @@ impl Access {
         self.grants.write().unwrap_or_else(PoisonError::into_inner).remove(&id);
     }
 
+    /// Who calls with this key or token.
+    ///
+    /// # Errors
+    /// [`Refused`]; of a key it is not said whether it is unknown, wrong, over or taken back.
+    pub fn caller(&self, given: &str, now: ObservedAt) -> Result<Caller, Refused> {
+        match &self.tokens {
+            Some(tokens) if Tokens::looks_like_one(given) => tokens.caller(given, now),
+            _ => self.holder(given, now).ok_or(Refused::Bad),
+        }
+    }
+
     /// Who holds this key; `None` for one that is unknown, wrong, over or taken back, which look alike. Digests are compared
     /// in constant time.
-    pub fn caller(&self, token: &str, now: ObservedAt) -> Option<Caller> {
+    fn holder(&self, token: &str, now: ObservedAt) -> Option<Caller> {
         let digest = blake3::keyed_hash(&self.key, token.as_bytes());
         if self.admin.is_some_and(|admin| admin == digest) {
             let roles = Roles::of(&[Role::Admin]);
@@ -338,7 +362,7 @@ mod tests {
 
     #[test]
     fn only_the_whole_key_opens_and_only_while_it_is_good() {
-        let access = Access::new(&RootKey::new([1; 32]), true, Some(&"a".repeat(32)));
+        let access = Access::new(&RootKey::new([1; 32]), true, Some(&"a".repeat(32)), None);
         let id = KeyId([7; 8]);
         let shown = format!("ofk_{id}_{}", "5".repeat(64));
         let mut key = ApiKey {
@@ -352,28 +376,28 @@ mod tests {
             revoked_at: None,
         };
         access.note("north", &key);
-        let caller = access.caller(&shown, ObservedAt(99)).unwrap();
+        let caller = access.holder(&shown, ObservedAt(99)).unwrap();
         assert!(caller.reaches("north") && !caller.reaches("south"));
         assert!(access.holds(&caller, ObservedAt(99)) && !access.holds(&caller, ObservedAt(100)));
-        assert_eq!(access.caller(&shown, ObservedAt(100)), None, "it is over");
+        assert_eq!(access.holder(&shown, ObservedAt(100)), None, "it is over");
         for wrong in [&shown[..shown.len() - 1], &shown.replace('5', "6"), "ofk_", "", "ofk_0707070707070707_"] {
-            assert_eq!(access.caller(wrong, ObservedAt(1)), None, "{wrong}");
+            assert_eq!(access.holder(wrong, ObservedAt(1)), None, "{wrong}");
         }
         for (bad, why) in [("short", "too short"), (&"ab".repeat(16), "easy to guess"), (&" a".repeat(16), "visible")] {
             assert!(unfit(bad).is_some_and(|told| told.contains(why)), "{bad}");
         }
         assert_eq!(unfit("3b1f8a6c0d9e4f2735b8a1c6d0e9f427"), None);
-        assert!(access.caller(&"a".repeat(32), ObservedAt(1)).is_some_and(|admin| admin.reaches("south")));
-        assert_eq!(access.caller(&"a".repeat(33), ObservedAt(1)), None);
+        assert!(access.holder(&"a".repeat(32), ObservedAt(1)).is_some_and(|admin| admin.reaches("south")));
+        assert_eq!(access.holder(&"a".repeat(33), ObservedAt(1)), None);
         key.revoked_at = Some(ObservedAt(5));
         access.note("north", &key);
-        assert!(access.caller(&shown, ObservedAt(6)).is_none() && !access.holds(&caller, ObservedAt(6)));
-        let alone = Access::new(&RootKey::new([1; 32]), true, None);
+        assert!(access.holder(&shown, ObservedAt(6)).is_none() && !access.holds(&caller, ObservedAt(6)));
+        let alone = Access::new(&RootKey::new([1; 32]), true, None, None);
         assert!(!alone.admits_somebody(ObservedAt(1)));
         key.revoked_at = None;
         alone.note("north", &key);
         assert!(alone.admits_somebody(ObservedAt(99)) && !alone.admits_somebody(ObservedAt(100)));
         alone.forget(id);
-        assert_eq!(alone.caller(&shown, ObservedAt(1)), None, "forgotten, whatever the clock says");
+        assert_eq!(alone.holder(&shown, ObservedAt(1)), None, "forgotten, whatever the clock says");
     }
 }

@@ -44,6 +44,7 @@ use crate::clock::{Clock, Stopwatch};
 use crate::config::Config;
 use crate::metrics::Meters;
 use crate::secret;
+use crate::tokens::Tokens;
 
 /// A server cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -99,6 +100,9 @@ pub enum StartError {
     /// The administrator's key cannot be used.
     #[error("the admin key {0}")]
     AdminKey(&'static str),
+    /// The token issuer's keys cannot be used, or not be asked for.
+    #[error("the keys of the token issuer cannot be used: {0}")]
+    Tokens(String),
     /// Every call would need a key, and there is none.
     #[error(
         "--require-auth is on and there is no key to call with: `(umask 077; openssl rand -hex 32 > admin.key)`, start with --admin-key-file admin.key, and make the first key with `onefold key create LABEL --role ROLE --api-key-file admin.key`"
@@ -266,6 +270,8 @@ pub fn open(config: &Config, clock: Arc<dyn Clock>, meters: Arc<Meters>) -> Resu
     }
     let dir = DataDir::open(&config.data, OpenOptions { root_key })?;
     let root = dir.root_key().clone();
+    let tokens = config.oidc.clone().map(|issuer| Tokens::open(issuer, root.derive("tokens")).map(Arc::new));
+    let tokens = tokens.transpose().map_err(StartError::Tokens)?;
     let checkpoints = Checkpoints::new(dir.checkpoint(), dir.keys(), root.clone());
     let latest = checkpoints.latest()?;
     for (number, error) in &latest.passed_over {
@@ -314,7 +320,7 @@ pub fn open(config: &Config, clock: Arc<dyn Clock>, meters: Arc<Meters>) -> Resu
         erasures,
         heads,
         root: root.clone(),
-        access: Access::new(&root, config.require_auth, admin_key.as_deref()),
+        access: Access::new(&root, config.require_auth, admin_key.as_deref(), tokens),
         clock,
         checkpoint_every: config.checkpoint_every,
         match_models: config.match_models,

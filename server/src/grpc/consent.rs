@@ -37,7 +37,7 @@ use crate::app::tenant::Tenant;
 /// Messages of one stream that are taken at once.
 const STREAM_BATCH_MAX: usize = 256;
 /// Answers of one stream that may wait for a slow reader; then it is not read further.
-const STREAM_DEPTH_MAX: usize = 1_024;
+const STREAM_DEPTH_MAX: usize = 256;
 
 /// The service.
 #[derive(Clone, Debug)]

@@ -183,7 +183,9 @@ impl Privacy {
         let bad = || status::field("name", FaultReason::Malformed, "give `tenants/{tenant}/privacyRequests/{number}`");
         let (tenant, number) =
             name.strip_prefix("tenants/").and_then(|rest| rest.split_once("/privacyRequests/")).ok_or_else(bad)?;
-        let id = number.parse().map_err(|_| bad())?;
+        // A number has one spelling: `+1` is none.
+        let plain = number.bytes().all(|digit| digit.is_ascii_digit());
+        let id = number.parse().ok().filter(|_| plain).ok_or_else(bad)?;
         Ok((reading::named(&self.app, tenant)?, Sequence(id)))
     }
 

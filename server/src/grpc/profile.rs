@@ -47,7 +47,7 @@ const RESULT_HEAD_BYTES: usize = 6;
 /// Events read from the journal at once.
 const WATCH_STEP: usize = 512;
 /// Messages of one watch that may wait for a slow reader; then it is not read further.
-const WATCH_DEPTH_MAX: usize = 256;
+const WATCH_DEPTH_MAX: usize = 16;
 /// How long a slow reader is given to hear that the server goes down.
 const LAST_WORD_MAX: Duration = Duration::from_secs(5);
 /// A watch without news says so this often.

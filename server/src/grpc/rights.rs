@@ -24,6 +24,7 @@ use super::status;
 use crate::app::App;
 use crate::app::access::{Caller, Who};
 use crate::config::SIDE_STREAM_AGE_MAX;
+use crate::tokens::Refused;
 
 /// What answers whoever calls.
 const OPEN_TO_ALL: &str = "/grpc.health.v1.Health/";
@@ -234,6 +235,7 @@ pub fn reader() -> Reads {
     CALLER.try_with(|caller| caller.who).map_or(Reads::Anonymous, |who| match who {
         Who::Operator => Reads::Administrator,
         Who::Key(id) => Reads::Key(id),
+        Who::Subject(digest) => Reads::Subject(digest),
     })
 }
 
@@ -283,24 +285,41 @@ impl Guard {
     }
 
     /// Who calls, if they may.
-    fn admit(&self, request: &http::Request<Body>) -> Result<(Arc<App>, Caller), Status> {
+    fn admit(&self, request: &http::Request<Body>) -> Result<Holder, Denied> {
         let app = self.app.get().ok_or_else(status::recovering)?;
         let given = request.headers().get(AUTHORIZATION).ok_or_else(status::credentials_missing)?;
         let token = given.to_str().ok().and_then(|text| text.split_once(' '));
         let token = token.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|(_, token)| token.trim());
-        let caller = token.and_then(|token| app.shared.access.caller(token, app.now()));
-        let caller = caller.ok_or_else(status::credentials_invalid)?;
+        let caller = match token.ok_or(Refused::Bad).and_then(|token| app.shared.access.caller(token, app.now())) {
+            Ok(caller) => caller,
+            Err(Refused::KeyUnknown) => return Err(Denied::KeyUnknown(Arc::clone(app))),
+            Err(Refused::Bad) => return Err(status::credentials_invalid().into()),
+        };
         let path = request.uri().path();
         if !path.starts_with(OPEN_TO_KEYS) {
             let (roles, about) = RULES.get(path).copied().unwrap_or((Roles::default(), Installation));
             if !roles.meet(caller.roles) {
-                return Err(status::role_not_allowed());
+                return Err(status::role_not_allowed().into());
             }
             if about == Installation && !caller.reaches_all() {
-                return Err(status::tenant_not_allowed());
+                return Err(status::tenant_not_allowed().into());
             }
         }
-        Ok((Arc::clone(app), caller))
+        Ok(Holder { app: Arc::clone(app), caller })
+    }
+}
+
+/// Why somebody is not let in.
+enum Denied {
+    /// For this reason.
+    Told(Status),
+    /// Their token shows a key that is not known yet.
+    KeyUnknown(Arc<App>),
+}
+
+impl From<Status> for Denied {
+    fn from(status: Status) -> Self {
+        Self::Told(status)
     }
 }
 
@@ -321,7 +340,7 @@ pub struct Guarded<S> {
 
 impl<S> Service<http::Request<Body>> for Guarded<S>
 where
-    S: Service<http::Request<Body>, Response = http::Response<Body>, Error = Infallible>,
+    S: Service<http::Request<Body>, Response = http::Response<Body>, Error = Infallible> + Clone + Send + 'static,
     S::Future: Send + 'static,
 {
     type Response = http::Response<Body>;
@@ -348,16 +367,29 @@ where
                 Ok(if answers { answer.map(|body| Lasting::body(body, None, age_max, busy)) } else { answer })
             });
         }
-        let (app, caller) = match self.guard.admit(&request) {
-            Ok(admitted) => admitted,
-            Err(refused) => return Box::pin(std::future::ready(Ok(refused.into_http()))),
+        let holder = match self.guard.admit(&request) {
+            Ok(holder) => holder,
+            Err(Denied::Told(refused)) => return Box::pin(std::future::ready(Ok(refused.into_http()))),
+            Err(Denied::KeyUnknown(app)) => {
+                let mut again = self.clone();
+                return Box::pin(async move {
+                    // The issuer may have made it a moment ago.
+                    if let Some(tokens) = app.shared.access.tokens() {
+                        tokens.ask_again().await;
+                    }
+                    match again.guard.admit(&request) {
+                        Ok(_) => again.call(request).await,
+                        Err(Denied::Told(refused)) => Ok(refused.into_http()),
+                        Err(Denied::KeyUnknown(_)) => Ok(status::credentials_invalid().into_http()),
+                    }
+                });
+            }
         };
         // Who was let in keeps the connection; a stranger's call is none.
         let busy = line.map(|line| line.calls());
         // Nothing behind here needs the key itself.
         request.headers_mut().remove(AUTHORIZATION);
-        let answer = CALLER.scope(caller.clone(), self.inner.call(request));
-        let holder = Holder { app, caller };
+        let answer = CALLER.scope(holder.caller.clone(), self.inner.call(request));
         Box::pin(async move {
             let answer = if asks {
                 tokio::select! {

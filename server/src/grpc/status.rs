@@ -87,14 +87,15 @@ pub fn recovering() -> Status {
 
 /// No key came with the call.
 pub fn credentials_missing() -> Status {
-    let message = "this server asks for a key: send metadata `authorization: Bearer ofk_…`".to_owned();
+    let message = "this server asks for a key or a token: send metadata `authorization: Bearer …`".to_owned();
     plain(Code::Unauthenticated, "CREDENTIALS_MISSING", message)
 }
 
 /// The key is unknown, wrong, over or taken back; which of these is not said.
 pub fn credentials_invalid() -> Status {
     let message =
-        "the key is not good: unknown, mistyped, over or revoked; ask an administrator for another".to_owned();
+        "the key or token is not good: unknown, mistyped, over, revoked or not for this server; ask for another"
+            .to_owned();
     plain(Code::Unauthenticated, "CREDENTIALS_INVALID", message)
 }
 

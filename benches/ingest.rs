@@ -44,7 +44,7 @@ fn main() -> Result<(), Failure> {
     );
     for round in 1..=rounds {
         let idle = runtime.block_on(async {
-            let address = idle::serve(Vec::new()).await?;
+            let address = idle::serve(Vec::new(), idle::From::Messages).await?;
             let (took, _) = load::ingest(address, Arc::clone(&workload), connections).await?;
             Ok::<f64, Failure>(count as f64 / took.as_secs_f64())
         })?;

@@ -1,4 +1,5 @@
-//! Lookups by identifier against a server that answers with profiles of the same size from memory. One run, ratios.
+//! Lookups by identifier against servers that answer with profiles of the same size from memory, one from messages, one
+//! from bytes that are ready. One run, ratios; `first` is the first lookup of every key after a start.
 //!
 //! `cargo bench -p onefold-benches --bench lookup -- --fragments 300000 --calls 200000 --keys 50000`
 
@@ -30,8 +31,8 @@ fn main() -> Result<(), Failure> {
         .collect();
     let dir = tempfile::tempdir_in(".")?;
     runtime.block_on(async {
-        let config = load::config(&dir.path().join("data"));
-        let server = Server::start(config).await?;
+        let data = dir.path().join("data");
+        let server = Server::start(load::config(&data)).await?;
         load::sources(server.address()).await?;
         load::ingest(server.address(), Arc::clone(&workload), 2).await?;
         let mut client = ProfileServiceClient::connect(format!("http://{}", server.address())).await?;
@@ -60,27 +61,65 @@ fn main() -> Result<(), Failure> {
             CONNECTIONS * CALLERS
         );
         println!(
-            "{:>5} {:>10} {:>10} {:>8} {:>12} {:>12} {:>8} {:>7}",
-            "round", "idle/s", "onefold/s", "of idle", "idle p99 us", "ours p99 us", "ratio", "found"
+            "{:>6} {:>9} {:>9} {:>9} {:>8} {:>9} {:>7} {:>7} {:>7} {:>8} {:>9} {:>8} {:>8} {:>8} {:>6}",
+            "round",
+            "idle/s",
+            "bytes/s",
+            "onefold/s",
+            "of idle",
+            "of bytes",
+            "idle us",
+            "bytes us",
+            "ours us",
+            "of idle",
+            "of bytes",
+            "idle p99",
+            "bytes p99",
+            "ours p99",
+            "ratio"
         );
-        let idle = idle::serve(profiles).await?;
+        let idle = idle::serve(profiles.clone(), idle::From::Messages).await?;
+        let bytes = idle::serve(profiles, idle::From::Bytes).await?;
+        let asked = async |address, calls| load::lookups(address, Arc::clone(&keys), CONNECTIONS, CALLERS, calls).await;
         for round in 1..=rounds {
-            let (took_idle, idle_latency, _) =
-                load::lookups(idle, Arc::clone(&keys), CONNECTIONS, CALLERS, calls).await?;
-            let (took, latency, found) =
-                load::lookups(server.address(), Arc::clone(&keys), CONNECTIONS, CALLERS, calls).await?;
-            let (theirs, ours) = (calls as f64 / took_idle.as_secs_f64(), calls as f64 / took.as_secs_f64());
-            let p99 = |latencies: &hdrhistogram::Histogram<u64>| latencies.value_at_quantile(0.99) as f64 / 1_000.0;
-            println!(
-                "{round:>5} {theirs:>10.0} {ours:>10.0} {:>8.2} {:>12.0} {:>12.0} {:>8.2} {:>6.0}%",
-                ours / theirs,
-                p99(&idle_latency),
-                p99(&latency),
-                p99(&latency) / p99(&idle_latency),
-                100.0 * found as f64 / calls as f64
-            );
+            // In turns, so that what else the machine does is spread over all three.
+            let runs = [asked(idle, calls).await?, asked(bytes, calls).await?, asked(server.address(), calls).await?];
+            tell(&round.to_string(), &runs, calls);
         }
+        // After a start nothing is kept yet: every key once, each read from disk.
+        server.stop().await?;
+        let server = Server::start(load::config(&data)).await?;
+        let calls = keys.len();
+        let runs = [asked(idle, calls).await?, asked(bytes, calls).await?, asked(server.address(), calls).await?];
+        tell("first", &runs, calls);
         server.stop().await?;
         Ok(())
     })
+}
+
+/// One line: the two do-nothing servers, and ours. All found, or the line says so.
+fn tell(round: &str, [idle, bytes, ours]: &[load::Lookups; 3], calls: usize) {
+    let rate = |run: &load::Lookups| calls as f64 / run.took.as_secs_f64();
+    let cost = |run: &load::Lookups| run.computed.as_secs_f64() * 1e6 / calls as f64;
+    let p99 = |run: &load::Lookups| run.latencies.value_at_quantile(0.99) as f64 / 1e3;
+    println!(
+        "{round:>6} {:>9.0} {:>9.0} {:>9.0} {:>8.2} {:>9.2} {:>7.1} {:>7.1} {:>7.1} {:>8.2} {:>9.2} {:>8.0} {:>8.0} {:>8.0} {:>6.2}",
+        rate(idle),
+        rate(bytes),
+        rate(ours),
+        rate(ours) / rate(idle),
+        rate(ours) / rate(bytes),
+        cost(idle),
+        cost(bytes),
+        cost(ours),
+        cost(idle) / cost(ours),
+        cost(bytes) / cost(ours),
+        p99(idle),
+        p99(bytes),
+        p99(ours),
+        p99(ours) / p99(idle),
+    );
+    if ours.found + (CONNECTIONS * CALLERS) < calls {
+        println!("{:>6} only {} of {calls} were found", "", ours.found);
+    }
 }

@@ -2,6 +2,27 @@
 
 use std::path::PathBuf;
 
+use prost_build::{Config, Service, ServiceGenerator};
+
+/// RPCs whose answers a server may keep encoded; see `src/encoded.rs`. To clients they are as all others.
+const KEPT: [&str; 3] = ["GetProfile", "LookupProfile", "BatchLookupProfiles"];
+
+/// Clients as they are; servers answer [`KEPT`] RPCs with an `Encoded` message.
+struct Generator {
+    clients: Box<dyn ServiceGenerator>,
+    servers: Box<dyn ServiceGenerator>,
+}
+
+impl ServiceGenerator for Generator {
+    fn generate(&mut self, mut service: Service, out: &mut String) {
+        self.clients.generate(service.clone(), out);
+        for method in service.methods.iter_mut().filter(|method| KEPT.contains(&method.proto_name.as_str())) {
+            method.output_type = format!("crate::Encoded<crate::v1::{}>", method.output_type);
+        }
+        self.servers.generate(service, out);
+    }
+}
+
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let protos = [
         "statement",
@@ -24,6 +45,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let out = PathBuf::from(std::env::var("OUT_DIR")?);
     std::fs::write(out.join("onefold_descriptor.bin"), compiler.encode_file_descriptor_set())?;
     // Ordered maps, so that one message always has the same bytes: request ids compare digests of them.
-    tonic_prost_build::configure().btree_map(".").compile_fds(compiler.file_descriptor_set())?;
+    let services = tonic_prost_build::configure;
+    let generator = Generator {
+        clients: services().build_server(false).service_generator(),
+        servers: services().build_client(false).service_generator(),
+    };
+    let fds = compiler.file_descriptor_set();
+    Config::new().btree_map(["."]).service_generator(Box::new(generator)).compile_fds(fds)?;
     Ok(())
 }

@@ -4,9 +4,11 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use onefold_proto::Encoded;
 use onefold_proto::v1 as pb;
 use onefold_proto::v1::ingest_service_server::{IngestService, IngestServiceServer};
 use onefold_proto::v1::profile_service_server::{ProfileService, ProfileServiceServer};
+use prost::Message;
 use tokio::net::TcpListener;
 use tokio_stream::{Stream, StreamExt};
 use tonic::transport::server::TcpIncoming;
@@ -16,9 +18,9 @@ use tonic::{Request, Response, Status, Streaming};
 #[derive(Clone, Debug, Default)]
 pub struct IdleIngest;
 
-/// Answers every lookup with the same profile, from memory.
+/// Answers every lookup with one of these, from memory.
 #[derive(Clone, Debug)]
-pub struct IdleProfiles(Arc<Vec<pb::Profile>>);
+pub struct IdleProfiles(Arc<Vec<Encoded<pb::LookupProfileResponse>>>);
 
 fn not_here<T>() -> Result<Response<T>, Status> {
     Err(Status::unimplemented("this server does nothing"))
@@ -90,29 +92,29 @@ impl IngestService for IdleIngest {
 impl ProfileService for IdleProfiles {
     type WatchProfilesStream = Boxed<pb::WatchProfilesResponse>;
 
-    async fn get_profile(&self, _: Request<pb::GetProfileRequest>) -> Result<Response<pb::GetProfileResponse>, Status> {
+    async fn get_profile(
+        &self,
+        _: Request<pb::GetProfileRequest>,
+    ) -> Result<Response<Encoded<pb::GetProfileResponse>>, Status> {
         not_here()
     }
 
     async fn lookup_profile(
         &self,
         request: Request<pb::LookupProfileRequest>,
-    ) -> Result<Response<pb::LookupProfileResponse>, Status> {
+    ) -> Result<Response<Encoded<pb::LookupProfileResponse>>, Status> {
         // Some profile of those that the real server would answer with, so that sizes are alike.
         let at = match request.into_inner().key {
             Some(pb::lookup_profile_request::Key::Identifier(identifier)) => identifier.value.len() * 31,
             _ => 0,
         };
-        Ok(Response::new(pb::LookupProfileResponse {
-            profile: Some(self.0[at % self.0.len()].clone()),
-            withheld: Vec::new(),
-        }))
+        Ok(Response::new(self.0[at % self.0.len()].clone()))
     }
 
     async fn batch_lookup_profiles(
         &self,
         _: Request<pb::BatchLookupProfilesRequest>,
-    ) -> Result<Response<pb::BatchLookupProfilesResponse>, Status> {
+    ) -> Result<Response<Encoded<pb::BatchLookupProfilesResponse>>, Status> {
         not_here()
     }
 
@@ -152,12 +154,29 @@ impl ProfileService for IdleProfiles {
     }
 }
 
+/// How a lookup is answered that costs nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum From {
+    /// From messages, which are encoded for each answer: what a plain service does.
+    Messages,
+    /// From bytes, encoded once: the least that an answer can cost.
+    Bytes,
+}
+
 /// Serves both on a free port, with the windows and limits of the real server, until the runtime ends. Lookups answer
 /// with these profiles.
 ///
 /// # Errors
 /// When no port can be had.
-pub async fn serve(profiles: Vec<pb::Profile>) -> std::io::Result<SocketAddr> {
+pub async fn serve(profiles: Vec<pb::Profile>, from: From) -> std::io::Result<SocketAddr> {
+    let answer = |profile| {
+        let message = pb::LookupProfileResponse { profile: Some(profile), withheld: Vec::new() };
+        match from {
+            From::Messages => Encoded::Message(message),
+            From::Bytes => Encoded::Bytes(message.encode_to_vec().into()),
+        }
+    };
+    let profiles: Vec<_> = profiles.into_iter().map(answer).collect();
     let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
     let address = listener.local_addr()?;
     let server = tonic::transport::Server::builder()

@@ -174,6 +174,12 @@ impl Preparer {
         })
     }
 
+    /// Whether the block rules of a namespace let this value of it link.
+    #[must_use]
+    pub fn may_link(&self, namespace: NamespaceId, value: &Canonical) -> bool {
+        self.namespaces.get(usize::from(namespace.0)).is_some_and(|known| known.rules.blocked(value).is_none())
+    }
+
     /// The digest of a value as a point of contact, whether or not it may link: what was said at a blocked address is
     /// said all the same. Telephone numbers without a country code are read in the tenant's default region.
     ///

@@ -1,5 +1,9 @@
 //! Onefold's wire contract: the messages and services of `onefold.v1`, generated from `proto/onefold/v1`.
 
+mod encoded;
+
+pub use encoded::Encoded;
+
 /// Package `onefold.v1`.
 #[allow(missing_docs, clippy::all, clippy::disallowed_methods)]
 pub mod v1 {

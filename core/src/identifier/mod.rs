@@ -32,6 +32,11 @@ impl Canonical {
         &self.0
     }
 
+    /// The text of a golden identifier that is well formed, which came out of [`canonicalise`].
+    pub(crate) const fn of_golden(text: String) -> Self {
+        Self(text)
+    }
+
     /// The text, given away.
     #[must_use]
     pub fn into_string(self) -> String {

@@ -9,6 +9,7 @@ use smallvec::SmallVec;
 use crate::index::NONE;
 use crate::index::profiles::Kind;
 use crate::index::records::{FORGOTTEN, flag};
+use crate::index::values::flag as value_flag;
 use crate::prepared::LinkValue;
 use crate::resolve::Engine;
 use crate::resolve::diversity::Behind;
@@ -180,14 +181,25 @@ impl Engine {
         if records == 0 {
             return ValueStanding::Unknown;
         }
-        if let Behind::Generic(reason) = self.behind(index) {
+        // Settling noted whether it is; why is counted only where somebody asks.
+        if held.has(value_flag::GENERIC)
+            && let Behind::Generic(reason) = self.behind(index)
+        {
             return ValueStanding::Generic(reason);
         }
         if records > self.rules.value_records_max {
             return ValueStanding::Generic(GenericReason::Crowded { records, limit: self.rules.value_records_max });
         }
-        let all: BTreeSet<ProfileOrdinal> =
-            self.holders(index).iter().filter_map(|holder| self.profile_of_index(*holder)).collect();
+        let mut profiles = self.holders(index).iter().filter_map(|holder| self.profile_of_index(*holder));
+        // Nearly always all of them are one.
+        let Some(first) = profiles.next() else {
+            return ValueStanding::Profiles { profiles: SmallVec::new(), more: false };
+        };
+        let all: BTreeSet<ProfileOrdinal> = profiles.filter(|profile| *profile != first).collect();
+        if all.is_empty() {
+            return ValueStanding::Profiles { profiles: SmallVec::from_slice(&[first]), more: false };
+        }
+        let all: BTreeSet<ProfileOrdinal> = all.into_iter().chain([first]).collect();
         ValueStanding::Profiles {
             more: all.len() > VALUE_PROFILES_MAX,
             profiles: all.into_iter().take(VALUE_PROFILES_MAX).collect(),

@@ -14,7 +14,7 @@ use onefold_store::vault::Vault;
 
 use super::Shared;
 use super::error::ReadError;
-use super::tenant::{LiveConfig, Tenant};
+use super::tenant::{LiveConfig, State, Tenant};
 use crate::clock::Stopwatch;
 
 /// How long a reader waits for a batch that is on its way to the disk, and how often it looks.
@@ -64,16 +64,41 @@ impl Loaded {
     }
 }
 
+/// A live profile as it was found: both of one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// Which.
+    pub profile: ProfileOrdinal,
+    /// Sequence of its last change.
+    pub changed: Sequence,
+}
+
+impl Found {
+    fn of(state: &State, profile: ProfileOrdinal) -> Self {
+        Self { profile, changed: state.changed(profile) }
+    }
+}
+
 /// The live profile that a key leads to.
 ///
 /// # Errors
 /// [`ReadError`] when there is none, or not one.
 pub fn find(tenant: &Tenant, key: &ProfileKey) -> Result<ProfileOrdinal, ReadError> {
+    look_up(tenant, &tenant.config(), key).map(|found| found.profile)
+}
+
+/// The live profile that a key leads to under this configuration, and when it last changed.
+///
+/// # Errors
+/// [`ReadError`] when there is none, or not one.
+pub fn look_up(tenant: &Tenant, config: &LiveConfig, key: &ProfileKey) -> Result<Found, ReadError> {
     match key {
         ProfileKey::Id(id) => live_end(tenant, *id),
         ProfileKey::Record(record) => {
-            let digest = tenant.config().preparer().record_digest(record.source, &record.key);
-            tenant.state().engine.profile_of(digest).ok_or(ReadError::ProfileUnknown)
+            let digest = config.preparer().record_digest(record.source, &record.key);
+            let state = tenant.state();
+            let profile = state.engine.profile_of(digest).ok_or(ReadError::ProfileUnknown)?;
+            Ok(Found::of(&state, profile))
         }
         ProfileKey::Identifier(namespace, raw, party) => {
             let kinds: &[PartyKind] = match party {
@@ -81,17 +106,17 @@ pub fn find(tenant: &Tenant, key: &ProfileKey) -> Result<ProfileOrdinal, ReadErr
                 Some(PartyKind::Organisation) => &[PartyKind::Organisation],
                 None => &[PartyKind::Person, PartyKind::Organisation],
             };
-            by_identifier(tenant, *namespace, raw, kinds)
+            by_identifier(tenant, config, *namespace, raw, kinds)
         }
     }
 }
 
-fn live_end(tenant: &Tenant, id: ProfileId) -> Result<ProfileOrdinal, ReadError> {
+fn live_end(tenant: &Tenant, id: ProfileId) -> Result<Found, ReadError> {
     let mut profile = id.open(&tenant.keys.id).ok_or(ReadError::ProfileUnknown)?;
     let state = tenant.state();
     loop {
         match state.engine.standing(profile) {
-            Standing::Live => return Ok(profile),
+            Standing::Live => return Ok(Found::of(&state, profile)),
             // A merge keeps the older id, so this ends.
             Standing::MergedInto(into) => profile = into,
             Standing::SplitInto(_) => {
@@ -111,11 +136,11 @@ fn live_end(tenant: &Tenant, id: ProfileId) -> Result<ProfileOrdinal, ReadError>
 
 fn by_identifier(
     tenant: &Tenant,
+    config: &LiveConfig,
     namespace: NamespaceId,
     raw: &str,
     kinds: &[PartyKind],
-) -> Result<ProfileOrdinal, ReadError> {
-    let config = tenant.config();
+) -> Result<Found, ReadError> {
     for party in kinds {
         let value = match config.preparer().link_value(namespace, *party, raw) {
             Ok(value) => value,
@@ -126,12 +151,13 @@ fn by_identifier(
                 return Err(ReadError::Invalid(vec![fault]));
             }
         };
-        match tenant.state().engine.value(value) {
+        let state = tenant.state();
+        match state.engine.value(value) {
             ValueStanding::Unknown => {}
             ValueStanding::Generic(_) => return Err(ReadError::IdentifierShared { profiles: Vec::new(), more: true }),
             ValueStanding::Profiles { profiles, more } => match profiles.as_slice() {
                 [] => {}
-                [profile] => return Ok(*profile),
+                [profile] => return Ok(Found::of(&state, *profile)),
                 several => {
                     let profiles = several.iter().map(|profile| tenant.profile_id(*profile)).collect();
                     return Err(ReadError::IdentifierShared { profiles, more });

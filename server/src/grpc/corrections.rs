@@ -5,7 +5,8 @@
 //! Here too: every call has a deadline, the client's or ours, whichever is nearer, and streams of small messages are
 //! compressed only for who compresses them too.
 
-use std::pin::Pin;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -65,10 +66,15 @@ fn call_time_max(path: &str) -> Duration {
     if config::LONG_CALLS.contains(&method) { config::LONG_CALL_TIME_MAX } else { config::CALL_TIME_MAX }
 }
 
-/// Leaves compression off where a stream's small messages would only cost: its caller does not compress them either.
-fn in_kind(path: &str, headers: &mut http::HeaderMap) {
+/// Whether the answers of a call are too small to be worth compressing.
+fn is_of_small_messages(path: &str) -> bool {
     let method = path.rsplit('/').next().unwrap_or(path);
-    if config::STREAMS_OF_SMALL_MESSAGES.contains(&method) && !headers.contains_key(ENCODING_HEADER) {
+    config::STREAMS_OF_SMALL_MESSAGES.contains(&method)
+}
+
+/// Leaves compression off where small messages would only cost, if their caller does not compress them either.
+fn in_kind(headers: &mut http::HeaderMap) {
+    if !headers.contains_key(ENCODING_HEADER) {
         headers.remove(ACCEPT_ENCODING_HEADER);
     }
 }
@@ -125,18 +131,31 @@ where
     }
 
     fn call(&mut self, mut request: http::Request<In>) -> Self::Future {
-        let path = request.uri().path().to_owned();
-        in_kind(&path, request.headers_mut());
-        let ours = call_time_max(&path);
+        let path = request.uri().path();
+        let (ours, small) = (call_time_max(path), is_of_small_messages(path));
+        if small {
+            in_kind(request.headers_mut());
+        }
         let theirs = deadline(request.headers()).map(|within| within.saturating_sub(AHEAD_OF_TONIC));
         let within = theirs.map_or(ours, |theirs| theirs.min(ours));
         let answer = self.inner.call(request);
         Box::pin(async move {
-            // Polls the answer first: one that is there goes out.
-            let response = match tokio::time::timeout(within, answer).await {
-                Ok(answered) => answered?,
-                Err(_) => return Ok(status::deadline_exceeded().into_http()),
-            };
+            let (mut answer, mut clock) = (pin!(answer), pin!(None));
+            // The answer first: one that is there goes out, and needs no clock.
+            let answered = poll_fn(|context| {
+                if let Poll::Ready(answered) = answer.as_mut().poll(context) {
+                    return Poll::Ready(Some(answered));
+                }
+                if clock.is_none() {
+                    clock.set(Some(tokio::time::sleep(within)));
+                }
+                match clock.as_mut().as_pin_mut().map(|clock| clock.poll(context)) {
+                    Some(Poll::Ready(())) => Poll::Ready(None),
+                    _ => Poll::Pending,
+                }
+            });
+            let Some(answered) = answered.await else { return Ok(status::deadline_exceeded().into_http()) };
+            let response = answered?;
             // An answer without a body carries its status in the headers.
             match Status::from_header_map(response.headers()).as_ref().and_then(corrected) {
                 Some(right) => Ok(right.into_http()),
@@ -240,7 +259,9 @@ mod tests {
             if let Some(encoding) = compressed {
                 headers.insert(ENCODING_HEADER, http::HeaderValue::from_static(encoding));
             }
-            in_kind(path, &mut headers);
+            if is_of_small_messages(path) {
+                in_kind(&mut headers);
+            }
             assert_eq!(headers.contains_key(ACCEPT_ENCODING_HEADER), kept, "{path} {compressed:?}");
         }
     }

@@ -8,19 +8,33 @@ use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
+use onefold_proto::v1::profile_service_server::ProfileServiceServer;
 use tonic::body::Body;
 use tonic::service::Routes;
 use tower::{Layer, Service};
 
+use super::profile::Profiles;
 use super::status;
 
 /// What answers before the services do.
 const ALWAYS_OPEN: [&str; 2] = ["/grpc.health.v1.Health/", "/grpc.reflection."];
 
+/// Calls of this service are asked for most, and are handed to it without the router, which costs as much as a lookup.
+const STRAIGHT: &str = "/onefold.v1.ProfileService/";
+
+/// What is behind the gate.
+#[derive(Clone)]
+pub struct Services {
+    /// All services.
+    pub routes: Routes,
+    /// The one of [`STRAIGHT`], if it is to be reached without the router.
+    pub profiles: Option<ProfileServiceServer<Profiles>>,
+}
+
 /// A gate, shut until [`Gate::open`].
 #[derive(Clone, Default)]
 pub struct Gate {
-    services: Arc<OnceLock<Routes>>,
+    services: Arc<OnceLock<Services>>,
 }
 
 impl fmt::Debug for Gate {
@@ -31,8 +45,8 @@ impl fmt::Debug for Gate {
 
 impl Gate {
     /// Lets calls through to these services from now on. A gate opens once.
-    pub fn open(&self, services: Routes) {
-        let _ = self.services.set(services.prepare());
+    pub fn open(&self, services: Services) {
+        let _ = self.services.set(Services { routes: services.routes.prepare(), ..services });
     }
 }
 
@@ -45,12 +59,18 @@ impl<S> Layer<S> for Gate {
 }
 
 /// Health and reflection, with the services behind the gate.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Gated<S> {
     inner: S,
     gate: Gate,
     /// The services, once this connection has seen the gate open.
-    services: Option<Routes>,
+    services: Option<Services>,
+}
+
+impl<S: fmt::Debug> fmt::Debug for Gated<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Gated({:?}, {:?})", self.gate, self.inner)
+    }
 }
 
 /// An answer on its way.
@@ -77,7 +97,10 @@ where
             self.services = self.gate.services.get().cloned();
         }
         match &mut self.services {
-            Some(services) => Box::pin(services.call(request)),
+            Some(Services { profiles: Some(profiles), .. }) if request.uri().path().starts_with(STRAIGHT) => {
+                profiles.call(request)
+            }
+            Some(services) => Box::pin(services.routes.call(request)),
             None => Box::pin(std::future::ready(Ok(status::recovering().into_http()))),
         }
     }
@@ -100,7 +123,7 @@ mod tests {
         let mut gated = gate.layer(Routes::default());
         assert_eq!(code(&mut gated, "/onefold.v1.IngestService/PutFragment").await, "14");
         assert_eq!(code(&mut gated, "/grpc.health.v1.Health/Check").await, "12");
-        gate.open(Routes::default());
+        gate.open(Services { routes: Routes::default(), profiles: None });
         assert_eq!(code(&mut gated, "/onefold.v1.IngestService/PutFragment").await, "12");
     }
 }

@@ -30,6 +30,7 @@ mod reading;
 mod requests;
 mod review;
 mod rights;
+mod serving;
 mod silence;
 mod status;
 mod tls;
@@ -62,11 +63,12 @@ use crate::config::{self, Config};
 use crate::metrics::Meters;
 use crate::metrics::calls::Calls;
 use connections::Terms;
-use gate::Gate;
+use gate::{Gate, Services};
 use health::{Health, Serves};
 use mount::mounted;
 use one_click::Door;
 use rights::Guard;
+use serving::{KeptAnswers, Serving};
 use tls::Certificates;
 
 /// Every service that is mounted, and what it can do while the disk refuses writes.
@@ -87,16 +89,19 @@ pub fn calls() -> Calls {
 }
 
 /// The services over an app.
-fn services(app: &Arc<App>) -> Routes {
-    let cache = profile::ReadyCache::default();
-    Routes::new(mounted!(IngestServiceServer::new(ingest::Ingest { app: Arc::clone(app) })))
-        .add_service(mounted!(ProfileServiceServer::new(profile::Profiles { app: Arc::clone(app), cache })))
+fn services(app: &Arc<App>) -> Services {
+    let kept = KeptAnswers::default();
+    let serving = Serving { app: Arc::clone(app), kept: kept.clone() };
+    let profiles = mounted!(ProfileServiceServer::new(profile::Profiles { app: Arc::clone(app), serving }));
+    let routes = Routes::new(mounted!(IngestServiceServer::new(ingest::Ingest { app: Arc::clone(app) })))
+        .add_service(profiles.clone())
         .add_service(mounted!(ConsentServiceServer::new(consent::Consents { app: Arc::clone(app) })))
         .add_service(mounted!(AccountServiceServer::new(account::Accounts { app: Arc::clone(app) })))
         .add_service(mounted!(ReviewServiceServer::new(review::Reviews { app: Arc::clone(app) })))
-        .add_service(mounted!(PrivacyServiceServer::new(privacy::Privacy { app: Arc::clone(app) })))
+        .add_service(mounted!(PrivacyServiceServer::new(privacy::Privacy { app: Arc::clone(app), kept })))
         .add_service(mounted!(BackupServiceServer::new(backup::Backups { app: Arc::clone(app) })))
-        .add_service(mounted!(AdminServiceServer::new(admin::Admin { app: Arc::clone(app) })))
+        .add_service(mounted!(AdminServiceServer::new(admin::Admin { app: Arc::clone(app) })));
+    Services { routes, profiles: Some(profiles) }
 }
 
 /// A server that listens. Until [`Edge::open`] it says that it recovers.

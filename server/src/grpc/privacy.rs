@@ -23,6 +23,7 @@ use super::convert::consent as door;
 use super::convert::fragment::timestamp;
 use super::mount::answer;
 use super::page::{self, Page};
+use super::serving::KeptAnswers;
 use super::{carry, reading, requests, status};
 use crate::app::App;
 use crate::app::error::{ReadError, WriteError};
@@ -37,6 +38,8 @@ use crate::app::tenant::{State, Tenant};
 pub struct Privacy {
     /// The use cases.
     pub app: Arc<App>,
+    /// Profiles' answers that are kept; an erasure drops them.
+    pub kept: KeptAnswers,
 }
 
 pub(super) fn token(text: &str, path: &str) -> Result<String, Status> {
@@ -416,6 +419,7 @@ impl PrivacyService for Privacy {
         let key = self.key(&tenant, &request.request_id, "ExecuteErasure", &request)?;
         let done = self.step(&tenant, Act::Execute { id, scope: etag(&request.etag)? }, key).await?;
         self.app.persons.forget_all();
+        self.kept.forget_all();
         let sequence = done.sequence.0;
         let request = done.request.map(|request| self.shown(&tenant, &request));
         Ok(answer(pb::ExecuteErasureResponse { request, sequence }))

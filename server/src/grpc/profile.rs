@@ -10,12 +10,13 @@ use onefold_core::change::ProfileChange;
 use onefold_core::consent::PurposeId;
 use onefold_core::fault::FaultReason;
 use onefold_core::fragment::{PartyKind, SourceRecord};
-use onefold_core::ids::{ProfileOrdinal, Sequence, TenantId};
+use onefold_core::ids::{ProfileOrdinal, Sequence};
 use onefold_core::reads::ReadCall;
 use onefold_matching::resolve::Standing;
+use onefold_proto::Encoded;
 use onefold_proto::v1 as pb;
 use onefold_proto::v1::profile_service_server::ProfileService;
-use prost::Message as _;
+use prost::{Message as _, encoding};
 use tokio::sync::mpsc;
 use tokio_stream::Stream;
 use tokio_stream::wrappers::ReceiverStream;
@@ -25,14 +26,12 @@ use super::convert::fragment::{self as door, timestamp};
 use super::convert::profile::{self as convert, Shown};
 use super::mount::answer;
 use super::page::{self, Page};
+use super::serving::{Asked, Served, Serving};
 use super::{names, reading, rights, status};
-use crate::app::consent::contact::TRIES_MAX;
-use crate::app::consent::read as consent;
 use crate::app::error::ReadError;
 use crate::app::feed::Cursor;
 use crate::app::keeper::{self, HistoryEvent};
 use crate::app::read::{self, ProfileKey};
-use crate::app::reads::What;
 use crate::app::tenant::{LiveConfig, Tenant};
 use crate::app::{App, explain};
 use crate::config;
@@ -42,6 +41,8 @@ const FOUND_DEFAULT: usize = 10;
 const FOUND_MAX: usize = 100;
 /// Keys of one batch lookup.
 const BATCH_MAX: usize = 1_000;
+/// The field of `BatchLookupProfilesResponse` that holds the results.
+const RESULTS: u32 = 1;
 /// Bytes in front of one result of a batch: its tag and its length.
 const RESULT_HEAD_BYTES: usize = 6;
 /// Events read from the journal at once.
@@ -53,51 +54,13 @@ const LAST_WORD_MAX: Duration = Duration::from_secs(5);
 /// A watch without news says so this often.
 const HEARTBEAT_EVERY: Duration = Duration::from_secs(15);
 
-/// Bytes that ready answers may take, roughly.
-const READY_BYTES_MAX: u64 = 256 << 20;
-/// What a ready answer takes beside its texts, and what one value of it does, roughly.
-const READY_BYTES: usize = 384;
-const VALUE_BYTES: usize = 160;
-
-/// Fragments of one profile that are read on the calling thread; more go to a thread that may wait.
-const READ_INLINE_MAX: usize = 32;
-
 /// The service.
 #[derive(Clone, Debug)]
 pub struct Profiles {
     /// The use cases.
     pub app: Arc<App>,
-    /// Answers that are ready.
-    pub cache: ReadyCache,
-}
-
-/// A profile in the BASIC view as it was last shown; used only while profile and configuration are what they were.
-struct Ready {
-    changed: Option<Sequence>,
-    config_version: u64,
-    profile: pb::Profile,
-}
-
-/// Profiles as last shown.
-#[derive(Clone)]
-pub struct ReadyCache(moka::sync::Cache<(TenantId, ProfileOrdinal), Arc<Ready>>);
-
-impl std::fmt::Debug for ReadyCache {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "ReadyCache({} profiles)", self.0.entry_count())
-    }
-}
-
-impl Default for ReadyCache {
-    fn default() -> Self {
-        // Each text is an allocation of its own, which the encoded length does not show.
-        let bytes = |ready: &Arc<Ready>| {
-            let values = (ready.profile.values.len() + ready.profile.identifiers.len()) * VALUE_BYTES;
-            u32::try_from(READY_BYTES + values + ready.profile.encoded_len()).unwrap_or(u32::MAX)
-        };
-        let cache = moka::sync::Cache::builder().max_capacity(READY_BYTES_MAX).weigher(move |_, ready| bytes(ready));
-        Self(cache.build())
-    }
+    /// Lets profiles out.
+    pub serving: Serving,
 }
 
 fn shown(view: pb::ProfileView, mask: Option<prost_types::FieldMask>) -> Result<Shown, Status> {
@@ -109,112 +72,13 @@ fn failed(tenant: &Tenant, error: ReadError) -> Status {
 }
 
 impl Profiles {
-    /// A live profile on the wire. What is shown is durable: nothing is read that a crash could take back.
-    async fn show(
-        &self,
-        tenant: &Arc<Tenant>,
-        profile: ProfileOrdinal,
-        shown: &Shown,
-    ) -> Result<pb::Profile, ReadError> {
-        let key = (tenant.id, profile);
-        if !shown.full
-            && let Some(known) = self.cache.0.get(&key)
-            && known.config_version == tenant.config().version
-            && known.changed == tenant.state().changed_if_live(profile)
-        {
-            let mut found = known.profile.clone();
-            shown.narrow(&mut found);
-            return Ok(found);
+    /// What a key leads to; at once where its answer is kept.
+    async fn serve(&self, tenant: &Arc<Tenant>, key: &ProfileKey, asked: &Asked) -> Result<Served, ReadError> {
+        match self.serving.at_once(tenant, key, asked) {
+            Some(served) => served,
+            // Apart, since most calls do not come here, and all would carry the room for it.
+            None => Box::pin(self.serving.serve(tenant, key, asked)).await,
         }
-        let plan = read::plan(tenant, profile)?;
-        reading::wait_for(tenant, plan.durable_from()).await?;
-        let loaded = if plan.len() <= READ_INLINE_MAX {
-            plan.load(&self.app.shared, &tenant.vault)?
-        } else {
-            let (app, tenant) = (Arc::clone(&self.app), Arc::clone(tenant));
-            let reading = tokio::task::spawn_blocking(move || plan.load(&app.shared, &tenant.vault));
-            reading.await.map_err(|error| ReadError::Store(error.into()))??
-        };
-        if shown.full {
-            return convert::profile(&loaded, shown, tenant).ok_or(ReadError::ProfileUnknown);
-        }
-        let mut found = convert::profile(&loaded, &Shown::default(), tenant).ok_or(ReadError::ProfileUnknown)?;
-        let ready =
-            Ready { changed: Some(loaded.changed), config_version: loaded.config.version, profile: found.clone() };
-        self.cache.0.insert(key, Arc::new(ready));
-        shown.narrow(&mut found);
-        Ok(found)
-    }
-
-    async fn find_and_show(
-        &self,
-        tenant: &Arc<Tenant>,
-        key: &ProfileKey,
-        shown: &Shown,
-        call: ReadCall,
-    ) -> Result<pb::Profile, ReadError> {
-        // A profile that ends between the two steps is looked for again.
-        for _ in 0..3 {
-            let found = match read::find(tenant, key) {
-                Ok(profile) => match self.show(tenant, profile, shown).await {
-                    Ok(found) => {
-                        reading::note(&self.app, tenant, (call, None), [What::Profile(profile)])?;
-                        return Ok(found);
-                    }
-                    Err(error) => Err(error),
-                },
-                Err(error) => Err(error),
-            };
-            match found {
-                Err(ReadError::ProfileUnknown) => {}
-                other => return self.for_good(tenant, other).await,
-            }
-        }
-        self.for_good(tenant, Err(ReadError::ProfileUnknown)).await
-    }
-
-    /// What a purpose may see of a profile, and what it may not. Without a purpose: all of it.
-    async fn find_for(
-        &self,
-        tenant: &Arc<Tenant>,
-        key: &ProfileKey,
-        shown: &Shown,
-        (call, purpose): (ReadCall, Option<PurposeId>),
-    ) -> Result<(pb::Profile, Vec<pb::Withheld>), ReadError> {
-        let Some(purpose) = purpose else {
-            return Ok((self.find_and_show(tenant, key, shown, call).await?, Vec::new()));
-        };
-        for _ in 0..TRIES_MAX {
-            let asked = key.clone();
-            let found = self.app.reading(tenant, move |app, tenant| consent::permitted(app, tenant, asked, purpose));
-            let (profile, changed, permit) = match found.await {
-                Ok(found) => found,
-                Err(error) => return self.for_good(tenant, Err(error)).await.map(|profile| (profile, Vec::new())),
-            };
-            // All of the view is looked at, so that what is withheld is told whatever the mask.
-            let whole = Shown { full: shown.full, mask: Vec::new() };
-            match self.show(tenant, profile, &whole).await {
-                // What is shown must be what the permit was given for.
-                Ok(mut found) if found.sequence == changed.0 => {
-                    let withheld = convert::withhold(&mut found, &permit, &tenant.config());
-                    shown.narrow(&mut found);
-                    reading::note(&self.app, tenant, (call, Some(purpose)), [What::Profile(profile)])?;
-                    return Ok((found, withheld));
-                }
-                Ok(_) | Err(ReadError::ProfileUnknown) => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Err(ReadError::Behind { wanted: 0, reached: tenant.durable().0 })
-    }
-
-    /// That there is no such profile, or not one, must be durable too before it is said.
-    async fn for_good(&self, tenant: &Tenant, found: Result<pb::Profile, ReadError>) -> Result<pb::Profile, ReadError> {
-        if found.is_err() {
-            let seen = tenant.state().sequence;
-            reading::wait_for(tenant, seen).await?;
-        }
-        found
     }
 
     fn live(&self, name: &str) -> Result<(Arc<Tenant>, ProfileOrdinal), Status> {
@@ -282,25 +146,24 @@ impl ProfileService for Profiles {
     async fn get_profile(
         &self,
         request: Request<pb::GetProfileRequest>,
-    ) -> Result<Response<pb::GetProfileResponse>, Status> {
-        let request = request.into_inner();
-        let shown = shown(request.view(), request.read_mask)?;
+    ) -> Result<Response<Encoded<pb::GetProfileResponse>>, Status> {
+        let mut request = request.into_inner();
+        let shown = shown(request.view(), request.read_mask.take())?;
         let (tenant, id) =
             names::profile(&request.name).map_err(|bad| status::field("name", FaultReason::Malformed, bad.0))?;
         let tenant = reading::named(&self.app, tenant)?;
         reading::reached(&tenant, request.min_sequence).await?;
-        let purpose = purpose(&request.purpose, &tenant.config())?;
-        let found = self.find_for(&tenant, &ProfileKey::Id(id), &shown, (ReadCall::GetProfile, purpose)).await;
-        let (profile, withheld) = found.map_err(|error| failed(&tenant, error))?;
-        Ok(answer(pb::GetProfileResponse { profile: Some(profile), withheld }))
+        let asked = Asked { call: ReadCall::GetProfile, shown, purpose: purpose(&request.purpose, &tenant.config())? };
+        let served = self.serve(&tenant, &ProfileKey::Id(id), &asked).await;
+        Ok(answer(served.map_err(|error| failed(&tenant, error))?.into()))
     }
 
     async fn lookup_profile(
         &self,
         request: Request<pb::LookupProfileRequest>,
-    ) -> Result<Response<pb::LookupProfileResponse>, Status> {
-        let request = request.into_inner();
-        let shown = shown(request.view(), request.read_mask.clone())?;
+    ) -> Result<Response<Encoded<pb::LookupProfileResponse>>, Status> {
+        let mut request = request.into_inner();
+        let shown = shown(request.view(), request.read_mask.take())?;
         let tenant = reading::tenant(&self.app, &request.parent)?;
         reading::reached(&tenant, request.min_sequence).await?;
         let party = party(request.party_kind());
@@ -314,19 +177,18 @@ impl ProfileService for Profiles {
             }
             None => return Err(status::field("key", FaultReason::Missing, "give an identifier or a record")),
         };
-        let purpose = purpose(&request.purpose, &config)?;
-        let found = self.find_for(&tenant, &key, &shown, (ReadCall::LookupProfile, purpose)).await;
-        let (profile, withheld) = found.map_err(|error| failed(&tenant, error))?;
-        Ok(answer(pb::LookupProfileResponse { profile: Some(profile), withheld }))
+        let asked = Asked { call: ReadCall::LookupProfile, shown, purpose: purpose(&request.purpose, &config)? };
+        let served = self.serve(&tenant, &key, &asked).await;
+        Ok(answer(served.map_err(|error| failed(&tenant, error))?.into()))
     }
 
     async fn batch_lookup_profiles(
         &self,
         request: Request<pb::BatchLookupProfilesRequest>,
-    ) -> Result<Response<pb::BatchLookupProfilesResponse>, Status> {
-        let request = request.into_inner();
+    ) -> Result<Response<Encoded<pb::BatchLookupProfilesResponse>>, Status> {
+        let mut request = request.into_inner();
         let tenant = reading::tenant(&self.app, &request.parent)?;
-        let shown = shown(request.view(), request.read_mask.clone())?;
+        let shown = shown(request.view(), request.read_mask.take())?;
         if request.keys.is_empty() {
             return Err(status::field("keys", FaultReason::Missing, "give at least one key"));
         }
@@ -335,11 +197,14 @@ impl ProfileService for Profiles {
         }
         reading::reached(&tenant, request.min_sequence).await?;
         let known = tenant.config();
-        let purpose = purpose(&request.purpose, &known)?;
-        let mut results = Vec::with_capacity(request.keys.len());
-        let mut bytes = 0;
-        for key in request.keys {
-            let none = |reason: &str| pb::BatchLookupResult { reason: reason.to_owned(), ..Default::default() };
+        let asked = Asked { call: ReadCall::BatchLookupProfiles, shown, purpose: purpose(&request.purpose, &known)? };
+        // The answer is put together encoded: results that are kept are copied into it as they lie.
+        let mut results = Vec::new();
+        let count = request.keys.len();
+        for (place, key) in request.keys.into_iter().enumerate() {
+            let none = |reason: &str| {
+                Encoded::Message(pb::BatchLookupResult { reason: reason.to_owned(), ..Default::default() })
+            };
             let key = match key.key {
                 Some(pb::profile_key::Key::Name(name)) => match names::profile(&name) {
                     Ok((of, id)) if of == tenant.name => Ok(ProfileKey::Id(id)),
@@ -354,26 +219,28 @@ impl ProfileService for Profiles {
                 }
                 None => Err("IDENTIFIER_INVALID"),
             };
-            results.push(match key {
+            let result = match key {
                 Err(reason) => none(reason),
-                Ok(key) => match self.find_for(&tenant, &key, &shown, (ReadCall::BatchLookupProfiles, purpose)).await {
-                    Ok((profile, withheld)) => {
-                        pb::BatchLookupResult { profile: Some(profile), reason: String::new(), withheld }
-                    }
+                Ok(key) => match self.serve(&tenant, &key, &asked).await {
+                    Ok(served) => served.into(),
                     Err(error) => match batch_reason(&error) {
                         Some(reason) => none(reason),
                         None => return Err(failed(&tenant, error)),
                     },
                 },
-            });
-            bytes += results.last().map_or(0, |result| result.encoded_len() + RESULT_HEAD_BYTES);
-            if bytes > config::MESSAGE_OUT_BYTES_MAX {
+            };
+            if place == 0 {
+                let each = result.encoded_len() + RESULT_HEAD_BYTES;
+                results.reserve((each * count).min(config::MESSAGE_OUT_BYTES_MAX));
+            }
+            encoding::message::encode(RESULTS, &result, &mut results);
+            if results.len() > config::MESSAGE_OUT_BYTES_MAX {
                 let hint =
-                    format!("it was after {} of the keys; ask for fewer, or name fields in read_mask", results.len());
+                    format!("it was after {} of the keys; ask for fewer, or name fields in read_mask", place + 1);
                 return Err(status::answer_too_large(config::MESSAGE_OUT_BYTES_MAX, &hint));
             }
         }
-        Ok(answer(pb::BatchLookupProfilesResponse { results }))
+        Ok(answer(Encoded::Bytes(results.into())))
     }
 
     async fn search_profiles(
@@ -394,7 +261,7 @@ impl ProfileService for Profiles {
         };
         let known = tenant.config();
         let party = party(request.party_kind()).unwrap_or(PartyKind::Person);
-        let purpose = purpose(&request.purpose, &known)?;
+        let asked = Asked { call: ReadCall::SearchProfiles, shown, purpose: purpose(&request.purpose, &known)? };
         let probe = door::probe(party, request.identifiers, request.attributes, &known, self.app.now())
             .map_err(|faults| failed(&tenant, ReadError::Invalid(faults)))?;
         let hits = self.app.reading(&tenant, move |_, tenant| read::search(tenant, &probe, most)).await;
@@ -402,8 +269,9 @@ impl ProfileService for Profiles {
         let (mut results, mut withheld_count, mut bytes) = (Vec::with_capacity(hits.len()), 0, 0);
         for (profile, evidence_bits) in hits {
             let key = ProfileKey::Id(tenant.profile_id(profile));
-            match self.find_for(&tenant, &key, &shown, (ReadCall::SearchProfiles, purpose)).await {
-                Ok((profile, withheld)) => {
+            match self.serve(&tenant, &key, &asked).await {
+                Ok(served) => {
+                    let (profile, withheld) = served.into_parts().map_err(|error| failed(&tenant, error))?;
                     results.push(pb::SearchResult { profile: Some(profile), evidence_bits, withheld });
                 }
                 Err(ReadError::PurposeNotPermitted { .. }) => withheld_count += 1,
@@ -537,7 +405,7 @@ impl ProfileService for Profiles {
         }
         let shown = match request.view() {
             pb::ProfileView::Unspecified => None,
-            view => Some(shown(view, None)?),
+            view => Some(Asked { call: ReadCall::WatchProfiles, shown: shown(view, None)?, purpose: None }),
         };
         let start = if request.snapshot { tenant.durable() } else { Sequence(request.cursor) };
         let cursor = Cursor::after(&tenant, start).map_err(|error| failed(&tenant, error))?;
@@ -556,7 +424,7 @@ type Message = pb::watch_profiles_response::Message;
 struct Watch {
     service: Profiles,
     tenant: Arc<Tenant>,
-    shown: Option<Shown>,
+    shown: Option<Asked>,
     out: mpsc::Sender<Result<pb::WatchProfilesResponse, Status>>,
     cursor: Cursor,
     /// How far its reader is, for whoever watches over the server.
@@ -660,20 +528,9 @@ impl Watch {
         self.say(Message::SnapshotEnd(pb::SnapshotEnd { profile_count }), self.cursor.after, None).await
     }
 
-    async fn now(&self, profile: ProfileOrdinal, shown: &Shown) -> Result<Option<pb::Profile>, Over> {
-        match self.service.show(&self.tenant, profile, shown).await {
-            Ok(shown) => {
-                let noted = reading::note(
-                    &self.service.app,
-                    &self.tenant,
-                    (ReadCall::WatchProfiles, None),
-                    [What::Profile(profile)],
-                );
-                match noted {
-                    Ok(()) => Ok(Some(shown)),
-                    Err(error) => self.fail(failed(&self.tenant, error)).await,
-                }
-            }
+    async fn now(&self, profile: ProfileOrdinal, shown: &Asked) -> Result<Option<pb::Profile>, Over> {
+        match self.service.serving.show(&self.tenant, profile, shown).await {
+            Ok(profile) => Ok(Some(profile)),
             Err(ReadError::ProfileUnknown) => Ok(None),
             Err(error) => self.fail(failed(&self.tenant, error)).await,
         }

@@ -52,11 +52,15 @@ pub async fn wait_for(tenant: &Tenant, wanted: Sequence) -> Result<(), ReadError
     if tenant.durable() >= wanted {
         return Ok(());
     }
-    let mut durable = tenant.follow();
-    match tokio::time::timeout(REACH_WAIT_MAX, durable.wait_for(|durable| *durable >= wanted)).await {
-        Ok(Ok(_)) => Ok(()),
-        Ok(Err(_)) | Err(_) => Err(ReadError::Behind { wanted: wanted.0, reached: tenant.durable().0 }),
-    }
+    // Apart, since few calls wait, and all would carry the room for it.
+    Box::pin(async {
+        let mut durable = tenant.follow();
+        match tokio::time::timeout(REACH_WAIT_MAX, durable.wait_for(|durable| *durable >= wanted)).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(_)) | Err(_) => Err(ReadError::Behind { wanted: wanted.0, reached: tenant.durable().0 }),
+        }
+    })
+    .await
 }
 
 /// A tenant's configuration to be shown: once the tenant itself and the last change are durable.

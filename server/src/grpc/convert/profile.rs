@@ -3,7 +3,7 @@
 use onefold_core::change::ProfileChange;
 use onefold_core::config::Survivorship;
 use onefold_core::consent::permit::Permit;
-use onefold_core::fragment::{AttributeValue, PartyKind, Vocabulary};
+use onefold_core::fragment::{AttributeValue, Vocabulary};
 use onefold_core::ids::ProfileOrdinal;
 use onefold_core::namespace::NamespaceClass;
 use onefold_core::profile::{Detail, GoldenIdentifier, GoldenValue, Provenance};
@@ -145,7 +145,7 @@ pub fn profile(loaded: &Loaded, shown: &Shown, tenant: &Tenant) -> Option<pb::Pr
         .map(|identifier| pb::ProfileIdentifier {
             namespace: Vocabulary::namespace(config.config.as_ref(), identifier.namespace).to_owned(),
             value: identifier.value.clone(),
-            links: identifier.well_formed && links(identifier, golden.party, config),
+            links: links(identifier, config),
             provenance: if shown.full {
                 identifier.claims.iter().map(|claim| provenance(&claim.provenance, config)).collect()
             } else {
@@ -198,9 +198,9 @@ pub fn withhold(profile: &mut pb::Profile, permit: &Permit, config: &LiveConfig)
 }
 
 /// Whether the namespace and its block rules let a value link; whether it is generic today is Explain's to say.
-fn links(identifier: &GoldenIdentifier<'_>, party: PartyKind, config: &LiveConfig) -> bool {
+fn links(identifier: &GoldenIdentifier<'_>, config: &LiveConfig) -> bool {
     config.config.namespace(identifier.namespace).is_some_and(|n| n.class != NamespaceClass::Supporting)
-        && config.preparer().link_value(identifier.namespace, party, &identifier.value).is_ok()
+        && identifier.canonical().is_some_and(|value| config.preparer().may_link(identifier.namespace, &value))
 }
 
 fn provenance(said: &Provenance<'_>, config: &LiveConfig) -> pb::Provenance {

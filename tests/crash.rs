@@ -4,78 +4,19 @@
 //! A kill leaves the page cache alone, so this proves recovery, not durability: that is `power.rs`.
 #![allow(missing_docs, clippy::unwrap_used, reason = "test code")]
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use onefold_proto::v1 as pb;
 use onefold_tests::child::Launch;
 use onefold_tests::dice::{Dice, how_many};
+use onefold_tests::load::Load;
 use onefold_tests::replica::Replica;
 use onefold_tests::traffic::{Ledger, Mill, open_sources};
 use onefold_tests::{Clients, House};
-use tokio::sync::{Semaphore, mpsc};
 use tokio_stream::StreamExt;
-use tokio_stream::wrappers::ReceiverStream;
 
-/// Messages that one stream has under way.
-const IN_FLIGHT: usize = 48;
 const STREAMS: usize = 3;
-
-struct Load {
-    mill: Mutex<Mill>,
-    ledger: Mutex<Ledger>,
-    /// Messages that this round may still send.
-    budget: Semaphore,
-}
-
-impl Load {
-    fn next(&self) -> (usize, onefold_tests::traffic::Message) {
-        let message = self.mill.lock().unwrap().message();
-        (self.ledger.lock().unwrap().note(message.clone()), message)
-    }
-
-    fn answered(&self, number: u64, result: pb::IngestResult) {
-        self.ledger.lock().unwrap().answers[number as usize] = Some(result);
-    }
-
-    /// Sends until the server is gone.
-    async fn stream(self: Arc<Self>, mut clients: Clients) {
-        let (out, requests) = mpsc::channel(IN_FLIGHT);
-        let window = Arc::new(Semaphore::new(IN_FLIGHT));
-        let (load, room) = (Arc::clone(&self), Arc::clone(&window));
-        let sender = tokio::spawn(async move {
-            while let (Ok(permit), Ok(slot)) = (load.budget.acquire().await, room.acquire().await) {
-                let (number, message) = load.next();
-                if out.send(message.request("", number as u64)).await.is_err() {
-                    return;
-                }
-                permit.forget();
-                slot.forget();
-            }
-        });
-        if let Ok(answers) = clients.ingest.stream_fragments(ReceiverStream::new(requests)).await {
-            let mut answers = answers.into_inner();
-            while let Some(Ok(answer)) = answers.next().await {
-                self.answered(answer.client_sequence, answer.result.unwrap());
-                window.add_permits(1);
-            }
-        }
-        sender.abort();
-    }
-
-    /// Single calls beside the streams.
-    async fn calls(self: Arc<Self>, mut clients: Clients) {
-        while let Ok(permit) = self.budget.acquire().await {
-            permit.forget();
-            let (number, message) = self.next();
-            let onefold_tests::traffic::Message::Put(fragment) = message else { continue };
-            match clients.try_put(fragment).await {
-                Ok(result) => self.answered(number as u64, result),
-                Err(_) => return,
-            }
-        }
-    }
-}
 
 /// Watches the feed until the server is gone; what it saw.
 async fn watch(mut clients: Clients, cursor: u64) -> Vec<pb::ProfileEvent> {
@@ -118,16 +59,11 @@ async fn nothing_acknowledged_is_lost_when_the_server_is_killed_under_load() {
         open_sources(&mut clients, "").await;
         child.stop();
     }
-    let load = Arc::new(Load {
-        mill: Mutex::new(Mill::new(dice.fork(), 60, 300)),
-        ledger: Mutex::default(),
-        budget: Semaphore::new(0),
-    });
+    let load = Arc::new(Load::new(Mill::new(dice.fork(), 60, 300)));
     let mut replica = Replica::default();
     let (mut unacknowledged, mut never_served) = (0, 0);
     for round in 0..rounds {
-        load.budget.forget_permits(usize::MAX >> 4);
-        load.budget.add_permits(600);
+        load.allow(600);
         let mut child = launch.spawn();
         // The start is killed as well as the serving.
         let from_the_start = dice.once_in(4);
@@ -159,7 +95,7 @@ async fn nothing_acknowledged_is_lost_when_the_server_is_killed_under_load() {
         };
 
         let (mut child, mut clients) = launch.start().await;
-        let mut ledger = load.ledger.lock().unwrap().clone();
+        let mut ledger = load.noted().clone();
         let mut acknowledged = ledger.acknowledged();
         dice.shuffle(&mut acknowledged);
         let kept = ledger.check_kept(&mut clients, &acknowledged).await;
@@ -184,10 +120,10 @@ async fn nothing_acknowledged_is_lost_when_the_server_is_killed_under_load() {
         assert_eq!(statistics.quarantined_count, ledger.quarantined() as u64, "round {round}");
         assert_eq!(statistics.live_record_count, ledger.live().len() as u64, "round {round}");
         assert_eq!(clients.digest().await, recompute(&ledger, &mut dice).await, "round {round}: law 2");
-        *load.ledger.lock().unwrap() = ledger;
+        *load.noted() = ledger;
         if dice.once_in(2) { child.stop() } else { child.kill() }
     }
-    let ledger = load.ledger.lock().unwrap();
+    let ledger = load.noted();
     println!(
         "{rounds} kills, {never_served} of them before the server served; {} messages, {unacknowledged} without an \
          answer when the server died; {} events",

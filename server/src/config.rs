@@ -20,8 +20,12 @@ pub const STREAMS_PER_CONNECTION_MAX: u32 = 100;
 pub const CONNECTION_AGE_MAX: Duration = Duration::from_secs(30 * 60);
 /// Bytes of metadata that one request may bring.
 pub const METADATA_BYTES_MAX: u32 = 8 << 10;
-/// Calls that one connection may have waiting for the head of their answer; more are refused at once.
-pub const CALLS_PER_CONNECTION_MAX: usize = STREAMS_PER_CONNECTION_MAX as usize;
+/// Calls that one connection may have waiting for the head of their answer; more are refused at once. Above the streams of
+/// a connection, since a stream that its client took back is counted until its call has ended.
+pub const CALLS_PER_CONNECTION_MAX: usize = 2 * STREAMS_PER_CONNECTION_MAX as usize;
+/// Calls that wait for the head of their answer at once, over all connections; more are refused at once and told when to
+/// come again. It bounds what waiting calls hold in memory.
+pub const CALLS_MAX: usize = 4_096;
 /// Connections at once, when nothing else is said; further ones are closed as they come. Below the 1,024 descriptors that a
 /// process usually may have.
 pub const CONNECTIONS_MAX: usize = 900;

@@ -1,6 +1,7 @@
 //! A server as a process of its own.
 
 use std::ffi::OsString;
+use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -116,6 +117,14 @@ impl Child {
         self.process.id()
     }
 
+    /// Whether it has ended by itself.
+    ///
+    /// # Panics
+    /// When it cannot be asked.
+    pub fn has_ended(&mut self) -> bool {
+        self.process.try_wait().expect("a child can be asked").is_some()
+    }
+
     /// Kills it (SIGKILL), and waits until it is gone.
     ///
     /// # Panics
@@ -156,4 +165,28 @@ impl Drop for Child {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
+}
+
+/// A copy of a data directory, with nothing in these folders.
+///
+/// # Panics
+/// When a file cannot be copied.
+pub fn copy_of(from: &Path, to: &Path, without: &[&str]) {
+    fs::create_dir_all(to).expect("a file can be copied");
+    for entry in fs::read_dir(from).expect("a file can be copied") {
+        let entry = entry.expect("a file can be copied");
+        let target = to.join(entry.file_name());
+        if !entry.file_type().expect("a file can be copied").is_dir() {
+            fs::copy(entry.path(), &target).expect("a file can be copied");
+        } else if without.iter().any(|name| entry.file_name() == *name) {
+            fs::create_dir_all(target).expect("a file can be copied");
+        } else {
+            copy_of(&entry.path(), &target, without);
+        }
+        // Keys must stay their owner's alone.
+        fs::set_permissions(to.join(entry.file_name()), entry.metadata().expect("a file can be copied").permissions())
+            .expect("a file can be copied");
+    }
+    fs::set_permissions(to, fs::metadata(from).expect("a file can be copied").permissions())
+        .expect("a file can be copied");
 }

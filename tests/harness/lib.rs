@@ -2,7 +2,9 @@
 //! what must be true of a server whatever befell it.
 
 pub mod accounts;
+pub mod actor;
 pub mod calls;
+pub mod canary;
 pub mod child;
 pub mod clients;
 pub mod consent;
@@ -11,6 +13,7 @@ pub mod dice;
 pub mod disk;
 pub mod frames;
 pub mod health;
+pub mod load;
 pub mod privacy;
 pub mod recording;
 pub mod replica;

@@ -142,14 +142,20 @@ impl Recording {
     }
 }
 
-/// Compiles the shim into `dir`; `None`, saying so, where there is no C compiler.
+/// Compiles the shim that records into `dir`; see [`compile`].
+#[must_use]
+pub fn compile_shim(dir: &Path) -> Option<PathBuf> {
+    compile("record", dir)
+}
+
+/// Compiles the shim of this name into `dir`; `None`, saying so, where there is no C compiler.
 ///
 /// # Panics
 /// When there is a compiler and it refuses.
 #[must_use]
-pub fn compile_shim(dir: &Path) -> Option<PathBuf> {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("shim/record.c");
-    let shim = dir.join("record.so");
+pub fn compile(name: &str, dir: &Path) -> Option<PathBuf> {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("shim/{name}.c"));
+    let shim = dir.join(format!("{name}.so"));
     let compiled =
         Command::new("cc").args(["-shared", "-fPIC", "-O1", "-o"]).arg(&shim).arg(source).arg("-ldl").output();
     match compiled {

@@ -24,6 +24,12 @@ async fn main() -> ExitCode {
     config.segment_bytes = number("ONEFOLD_TEST_SEGMENT_BYTES").map_or(onefold_tests::SEGMENT_BYTES, |n| n as u32);
     config.match_models = number("ONEFOLD_TEST_MATCH_MODELS").is_some();
     config.checkpoint_every = number("ONEFOLD_TEST_CHECKPOINT_EVERY").unwrap_or(config.checkpoint_every);
+    if let Some(Err(error)) =
+        std::env::var("ONEFOLD_TEST_LOG").ok().map(|filter| onefold_server::telemetry::start(&filter, false))
+    {
+        eprintln!("{error}");
+        return ExitCode::from(2);
+    }
     let server = match Server::start(config).await {
         Ok(server) => server,
         Err(error) => {
@@ -35,7 +41,12 @@ async fn main() -> ExitCode {
     if writeln!(out, "address {}", server.address()).and_then(|()| out.flush()).is_err() {
         return ExitCode::from(2);
     }
-    let told_to_end = tokio::task::spawn_blocking(|| std::io::stdin().read_to_end(&mut Vec::new()));
+    // On a thread of its own, which a server that ends by itself does not wait for.
+    let (tell, told_to_end) = tokio::sync::oneshot::channel();
+    std::thread::spawn(move || {
+        let _ = std::io::stdin().read_to_end(&mut Vec::new());
+        let _ = tell.send(());
+    });
     match server.run_until(async { drop(told_to_end.await) }).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

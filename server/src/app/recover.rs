@@ -300,6 +300,10 @@ pub fn open(config: &Config, clock: Arc<dyn Clock>, meters: Arc<Meters>) -> Resu
     let erased = erased_slots(&known);
     let opened =
         Journal::open(options, position.as_ref(), |batch| replay_batch(batch, &mut tenants, &vaults, &root, &erased))?;
+    if let Some(cut) = opened.report.cut {
+        let (segment, offset, what) = (cut.segment, cut.offset, cut.what);
+        tracing::warn!(segment, offset, what, "a batch that was not written whole was cut from the journal's end");
+    }
     let mut recovered = Recovered {
         created: dir.created(),
         replayed_entries: opened.report.entries,

@@ -2,14 +2,16 @@
 //! message are INVALID_ARGUMENT, not INTERNAL, and a deadline that passed is DEADLINE_EXCEEDED, not CANCELLED. Clients
 //! decide by these codes whether to try again.
 //!
-//! Here too: every call has a deadline, the client's or ours, whichever is nearer, and streams of small messages are
-//! compressed only for who compresses them too.
+//! Here too: every call has a deadline, the client's or ours, whichever is nearer, as many calls are under way as the server
+//! can hold, and streams of small messages are compressed only for who compresses them too.
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use tokio::sync::Semaphore;
 use tonic::{Code, Status};
 use tower::{Layer, Service};
 
@@ -98,15 +100,27 @@ fn deadline(headers: &http::HeaderMap) -> Option<Duration> {
     })
 }
 
+/// Whose calls are always let in: who asks for health must hear of it when the server is busy.
+const HEALTH: &str = "/grpc.health.v1.Health/";
+
 /// Puts [`Corrections`] around every service.
-#[derive(Clone, Copy, Debug)]
-pub struct Correct;
+#[derive(Clone, Debug)]
+pub struct Correct {
+    room: Arc<Semaphore>,
+}
+
+impl Correct {
+    /// So many calls at once.
+    pub fn new(calls_max: usize) -> Self {
+        Self { room: Arc::new(Semaphore::new(calls_max)) }
+    }
+}
 
 impl<S> Layer<S> for Correct {
     type Service = Corrections<S>;
 
     fn layer(&self, inner: S) -> Corrections<S> {
-        Corrections { inner }
+        Corrections { inner, room: Arc::clone(&self.room) }
     }
 }
 
@@ -114,6 +128,7 @@ impl<S> Layer<S> for Correct {
 #[derive(Clone, Debug)]
 pub struct Corrections<S> {
     inner: S,
+    room: Arc<Semaphore>,
 }
 
 impl<S, In, Out> Service<http::Request<In>> for Corrections<S>
@@ -132,6 +147,10 @@ where
 
     fn call(&mut self, mut request: http::Request<In>) -> Self::Future {
         let path = request.uri().path();
+        let room = Arc::clone(&self.room).try_acquire_owned().ok();
+        if room.is_none() && !path.starts_with(HEALTH) {
+            return Box::pin(async { Ok(status::too_many_calls().into_http()) });
+        }
         let (ours, small) = (call_time_max(path), is_of_small_messages(path));
         if small {
             in_kind(request.headers_mut());
@@ -140,6 +159,8 @@ where
         let within = theirs.map_or(ours, |theirs| theirs.min(ours));
         let answer = self.inner.call(request);
         Box::pin(async move {
+            // Held until there is a head of an answer, or nobody waits for it.
+            let _room = room;
             let (mut answer, mut clock) = (pin!(answer), pin!(None));
             // The answer first: one that is there goes out, and needs no clock.
             let answered = poll_fn(|context| {
@@ -201,7 +222,7 @@ mod tests {
         if let Some(timeout) = timeout {
             request.headers_mut().insert(TIMEOUT_HEADER, timeout.parse().unwrap());
         }
-        Correct.layer(Slow { takes, says }).call(request).await.unwrap()
+        Correct::new(1).layer(Slow { takes, says }).call(request).await.unwrap()
     }
 
     #[tokio::test]
@@ -238,6 +259,22 @@ mod tests {
             assert_eq!(answer.headers().contains_key("grpc-status-details-bin"), detailed, "{message}");
             assert_eq!((status(says).code() as i32).to_string(), expected, "{message}, in a stream");
         }
+    }
+
+    #[tokio::test]
+    async fn a_call_over_the_bound_is_told_when_to_come_again_and_health_is_always_told() {
+        let mut service = Correct::new(1).layer(Slow { takes: Duration::from_millis(20), says: None });
+        let under_way = service.call(http::Request::new(()));
+        let refused = service.call(http::Request::new(())).await.unwrap();
+        assert_eq!(refused.headers()["grpc-status"], "8");
+        assert!(refused.headers().contains_key("grpc-status-details-bin"));
+        let health = http::Request::builder().uri("/grpc.health.v1.Health/Check").body(()).unwrap();
+        assert_eq!(service.call(health).await.unwrap().body(), "body");
+        assert_eq!(under_way.await.unwrap().body(), "body");
+        assert_eq!(service.call(http::Request::new(())).await.unwrap().body(), "body", "there is room again");
+        let given_up = service.call(http::Request::new(()));
+        drop(given_up);
+        assert_eq!(service.call(http::Request::new(())).await.unwrap().body(), "body", "who gives up leaves room");
     }
 
     #[test]

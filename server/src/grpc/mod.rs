@@ -173,7 +173,7 @@ impl Edge {
             .layer(option_layer(web.then(|| browsers::OwnPagesOnly(origins.clone()))))
             .layer(option_layer(web.then(GrpcWebLayer::new)))
             .layer(meter::Meter(Arc::clone(&meters.calls)))
-            .layer(corrections::Correct)
+            .layer(corrections::Correct::new(config::CALLS_MAX))
             .layer(guard.clone())
             .layer(promises::InWholeMessages)
             .layer(gate.clone())

@@ -69,6 +69,14 @@ fn invalid(faults: &[FieldFault], message: String) -> Status {
     status(Code::InvalidArgument, "REQUEST_INVALID", message, HashMap::new(), details)
 }
 
+/// As many calls are under way as may be.
+pub fn too_many_calls() -> Status {
+    let mut details = ErrorDetails::new();
+    details.set_retry_info(Some(Duration::from_secs(1)));
+    let message = "the server has as many calls under way as it can hold; come again, with jitter".to_owned();
+    status(Code::ResourceExhausted, "TOO_MANY_CALLS", message, HashMap::new(), details)
+}
+
 /// The server goes down.
 pub fn stopping() -> Status {
     let mut details = ErrorDetails::new();

@@ -24,7 +24,7 @@ use super::{carry, plan, receipt};
 use crate::app::decide::Decided;
 use crate::app::error::WriteError;
 use crate::app::lane::{Lane, kind};
-use crate::app::requests::{RequestKey, remember, room_to_remember};
+use crate::app::requests::{self, RequestKey, remember, room_to_remember};
 use crate::app::tenant::{LiveConfig, State, Tenant};
 use crate::app::writer::{Commit, Reply};
 
@@ -45,6 +45,15 @@ enum Step {
 /// Takes one step.
 pub fn act(lane: &mut Lane, work: Work) -> Result<(), JournalError> {
     let Work { tenant, act, request, reply } = work;
+    if let (Act::Execute { id, .. }, Some(Ok(mut done))) = (&act, requests::known::<Done>(&tenant, request))
+        && done.request.as_ref().is_some_and(|asked| asked.state == RequestState::InProgress)
+    {
+        // A crash came between the decision and its end, which a start has brought about since.
+        done.request = tenant.state().privacy.requests.get(id).cloned();
+        let mut commit = Commit::default();
+        commit.replies.push(Reply::of(reply, done));
+        return lane.hand_on(commit);
+    }
     let Some(reply) = lane.repeat(&tenant, request, reply)? else { return Ok(()) };
     if let Act::Execute { id, scope } = act {
         return execute(lane, &tenant, (id, scope), request, reply);
@@ -275,7 +284,7 @@ fn execute(
     let waits = |consumer: &String| Confirmation { consumer: consumer.clone(), due_at, confirmed_at: None };
     asked.confirmations = policy.consumers.iter().map(waits).collect();
 
-    if !carry_out(lane, tenant, (first, before), erased, asked)? {
+    if !carry_out(lane, tenant, (first, before), erased, asked, request)? {
         let _ = reply.send(Err(WriteError::DiskFull));
         return Ok(());
     }
@@ -290,15 +299,21 @@ fn carry_out(
     (first, before): (Sequence, Position),
     erased: Erased,
     mut asked: PrivacyRequest,
+    request: Option<RequestKey>,
 ) -> Result<bool, JournalError> {
     if let Some(figures) = &mut asked.figures {
         figures.before = (before.segment, before.offset, before.chain);
         figures.first = first;
     }
     let (decided, state_of_request) = (decision::encode(&erased), decision::encode(&asked));
-    let room = entry_room(decided.len()) + entry_room(state_of_request.len()) + lane.settled_room();
-    let Some(mut group) = lane.begin(room)? else { return Ok(false) };
     let second = first.next();
+    // The call is known from its decision on: a repeat after a crash is answered, and not refused.
+    let done = Done { request: Some(asked.clone()), count: 0, sequence: second };
+    let room = entry_room(decided.len())
+        + entry_room(state_of_request.len())
+        + room_to_remember(request, &done)
+        + lane.settled_room();
+    let Some(mut group) = lane.begin(room)? else { return Ok(false) };
     group.builder.push(tenant.id, first, kind(EntryKind::Erased), |_, out| out.extend_from_slice(&decided))?;
     group.builder.push(tenant.id, second, kind(EntryKind::PrivacyRequestPut), |_, out| {
         out.extend_from_slice(&state_of_request);
@@ -306,7 +321,8 @@ fn carry_out(
     group.commit.destroy.extend(erased.slots.iter().map(|slot| (Arc::clone(tenant), *slot)));
     let row = ErasureRow { tenant: tenant.id, sequence: first, erased: erased.clone() };
     group.commit.erasures.push(row);
-    let group = lane.settle(tenant, group, Decided::erasing(erased, asked, second))?;
+    let mut group = lane.settle(tenant, group, Decided::erasing(erased, asked, second))?;
+    remember(lane, tenant, request, &done, &mut group)?;
     lane.commit(group)?;
     Ok(true)
 }
@@ -335,7 +351,7 @@ pub fn again(lane: &mut Lane, tenant: &Arc<Tenant>, row: &ErasureRow) -> Result<
     asked.state = RequestState::InProgress;
     asked.figures = Some(figures(&plan, &tenant.config()));
     let before = lane.appender.position();
-    if !carry_out(lane, tenant, (first, before), erased, asked)? {
+    if !carry_out(lane, tenant, (first, before), erased, asked, None)? {
         return Ok(false);
     }
     finish(lane, tenant, id, None)?;

@@ -469,7 +469,8 @@ async fn a_clock_that_is_set_back_gives_nobody_one_more_and_undoes_no_withdrawal
     for (channel, stop) in [("email", pb::ConsentDecision::Withdrawn), ("post", pb::ConsentDecision::Objected)] {
         let over = |decision| pb::ConsentSaying { channel: channel.to_owned(), ..word(decision) };
         clock.0.store(THEN + 7_200, Ordering::Relaxed);
-        house.say(who.clone(), over(Granted)).await.unwrap();
+        let yes = pb::ConsentSaying { given_time: Some(seconds(THEN + 7_200)), ..over(Granted) };
+        house.say(who.clone(), yes).await.unwrap();
         clock.0.store(THEN + 3_700, Ordering::Relaxed);
         house.say(who.clone(), over(stop)).await.unwrap();
         let may = pb::DecideContactRequest {

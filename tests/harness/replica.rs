@@ -32,7 +32,10 @@ impl Replica {
             assert_eq!(event.previous_sequence, self.cursor(), "the feed has no gap");
             assert!(event.sequence > event.previous_sequence, "the feed is ordered");
             named.extend(event.others.iter().cloned());
-            named.insert(event.profile.clone());
+            // What is told of an account concerns no profile.
+            if event.kind() != pb::ProfileEventKind::AccountChanged {
+                named.insert(event.profile.clone());
+            }
             self.events.push(event);
         }
         named
@@ -47,7 +50,10 @@ impl Replica {
         let mut ends: BTreeMap<String, bool> = BTreeMap::new();
         for event in &events {
             let live = match event.kind() {
-                pb::ProfileEventKind::Created | pb::ProfileEventKind::Updated => true,
+                pb::ProfileEventKind::Created
+                | pb::ProfileEventKind::Updated
+                | pb::ProfileEventKind::ConsentChanged => true,
+                pb::ProfileEventKind::AccountChanged => continue,
                 pb::ProfileEventKind::Split | pb::ProfileEventKind::Erased => event.stays_live,
                 pb::ProfileEventKind::Merged | pb::ProfileEventKind::Emptied => false,
                 other => panic!("the feed never says {other:?}"),

@@ -143,6 +143,13 @@ pub(super) fn given_name(
         return Outcome::plain(SILENT);
     }
     let level = word_level(symbols, left, right, true);
+    // Written as one word or as two: `Ruth Ann` and `Ruthann`.
+    let joined = |of: &[Symbol], first: Symbol, other: Symbol| {
+        of[middle] != ABSENT && is_joined(symbols.text(first), symbols.text(of[middle]), symbols.text(other))
+    };
+    if level > SAME && (joined(a, left, right) || joined(b, right, left)) {
+        return Outcome::plain(SAME);
+    }
     if level >= PARTIAL {
         // Called by a middle name: `Ann Marie` and `Marie`.
         let by_middle = |of: &[Symbol], other: Symbol| {
@@ -151,13 +158,6 @@ pub(super) fn given_name(
                 chars(other) > 1 && middles.split(' ').any(|word| word == other)
             }
         };
-        // Written as one word or as two: `Ruth Ann` and `Ruthann`.
-        let joined = |of: &[Symbol], first: Symbol, other: Symbol| {
-            of[middle] != ABSENT && is_joined(symbols.text(first), symbols.text(of[middle]), symbols.text(other))
-        };
-        if joined(a, left, right) || joined(b, right, left) {
-            return Outcome::plain(SAME);
-        }
         if by_middle(a, right) || by_middle(b, left) {
             return Outcome::plain(PARTIAL);
         }

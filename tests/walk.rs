@@ -320,6 +320,7 @@ impl Walker {
     }
 }
 
+#[track_caller]
 fn text(value: &Value) -> String {
     let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     assert!(!text.is_empty() && text != "null", "there is none");
@@ -452,6 +453,9 @@ async fn fill(walker: &Walker, tenant: &str, only: &str) -> (String, BTreeMap<&'
     for _ in 0..2 {
         get("CreatePrivacyRequest", erase.clone()).await;
     }
+    // Without a model nothing is searched.
+    let model = json!({"name": format!("{tenant}/models/persons"), "model": {"shipped": true}});
+    walker.get("SetModel", model, &key).await;
     let page = |of: Value| text(&of["nextPageToken"]);
     let one = |mut of: Value| {
         of["pageSize"] = json!(1);
@@ -469,9 +473,9 @@ async fn fill(walker: &Walker, tenant: &str, only: &str) -> (String, BTreeMap<&'
     handles.insert("requests page", page(get("ListPrivacyRequests", one(json!({}))).await));
     handles.insert("sources page", page(get("ListSources", one(json!({}))).await));
     handles.insert("namespaces page", page(get("ListNamespaces", one(json!({}))).await));
-    walker.get("GetProfile", json!({"name": merged}), &key).await;
     let reads = loop {
-        // Reads are noted a moment after they were answered.
+        // Reads are noted a moment after they were answered, those of one moment in one page.
+        walker.get("GetProfile", json!({"name": merged}), &key).await;
         let reads = get("ListReads", one(json!({}))).await;
         match reads.get("nextPageToken") {
             Some(token) => break text(token),
@@ -488,7 +492,7 @@ async fn fill(walker: &Walker, tenant: &str, only: &str) -> (String, BTreeMap<&'
     let alone = format!("{only}@alone-mail.net");
     let profile = text(&get("PutFragment", fragment(only, &[&alone])).await["result"]["profile"]);
     let subject = json!({"identifier": email(&alone)});
-    let pending = json!({"purpose": "marketing", "channel": "email", "decision": "CONSENT_DECISION_PENDING"});
+    let pending = json!({"purpose": "marketing", "channel": "email", "decision": "CONSENT_DECISION_PENDING", "givenTime": "2022-01-01T00:00:00Z"});
     let said = get("RecordConsent", json!({"subject": subject, "saying": pending})).await;
     handles.insert("statement", text(&said["result"]["statementId"]));
     handles.insert("confirmation", text(&said["result"]["confirmationToken"]));

@@ -128,8 +128,16 @@ impl Clients {
     /// # Errors
     /// What the server says.
     pub async fn statements(&mut self, subject: pb::ConsentSubject) -> Result<Vec<pb::ConsentStatement>, Status> {
-        let request = pb::ListStatementsRequest { subject: Some(subject), ..Default::default() };
-        Ok(self.consent.list_statements(request).await?.into_inner().statements)
+        let mut request = pb::ListStatementsRequest { subject: Some(subject), page_size: 1_000, ..Default::default() };
+        let mut all = Vec::new();
+        loop {
+            let page = self.consent.list_statements(request.clone()).await?.into_inner();
+            all.extend(page.statements);
+            if page.next_page_token.is_empty() {
+                return Ok(all);
+            }
+            request.page_token = page.next_page_token;
+        }
     }
 }
 

@@ -24,12 +24,6 @@ async fn main() -> ExitCode {
     config.segment_bytes = number("ONEFOLD_TEST_SEGMENT_BYTES").map_or(onefold_tests::SEGMENT_BYTES, |n| n as u32);
     config.match_models = number("ONEFOLD_TEST_MATCH_MODELS").is_some();
     config.checkpoint_every = number("ONEFOLD_TEST_CHECKPOINT_EVERY").unwrap_or(config.checkpoint_every);
-    if let Some(Err(error)) =
-        std::env::var("ONEFOLD_TEST_LOG").ok().map(|filter| onefold_server::telemetry::start(&filter, false))
-    {
-        eprintln!("{error}");
-        return ExitCode::from(2);
-    }
     let server = match Server::start(config).await {
         Ok(server) => server,
         Err(error) => {

@@ -285,3 +285,52 @@ async fn a_change_that_meets_a_damaged_record_is_refused_and_changes_nothing() {
     }
     house.close().await;
 }
+
+/// One damaged fragment in quarantine must not hide the others, nor keep them there.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_fragment_in_quarantine_is_named_and_the_others_go_on() {
+    let dir = TempDir::new().unwrap();
+    let data = dir.path().join("data");
+    let mut house = House::open(&data).await;
+    open_sources(&mut house, "").await;
+    let contract = |forbids: bool| pb::PutSourceRequest {
+        source: Some(pb::Source {
+            name: "crm".to_owned(),
+            contract: forbids
+                .then(|| pb::DataContract { require_any_namespace: vec!["phone".to_owned()], ..Default::default() }),
+            ..Default::default()
+        }),
+        ..Default::default()
+    };
+    house.admin.put_source(contract(true)).await.unwrap();
+    for who in 0..3 {
+        let mail = format!("q{who}@harbour-mail.net");
+        let held = house.put(person("crm", &format!("k{who}"), AT, &[("email", &mail)], &[])).await;
+        assert_eq!(held.status(), pb::IngestStatus::Quarantined);
+    }
+    house.close().await;
+    let file = data.join("vault/0/slots");
+    let mut slots = std::fs::read(&file).unwrap();
+    slots[64 + 32 + 5] ^= 0x10;
+    std::fs::write(&file, slots).unwrap();
+
+    let mut house = House::open(&data).await;
+    let list = || pb::ListQuarantineRequest { include_fragments: true, ..Default::default() };
+    let listed = house.ingest.list_quarantine(list()).await.unwrap().into_inner();
+    let damaged: Vec<_> = listed.quarantined.iter().filter(|one| one.fragment.is_none()).collect();
+    assert_eq!((listed.quarantined.len(), listed.total_size, damaged.len()), (3, 3, 1));
+    let fault = &damaged[0].faults[0];
+    assert_eq!((fault.reason.as_str(), damaged[0].record.as_ref().unwrap().source.as_str()), ("DAMAGED", "crm"));
+    assert!(fault.message.contains("slot 1 of the vault") && fault.message.contains("discard it"), "{fault:?}");
+
+    house.admin.put_source(contract(false)).await.unwrap();
+    let replayed = house.ingest.replay_quarantine(pb::ReplayQuarantineRequest::default()).await.unwrap().into_inner();
+    assert_eq!((replayed.released_count, replayed.kept_count), (2, 1));
+    house.lookup("email", "q2@harbour-mail.net").await.unwrap();
+    let quarantine_ids = vec![damaged[0].quarantine_id.clone()];
+    let discard = pb::DiscardQuarantineRequest { quarantine_ids, ..Default::default() };
+    assert_eq!(house.ingest.discard_quarantine(discard).await.unwrap().into_inner().discarded_count, 1);
+    let again = house.put(person("crm", "k1", AT, &[("email", "q1@harbour-mail.net")], &[])).await;
+    assert_eq!(again.status(), Accepted);
+    house.close().await;
+}

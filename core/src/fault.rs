@@ -48,6 +48,8 @@ pub enum FaultReason {
     Repeated,
     /// About what was erased, and is not kept.
     Erased,
+    /// What was kept cannot be read any more.
+    Damaged,
 }
 
 impl FaultReason {
@@ -63,6 +65,7 @@ impl FaultReason {
             Self::InTheFuture => "IN_THE_FUTURE",
             Self::Repeated => "REPEATED",
             Self::Erased => "ERASED",
+            Self::Damaged => "DAMAGED",
         }
     }
 }

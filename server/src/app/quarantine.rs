@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use onefold_core::decision::{self, EntryKind, Quarantined, Sealed};
+use onefold_core::fault::{FaultReason, FieldFault};
 use onefold_core::fragment::{Fragment, ObservedAt, Vocabulary};
 use onefold_core::ids::{Digest128, Sequence, SourceId};
 use onefold_matching::prepared::Prepared;
 
-use super::error::{ReadError, WriteError};
+use super::error::{Damaged, ReadError, WriteError};
 use super::ingest::{Answer, Arriving, Item};
 use super::lane::Command;
 use super::read::durable_at;
@@ -100,7 +101,7 @@ pub fn oldest(tenant: &Tenant, source: Option<SourceId>) -> Vec<Sequence> {
 /// Opens a quarantined fragment; `None` when it was replayed or discarded meanwhile.
 ///
 /// # Errors
-/// [`ReadError::Store`] when its content cannot be read.
+/// [`ReadError::Damaged`] when its content cannot be read, [`ReadError::Store`] when the disk fails.
 pub fn open(app: &App, tenant: &Tenant, entry: Sequence, held: Held) -> Result<Option<Opened>, ReadError> {
     match read(app, tenant, entry, held) {
         Ok(opened) => Ok(Some(opened)),
@@ -111,18 +112,25 @@ pub fn open(app: &App, tenant: &Tenant, entry: Sequence, held: Held) -> Result<O
 
 fn read(app: &App, tenant: &Tenant, entry: Sequence, held: Held) -> Result<Opened, ReadError> {
     durable_at(&app.shared, held.place)?;
-    let store = |error: Box<dyn std::error::Error + Send + Sync>| ReadError::Store(error);
-    let found = app.shared.journal.read(held.place).map_err(|e| store(e.into()))?;
-    let payload = found.payload.ok_or_else(|| store("the quarantined content was dropped".into()))?;
-    let sealed = Sealed::parse(&payload).map_err(|e| store(e.into()))?;
+    let place = held.place;
+    let found = app.shared.journal.read(place).map_err(|error| ReadError::at(place, error))?;
+    let payload = found.payload.ok_or_else(|| ReadError::content_of(place, "the quarantined content was dropped"))?;
+    let sealed = Sealed::parse(&payload).map_err(|error| ReadError::content_of(place, error))?;
     if found.context.kind != lane::kind(EntryKind::Quarantined) {
-        return Err(store("the entry is no quarantined fragment".into()));
+        return Err(ReadError::content_of(place, "the entry is no quarantined fragment"));
     }
-    let key = tenant.vault.key(sealed.slot).map_err(|e| store(e.into()))?;
-    let plain = found.context.open(&key, 0, &sealed.header, sealed.ciphertext).map_err(|e| store(e.into()))?;
-    let kept: Quarantined = decision::decode(&plain).map_err(|e| store(e.into()))?;
-    let fragment = Fragment::decode(&kept.fragment).map_err(|e| store(e.into()))?;
+    let key = tenant.vault.key(sealed.slot).map_err(|error| ReadError::key_of(place, error))?;
+    let opened = found.context.open(&key, 0, &sealed.header, sealed.ciphertext);
+    let plain = opened.map_err(|error| ReadError::content_of(place, error))?;
+    let kept: Quarantined = decision::decode(&plain).map_err(|error| ReadError::content_of(place, error))?;
+    let fragment = Fragment::decode(&kept.fragment).map_err(|error| ReadError::content_of(place, error))?;
     Ok(Opened { entry, fragment, kept })
+}
+
+/// Why an entry can be neither shown nor replayed: the others can, and this one can be discarded.
+pub fn unreadable(damaged: &Damaged) -> FieldFault {
+    let message = format!("what was held is damaged: {damaged}; discard it and send the record again");
+    FieldFault::new("fragment", FaultReason::Damaged, message)
 }
 
 /// Sends entries through the door again, under the contracts in force. One answer each; an entry that is not there any
@@ -145,14 +153,19 @@ pub async fn replay(
         let config = tenant_.config();
         held.into_iter()
             .filter_map(|(entry, held)| {
-                let opened = open(&app_, &tenant_, entry, held).transpose()?;
-                Some(opened.map(|opened| {
-                    let (arriving, faults) = Arriving::of(&opened.fragment, opened.kept.undated, &config);
-                    if faults.is_empty() {
-                        Item::Replay { arriving: Box::new(arriving), entry }
-                    } else {
-                        Item::StillHeld { entry, faults }
+                let opened = match open(&app_, &tenant_, entry, held).transpose()? {
+                    Ok(opened) => opened,
+                    Err(ReadError::Damaged(damaged)) => {
+                        tracing::error!(error = %damaged, "a quarantined fragment is damaged");
+                        return Some(Ok(Item::StillHeld { entry, faults: vec![unreadable(&damaged)] }));
                     }
+                    Err(error) => return Some(Err(error)),
+                };
+                let (arriving, faults) = Arriving::of(&opened.fragment, opened.kept.undated, &config);
+                Some(Ok(if faults.is_empty() {
+                    Item::Replay { arriving: Box::new(arriving), entry }
+                } else {
+                    Item::StillHeld { entry, faults }
                 }))
             })
             .collect()

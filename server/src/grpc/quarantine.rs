@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use onefold_core::fault::FaultReason;
+use onefold_core::fragment::Vocabulary as _;
 use onefold_core::ids::{Sequence, SourceId};
 use onefold_proto::v1 as pb;
 use tonic::Status;
@@ -12,6 +13,7 @@ use super::convert::outcome::fault;
 use super::page::{self, Page};
 use super::status;
 use crate::app::App;
+use crate::app::error::ReadError;
 use crate::app::quarantine;
 use crate::app::tenant::Tenant;
 
@@ -32,9 +34,23 @@ pub fn list(
     let mut last = 0;
     for (entry, held) in found.into_iter().take(page.size) {
         last = entry.0;
-        let opened = quarantine::open(app, tenant, entry, held)
-            .map_err(|error| Status::from(status::ReadErrorIn { tenant: &tenant.name, error }))?;
-        let Some(opened) = opened else { continue };
+        let opened = match quarantine::open(app, tenant, entry, held) {
+            Ok(Some(opened)) => opened,
+            Ok(None) => continue,
+            // One that is damaged must not hide the others.
+            Err(ReadError::Damaged(damaged)) => {
+                tracing::error!(error = %damaged, "a quarantined fragment is damaged");
+                let source = config.config.source(held.source).to_owned();
+                quarantined.push(pb::QuarantinedFragment {
+                    quarantine_id: quarantine::handle(entry, &tenant.keys.id),
+                    record: Some(pb::SourceRecord { source, ..Default::default() }),
+                    faults: vec![fault(quarantine::unreadable(&damaged))],
+                    ..Default::default()
+                });
+                continue;
+            }
+            Err(error) => return Err(Status::from(status::ReadErrorIn { tenant: &tenant.name, error })),
+        };
         noted.push(opened.entry);
         let shown = fragment_out(&opened.fragment, &config);
         quarantined.push(pb::QuarantinedFragment {

@@ -298,6 +298,17 @@ async fn an_export_needs_what_an_erasure_needs_and_none_follows_one() {
     house.privacy.approve_privacy_request(approve(&erasure, &to_erase)).await.unwrap();
     house.erase(&erasure, &to_erase).await.unwrap();
     assert_eq!(reason(&house.export(&access, &etag).await.unwrap_err()), "SCOPE_CHANGED");
+    // What is kept to stop her from coming back is hers, and says nothing; so is that a contact was counted.
+    let etag = house.preview_export(&access).await.unwrap().etag;
+    house.privacy.approve_privacy_request(approve(&access, &etag)).await.unwrap();
+    let (left, _) = house.export(&access, &etag).await.unwrap();
+    assert!(!left.contains("zqada"), "{left}");
+    let left: Value = serde_json::from_str(&left).unwrap();
+    assert_eq!(list(&left, "records").len() + list(&left, "statements").len() + list(&left, "profiles").len(), 0);
+    assert_eq!((list(&left, "suppressions").len(), list(&left, "contacts").len()), (1, 1), "{left}");
+    assert_eq!(list(&left, "suppressions")[0]["request"], erasure.as_str());
+
+    let access = house.ask_for(Access, vec![at("email", "nobody@harbour-mail.net")]).await.unwrap();
     let etag = house.preview_export(&access).await.unwrap().etag;
     house.privacy.approve_privacy_request(approve(&access, &etag)).await.unwrap();
     assert_eq!(reason(&house.export(&access, &etag).await.unwrap_err()), "NOTHING_HELD");

@@ -12,7 +12,7 @@ pub use carried::{Carried, Did};
 pub use receipt::{ConsumerLine, KeptLine, LineCount, LogHead, Receipt, ReceiptError, SuppressionLine, words_of};
 pub use request::{
     Approval, Clock, Confirmation, Extension, Figures, PrivacyError, PrivacyPolicy, PrivacyRequest, Regulation,
-    RequestKind, RequestState, Subject, Verification, is_token, later_by_months,
+    RequestKind, RequestState, Subject, Verification, is_token, later_by_months, signed,
 };
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -70,6 +70,8 @@ pub enum ReadCall {
     StreamAccessExport,
     StreamBackup,
     GetAccount,
+    DecideContact,
+    DecideContacts,
 }
 
 impl ReadCall {
@@ -99,6 +101,8 @@ impl ReadCall {
             Self::StreamAccessExport => "StreamAccessExport",
             Self::StreamBackup => "StreamBackup",
             Self::GetAccount => "GetAccount",
+            Self::DecideContact => "DecideContact",
+            Self::DecideContacts => "DecideContacts",
         }
     }
 }
@@ -193,6 +197,21 @@ pub struct ReadLogPolicy {
     pub retention_days: u16,
 }
 
+impl ReadLogPolicy {
+    /// Whether less is noted than before, or for a shorter time, where callers are asked who they are.
+    #[must_use]
+    pub const fn is_weaker_than(&self, before: &Self) -> bool {
+        const fn rank(mode: ReadLogMode) -> u8 {
+            match mode {
+                ReadLogMode::Off => 0,
+                ReadLogMode::WithAuthentication | ReadLogMode::On => 1,
+                ReadLogMode::Strict => 2,
+            }
+        }
+        rank(self.mode) < rank(before.mode) || self.retention_days < before.retention_days
+    }
+}
+
 impl Default for ReadLogPolicy {
     fn default() -> Self {
         Self { mode: ReadLogMode::default(), retention_days: 730 }
@@ -244,7 +263,13 @@ mod tests {
 
     #[test]
     fn calls_keep_their_numbers() {
-        for (call, number) in [(ReadCall::GetProfile, 0), (ReadCall::ListQuarantine, 16), (ReadCall::GetAccount, 21)] {
+        let table = [
+            (ReadCall::GetProfile, 0),
+            (ReadCall::ListQuarantine, 16),
+            (ReadCall::GetAccount, 21),
+            (ReadCall::DecideContacts, 23),
+        ];
+        for (call, number) in table {
             assert_eq!(crate::decision::encode(&call), [1, number], "on disk for ever: new calls go to the end");
         }
         let key = Reader::Key(KeyId([7; 8]));

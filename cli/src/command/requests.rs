@@ -117,6 +117,9 @@ enum Command {
         /// A second person must approve: true or false.
         #[arg(long, value_name = "BOOL")]
         second_person: Option<bool>,
+        /// A second person must approve requests of this kind too; may be given again. `none` asks for one of no further kind.
+        #[arg(long, value_name = "KIND", value_parser = kind)]
+        second_person_for: Vec<pb::PrivacyRequestKind>,
         /// A consumer of the feed that must confirm erasures; may be given again.
         #[arg(long, value_name = "WORD")]
         consumer: Vec<String>,
@@ -170,6 +173,26 @@ impl ReadLog {
     }
 }
 
+/// A kind of request by its name in lower case; `none` is none.
+fn kind(text: &str) -> Result<pb::PrivacyRequestKind, String> {
+    const PREFIX: &str = "PRIVACY_REQUEST_KIND_";
+    let name = match text {
+        "none" => "UNSPECIFIED".to_owned(),
+        text => text.to_uppercase().replace('-', "_"),
+    };
+    let known = pb::PrivacyRequestKind::from_str_name(&format!("{PREFIX}{name}"));
+    known.filter(|_| text != "unspecified").ok_or_else(|| {
+        "write erasure, access, portability, rectification, restriction, objection, opt_out_sale_share, limit_sensitive, or \
+         none"
+            .to_owned()
+    })
+}
+
+/// The name of a kind, for people.
+fn kind_name(kind: pb::PrivacyRequestKind) -> String {
+    kind.as_str_name().trim_start_matches("PRIVACY_REQUEST_KIND_").to_lowercase().replace('_', " ")
+}
+
 /// The full name of a request.
 pub fn named(target: &Target, number: &str) -> String {
     if number.contains('/') { number.to_owned() } else { format!("{}/privacyRequests/{number}", target.parent()) }
@@ -198,6 +221,7 @@ pub fn show(request: &pb::PrivacyRequest) -> String {
             text.push_str(&format!("  {what}: {value}\n"));
         }
     };
+    line("kind", &kind_name(request.kind()));
     line("reference", &request.reference);
     line("law", &request.regulation);
     line("received", &card::time(request.received_time.as_ref()));
@@ -310,6 +334,7 @@ async fn act(command: &Command) -> Result<(), Failure> {
         }
         Command::Policy {
             second_person,
+            second_person_for,
             consumer,
             confirm_within_days,
             review_after_days,
@@ -321,6 +346,7 @@ async fn act(command: &Command) -> Result<(), Failure> {
             let request = pb::GetPrivacyPolicyRequest { parent: target.parent() };
             let known = client.ask(|| async { client.privacy().get_privacy_policy(request.clone()).await }).await?;
             let changes = second_person.is_some()
+                || !second_person_for.is_empty()
                 || !consumer.is_empty()
                 || confirm_within_days.is_some()
                 || review_after_days.is_some()
@@ -329,6 +355,11 @@ async fn act(command: &Command) -> Result<(), Failure> {
             let mut policy = known.policy.unwrap_or_default();
             if changes {
                 policy.second_person = second_person.unwrap_or(policy.second_person);
+                if !second_person_for.is_empty() {
+                    let none = pb::PrivacyRequestKind::Unspecified;
+                    let kinds = second_person_for.iter().filter(|kind| **kind != none);
+                    policy.second_person_for = kinds.map(|kind| *kind as i32).collect();
+                }
                 if !consumer.is_empty() {
                     policy.consumers.clone_from(consumer);
                 }
@@ -349,8 +380,10 @@ async fn act(command: &Command) -> Result<(), Failure> {
                 return say_json(&wire::json("PrivacyPolicy", &policy));
             }
             let consumers = if policy.consumers.is_empty() { "none".to_owned() } else { policy.consumers.join(", ") };
+            let further: Vec<String> = policy.second_person_for().map(kind_name).collect();
+            let further = if further.is_empty() { "none".to_owned() } else { further.join(", ") };
             say(&format!(
-                "a second person must approve: {}\nconsumers that must confirm within {} days: {consumers}\n\
+                "a second person must approve erasures and exports: {}; requests of these kinds too: {further}\nconsumers that must confirm within {} days: {consumers}\n\
                  suppressions are looked at after {} days\n\
                  reads of personal data: {}, kept for {} days\nreceipts are signed with {}\n",
                 policy.second_person,
@@ -387,6 +420,7 @@ async fn list(target: &Target, open_only: bool, overdue_only: bool) -> Result<()
     }
     let mut table = Table::new(&[
         ("number", Side::Right),
+        ("kind", Side::Left),
         ("state", Side::Left),
         ("law", Side::Left),
         ("reference", Side::Left),
@@ -397,6 +431,7 @@ async fn list(target: &Target, open_only: bool, overdue_only: bool) -> Result<()
     for request in &all.requests {
         table.row([
             request.name.rsplit('/').next().unwrap_or_default().to_owned(),
+            kind_name(request.kind()),
             state(request).to_owned(),
             request.regulation.clone(),
             request.reference.clone(),

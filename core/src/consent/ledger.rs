@@ -108,6 +108,8 @@ pub struct Ledger {
     left_behind: HashMap<Digest128, Vec<Digest128>>,
     /// Recorded, and not told in the feed yet.
     untold: Vec<u32>,
+    /// Restrictions that were carried out upon a person's request.
+    bound: HashSet<Sequence>,
 }
 
 /// The ledger as a checkpoint keeps it.
@@ -158,6 +160,12 @@ impl Ledger {
         if let Some(index) = self.index_of(id) {
             self.entries[index].confirmed_by = Some(by);
         }
+    }
+
+    /// Notes that these restrictions were carried out upon a person's request: a source's RELEASED ends them at no point. A
+    /// checkpoint does not keep it; whoever keeps what was carried out says it again.
+    pub fn bind(&mut self, restrictions: &[Sequence]) {
+        self.bound.extend(restrictions);
     }
 
     /// The newest stop in force at any of these points that bears on a purpose and channel.
@@ -213,7 +221,9 @@ impl Ledger {
                 let said = Said { at: entry.counts_from(), word: entry.decision, statement: entry.id };
                 // A retracted record grants nothing: of it only what stops, and what lifts its own stops, is heard.
                 let foreign = at != *point;
-                if foreign && entry.decision == Decision::Granted {
+                if entry.decision == Decision::Restricted && self.bound.contains(&entry.id) {
+                    voices.bind(at, said);
+                } else if foreign && entry.decision == Decision::Granted {
                     voices.lift(at, said, entry.is_live(question.at));
                 } else {
                     voices.hear(at, said, entry.is_live(question.at));

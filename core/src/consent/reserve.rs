@@ -150,6 +150,12 @@ impl Reservations {
         self.by_id.get(&id)
     }
 
+    /// Whether any is charged to this.
+    #[must_use]
+    pub fn is_charged(&self, charge: Digest128) -> bool {
+        self.by_charge.contains_key(&charge)
+    }
+
     /// All of them.
     pub fn all(&self) -> impl Iterator<Item = (Sequence, &Reservation)> {
         self.by_id.iter().map(|(id, reservation)| (*id, reservation))

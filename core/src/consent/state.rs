@@ -61,6 +61,8 @@ pub struct Voice {
     pub suppressed: Option<Said>,
     /// Restricted.
     pub restricted: Option<Said>,
+    /// Restricted upon the person's request: no plain word releases it.
+    pub bound: Option<Said>,
     /// Released.
     pub released: Option<Said>,
     /// Lifts stops of this point and grants nothing: a yes of a record that was retracted since.
@@ -78,7 +80,7 @@ impl Voice {
     fn holds_in_force(&self) -> impl Iterator<Item = Said> {
         let released = self.released;
         let in_force = move |hold: &Said| released.is_none_or(|released| released.at <= hold.at);
-        self.suppressed.into_iter().chain(self.restricted).filter(in_force)
+        self.suppressed.into_iter().chain(self.restricted).filter(in_force).chain(self.bound)
     }
 
     fn join(&mut self, other: &Self) {
@@ -89,6 +91,7 @@ impl Voice {
         self.pending = self.pending.max(other.pending);
         self.suppressed = self.suppressed.max(other.suppressed);
         self.restricted = self.restricted.max(other.restricted);
+        self.bound = self.bound.max(other.bound);
         self.released = self.released.max(other.released);
         self.lifted = self.lifted.max(other.lifted);
     }
@@ -178,6 +181,13 @@ impl Voices {
             let voice = Voice { lifted: Some(said), ..Voice::default() };
             self.points.entry(point).or_default().join(&voice);
         }
+    }
+
+    /// Adds a restriction that was carried out upon the person's request, and is in force: only the word that was made for
+    /// it ends it.
+    pub fn bind(&mut self, point: Digest128, said: Said) {
+        let voice = Voice { bound: Some(said), ..Voice::default() };
+        self.points.entry(point).or_default().join(&voice);
     }
 
     /// The join: what both say.

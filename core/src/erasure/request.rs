@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::decision::{self, DecisionError};
 use crate::fragment::ObservedAt;
 use crate::ids::{Digest128, NamespaceId, ProfileOrdinal, Sequence};
 
@@ -34,6 +35,18 @@ pub enum RequestKind {
 }
 
 impl RequestKind {
+    /// All of them.
+    pub const ALL: [Self; 8] = [
+        Self::Erasure,
+        Self::Access,
+        Self::Portability,
+        Self::Rectification,
+        Self::Restriction,
+        Self::Objection,
+        Self::OptOutSaleShare,
+        Self::LimitSensitive,
+    ];
+
     /// The name on the wire and in exports.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -366,7 +379,7 @@ pub enum PrivacyError {
     #[error("the scope has changed since it was previewed; look at it and decide anew")]
     ScopeChanged,
     /// The one who verified cannot approve too.
-    #[error("a second person must approve: not the one who verified")]
+    #[error("a second person must do this: neither by the name nor by the key of the one who verified")]
     SecondPerson,
     /// The law knows no extension, or it was extended already.
     #[error("this request cannot be extended: {0}")]
@@ -393,12 +406,75 @@ pub struct PrivacyPolicy {
     pub confirm_within_days: u16,
     /// After so many days a suppression is to be looked at again.
     pub review_after_days: u16,
+    /// A second person must approve requests of these kinds too.
+    pub second_person_for: Vec<RequestKind>,
 }
 
 impl Default for PrivacyPolicy {
     fn default() -> Self {
-        Self { second_person: false, consumers: Vec::new(), confirm_within_days: 30, review_after_days: 1_095 }
+        Self {
+            second_person: false,
+            consumers: Vec::new(),
+            confirm_within_days: 30,
+            review_after_days: 1_095,
+            second_person_for: Vec::new(),
+        }
     }
+}
+
+/// The policy as the journal kept it before kinds were told apart.
+#[derive(Deserialize)]
+struct PolicyOfAll {
+    second_person: bool,
+    consumers: Vec<String>,
+    confirm_within_days: u16,
+    review_after_days: u16,
+}
+
+impl PrivacyPolicy {
+    /// From the journal, whichever shape it was kept in.
+    ///
+    /// # Errors
+    /// [`DecisionError`] for what is neither.
+    pub fn read(payload: &[u8]) -> Result<Self, DecisionError> {
+        decision::decode(payload).or_else(|error| {
+            let PolicyOfAll { second_person, consumers, confirm_within_days, review_after_days } =
+                decision::decode(payload).map_err(|_| error)?;
+            let usual = Self::default();
+            Ok(Self { second_person, consumers, confirm_within_days, review_after_days, ..usual })
+        })
+    }
+
+    /// Whether a second person must approve requests of this kind.
+    #[must_use]
+    pub fn asks_a_second(&self, kind: RequestKind) -> bool {
+        let always = matches!(kind, RequestKind::Erasure | RequestKind::Access | RequestKind::Portability);
+        (self.second_person && always) || self.second_person_for.contains(&kind)
+    }
+
+    /// Whether less is controlled than before: a second person where there was one needed.
+    #[must_use]
+    pub fn is_weaker_than(&self, before: &Self) -> bool {
+        RequestKind::ALL.iter().any(|kind| before.asks_a_second(*kind) && !self.asks_a_second(*kind))
+    }
+}
+
+/// Between the name that somebody gives themselves and whom they were let in as; in no token.
+const LET_IN_AS: char = '@';
+
+/// Who takes a step: what they call themselves, and whom they were let in as where callers are asked who they are.
+#[must_use]
+pub fn signed(name: &str, let_in_as: Option<&str>) -> String {
+    let_in_as.map_or_else(|| name.to_owned(), |caller| format!("{name}{LET_IN_AS}{caller}"))
+}
+
+/// Whether one person may be behind both: one name, or let in as one. A name is what somebody types; a key is not.
+fn may_be_one(one: &str, other: &str) -> bool {
+    let parts = |by: &'_ str| {
+        by.split_once(LET_IN_AS).map_or((by.to_owned(), None), |(n, c)| (n.to_owned(), Some(c.to_owned())))
+    };
+    let ((name, caller), (other_name, other_caller)) = (parts(one), parts(other));
+    name == other_name || (caller.is_some() && caller == other_caller)
 }
 
 impl PrivacyRequest {
@@ -466,7 +542,7 @@ impl PrivacyRequest {
         if approval.scope != scope {
             return Err(PrivacyError::ScopeChanged);
         }
-        if self.verification.as_ref().is_some_and(|verification| verification.by == approval.by) {
+        if self.verification.as_ref().is_some_and(|verification| may_be_one(&verification.by, &approval.by)) {
             return Err(PrivacyError::SecondPerson);
         }
         self.approval = Some(approval);
@@ -509,7 +585,7 @@ impl PrivacyRequest {
     }
 
     fn may_carry_out(&self, seen: Digest128, scope: Digest128, policy: &PrivacyPolicy) -> Result<(), PrivacyError> {
-        if policy.second_person {
+        if policy.asks_a_second(self.kind) {
             self.needs(&[RequestState::Approved], "a second person must approve it first")?;
         } else {
             self.needs(&[RequestState::Verified, RequestState::Approved], "verify it before it is carried out")?;
@@ -519,6 +595,16 @@ impl PrivacyRequest {
             return Err(PrivacyError::ScopeChanged);
         }
         Ok(())
+    }
+
+    /// Whether somebody may end the restriction that this request brought: where a second person is asked for, not who
+    /// verified it.
+    ///
+    /// # Errors
+    /// [`PrivacyError::SecondPerson`].
+    pub fn may_lift(&self, by: &str, policy: &PrivacyPolicy) -> Result<(), PrivacyError> {
+        let verified = self.verification.as_ref().is_some_and(|verification| may_be_one(&verification.by, by));
+        if policy.asks_a_second(self.kind) && verified { Err(PrivacyError::SecondPerson) } else { Ok(()) }
     }
 
     /// More time.
@@ -654,6 +740,36 @@ mod tests {
         assert!(!request.is_overdue(at(2026, 12, 27)));
         request.end(RequestState::Refused, "legal-claim".into(), at(2026, 12, 2)).unwrap();
         assert!(request.end(RequestState::Cancelled, "x".into(), at(2026, 12, 2)).is_err());
+    }
+
+    #[test]
+    fn a_second_person_is_neither_of_one_name_nor_let_in_as_one() {
+        let table = [
+            ("dpo", "dpo", true),
+            ("dpo", "counsel", false),
+            ("dpo@key:1", "counsel@key:1", true),
+            ("dpo@key:1", "dpo@key:2", true),
+            ("dpo@key:1", "counsel@key:2", false),
+            ("dpo", "counsel@key:1", false),
+        ];
+        for (one, other, may) in table {
+            assert_eq!((may_be_one(one, other), may_be_one(other, one)), (may, may), "{one} {other}");
+        }
+        assert_eq!((signed("dpo", None), signed("dpo", Some("key:1"))), ("dpo".into(), "dpo@key:1".into()));
+        assert!(!is_token(&signed("dpo", Some("key:1"))), "nobody can give themselves such a name");
+    }
+
+    #[test]
+    fn a_policy_of_before_is_read() {
+        let before = (true, vec!["mailer".to_owned()], 5_u16, 9_u16);
+        let read = PrivacyPolicy::read(&decision::encode(&before)).unwrap();
+        let kinds = RequestKind::ALL.map(|kind| read.asks_a_second(kind));
+        assert_eq!(kinds, [true, true, true, false, false, false, false, false]);
+        assert_eq!((read.consumers.as_slice(), read.review_after_days), (&["mailer".to_owned()][..], 9));
+        let now = PrivacyPolicy { second_person_for: vec![RequestKind::Restriction], ..read.clone() };
+        assert_eq!(PrivacyPolicy::read(&decision::encode(&now)).unwrap(), now);
+        assert!(read.is_weaker_than(&now) && !now.is_weaker_than(&read));
+        assert!(PrivacyPolicy::read(&[1, 9, 9]).is_err());
     }
 
     #[test]

@@ -26,7 +26,7 @@ use super::tidy;
 use crate::clock::Stopwatch;
 
 /// The shape of the sections. Another one is passed over, and the journal replayed.
-const VERSION: u32 = 10;
+const VERSION: u32 = 11;
 
 /// All of a tenant but the engine and the profiles' times.
 #[derive(Debug, Serialize, Deserialize)]
@@ -210,6 +210,7 @@ fn restore_tenant(
     }
     let privacy = checkpoint.read(&section(id, "privacy"))?;
     state.privacy = Privacy::from_rows(onefold_core::decision::decode::<PrivacyRows>(&privacy)?);
+    state.bind_restrictions();
     let superseded = checkpoint.read(&section(id, "superseded"))?;
     state.superseded = onefold_core::decision::decode(&superseded)?;
     for (entry, held) in whole.quarantine {

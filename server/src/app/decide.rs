@@ -6,18 +6,19 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use onefold_core::change::ProfileChange;
+use onefold_core::config::STEWARD_SOURCE;
 use onefold_core::consent::ledger::Ledger;
 use onefold_core::consent::state::Question;
 use onefold_core::consent::{Decision, Subject};
 use onefold_core::decision::{self, EntryKind, QuarantineCleared, Quarantined, RecordRetracted, Sealed};
-use onefold_core::erasure::{Carried, Erased, PrivacyRequest, ResendsStopped};
+use onefold_core::erasure::{Carried, Did, Erased, PrivacyRequest, ResendsStopped};
 use onefold_core::fault::{FaultReason, FieldFault};
 use onefold_core::fragment::{Fragment, ObservedAt};
 use onefold_core::ids::{Digest128, Place, Sequence, SlotId};
-use onefold_core::judgement::Judged;
+use onefold_core::judgement::{Judged, Verdict};
 use onefold_core::limits;
 use onefold_matching::prepared::Prepared;
-use onefold_matching::resolve::{Engine, RecordView};
+use onefold_matching::resolve::{Engine, JUDGEMENTS_MAX, RecordView};
 use onefold_store::journal::JournalError;
 use onefold_store::keys::DataKey;
 use onefold_store::vault::{Vault, VaultError};
@@ -28,6 +29,7 @@ use super::hierarchy::state::Says;
 use super::hierarchy::steps;
 use super::ingest::{Answer, Arriving, Item, Outcome};
 use super::lane::{Group, kind};
+use super::privacy::receipt;
 use super::quarantine;
 use super::tenant::{Held, LiveConfig, State, Tenant};
 
@@ -57,6 +59,9 @@ impl Version {
         }
     }
 }
+
+/// Bytes of a batch that [`Deciding::keep_correction`] may take beside the retraction's own.
+pub(super) const MOVED_ROOM: usize = 512;
 
 /// What the group knows of records that it has decided about and not yet applied.
 type Overlay = HashMap<Digest128, (Version, Option<SlotId>)>;
@@ -179,7 +184,7 @@ impl Decided {
                 }
                 Effect::Carry(done) => {
                     let (carried, request) = *done;
-                    state.privacy.carry(carried);
+                    state.carry(carried);
                     state.privacy.put(request);
                 }
                 Effect::LetGo(entry) => {
@@ -234,6 +239,7 @@ pub(super) fn decide(
             cleared: HashSet::new(),
             said: HashMap::new(),
             stopped: BTreeMap::new(),
+            moved: HashMap::new(),
             effects: &mut effects,
             group,
         };
@@ -258,6 +264,8 @@ struct Deciding<'a> {
     said: HashMap<Digest128, Sequence>,
     /// What was erased and came again, by request.
     stopped: BTreeMap<Sequence, u32>,
+    /// Corrections that go with another record from now on, by that record.
+    moved: HashMap<Digest128, Digest128>,
     effects: &'a mut Vec<Effect>,
     group: &'a mut Group,
 }
@@ -448,7 +456,60 @@ impl Deciding<'_> {
         self.sequence = sequence;
         self.overlay.insert(record, (version, known.and_then(|(_, slot)| slot)));
         self.effects.push(Effect::Retract(record, at, (place, sequence)));
+        self.keep_correction(record)?;
         Ok(Drafted { outcome: Outcome::Accepted { sequence, profile: None, notes: Vec::new() }, record: None })
+    }
+
+    /// A person's correction is judged the same as one of their records. Where its source takes that one back, the correction
+    /// goes with the next of the profile's: a source cannot undo what was corrected by sending a delete.
+    fn keep_correction(&mut self, left: Digest128) -> Result<(), JournalError> {
+        let Some((correction, other)) = self.correction_beside(left) else { return Ok(()) };
+        let rectified =
+            |carried: &&Carried| matches!(&carried.did, Did::Rectified { record, .. } if *record == correction);
+        let Some(carried) = self.state.privacy.carried.values().flatten().find(rectified) else { return Ok(()) };
+        let judged = Judged {
+            records: (correction.min(other), correction.max(other)),
+            verdict: Verdict::Same,
+            seen_bits: None,
+            author: carried.by.clone(),
+            reason: receipt::name(&self.tenant.name, carried.request),
+            judged_at: carried.at,
+            expires_at: None,
+        };
+        let (slot, key) = self.key(None)?;
+        let sequence = self.sequence.next();
+        let content = decision::encode(&judged);
+        let place =
+            self.group.builder.push(self.tenant.id, sequence, kind(EntryKind::JudgementStated), |context, out| {
+                let header = Sealed::header(slot, false);
+                out.extend_from_slice(&header);
+                context.seal(&key, 0, &header, &content, out);
+            })?;
+        self.sequence = sequence;
+        self.moved.insert(other, correction);
+        self.effects.push(Effect::Judge(Box::new((judged, sequence, place, slot))));
+        Ok(())
+    }
+
+    /// The live correction that was judged the same as a record, and the oldest other record of their profile.
+    fn correction_beside(&self, left: Digest128) -> Option<(Digest128, Digest128)> {
+        let stewards = self.config.source_named(STEWARD_SOURCE)?;
+        let engine = &self.state.engine;
+        let is_correction = |record: &Digest128| engine.record(*record).is_some_and(|view| view.source == stewards);
+        let judgements = &self.state.judgements;
+        let judged = judgements.about(left).into_iter().filter_map(|entry| {
+            let (one, other) = judgements.get(entry)?.records;
+            Some(if one == left { other } else { one })
+        });
+        let correction = self.moved.get(&left).copied().into_iter().chain(judged).find(is_correction)?;
+        if judgements.len() >= JUDGEMENTS_MAX || is_correction(&left) {
+            return None;
+        }
+        let goes = |record: &Digest128| self.overlay.get(record).is_some_and(|(version, _)| version.retracted);
+        let members = engine.members(engine.profile_of(correction)?).into_iter();
+        let other =
+            members.map(|view| view.digest).find(|record| *record != left && !is_correction(record) && !goes(record));
+        Some((correction, other?))
     }
 
     fn quarantine(

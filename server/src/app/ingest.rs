@@ -15,6 +15,7 @@ use tokio::sync::oneshot;
 
 use super::App;
 use super::consent::Saying;
+use super::decide;
 use super::error::WriteError;
 use super::explain;
 use super::hierarchy::steps;
@@ -113,7 +114,8 @@ impl Item {
                 arriving.encoded.len() + 32 + faults.iter().map(|f| f.path.len() + f.message.len() + 8).sum::<usize>()
             }
             Self::StillHeld { .. } => 0,
-            Self::Retract { .. } => 32,
+            // A correction that stood beside it may be judged to go with another record.
+            Self::Retract { .. } => 32 + decide::MOVED_ROOM,
             Self::Say(_) => 0,
         }
     }

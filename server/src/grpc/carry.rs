@@ -15,7 +15,7 @@ use tonic::Status;
 use super::convert::consent::handles;
 use super::convert::fragment as door;
 use super::convert::fragment::timestamp;
-use super::privacy::{Privacy, etag, token};
+use super::privacy::{Privacy, etag, signed, token};
 use super::status;
 use crate::app::error::WriteError;
 use crate::app::ingest::Arriving;
@@ -56,7 +56,7 @@ impl Privacy {
     ) -> Result<pb::ExecuteRestrictionResponse, Status> {
         let (tenant, id) = self.named(&request.name)?;
         let key = self.key(&tenant, &request.request_id, "ExecuteRestriction", &request)?;
-        let act = Act::Restrict { id, scope: etag(&request.etag)?, by: token(&request.by, "by")? };
+        let act = Act::Restrict { id, scope: etag(&request.etag)?, by: signed(&request.by)? };
         let (request, sequence) = self.carried(&tenant, self.step(&tenant, act, key).await?);
         Ok(pb::ExecuteRestrictionResponse { request, sequence })
     }
@@ -67,7 +67,7 @@ impl Privacy {
     ) -> Result<pb::LiftRestrictionResponse, Status> {
         let (tenant, id) = self.named(&request.name)?;
         let key = self.key(&tenant, &request.request_id, "LiftRestriction", &request)?;
-        let act = Act::Lift { id, by: token(&request.by, "by")?, ground: token(&request.ground, "ground")? };
+        let act = Act::Lift { id, by: signed(&request.by)?, ground: token(&request.ground, "ground")? };
         let (request, sequence) = self.carried(&tenant, self.step(&tenant, act, key).await?);
         Ok(pb::LiftRestrictionResponse { request, sequence })
     }
@@ -79,7 +79,7 @@ impl Privacy {
         let (tenant, id) = self.named(&request.name)?;
         let key = self.key(&tenant, &request.request_id, "ExecuteObjection", &request)?;
         let purposes = purposes(&tenant, &request.purposes)?;
-        let act = Act::Object { id, scope: etag(&request.etag)?, by: token(&request.by, "by")?, purposes };
+        let act = Act::Object { id, scope: etag(&request.etag)?, by: signed(&request.by)?, purposes };
         let (request, sequence) = self.carried(&tenant, self.step(&tenant, act, key).await?);
         Ok(pb::ExecuteObjectionResponse { request, sequence })
     }
@@ -90,7 +90,7 @@ impl Privacy {
     ) -> Result<pb::ExecuteRectificationResponse, Status> {
         let (tenant, id) = self.named(&request.name)?;
         let key = self.key(&tenant, &request.request_id, "ExecuteRectification", &request)?;
-        let (scope, by) = (etag(&request.etag)?, token(&request.by, "by")?);
+        let (scope, by) = (etag(&request.etag)?, signed(&request.by)?);
         if request.identifiers.is_empty() && request.attributes.is_empty() {
             let message = "say what is right: at least one attribute or identifier";
             return Err(status::field("attributes", FaultReason::Missing, message));

@@ -23,7 +23,7 @@ use super::mount::answer;
 use super::page::{self, Page};
 use super::{corrections, names, one_click, reading, requests, rights, silence, status};
 use crate::app::App;
-use crate::app::consent::contact::Ask;
+use crate::app::consent::contact::{Ask, Verdict};
 use crate::app::consent::read::{self, AsOf, Who};
 use crate::app::consent::token::{Handle, Unsubscribe};
 use crate::app::consent::{self, Saying};
@@ -31,6 +31,7 @@ use crate::app::error::{ReadError, WriteError};
 use crate::app::ingest::{Answer, Item, Outcome};
 use crate::app::lane::Changed;
 use crate::app::read::ProfileKey;
+use crate::app::reads::What;
 use crate::app::requests::RequestKey;
 use crate::app::tenant::Tenant;
 
@@ -379,7 +380,12 @@ impl ConsentService for Consents {
         let id = id.ok_or_else(|| failed(&tenant, ReadError::StatementUnknown))?;
         let read = self.app.reading(&tenant, move |app, tenant| read::statement(app, tenant, id)).await;
         let (entry, said) = read.map_err(|error| failed(&tenant, error))?;
-        reading::showing(&self.app, &tenant, ReadCall::GetConsentReceipt, None)?;
+        let whose = {
+            let state = tenant.state();
+            let points = state.consent.ledger.points_of(id);
+            points.iter().flat_map(|point| state.engine.profiles_at(*point)).collect::<Vec<_>>()
+        };
+        reading::showing(&self.app, &tenant, ReadCall::GetConsentReceipt, whose)?;
         let receipt = receipt::receipt(&entry, &said, &tenant, &tenant.config(), self.app.now());
         Ok(answer(pb::GetConsentReceiptResponse { receipt_json: receipt.to_string() }))
     }
@@ -392,7 +398,9 @@ impl ConsentService for Consents {
         let tenant = reading::tenant(&self.app, &request.parent)?;
         let named = requests::named(&request.request_id, "DecideContact", &request, &tenant.keys.index)?;
         let ask = self.ask(&tenant, request).map_err(invalid)?;
+        let purposes = [ask.purpose];
         let verdicts = self.app.decide_contacts(&tenant, vec![ask], named).await.map_err(status::write)?;
+        self.showing(&tenant, ReadCall::DecideContact, &purposes, &verdicts)?;
         let verdict = verdicts.first().ok_or_else(|| status::internal("there is no decision"))?;
         Ok(answer(pb::DecideContactResponse { verdict: Some(door::verdict_out(verdict, &tenant)) }))
     }
@@ -461,6 +469,21 @@ impl ConsentService for Consents {
 }
 
 impl Consents {
+    /// Notes that somebody is told what persons allowed and forbade: a verdict says why.
+    fn showing(
+        &self,
+        tenant: &Tenant,
+        call: ReadCall,
+        purposes: &[PurposeId],
+        verdicts: &[Verdict],
+    ) -> Result<(), Status> {
+        for (purpose, verdict) in purposes.iter().zip(verdicts) {
+            let what = verdict.profile.map_or(What::Some, What::Profile);
+            reading::note(&self.app, tenant, (call, Some(*purpose)), [what]).map_err(|error| failed(tenant, error))?;
+        }
+        Ok(())
+    }
+
     async fn record_batch(
         &self,
         parent: &str,
@@ -508,7 +531,10 @@ impl Consents {
             let asked = self.ask(&tenant, message.decide.unwrap_or_default());
             answers.push((message.client_sequence, asked.map(|ask| asks.push(ask))));
         }
-        let mut verdicts = self.app.decide_contacts(&tenant, asks, None).await.map_err(status::write)?.into_iter();
+        let purposes: Vec<PurposeId> = asks.iter().map(|ask| ask.purpose).collect();
+        let verdicts = self.app.decide_contacts(&tenant, asks, None).await.map_err(status::write)?;
+        self.showing(&tenant, ReadCall::DecideContacts, &purposes, &verdicts)?;
+        let mut verdicts = verdicts.into_iter();
         let answers = answers.into_iter().map(|(client_sequence, asked)| {
             let verdict = match asked {
                 Ok(()) => verdicts.next().map(|verdict| door::verdict_out(&verdict, &tenant)),

@@ -5,9 +5,10 @@ mod reads;
 
 use std::sync::Arc;
 
+use onefold_core::access::{Role, Roles};
 use onefold_core::consent::Subject as About;
 use onefold_core::erasure::{
-    PrivacyPolicy, PrivacyRequest, Receipt, Regulation, RequestKind, RequestState, Subject, is_token,
+    self, PrivacyPolicy, PrivacyRequest, Receipt, Regulation, RequestKind, RequestState, Subject, is_token,
 };
 use onefold_core::fault::{FaultReason, FieldFault};
 use onefold_core::fragment::ObservedAt;
@@ -24,7 +25,7 @@ use super::convert::fragment::timestamp;
 use super::mount::answer;
 use super::page::{self, Page};
 use super::serving::KeptAnswers;
-use super::{carry, reading, requests, status};
+use super::{carry, reading, requests, rights, status};
 use crate::app::App;
 use crate::app::error::{ReadError, WriteError};
 use crate::app::privacy::act::{Act, Done};
@@ -51,6 +52,13 @@ pub(super) fn token(text: &str, path: &str) -> Result<String, Status> {
     Err(status::field(path, reason, message))
 }
 
+/// Who takes a step: the name they give, and whom they were let in as, which nobody can choose.
+pub(super) fn signed(by: &str) -> Result<String, Status> {
+    let name = token(by, "by")?;
+    let let_in_as = rights::caller().map(|_| rights::reader().to_string());
+    Ok(erasure::signed(&name, let_in_as.as_deref()))
+}
+
 fn hexadecimal(digest: &[u8]) -> String {
     digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
@@ -74,6 +82,14 @@ const KINDS: [(pb::PrivacyRequestKind, RequestKind); 8] = [
     (pb::PrivacyRequestKind::LimitSensitive, RequestKind::LimitSensitive),
 ];
 
+fn kind_out(kind: RequestKind) -> i32 {
+    KINDS.iter().find(|(_, known)| *known == kind).map_or(0, |(wire, _)| *wire as i32)
+}
+
+fn kind_in(wire: i32) -> Option<RequestKind> {
+    KINDS.iter().find(|(known, _)| *known as i32 == wire).map(|(_, kind)| *kind)
+}
+
 const fn state_out(state: RequestState) -> pb::PrivacyRequestState {
     match state {
         RequestState::Received => pb::PrivacyRequestState::Received,
@@ -89,7 +105,7 @@ const fn state_out(state: RequestState) -> pb::PrivacyRequestState {
 fn request_out(tenant: &Tenant, state: &State, request: &PrivacyRequest, now: ObservedAt) -> pb::PrivacyRequest {
     let stopped = state.privacy.stopped.get(&request.id).copied().unwrap_or(0);
     let exported = state.privacy.exports.get(&request.id);
-    let kind = KINDS.iter().find(|(_, kind)| *kind == request.kind).map_or(0, |(wire, _)| *wire as i32);
+    let kind = kind_out(request.kind);
     let confirmation = |one: &onefold_core::erasure::Confirmation| pb::ErasureConfirmation {
         consumer: one.consumer.clone(),
         due_time: Some(timestamp(one.due_at)),
@@ -127,6 +143,7 @@ fn policy_out((policy, read_log): (&PrivacyPolicy, ReadLogPolicy)) -> pb::Privac
         read_log: mode,
         read_log_retention_days: u32::from(read_log.retention_days),
         second_person: policy.second_person,
+        second_person_for: policy.second_person_for.iter().map(|kind| kind_out(*kind)).collect(),
         consumers: policy.consumers.clone(),
         confirm_within_days: u32::from(policy.confirm_within_days),
         review_after_days: u32::from(policy.review_after_days),
@@ -165,13 +182,30 @@ fn policy_in(wire: Option<pb::PrivacyPolicy>) -> Result<(PrivacyPolicy, ReadLogP
         mode: mode.ok_or_else(unknown)?,
         retention_days: days(wire.read_log_retention_days, kept, "policy.read_log_retention_days")?,
     };
+    let kind = |wire: &i32| {
+        let unknown = || status::field("policy.second_person_for", FaultReason::Unknown, "give kinds of requests");
+        kind_in(*wire).ok_or_else(unknown)
+    };
+    let mut second_person_for = wire.second_person_for.iter().map(kind).collect::<Result<Vec<_>, _>>()?;
+    second_person_for.sort_by_key(|kind| kind_out(*kind));
+    second_person_for.dedup();
     let policy = PrivacyPolicy {
+        second_person_for,
         second_person: wire.second_person,
         consumers,
         confirm_within_days: days(wire.confirm_within_days, usual.confirm_within_days, "policy.confirm_within_days")?,
         review_after_days: days(wire.review_after_days, usual.review_after_days, "policy.review_after_days")?,
     };
     Ok((policy, read_log))
+}
+
+/// Whoever is watched by a control does not take it off: that takes an administrator, where callers are asked who they are.
+fn may_set(tenant: &Tenant, policy: &PrivacyPolicy, read_log: &ReadLogPolicy) -> Result<(), Status> {
+    let Some(caller) = rights::caller() else { return Ok(()) };
+    let state = tenant.state();
+    let weaker = policy.is_weaker_than(&state.privacy.policy) || read_log.is_weaker_than(&state.privacy.read_log);
+    let administers = caller.roles.meet(Roles::of(&[Role::Admin]));
+    if weaker && !administers { Err(status::role_not_allowed()) } else { Ok(()) }
 }
 
 /// What a tenant wants, on the wire.
@@ -272,8 +306,8 @@ impl PrivacyService for Privacy {
         let request = request.into_inner();
         let tenant = reading::tenant(&self.app, &request.parent)?;
         let key = self.key(&tenant, &request.request_id, "CreatePrivacyRequest", &request)?;
-        let kind = KINDS.iter().find(|(wire, _)| *wire as i32 == request.kind).map(|(_, kind)| *kind);
-        let kind = kind.ok_or_else(|| status::field("kind", FaultReason::Missing, "say what is asked for"))?;
+        let kind = kind_in(request.kind)
+            .ok_or_else(|| status::field("kind", FaultReason::Missing, "say what is asked for"))?;
         let regulation = match request.regulation.as_str() {
             "" => Regulation::Gdpr,
             name => Regulation::ALL.iter().find(|(_, known)| *known == name).map(|(law, _)| *law).ok_or_else(|| {
@@ -342,7 +376,7 @@ impl PrivacyService for Privacy {
         let request = request.into_inner();
         let (tenant, id) = self.named(&request.name)?;
         let key = self.key(&tenant, &request.request_id, "VerifyPrivacyRequest", &request)?;
-        let act = Act::Verify { id, method: token(&request.method, "method")?, by: token(&request.by, "by")? };
+        let act = Act::Verify { id, method: token(&request.method, "method")?, by: signed(&request.by)? };
         Ok(answer(pb::VerifyPrivacyRequestResponse { request: self.stepped(&tenant, act, key).await? }))
     }
 
@@ -406,7 +440,7 @@ impl PrivacyService for Privacy {
         let request = request.into_inner();
         let (tenant, id) = self.named(&request.name)?;
         let key = self.key(&tenant, &request.request_id, "ApprovePrivacyRequest", &request)?;
-        let act = Act::Approve { id, by: token(&request.by, "by")?, scope: etag(&request.etag)? };
+        let act = Act::Approve { id, by: signed(&request.by)?, scope: etag(&request.etag)? };
         Ok(answer(pb::ApprovePrivacyRequestResponse { request: self.stepped(&tenant, act, key).await? }))
     }
 
@@ -512,7 +546,7 @@ impl PrivacyService for Privacy {
         let request = request.into_inner();
         let tenant = reading::tenant(&self.app, &request.parent)?;
         let key = self.key(&tenant, &request.request_id, "Readmit", &request)?;
-        let (by, ground) = (token(&request.by, "by")?, token(&request.ground, "ground")?);
+        let (by, ground) = (signed(&request.by)?, token(&request.ground, "ground")?);
         let subject = self.subject(&tenant, request.subjects)?;
         let identifiers = subject.identifiers.into_iter().map(|(_, digest)| digest);
         let digests = subject.records.into_iter().chain(identifiers).collect();
@@ -548,6 +582,7 @@ impl PrivacyService for Privacy {
         let tenant = reading::tenant(&self.app, &request.parent)?;
         let key = self.key(&tenant, &request.request_id, "UpdatePrivacyPolicy", &request)?;
         let (policy, read_log) = policy_in(request.policy)?;
+        may_set(&tenant, &policy, &read_log)?;
         self.step(&tenant, Act::SetPolicy(policy, read_log), key).await?;
         let policy = wanted(&tenant);
         Ok(answer(pb::UpdatePrivacyPolicyResponse { policy: Some(policy) }))

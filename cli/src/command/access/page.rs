@@ -327,6 +327,19 @@ impl Page {
                 cell(&one["reason"]),
             ]
         });
+        let heads = ["Kind", "Since", "Looked at again", "Because of", "Stopped"];
+        section("suppressions", "What we keep so that nothing erased comes back", &heads, &|one| {
+            vec![
+                match &one["namespace"] {
+                    Value::Null => "a record".to_owned(),
+                    namespace => escaped(&words(&text(namespace))),
+                },
+                escaped(&day(&one["since_time"])),
+                escaped(&day(&one["review_time"])),
+                cell(&one["request"]),
+                cell(&one["resends_stopped"]),
+            ]
+        });
         section("requests", "What you asked of us", &["Came in", "What", "Stands at", "Ended"], &|one| {
             vec![
                 escaped(&day(&one["received_time"])),
@@ -393,6 +406,7 @@ mod tests {
             "accounts": [{ "what": "ROLE", "text": "buyer", "note": "n" }],
             "judgements": [{ "verdict": "SAME", "records": [record, { "withheld": "NAMES_SOMEBODY_ELSE" }],
                 "author": "a", "reason": "r" }],
+            "suppressions": [{ "namespace": "email", "request": "r", "resends_stopped": 1 }],
             "requests": [{ "kind": "ACCESS", "state": "verified" }],
             "withheld": [{ "part": "records", "what": "phone", "reason": "HELD_BY_OTHERS", "count": 2 }],
         })

@@ -6,16 +6,19 @@
 
 use std::sync::Arc;
 
+use onefold_core::config::STEWARD_SOURCE;
 use onefold_core::consent::rights::Opposed;
 use onefold_core::consent::{Decision, PurposeId, Statement, Subject as About};
 use onefold_core::decision::{self, EntryKind, Sealed};
 use onefold_core::erasure::{
-    Carried, Did, ErasurePlan, PrivacyError, PrivacyPolicy, PrivacyRequest, RequestKind, RequestState, Subject,
+    Carried, Did, ErasurePlan, PrivacyError, PrivacyRequest, RequestKind, RequestState, Subject,
 };
+use onefold_core::fault::{FaultReason, FieldFault};
 use onefold_core::fragment::ObservedAt;
 use onefold_core::ids::{Digest128, NamespaceId, Sequence};
 use onefold_core::judgement::{Judged, Verdict};
 use onefold_core::limits;
+use onefold_core::namespace::NamespaceClass;
 use onefold_matching::resolve::JUDGEMENTS_MAX;
 use onefold_store::journal::{JournalError, entry_room};
 use onefold_store::seal::TAG_BYTES;
@@ -25,7 +28,7 @@ use super::{plan, receipt};
 use crate::app::consent::Saying;
 use crate::app::decide::{Decided, decide, key_for};
 use crate::app::error::WriteError;
-use crate::app::ingest::{Item, Outcome};
+use crate::app::ingest::{Arriving, Item, Outcome};
 use crate::app::lane::{Lane, kind, room_of};
 use crate::app::requests::{RequestKey, remember, room_to_remember};
 use crate::app::tenant::{LiveConfig, State, Tenant};
@@ -60,9 +63,7 @@ fn may(
 ) -> Result<(PrivacyRequest, ErasurePlan), PrivacyError> {
     let asked = state.privacy.requests.get(&id).cloned().ok_or(PrivacyError::Unknown)?;
     let plan = plan::plan(state, config, &asked.subject);
-    // Nothing is destroyed by these: one person may carry them out, and an approval that was given binds all the same.
-    let policy = PrivacyPolicy { second_person: false, ..PrivacyPolicy::default() };
-    asked.may_execute(kinds, seen, plan.scope(), &policy)?;
+    asked.may_execute(kinds, seen, plan.scope(), &state.privacy.policy)?;
     Ok((asked, plan))
 }
 
@@ -146,6 +147,21 @@ fn opposed(kind: RequestKind, config: &LiveConfig) -> Result<Vec<PurposeId>, Pri
     Ok(purposes)
 }
 
+/// LAW 5: a party holds one value of a unique namespace. A correction that brings a second one would be of nobody.
+fn cannot_hold(state: &State, config: &LiveConfig, plan: &ErasurePlan, arriving: &Arriving) -> Option<FieldFault> {
+    let unique = |id| config.config.namespace(id).filter(|namespace| namespace.class == NamespaceClass::Unique);
+    let held: Vec<_> = plan.records.iter().flat_map(|record| state.engine.links_of(record.digest)).collect();
+    arriving.prepared.links.iter().find_map(|link| {
+        let namespace = unique(link.namespace)?;
+        let other = held.iter().any(|held| held.namespace == link.namespace && held.digest != link.digest);
+        let message = format!(
+            "a party has one `{}`, and a record of this person says another: have its source correct it, or retract it",
+            namespace.name
+        );
+        other.then(|| FieldFault::new("identifiers", FaultReason::Malformed, message))
+    })
+}
+
 fn make(state: &State, config: &LiveConfig, tenant: &Tenant, act: Act, now: ObservedAt) -> Result<Step, WriteError> {
     let evidence = |id| receipt::name(&tenant.name, id);
     let made = match act {
@@ -181,6 +197,7 @@ fn make(state: &State, config: &LiveConfig, tenant: &Tenant, act: Act, now: Obse
             let (Some(first), Some(restricted)) = (first, restricted) else {
                 return Err(PrivacyError::NotRestricted.into());
             };
+            asked.may_lift(&by, &state.privacy.policy)?;
             let ledger = &state.consent.ledger;
             let lift = |restriction: &Sequence| {
                 let points = ledger.points_of(*restriction).to_vec();
@@ -207,11 +224,19 @@ fn make(state: &State, config: &LiveConfig, tenant: &Tenant, act: Act, now: Obse
                     if plan.profiles.is_empty() { PrivacyError::ScopeEmpty } else { PrivacyError::SeveralProfiles };
                 return Err(error.into());
             };
-            let live =
-                plan.records.iter().find_map(|record| state.engine.record(record.digest).filter(|view| view.live));
-            let Some(anchor) = live.filter(|view| view.party == arriving.prepared.party) else {
+            let stewards = config.source_named(STEWARD_SOURCE);
+            let live = |of_stewards: bool| {
+                let views = plan.records.iter().filter_map(|record| state.engine.record(record.digest));
+                let mut views = views.filter(|view| view.live && (Some(view.source) == stewards) == of_stewards);
+                views.find(|view| view.party == arriving.prepared.party)
+            };
+            // Beside an earlier correction, so that one judgement keeps all of them with the person.
+            let Some(anchor) = live(true).or_else(|| live(false)) else {
                 return Err(PrivacyError::ScopeChanged.into());
             };
+            if let Some(fault) = cannot_hold(state, config, &plan, &arriving) {
+                return Err(WriteError::Invalid(vec![fault]));
+            }
             if state.judgements.len() >= JUDGEMENTS_MAX {
                 return Err(WriteError::Full { what: "judgements", limit: JUDGEMENTS_MAX });
             }

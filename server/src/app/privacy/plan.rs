@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use onefold_core::erasure::{
     Erased, ErasurePlan, Evidence, Found, ScopedRecord, ScopedStatement, ScopedValue, Subject,
 };
-use onefold_core::ids::{Digest128, NamespaceId, ProfileOrdinal};
+use onefold_core::ids::{Digest128, NamespaceId, ProfileOrdinal, Sequence};
 use onefold_core::namespace::NamespaceClass;
 use onefold_matching::prepared::LinkValue;
 use onefold_matching::resolve::RecordView;
@@ -93,16 +93,12 @@ fn found_of(
     for record in &records {
         let last = state.engine.last_links_of(record.digest);
         for value in state.engine.links_of(record.digest).into_iter().chain(last) {
-            let held = state.engine.held_beyond(value, &scope);
-            let class = config.config.namespace(value.namespace).map(|namespace| namespace.class);
-            values.insert(ScopedValue {
-                namespace: value.namespace,
-                digest: value.digest,
-                identifying: class.is_some_and(|class| class != NamespaceClass::Supporting),
-                shared: held.shared,
-                generic: held.generic,
-            });
+            values.insert(scoped_value(state, config, value, &scope));
         }
+    }
+    if let Leads::On(identifiers) = leads {
+        let named = known_of_nobody(state, &values, identifiers);
+        values.extend(named.into_iter().map(|value| scoped_value(state, config, value, &scope)));
     }
     let digests: Vec<Digest128> = records.iter().map(|record| record.digest).chain(named.iter().copied()).collect();
     let mut points: HashSet<Digest128> = digests.iter().copied().collect();
@@ -110,7 +106,7 @@ fn found_of(
         points.extend(known);
     }
     points.extend(values.iter().filter(|value| value.is_suppressed()).map(|value| value.digest));
-    let theirs = |entry: &onefold_core::ids::Sequence| {
+    let theirs = |entry: &Sequence| {
         state.privacy.quarantined.get(entry).is_some_and(|held| held.iter().any(|point| points.contains(point)))
     };
     let quarantined =
@@ -123,6 +119,47 @@ fn found_of(
     told.extend(state.judgements.slots_about(&digests));
     let profiles = digests.iter().filter_map(|record| state.engine.profile_of(*record)).collect();
     Found { siblings, records, values: values.into_iter().collect(), quarantined, statements, told, profiles }
+}
+
+/// What is known of a value that the scope holds, or that the request names.
+fn scoped_value(state: &State, config: &LiveConfig, value: LinkValue, scope: &HashSet<u32>) -> ScopedValue {
+    let held = state.engine.held_beyond(value, scope);
+    let class = config.config.namespace(value.namespace).map(|namespace| namespace.class);
+    ScopedValue {
+        namespace: value.namespace,
+        digest: value.digest,
+        identifying: class.is_some_and(|class| class != NamespaceClass::Supporting),
+        shared: held.shared,
+        generic: held.generic,
+    }
+}
+
+/// Identifiers that the request names, that no record in scope holds, and at which something is kept all the same: what was
+/// said there, a contact, a fragment in quarantine. Who subscribed by an address alone has no profile, and rights.
+fn known_of_nobody(
+    state: &State,
+    values: &HashSet<ScopedValue>,
+    identifiers: &[(NamespaceId, Digest128)],
+) -> Vec<LinkValue> {
+    let mut known: Vec<LinkValue> = Vec::new();
+    let ledger = &state.consent.ledger;
+    for (namespace, digest) in identifiers {
+        if values.iter().any(|value| value.digest == *digest) {
+            continue;
+        }
+        let is_known = |point: &Digest128| {
+            values.iter().map(|v| v.digest).chain(known.iter().map(|v| v.digest)).any(|d| d == *point)
+        };
+        // The same identifier as another kind of party would hold it: what was said of both is found at the one.
+        let elsewhere = |id: Sequence| ledger.points_of(id).iter().any(is_known);
+        let said = ledger.standing_at(&HashSet::from([*digest])).into_iter().any(|(id, ..)| !elsewhere(id));
+        let held = state.privacy.quarantined.values().any(|held| held.contains(digest));
+        let twin = identifiers.iter().any(|(of, other)| of == namespace && is_known(other));
+        if said || held || (!twin && state.consent.reservations.is_charged(*digest)) {
+            known.push(LinkValue { namespace: *namespace, digest: *digest });
+        }
+    }
+    known
 }
 
 /// A statement about an identifier stands at it as a person would hold it and as an organisation would. Where nobody holds

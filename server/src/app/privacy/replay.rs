@@ -19,11 +19,11 @@ pub fn replay(tenant: &mut Replaying, kind: EntryKind, entry: &EntryView<'_>) ->
         EntryKind::PrivacyRequestPut => privacy.put(decision::decode::<PrivacyRequest>(payload)?),
         EntryKind::Readmitted => privacy.readmit(&decision::decode::<Readmitted>(payload)?),
         EntryKind::ResendsStopped => privacy.count(&decision::decode::<ResendsStopped>(payload)?),
-        EntryKind::PrivacyPolicySet => privacy.policy = Arc::new(decision::decode::<PrivacyPolicy>(payload)?),
+        EntryKind::PrivacyPolicySet => privacy.policy = Arc::new(PrivacyPolicy::read(payload)?),
         EntryKind::ReadLogMarked => privacy.reads_mark = Some(decision::decode(payload)?),
         EntryKind::ReadLogPolicySet => privacy.read_log = decision::decode(payload)?,
         EntryKind::AccessExported => privacy.note_export(decision::decode::<Exported>(payload)?),
-        EntryKind::RightCarriedOut => privacy.carry(decision::decode::<Carried>(payload)?),
+        EntryKind::RightCarriedOut => tenant.state.carry(decision::decode::<Carried>(payload)?),
         EntryKind::ReceiptKept => {
             let kept: ReceiptKept = decision::decode(payload)?;
             privacy.receipts.insert(kept.request, entry.place);

@@ -120,8 +120,8 @@ impl Privacy {
         }
     }
 
-    /// Takes in what was done upon a request.
-    pub fn carry(&mut self, carried: Carried) {
+    /// Takes in what was done upon a request; [`State::carry`] sees to what follows from it.
+    fn carry(&mut self, carried: Carried) {
         self.carried.entry(carried.request).or_default().push(carried);
     }
 
@@ -143,6 +143,19 @@ impl Privacy {
 }
 
 impl State {
+    /// Takes in what was done upon a request. A restriction that comes of one is ended by what was made for it alone.
+    pub fn carry(&mut self, carried: Carried) {
+        self.consent.ledger.bind(carried.restricted().unwrap_or_default());
+        self.privacy.carry(carried);
+    }
+
+    /// Says to the ledger what a checkpoint keeps of it elsewhere.
+    pub fn bind_restrictions(&mut self) {
+        for carried in self.privacy.carried.values().flatten() {
+            self.consent.ledger.bind(carried.restricted().unwrap_or_default());
+        }
+    }
+
     /// LAW 7: takes out of memory all that is erased, and notes what must not come back. Answers with the keys of
     /// quarantined fragments that were let go. Doing it again is harmless.
     pub fn erase(&mut self, erased: &Erased) -> Vec<SlotId> {

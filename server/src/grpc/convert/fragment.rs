@@ -53,7 +53,7 @@ pub fn is_attribute_name(name: &str) -> bool {
 /// # Errors
 /// Every fault of it, by the path of the field.
 pub fn admit(wire: pb::Fragment, config: &LiveConfig, now: ObservedAt) -> Result<Admitted, Vec<FieldFault>> {
-    not_a_correction(&wire)?;
+    not_a_correction(wire.record.as_ref())?;
     read(wire, config, now, None)
 }
 
@@ -70,9 +70,9 @@ pub fn correction(
     read(wire, config, now, rehearses.then_some(AttributeId(limits::ATTRIBUTE_NAMES_MAX as u16 - 1)))
 }
 
-/// Nobody sends what stewards correct.
-fn not_a_correction(wire: &pb::Fragment) -> Result<(), Vec<FieldFault>> {
-    if wire.record.as_ref().is_some_and(|record| record.source == STEWARD_SOURCE) {
+/// Nobody sends what stewards correct, and nobody takes it back.
+fn not_a_correction(wire: Option<&pb::SourceRecord>) -> Result<(), Vec<FieldFault>> {
+    if wire.is_some_and(|record| record.source == STEWARD_SOURCE) {
         let message = "is the source of corrections by stewards: make them with ExecuteRectification";
         return Err(vec![FieldFault::new("record.source", FaultReason::Malformed, message)]);
     }
@@ -84,7 +84,7 @@ fn not_a_correction(wire: &pb::Fragment) -> Result<(), Vec<FieldFault>> {
 /// # Errors
 /// As [`admit`].
 pub fn rehearse(wire: pb::Fragment, config: &LiveConfig, now: ObservedAt) -> Result<Admitted, Vec<FieldFault>> {
-    not_a_correction(&wire)?;
+    not_a_correction(wire.record.as_ref())?;
     // The highest ordinal takes as many bytes as any that a name could get.
     read(wire, config, now, Some(AttributeId(limits::ATTRIBUTE_NAMES_MAX as u16 - 1)))
 }
@@ -210,6 +210,7 @@ pub fn retraction(
     config: &LiveConfig,
     now: ObservedAt,
 ) -> Result<(SourceRecord, ObservedAt), Vec<FieldFault>> {
+    not_a_correction(wire.record.as_ref())?;
     let mut faults = Vec::new();
     let record = record(wire.record, "record", config, &mut faults);
     let at = wire.observed_time.map_or(now, |time| observed(&time, "observed_time", now, &mut faults));

@@ -418,6 +418,22 @@ pub struct Asked {
     pub delivered_to: Option<String>,
 }
 
+/// A keyed digest that is kept to stop what was erased from coming back: it says nothing, and still is of the person.
+#[derive(Debug, Serialize)]
+pub struct Suppression {
+    /// The kind of identifier; absent: it is a source record.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
+    /// Since when.
+    pub since_time: String,
+    /// When somebody is to look whether it is needed still.
+    pub review_time: String,
+    /// The erasure that it comes from.
+    pub request: String,
+    /// How often what was erased then was sent again and stopped.
+    pub resends_stopped: u64,
+}
+
 /// Somebody was shown something of the person.
 #[derive(Debug, Serialize)]
 pub struct Disclosure {

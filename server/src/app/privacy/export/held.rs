@@ -1,14 +1,14 @@
 //! What is held about a person, found: in memory as one consistent picture, and in the journal all that was ever told of
 //! the person's records and is kept, places only.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use onefold_core::consent::ledger::Entry as LedgerEntry;
 use onefold_core::consent::reserve::{Reservation, Standing};
 use onefold_core::decision::{self, ContactReserved, EntryKind, RecordRetracted, ReservationSettled, Sealed};
-use onefold_core::erasure::{ErasurePlan, PrivacyError, PrivacyRequest, ScopedRecord};
+use onefold_core::erasure::{ErasurePlan, PrivacyError, PrivacyRequest, ScopedRecord, Suppression};
 use onefold_core::fragment::ObservedAt;
 use onefold_core::hierarchy::entry::Subject;
 use onefold_core::ids::{Digest128, Place, ProfileOrdinal, Sequence, SlotId};
@@ -46,6 +46,8 @@ pub struct Picture {
     pub judgements: Vec<(Sequence, Told)>,
     /// Keyed digests of the records, and of the identifiers that are this person's alone.
     pub points: HashSet<Digest128>,
+    /// What is kept to stop what was erased of the person from coming back, with how often it did.
+    pub suppressions: Vec<(Suppression, u64)>,
     /// Those of these identifiers that the request names or live records hold; all of them where no record is live.
     pub own: HashSet<Digest128>,
 }
@@ -65,7 +67,17 @@ impl Picture {
         let asked = state.privacy.requests.get(&id).cloned().ok_or(PrivacyError::Unknown)?;
         let plan = plan::plan(state, config, &asked.subject);
         asked.may_deliver(seen, plan.scope(), &state.privacy.policy)?;
-        if plan.is_empty() {
+        let named = asked.subject.records.iter().chain(asked.subject.identifiers.iter().map(|(_, digest)| digest));
+        let scoped = plan.records.iter().map(|record| &record.digest);
+        let digests: BTreeSet<Digest128> =
+            named.chain(scoped).chain(plan.suppressed.iter().map(|value| &value.digest)).copied().collect();
+        let stops = digests.iter().filter_map(|digest| state.privacy.suppressions.get(digest)).copied();
+        let stopped = |request| state.privacy.stopped.get(&request).copied().unwrap_or(0);
+        // An identifier has a digest for each kind of party; one line tells of both.
+        let mut suppressions: Vec<_> = stops.map(|one| (one, stopped(one.request))).collect();
+        suppressions.sort_by_key(|(one, _)| (one.namespace, one.request));
+        suppressions.dedup_by_key(|(one, _)| (one.namespace, one.request));
+        if plan.is_empty() && plan.suppressed.is_empty() && suppressions.is_empty() {
             return Err(PrivacyError::NothingHeld);
         }
         let ledger = &state.consent.ledger;
@@ -97,6 +109,7 @@ impl Picture {
         let own = plan.suppressed.iter().map(|value| value.digest).filter(|value| !any_live || sure.contains(value));
         Ok(Self {
             own: own.collect(),
+            suppressions,
             sequence: state.sequence,
             config: Arc::clone(config),
             records: plan.records.iter().map(|record| (*record, state.engine.record(record.digest))).collect(),

@@ -19,7 +19,7 @@ use onefold_core::erasure::{PrivacyRequest, RequestKind};
 use onefold_core::fragment::Vocabulary as _;
 use onefold_core::ids::{Digest128, ProfileOrdinal, Sequence, SourceId};
 
-use self::document::{Asked, Disclosure, Text, time};
+use self::document::{Asked, Disclosure, Suppression, Text, time};
 use self::held::{History, Picture};
 use self::veil::Veil;
 use super::receipt;
@@ -175,6 +175,7 @@ impl Making<'_> {
             self.accounts(&mut text)?;
             self.judgements(&mut text)?;
             self.requests(&mut text)?;
+            self.suppressions(&mut text)?;
             self.disclosures(&mut text)?;
         }
         text.put("withheld", &self.veil.counts())?;
@@ -199,6 +200,22 @@ impl Making<'_> {
 }
 
 impl Making<'_> {
+    /// What is kept of the person so that nothing of them comes back.
+    fn suppressions<W: Write>(&mut self, text: &mut Text<'_, W>) -> Result<(), ExportError> {
+        text.list("suppressions", |put| {
+            for (one, resends_stopped) in &self.picture.suppressions {
+                put(Suppression {
+                    namespace: one.namespace.map(|namespace| self.veil.namespace(namespace)),
+                    since_time: time(one.created_at),
+                    review_time: time(one.review_at),
+                    request: receipt::name(&self.tenant.name, one.request),
+                    resends_stopped: *resends_stopped,
+                })?;
+            }
+            Ok(())
+        })
+    }
+
     /// Who was shown the person's data, as far back as the log of reads is kept.
     fn disclosures<W: Write>(&mut self, text: &mut Text<'_, W>) -> Result<(), ExportError> {
         let profiles: Vec<ProfileOrdinal> = self.picture.profiles.iter().map(|(profile, _)| *profile).collect();

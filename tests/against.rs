@@ -1,0 +1,361 @@
+//! What would take a person's rights from them again, or let one past them: callers of a low role, sources that send again
+//! or take back, splits between an approval and its execution, persons of whom there is no profile.
+#![allow(missing_docs, clippy::unwrap_used, reason = "test code")]
+
+use std::collections::BTreeSet;
+
+use onefold_proto::v1 as pb;
+use onefold_proto::v1::admin_service_client::AdminServiceClient;
+use onefold_proto::v1::privacy_service_client::PrivacyServiceClient;
+use onefold_server::clock::{Clock, SystemClock};
+use onefold_tests::calls::with_key;
+use onefold_tests::consent::{at, of_profile, of_record, reasons, said};
+use onefold_tests::{House, identifier, person, reason, record, text};
+use pb::ConsentDecision::{Granted, Released, Restricted, Withdrawn};
+use pb::PrivacyRequestKind as Kind;
+use serde_json::Value;
+use tonic::transport::Channel;
+
+const THEN: i64 = 1_700_000_000;
+const ADA: &str = "ada@harbour-mail.net";
+
+async fn house(dir: &tempfile::TempDir) -> House {
+    let mut house = House::open(&dir.path().join("data")).await;
+    house.sources(&["crm", "shop"]).await;
+    house
+}
+
+/// A verified request and its scope.
+async fn ask(house: &mut House, kind: Kind, subject: pb::ConsentSubject) -> (String, String) {
+    let name = house.ask_for(kind, vec![subject]).await.unwrap();
+    let etag = house.preview(&name).await.unwrap().etag;
+    (name, etag)
+}
+
+async fn restrict(house: &mut House, subject: pb::ConsentSubject) -> String {
+    let (name, etag) = ask(house, Kind::Restriction, subject).await;
+    let request =
+        pb::ExecuteRestrictionRequest { name: name.clone(), etag, by: "dpo".to_owned(), ..Default::default() };
+    house.privacy.execute_restriction(request).await.unwrap();
+    name
+}
+
+async fn correct(
+    house: &mut House,
+    subject: pb::ConsentSubject,
+    identifiers: &[(&str, &str)],
+    texts: &[(&str, &str)],
+) -> Result<String, tonic::Status> {
+    let (name, etag) = ask(house, Kind::Rectification, subject).await;
+    let request = pb::ExecuteRectificationRequest {
+        name: name.clone(),
+        etag,
+        by: "dpo".to_owned(),
+        identifiers: identifiers.iter().map(|(namespace, value)| identifier(namespace, value)).collect(),
+        attributes: texts.iter().map(|(name, value)| text(name, value)).collect(),
+        ..Default::default()
+    };
+    house.privacy.execute_rectification(request).await.map(|_| name)
+}
+
+async fn shown(house: &mut House, of: (&str, &str), name: &str) -> Option<String> {
+    let key = pb::lookup_profile_request::Key::Record(record(of.0, of.1));
+    let request = pb::LookupProfileRequest { key: Some(key), view: pb::ProfileView::Full as i32, ..Default::default() };
+    let profile = house.profiles.lookup_profile(request).await.unwrap().into_inner().profile.unwrap();
+    let value = profile.values.into_iter().find(|value| value.name == name)?;
+    match value.value? {
+        pb::golden_value::Value::Text(text) => Some(text),
+        _ => None,
+    }
+}
+
+fn released(given: i64) -> pb::ConsentSaying {
+    pb::ConsentSaying { purpose: String::new(), channel: String::new(), ..said(Released, given) }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_officer_restricts_no_source_releases() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut house = house(&dir).await;
+    house.put(person("crm", "1", THEN, &[("email", ADA)], &[])).await;
+    house.say(of_record("crm", "1"), said(Granted, THEN)).await.unwrap();
+    // One that a source said itself, which a source may release.
+    let own = pb::ConsentSaying { purpose: String::new(), channel: String::new(), ..said(Restricted, THEN + 1) };
+    house.say(of_record("crm", "1"), own).await.unwrap();
+    let name = restrict(&mut house, at("email", ADA)).await;
+    // Long after the restriction by every clock: at every point, by every way in.
+    let profile = house.lookup("email", ADA).await.unwrap().name;
+    for subject in [of_record("crm", "1"), at("email", ADA), of_profile(&profile)] {
+        house.say(subject, released(0)).await.ok();
+    }
+    let now = SystemClock.now().0 / 1_000_000;
+    for subject in [of_record("crm", "1"), at("email", ADA), of_profile(&profile)] {
+        house.say(subject, released(now)).await.unwrap();
+    }
+    let mut fragment = person("crm", "1", now, &[("email", ADA)], &[]);
+    fragment.consents.push(pb::FragmentConsent { identifier: None, saying: Some(released(now)) });
+    house.put(fragment).await;
+    for alone in [false, true] {
+        assert_eq!(reasons(&house.may(of_record("crm", "1"), false).await.unwrap()), ["RESTRICTED"], "alone: {alone}");
+        let data = dir.path().join("data");
+        house.close().await;
+        if alone {
+            std::fs::remove_dir_all(data.join("checkpoint")).unwrap();
+        }
+        house = House::open(&data).await;
+    }
+    assert_eq!(reasons(&house.may(of_record("crm", "1"), false).await.unwrap()), ["RESTRICTED"]);
+    let lift = pb::LiftRestrictionRequest {
+        name,
+        by: "dpo".to_owned(),
+        ground: "settled".to_owned(),
+        request_id: String::new(),
+    };
+    house.privacy.lift_restriction(lift).await.unwrap();
+    assert!(house.may(of_record("crm", "1"), false).await.unwrap().allowed, "the source's own was released");
+    house.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_source_takes_back_a_correction() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut house = house(&dir).await;
+    let wrong = [("family_name", "Lovelase")];
+    house.put(person("crm", "1", THEN, &[("email", ADA)], &wrong)).await;
+    house.put(person("shop", "1", THEN + 1, &[("email", ADA)], &wrong)).await;
+    let name = correct(&mut house, at("email", ADA), &[], &[("family_name", "Lovelace")]).await.unwrap();
+    let key = name.rsplit('/').next().unwrap();
+    let refused = house.retract("rectification", key, 1_790_000_000).await;
+    assert_eq!(refused.status(), pb::IngestStatus::Rejected, "{refused:?}");
+    let right = Some("Lovelace".to_owned());
+    assert_eq!(shown(&mut house, ("crm", "1"), "family_name").await, right);
+    // Nor by taking back the record that the correction was made beside.
+    house.retract("crm", "1", 1_790_000_000).await;
+    assert_eq!(shown(&mut house, ("shop", "1"), "family_name").await, right);
+    house.put(person("crm", "1", 1_790_000_001, &[("email", ADA)], &wrong)).await;
+    house.retract("shop", "1", 1_790_000_002).await;
+    assert_eq!(shown(&mut house, ("crm", "1"), "family_name").await, right);
+    house.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_correction_that_cannot_hold_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut house = house(&dir).await;
+    house.put(person("crm", "1", THEN, &[("email", ADA), ("user_id", "u1")], &[("given_name", "Ad")])).await;
+    // A party has one user_id: beside u1 another cannot stand, so the correction would be of nobody.
+    let refused = correct(&mut house, at("email", ADA), &[("user_id", "u2")], &[("given_name", "Ada")]).await;
+    let status = refused.unwrap_err();
+    assert_eq!(reason(&status), "REQUEST_INVALID", "{status:?}");
+    assert_eq!(house.statistics().await.live_record_count, 1, "nothing of it is kept");
+    assert_eq!(shown(&mut house, ("crm", "1"), "given_name").await.as_deref(), Some("Ad"));
+    house.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_split_voids_what_was_approved() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut house = house(&dir).await;
+    house.put(person("crm", "1", THEN, &[("email", ADA)], &[("given_name", "Ada")])).await;
+    house.put(person("shop", "7", THEN, &[("email", ADA)], &[("given_name", "Berta")])).await;
+    let profile = house.lookup("email", ADA).await.unwrap().name;
+    let (name, etag) = ask(&mut house, Kind::Erasure, of_profile(&profile)).await;
+    let approval = pb::ApprovePrivacyRequestRequest {
+        name: name.clone(),
+        by: "second".to_owned(),
+        etag: etag.clone(),
+        request_id: String::new(),
+    };
+    house.privacy.approve_privacy_request(approval).await.unwrap();
+    let split = pb::SplitProfileRequest {
+        name: profile,
+        records: vec![record("shop", "7")],
+        author: "steward".to_owned(),
+        reason: "somebody else".to_owned(),
+        ..Default::default()
+    };
+    house.reviews.split_profile(split).await.unwrap();
+    let refused = house.erase(&name, &etag).await.unwrap_err();
+    assert_eq!(reason(&refused), "SCOPE_CHANGED");
+    house.assert_lives("x").await;
+    assert_eq!(shown(&mut house, ("shop", "7"), "given_name").await.as_deref(), Some("Berta"));
+    house.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_has_no_profile_is_found_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut house = house(&dir).await;
+    let mut contract = pb::DataContract::default();
+    contract.attributes.push(pb::AttributeRule { name: "plan".to_owned(), required: true, ..Default::default() });
+    let source = pb::Source { name: "ledger".to_owned(), trust: 500, contract: Some(contract), ..Default::default() };
+    house.admin.put_source(pb::PutSourceRequest { source: Some(source), ..Default::default() }).await.unwrap();
+    // A subscriber to a newsletter, and a record that waits in quarantine: nobody made a profile of either.
+    let (reader, held) = ("reader@harbour-mail.net", "held@harbour-mail.net");
+    let mut yes = said(Granted, THEN);
+    yes.collection_method = "zqform".to_owned();
+    house.say(at("email", reader), yes).await.unwrap();
+    let broken = house.put(person("ledger", "1", THEN, &[("email", held)], &[("given_name", "Zqheld")])).await;
+    assert_eq!(broken.status(), pb::IngestStatus::Quarantined);
+    for (mail, wanted) in [(reader, "zqform"), (held, "Zqheld")] {
+        let (name, etag) = ask(&mut house, Kind::Access, at("email", mail)).await;
+        let (text, _) = house.export(&name, &etag).await.unwrap();
+        assert!(text.contains(wanted), "{text}");
+        let name = house.ask_for_erasure(vec![at("email", mail)]).await.unwrap();
+        let preview = house.preview(&name).await.unwrap();
+        assert_eq!(preview.statements + preview.quarantined, 1, "{preview:?}");
+        house.erase(&name, &preview.etag).await.unwrap();
+        assert_eq!(reasons(&house.may(at("email", mail), false).await.unwrap()), ["SUPPRESSED"]);
+        let again = house.put(person("shop", mail, THEN, &[("email", mail)], &[])).await;
+        assert_eq!(again.status(), pb::IngestStatus::Suppressed);
+        // That there is an entry which stops them is told who asks: it is kept of them.
+        let (name, etag) = ask(&mut house, Kind::Access, at("email", mail)).await;
+        let (text, _) = house.export(&name, &etag).await.unwrap();
+        let text: Value = serde_json::from_str(&text).unwrap();
+        let kept = text["suppressions"].as_array().unwrap();
+        let kept: BTreeSet<&str> = kept.iter().map(|one| one["namespace"].as_str().unwrap()).collect();
+        assert_eq!(kept, BTreeSet::from(["email"]), "{text}");
+    }
+    // Of whom nothing is held nothing is kept either: they may come.
+    let nobody = "nobody@harbour-mail.net";
+    house.forget(vec![at("email", nobody)]).await.unwrap();
+    let first = house.put(person("shop", "new", THEN, &[("email", nobody)], &[])).await;
+    assert_eq!(first.status(), pb::IngestStatus::Accepted);
+    house.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_decided_about_somebody_is_in_the_log_of_reads() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut house = house(&dir).await;
+    let policy = pb::PrivacyPolicy { read_log: pb::ReadLogMode::On as i32, ..Default::default() };
+    let request = pb::UpdatePrivacyPolicyRequest { policy: Some(policy), ..Default::default() };
+    house.privacy.update_privacy_policy(request).await.unwrap();
+    house.put(person("crm", "1", THEN, &[("email", ADA)], &[])).await;
+    let statement = house.say(at("email", ADA), said(Withdrawn, THEN)).await.unwrap().statement_id;
+    house.may(at("email", ADA), false).await.unwrap();
+    let receipt = pb::GetConsentReceiptRequest { statement_id: statement, ..Default::default() };
+    house.consent.get_consent_receipt(receipt).await.unwrap();
+    let profile = house.lookup("email", ADA).await.unwrap().name;
+    let mut calls = BTreeSet::new();
+    for _ in 0..100 {
+        let request = pb::ListReadsRequest { profile: profile.clone(), ..Default::default() };
+        let reads = house.privacy.list_reads(request).await.unwrap().into_inner().reads;
+        calls = reads.into_iter().map(|read| read.call).collect();
+        if calls.len() == 3 {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    let wanted = ["DecideContact", "GetConsentReceipt", "LookupProfile"].map(str::to_owned);
+    assert_eq!(calls, BTreeSet::from(wanted));
+    house.close().await;
+}
+
+const ADMIN: &str = "an-administrators-key-of-32-chars-or-more";
+
+async fn key_of(channel: &Channel, roles: &[pb::Role]) -> String {
+    let roles = roles.iter().map(|role| *role as i32).collect();
+    let key = pb::ApiKey { roles, ..Default::default() };
+    let request = pb::CreateApiKeyRequest { api_key: Some(key), ..Default::default() };
+    let made = AdminServiceClient::new(channel.clone()).create_api_key(with_key(request, Some(ADMIN))).await;
+    made.unwrap().into_inner().secret
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_person_has_a_key_of_their_own_and_no_control_is_taken_off_by_whom_it_watches() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut config = House::config(&dir.path().join("data"));
+    config.require_auth = true;
+    config.admin_key = Some(ADMIN.to_owned());
+    let house = House::open_with(config).await;
+    let channel =
+        Channel::from_shared(format!("http://{}", house.server().address())).unwrap().connect().await.unwrap();
+    let officer = [pb::Role::PrivacyOfficer];
+    let (one, two) = (key_of(&channel, &officer).await, key_of(&channel, &officer).await);
+    let mut privacy = PrivacyServiceClient::new(channel.clone());
+    let policy = |second_person, read_log: pb::ReadLogMode| pb::UpdatePrivacyPolicyRequest {
+        policy: Some(pb::PrivacyPolicy { second_person, read_log: read_log as i32, ..Default::default() }),
+        ..Default::default()
+    };
+    let strict = policy(true, pb::ReadLogMode::Strict);
+    privacy.update_privacy_policy(with_key(strict.clone(), Some(&one))).await.unwrap();
+    for weaker in [policy(false, pb::ReadLogMode::Strict), policy(true, pb::ReadLogMode::Off)] {
+        let refused = privacy.update_privacy_policy(with_key(weaker.clone(), Some(&one))).await.unwrap_err();
+        assert_eq!(reason(&refused), "ROLE_NOT_ALLOWED", "{weaker:?}");
+        privacy.update_privacy_policy(with_key(weaker, Some(ADMIN))).await.unwrap();
+        privacy.update_privacy_policy(with_key(strict.clone(), Some(&one))).await.unwrap();
+    }
+    let request = pb::CreatePrivacyRequestRequest {
+        kind: Kind::Erasure as i32,
+        subjects: vec![at("email", ADA)],
+        ..Default::default()
+    };
+    let made = privacy.create_privacy_request(with_key(request, Some(&one))).await.unwrap().into_inner();
+    let name = made.request.unwrap().name;
+    let (method, by) = ("letter".to_owned(), "ada".to_owned());
+    let request = pb::VerifyPrivacyRequestRequest { name: name.clone(), method, by, ..Default::default() };
+    let verified = privacy.verify_privacy_request(with_key(request, Some(&one))).await.unwrap().into_inner();
+    let by = verified.request.unwrap().verified_by;
+    assert!(by.starts_with("ada@key:"), "{by}");
+    let preview = pb::PreviewErasureRequest { name: name.clone() };
+    let etag = privacy.preview_erasure(with_key(preview, Some(&one))).await.unwrap().into_inner().etag;
+    let approve = |by: &str| pb::ApprovePrivacyRequestRequest {
+        name: name.clone(),
+        by: by.to_owned(),
+        etag: etag.clone(),
+        ..Default::default()
+    };
+    // One key under another name, and one name with another key, are one person.
+    for (by, key) in [("berta", &one), ("ada", &two)] {
+        let refused = privacy.approve_privacy_request(with_key(approve(by), Some(key))).await.unwrap_err();
+        assert_eq!(reason(&refused), "SECOND_PERSON_NEEDED", "{by}");
+    }
+    privacy.approve_privacy_request(with_key(approve("berta"), Some(&two))).await.unwrap();
+    house.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_kind_of_request_waits_for_a_second_person_where_that_is_wanted() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut house = house(&dir).await;
+    house.put(person("crm", "1", THEN, &[("email", ADA)], &[])).await;
+    let second_person_for = vec![Kind::Restriction as i32, Kind::Rectification as i32];
+    let policy = pb::PrivacyPolicy { second_person_for: second_person_for.clone(), ..Default::default() };
+    let request = pb::UpdatePrivacyPolicyRequest { policy: Some(policy), ..Default::default() };
+    let set = house.privacy.update_privacy_policy(request).await.unwrap().into_inner().policy.unwrap();
+    let mut wanted = second_person_for;
+    wanted.sort_unstable();
+    assert_eq!(set.second_person_for, wanted);
+    let early = correct(&mut house, at("email", ADA), &[], &[("given_name", "Ada")]).await.unwrap_err();
+    assert_eq!(reason(&early), "PRIVACY_REQUEST_STATE");
+    let (name, etag) = ask(&mut house, Kind::Restriction, at("email", ADA)).await;
+    let restrict = pb::ExecuteRestrictionRequest {
+        name: name.clone(),
+        etag: etag.clone(),
+        by: "dpo".to_owned(),
+        ..Default::default()
+    };
+    assert_eq!(
+        reason(&house.privacy.execute_restriction(restrict.clone()).await.unwrap_err()),
+        "PRIVACY_REQUEST_STATE"
+    );
+    let approval =
+        pb::ApprovePrivacyRequestRequest { name: name.clone(), by: "counsel".to_owned(), etag, ..Default::default() };
+    house.privacy.approve_privacy_request(approval).await.unwrap();
+    house.privacy.execute_restriction(restrict).await.unwrap();
+    let lift = |by: &str| pb::LiftRestrictionRequest {
+        name: name.clone(),
+        by: by.to_owned(),
+        ground: "settled".to_owned(),
+        request_id: String::new(),
+    };
+    let alone = house.privacy.lift_restriction(lift("dpo")).await.unwrap_err();
+    assert_eq!(reason(&alone), "SECOND_PERSON_NEEDED", "who verified the restriction does not end it alone");
+    house.privacy.lift_restriction(lift("counsel")).await.unwrap();
+    // An objection asks for one person, as before.
+    let (name, etag) = ask(&mut house, Kind::Objection, at("email", ADA)).await;
+    let object = pb::ExecuteObjectionRequest { name, etag, by: "dpo".to_owned(), ..Default::default() };
+    house.privacy.execute_objection(object).await.unwrap();
+    house.close().await;
+}

@@ -189,6 +189,7 @@ async fn all_of_one_person_and_nothing_of_another() {
     assert_eq!(told, ["ROLE", "STAGE"]);
     let judged = list(&read, "judgements");
     assert_eq!(judged.len(), 2);
+    assert!(judged.iter().all(|one| one["author"]["withheld"] == "NAMES_SOMEBODY_ELSE"), "who judged is somebody else");
     assert_eq!(judged[1]["reason"]["withheld"], "NAMES_SOMEBODY_ELSE");
     let others = list(&judged[1], "records").iter().filter(|one| one["withheld"] == "NAMES_SOMEBODY_ELSE").count();
     assert_eq!(others, 1, "his record is withheld, hers is not");

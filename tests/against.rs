@@ -225,6 +225,62 @@ async fn who_has_no_profile_is_found_too() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn another_default_country_lets_nobody_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut house = house(&dir).await;
+    let region = |code: &str| pb::UpdateTenantRequest {
+        tenant: Some(pb::Tenant {
+            name: "tenants/default".to_owned(),
+            default_region: code.to_owned(),
+            ..Default::default()
+        }),
+        ..Default::default()
+    };
+    house.admin.update_tenant(region("DE")).await.unwrap();
+    let typed = "030 1234567";
+    house.put(person("crm", "1", THEN, &[("phone", typed)], &[])).await;
+    house.put(person("crm", "2", THEN, &[("phone", "030 7654321")], &[])).await;
+    house.say(of_record("crm", "2"), said(Granted, THEN)).await.unwrap();
+    let token =
+        pb::IssueUnsubscribeTokenRequest { identifier: Some(identifier("phone", "030 7654321")), ..Default::default() };
+    let token = house.consent.issue_unsubscribe_token(token).await.unwrap().into_inner().token;
+    house.consent.unsubscribe(pb::UnsubscribeRequest { token, ..Default::default() }).await.unwrap();
+    assert_eq!(reasons(&house.may(of_record("crm", "2"), false).await.unwrap()), ["WITHDRAWN"]);
+    house.forget(vec![of_record("crm", "1")]).await.unwrap();
+    house.admin.update_tenant(region("FR")).await.unwrap();
+    for alone in [false, true] {
+        // Sent under another record's key, in the same national spelling.
+        let again = house.put(person("shop", &format!("9{alone}"), THEN, &[("phone", typed)], &[])).await;
+        assert_eq!(again.status(), pb::IngestStatus::Suppressed, "{again:?}");
+        assert_eq!(reasons(&house.may(at("phone", typed), false).await.unwrap()), ["SUPPRESSED"]);
+        // A click has no number that could be read anew.
+        assert_eq!(reasons(&house.may(of_record("crm", "2"), false).await.unwrap()), ["WITHDRAWN"]);
+        // Who says where they are is somebody else.
+        let french = [("address.country", "FR")];
+        let other =
+            house.put(person("shop", &format!("8{alone}"), THEN, &[("phone", "01 42 68 53 00")], &french)).await;
+        assert_eq!(other.status(), pb::IngestStatus::Accepted);
+        let data = dir.path().join("data");
+        house.close().await;
+        if alone {
+            std::fs::remove_dir_all(data.join("checkpoint")).unwrap();
+        }
+        house = House::open(&data).await;
+    }
+    // They come by their own act, in the spelling of today.
+    let request = pb::ReadmitRequest {
+        subjects: vec![at("phone", typed)],
+        by: "dpo".to_owned(),
+        ground: "came-again".to_owned(),
+        ..Default::default()
+    };
+    assert!(house.privacy.readmit(request).await.unwrap().into_inner().lifted > 0);
+    let back = house.put(person("shop", "7", THEN, &[("phone", typed)], &[])).await;
+    assert_eq!(back.status(), pb::IngestStatus::Accepted);
+    house.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_was_decided_about_somebody_is_in_the_log_of_reads() {
     let dir = tempfile::tempdir().unwrap();
     let mut house = house(&dir).await;
@@ -357,5 +413,103 @@ async fn every_kind_of_request_waits_for_a_second_person_where_that_is_wanted() 
     let (name, etag) = ask(&mut house, Kind::Objection, at("email", ADA)).await;
     let object = pb::ExecuteObjectionRequest { name, etag, by: "dpo".to_owned(), ..Default::default() };
     house.privacy.execute_objection(object).await.unwrap();
+    house.close().await;
+}
+
+/// The whole feed for a purpose: what it shows of each profile by its given name, and of whom nothing, by the reason.
+async fn watched(house: &mut House, cursor: Option<u64>) -> (BTreeSet<String>, BTreeSet<String>, u64) {
+    let request = pb::WatchProfilesRequest {
+        cursor: cursor.unwrap_or_default(),
+        snapshot: cursor.is_none(),
+        view: pb::ProfileView::Full as i32,
+        purpose: "marketing".to_owned(),
+        stop_at_end: true,
+        ..Default::default()
+    };
+    let mut stream = house.profiles.watch_profiles(request).await.unwrap().into_inner();
+    let (mut shown, mut withheld, mut reached) = (BTreeSet::new(), BTreeSet::new(), 0);
+    while let Some(message) = stream.message().await.unwrap() {
+        reached = reached.max(message.cursor);
+        let snapshot = match message.message {
+            Some(pb::watch_profiles_response::Message::Snapshot(profile)) => Some(profile),
+            _ => None,
+        };
+        let profile = snapshot.or(message.profile);
+        if message.not_permitted.is_empty() {
+            let values = profile.iter().flat_map(|profile| &profile.values);
+            shown.extend(values.filter(|value| value.name == "given_name").map(|value| format!("{:?}", value.value)));
+        } else {
+            withheld.extend(message.not_permitted);
+            let profile = profile.unwrap_or_default();
+            assert!(profile.values.is_empty() && profile.identifiers.is_empty(), "{profile:?}");
+        }
+    }
+    (shown, withheld, reached)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_feed_for_a_purpose_shows_nobody_whom_the_purpose_must_not_see() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut house = house(&dir).await;
+    for (key, mail, name) in [("1", ADA, "Ada"), ("2", "bo@harbour-mail.net", "Bo"), ("3", "cy@harbour-mail.net", "Cy")]
+    {
+        house.put(person("crm", key, THEN, &[("email", mail)], &[("given_name", name), ("plan", "gold")])).await;
+    }
+    for key in ["1", "2"] {
+        house.say(of_record("crm", key), said(Granted, THEN)).await.unwrap();
+    }
+    restrict(&mut house, of_record("crm", "2")).await;
+    let (shown, withheld, cursor) = watched(&mut house, None).await;
+    assert_eq!(shown.len(), 1, "{shown:?}");
+    assert!(shown.iter().all(|name| name.contains("Ada")), "{shown:?}");
+    let of = |reasons: &[&str]| reasons.iter().map(|reason| (*reason).to_owned()).collect::<BTreeSet<_>>();
+    assert_eq!(withheld, of(&["NOT_GRANTED", "RESTRICTED"]));
+    // A no is an event: whoever keeps a copy by the feed hears of it.
+    house.say(of_record("crm", "1"), said(Withdrawn, THEN + 1)).await.unwrap();
+    let (shown, withheld, _) = watched(&mut house, Some(cursor)).await;
+    assert_eq!((shown, withheld), (BTreeSet::new(), of(&["WITHDRAWN"])));
+    let bare = pb::WatchProfilesRequest { purpose: "marketing".to_owned(), ..Default::default() };
+    assert_eq!(reason(&house.profiles.watch_profiles(bare).await.unwrap_err()), "REQUEST_INVALID");
+    let unheard = pb::WatchProfilesRequest {
+        purpose: "marketting".to_owned(),
+        view: pb::ProfileView::Basic as i32,
+        ..Default::default()
+    };
+    assert_eq!(reason(&house.profiles.watch_profiles(unheard).await.unwrap_err()), "REQUEST_INVALID");
+    house.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_a_purpose_is_asked_for_nobody_reads_without_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let mut house = House::open(&data).await;
+    house.sources(&["crm"]).await;
+    house.put(person("crm", "1", THEN, &[("email", ADA)], &[("given_name", "Ada")])).await;
+    let profile = house.lookup("email", ADA).await.unwrap().name;
+    let policy = pb::PrivacyPolicy { purpose_required: true, ..Default::default() };
+    let request = pb::UpdatePrivacyPolicyRequest { policy: Some(policy), ..Default::default() };
+    house.privacy.update_privacy_policy(request).await.unwrap();
+    for alone in [false, true] {
+        // What was kept ready is not handed out either.
+        assert_eq!(reason(&house.lookup("email", ADA).await.unwrap_err()), "REQUEST_INVALID", "{alone}");
+        assert_eq!(reason(&house.get(&profile).await.unwrap_err()), "REQUEST_INVALID");
+        assert_eq!(reason(&house.batch(std::slice::from_ref(&profile)).await.unwrap_err()), "REQUEST_INVALID");
+        let watch = pb::WatchProfilesRequest { view: pb::ProfileView::Basic as i32, ..Default::default() };
+        assert_eq!(reason(&house.profiles.watch_profiles(watch).await.unwrap_err()), "REQUEST_INVALID");
+        let search = pb::SearchProfilesRequest { attributes: vec![text("given_name", "Ada")], ..Default::default() };
+        assert_eq!(reason(&house.profiles.search_profiles(search).await.unwrap_err()), "REQUEST_INVALID");
+        let explain = pb::ExplainProfileRequest { name: profile.clone() };
+        assert_eq!(reason(&house.profiles.explain_profile(explain).await.unwrap_err()), "ROLE_NOT_ALLOWED");
+        let for_support =
+            pb::GetProfileRequest { name: profile.clone(), purpose: "support".to_owned(), ..Default::default() };
+        house.profiles.get_profile(for_support).await.unwrap();
+        house.close().await;
+        if alone {
+            std::fs::remove_dir_all(data.join("checkpoint")).unwrap();
+        }
+        house = House::open(&data).await;
+    }
+    assert_eq!(reason(&house.get(&profile).await.unwrap_err()), "REQUEST_INVALID");
     house.close().await;
 }

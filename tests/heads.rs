@@ -73,6 +73,9 @@ async fn a_log_that_was_cut_back_or_rewritten_behind_a_signed_head_is_named() {
     let found = audit::verify(&data, None, None).unwrap_err();
     assert!(matches!(found, AuditError::CutBack { .. }), "{found}");
     assert!(found.to_string().contains("cut back"), "{found}");
+    // A server does not serve what is left, as if nothing had been acknowledged since.
+    let refused = onefold_server::Server::start(House::config(&data)).await.map(drop).unwrap_err();
+    assert!(refused.to_string().contains("heads.jsonl"), "{refused}");
 
     // Written anew from there, further than before: another log at the same place.
     put_in_place(&early.join("heads"), &data);

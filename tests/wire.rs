@@ -604,6 +604,10 @@ async fn a_mail_provider_unsubscribes_with_one_post_and_nothing_else_does() {
         assert_eq!(onefold_tests::consent::reasons(&verdict), ["WITHDRAWN"]);
         assert_eq!(house.statements(address()).await.unwrap().len(), 2, "once");
     }
+    // Who was erased meanwhile is told the same, and not to come again.
+    house.forget(vec![address()]).await.unwrap();
+    let answer = http1(server, &post(&path), click).await;
+    assert!(answer.starts_with("http/1.1 200") && answer.contains("unsubscribed."), "{answer}");
     house.assert_lives("grpc").await;
     house.close().await;
 }

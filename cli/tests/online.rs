@@ -649,3 +649,67 @@ fn a_campaign_is_planned_from_the_command_line() {
     assert!(receipt.to_string().contains("newsletter 2026-03"), "{receipt}");
     assert_eq!(served.terminate(), Some(0));
 }
+
+/// base64(SHA-256) of a text, as a deletion list has it.
+fn hashed(text: &str) -> String {
+    use base64::Engine as _;
+    let digest = ring::digest::digest(&ring::digest::SHA256, text.as_bytes());
+    base64::engine::general_purpose::STANDARD.encode(digest.as_ref())
+}
+
+#[test]
+fn a_file_of_identities_and_a_deletion_list_are_answered_row_by_row_and_a_second_run_says_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    // Two have a telephone in common, and are two by their numbers.
+    let people = "id,user_id,email,phone\n1,u1,ada@harbour-mail.net,+14155559317\n\
+                  2,u2,berta@harbour-mail.net,+14155550001\n3,u3,cleo@harbour-mail.net,\n\
+                  4,u4,dora@harbour-mail.net,+14155550004\n5,u5,emil@harbour-mail.net,+14155550004\n";
+    std::fs::write(path("crm.csv"), people).unwrap();
+    let served = Served::start(&folder.path().join("data"), "127.0.0.1:0");
+    let crm = path("crm.csv");
+    let taken = served.run(&["import", &crm, "--source", "crm"]);
+    assert_eq!(taken.code, Some(0), "{}", taken.err);
+
+    // A fault in any row: nothing is done, and each fault is named with its line.
+    let (rows, answers) = (path("rows.csv"), path("answers.csv"));
+    std::fs::write(&rows, "email,ada@harbour-mail.net\nemail\nrecord,crm\n").unwrap();
+    let bad = served.run(&["erase", "--file", &rows, "--answers", &answers, "--yes"]);
+    assert_eq!(bad.code, Some(2), "{}", bad.err);
+    assert!(bad.err.contains(":2: ") && bad.err.contains(":3: "), "{}", bad.err);
+    assert_eq!(served.run(&["lookup", "email", "ada@harbour-mail.net"]).code, Some(0));
+
+    std::fs::write(&rows, "email,ada@harbour-mail.net\n\nrecord,crm,2\nemail,nobody@harbour-mail.net\n").unwrap();
+    let looked = served.run(&["erase", "--file", &rows]);
+    assert!(looked.out.contains("3 row(s)") && looked.out.contains("2 with a profile"), "{}", looked.out);
+    assert_eq!(served.json(&["requests", "list"])["requests"].as_array().map_or(0, Vec::len), 0, "a look asks nothing");
+    let erase = |file: &str| served.run(&["erase", "--file", file, "--answers", &answers, "--yes"]);
+    let first = erase(&rows);
+    assert_eq!(first.code, Some(0), "{}", first.err);
+    let told = std::fs::read_to_string(&answers).unwrap();
+    let words: Vec<&str> = told.lines().skip(1).map(|line| line.split(',').nth(1).unwrap()).collect();
+    assert_eq!(words, ["erased", "erased", "nothing-held"], "{told}");
+    assert!(told.lines().skip(1).all(|line| line.contains("/privacyRequests/")), "{told}");
+    assert_eq!(erase(&rows).code, Some(0));
+    assert_eq!(std::fs::read_to_string(&answers).unwrap(), told, "what was done is answered as it was");
+    assert_ne!(served.run(&["lookup", "email", "ada@harbour-mail.net"]).code, Some(0));
+
+    // The platform's list: one of one person, a telephone of two, one of nobody.
+    let (list, out) = (path("drop.csv"), path("drop-answers.csv"));
+    let rows = [("a", "cleo@harbour-mail.net"), ("b", "4155550004"), ("c", "nobody@harbour-mail.net")];
+    let rows: String = rows.iter().map(|(id, text)| format!("{id},{}\n", hashed(text))).collect();
+    std::fs::write(&list, format!("id,hash\n{rows}")).unwrap();
+    let looked = served.run(&["erase", "--drop", &list]);
+    assert!(looked.out.contains("1 of one person each, 1 that several hold, 1 of nobody"), "{}", looked.out);
+    let done = served.run(&["erase", "--drop", &list, "--answers", &out, "--yes", "--regulation", "CCPA"]);
+    assert_eq!(done.code, Some(0), "{}", done.err);
+    let told = std::fs::read_to_string(&out).unwrap();
+    let codes: Vec<&str> = told.lines().map(|line| line.split(',').nth(2).unwrap()).collect();
+    assert_eq!(codes, ["3", "4", "5"], "{told}");
+    let again = served.run(&["erase", "--drop", &list, "--answers", &out, "--yes", "--regulation", "CCPA"]);
+    assert_eq!((again.code, std::fs::read_to_string(&out).unwrap()), (Some(0), told), "{}", again.err);
+    assert_ne!(served.run(&["lookup", "email", "cleo@harbour-mail.net"]).code, Some(0));
+    let state = served.json(&["consent", "state", "email", "dora@harbour-mail.net", "--purpose", "sale_or_sharing"]);
+    assert!(state.to_string().contains("OBJECTED"), "{state}");
+    assert_eq!(served.terminate(), Some(0));
+}

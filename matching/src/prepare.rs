@@ -199,6 +199,28 @@ impl Preparer {
         points.map(|point| point.digest).collect()
     }
 
+    /// The digests of a fragment's telephone numbers as they were read while another default region held: what was said of a
+    /// number, or is kept to stop it, stands where it was read then. None of a fragment that says its own country.
+    #[must_use]
+    pub fn contact_points_under(&self, fragment: &Fragment, region: Option<&str>) -> Vec<Digest128> {
+        if region::own(fragment).is_some() {
+            return Vec::new();
+        }
+        let claims = fragment.identifiers.iter();
+        claims.flat_map(|claim| self.contact_point_under(claim.namespace, &claim.raw, region)).collect()
+    }
+
+    /// The same of one value, for either kind of party.
+    #[must_use]
+    pub fn contact_point_under(&self, namespace: NamespaceId, raw: &str, region: Option<&str>) -> Vec<Digest128> {
+        let rules = self.namespaces.get(usize::from(namespace.0));
+        if rules.is_none_or(|rules| rules.normaliser != Normaliser::Phone) {
+            return Vec::new();
+        }
+        let both = [PartyKind::Person, PartyKind::Organisation].into_iter();
+        both.filter_map(|party| Some(self.point(namespace, party, raw, region).ok()?.digest)).collect()
+    }
+
     /// The digests of the households that a fragment places its person in: of one surname at one address. None where
     /// either is not known well enough.
     #[must_use]

@@ -2,7 +2,7 @@
 //! must not happen twice.
 
 mod patience;
-mod trouble;
+pub mod trouble;
 pub mod wire;
 
 use std::path::PathBuf;
@@ -120,7 +120,24 @@ pub fn request_id() -> String {
     if getrandom::fill(&mut bytes).is_err() {
         return String::new();
     }
-    bytes[6] = bytes[6] & 0x0f | 0x40;
+    uuid(bytes, 4)
+}
+
+/// A name for a write that is the same whenever it is made of the same parts, so that a whole run of writes can be done
+/// again. A UUID (version 8).
+#[must_use]
+pub fn request_id_of(parts: &[&[u8]]) -> String {
+    let mut hasher = blake3::Hasher::new();
+    for part in parts {
+        hasher.update(&(part.len() as u64).to_le_bytes()).update(part);
+    }
+    let mut bytes = [0; 16];
+    bytes.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
+    uuid(bytes, 8)
+}
+
+fn uuid(mut bytes: [u8; 16], version: u8) -> String {
+    bytes[6] = bytes[6] & 0x0f | version << 4;
     bytes[8] = bytes[8] & 0x3f | 0x80;
     let digits: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
     format!("{}-{}-{}-{}-{}", &digits[..8], &digits[8..12], &digits[12..16], &digits[16..20], &digits[20..])
@@ -283,7 +300,19 @@ impl Client {
     ///
     /// # Errors
     /// What the server said last, in words.
-    pub async fn ask_for<R, F, Fut>(&self, patience: Duration, mut call: F) -> Result<R, Failure>
+    pub async fn ask_for<R, F, Fut>(&self, patience: Duration, call: F) -> Result<R, Failure>
+    where
+        F: FnMut() -> Fut,
+        Fut: Future<Output = Result<Response<R>, Status>>,
+    {
+        self.ask_or(patience, call).await.map_err(|status| self.failed(&status))
+    }
+
+    /// [`Client::ask_for`] for who looks at what the server said.
+    ///
+    /// # Errors
+    /// What the server said last.
+    pub async fn ask_or<R, F, Fut>(&self, patience: Duration, mut call: F) -> Result<R, Status>
     where
         F: FnMut() -> Fut,
         Fut: Future<Output = Result<Response<R>, Status>>,
@@ -296,7 +325,7 @@ impl Client {
             };
             match patience.wait_after(&status) {
                 Some(wait) => tokio::time::sleep(wait).await,
-                None => return Err(self.failed(&status)),
+                None => return Err(status),
             }
         }
     }

@@ -8,6 +8,11 @@ use tonic_types::StatusExt;
 
 use crate::command::Failure;
 
+/// The reason of a status, in the one word that is a promise.
+pub fn reason(status: &Status) -> String {
+    status.get_details_error_info().map(|info| info.reason).unwrap_or_default()
+}
+
 /// A status as a failure of the command, on a few lines.
 pub fn failure(status: &Status, address: &str) -> Failure {
     let reason = status.get_details_error_info();

@@ -120,6 +120,9 @@ enum Command {
         /// A second person must approve requests of this kind too; may be given again. `none` asks for one of no further kind.
         #[arg(long, value_name = "KIND", value_parser = kind)]
         second_person_for: Vec<pb::PrivacyRequestKind>,
+        /// Whoever reads profiles must name a purpose, but for stewards and privacy officers: true or false.
+        #[arg(long, value_name = "BOOL")]
+        purpose_required: Option<bool>,
         /// A consumer of the feed that must confirm erasures; may be given again.
         #[arg(long, value_name = "WORD")]
         consumer: Vec<String>,
@@ -335,6 +338,7 @@ async fn act(command: &Command) -> Result<(), Failure> {
         Command::Policy {
             second_person,
             second_person_for,
+            purpose_required,
             consumer,
             confirm_within_days,
             review_after_days,
@@ -347,6 +351,7 @@ async fn act(command: &Command) -> Result<(), Failure> {
             let known = client.ask(|| async { client.privacy().get_privacy_policy(request.clone()).await }).await?;
             let changes = second_person.is_some()
                 || !second_person_for.is_empty()
+                || purpose_required.is_some()
                 || !consumer.is_empty()
                 || confirm_within_days.is_some()
                 || review_after_days.is_some()
@@ -355,6 +360,7 @@ async fn act(command: &Command) -> Result<(), Failure> {
             let mut policy = known.policy.unwrap_or_default();
             if changes {
                 policy.second_person = second_person.unwrap_or(policy.second_person);
+                policy.purpose_required = purpose_required.unwrap_or(policy.purpose_required);
                 if !second_person_for.is_empty() {
                     let none = pb::PrivacyRequestKind::Unspecified;
                     let kinds = second_person_for.iter().filter(|kind| **kind != none);
@@ -385,12 +391,13 @@ async fn act(command: &Command) -> Result<(), Failure> {
             say(&format!(
                 "a second person must approve erasures and exports: {}; requests of these kinds too: {further}\nconsumers that must confirm within {} days: {consumers}\n\
                  suppressions are looked at after {} days\n\
-                 reads of personal data: {}, kept for {} days\nreceipts are signed with {}\n",
+                 reads of personal data: {}, kept for {} days; must name a purpose: {}\nreceipts are signed with {}\n",
                 policy.second_person,
                 policy.confirm_within_days,
                 policy.review_after_days,
                 ReadLog::words(policy.read_log()),
                 policy.read_log_retention_days,
+                policy.purpose_required,
                 known.receipt_public_key
             ))
         }

@@ -44,14 +44,33 @@ impl Taking {
         };
         let taken = client.ask(|| async { client.privacy().create_privacy_request(request.clone()).await }).await?;
         let name = taken.request.unwrap_or_default().name;
-        let request = pb::VerifyPrivacyRequestRequest {
-            name: name.clone(),
-            method: self.verified.clone(),
-            by: self.by.clone(),
-            request_id: request_id(),
-        };
-        client.ask(|| async { client.privacy().verify_privacy_request(request.clone()).await }).await?;
+        self.verify(client, &name, request_id()).await?;
         Ok(name)
+    }
+
+    /// Says that a request is the person's.
+    pub async fn verify(&self, client: &Client, name: &str, request_id: String) -> Result<(), Failure> {
+        let (name, method, by) = (name.to_owned(), self.verified.clone(), self.by.clone());
+        let request = pb::VerifyPrivacyRequestRequest { name, method, by, request_id };
+        client.ask(|| async { client.privacy().verify_privacy_request(request.clone()).await }).await.map(drop)
+    }
+
+    /// One of many requests that are taken in alike.
+    pub fn request(&self, target: &Target, subject: pb::ConsentSubject) -> pb::CreatePrivacyRequestRequest {
+        pb::CreatePrivacyRequestRequest {
+            parent: target.parent(),
+            kind: pb::PrivacyRequestKind::Erasure as i32,
+            regulation: self.regulation.clone(),
+            reference: self.reference.clone(),
+            subjects: vec![subject],
+            received_time: None,
+            request_id: String::new(),
+        }
+    }
+
+    /// All that is said of such requests, for their names.
+    pub fn said(&self) -> [&[u8]; 4] {
+        [&self.regulation, &self.reference, &self.verified, &self.by].map(|text| text.as_bytes())
     }
 }
 
@@ -64,7 +83,7 @@ pub fn counts(of: &[pb::NamedCount]) -> String {
 /// The records in scope, a line each with its evidence.
 pub fn records(of: &[pb::ScopedRecord]) -> String {
     if of.is_empty() {
-        return "  no source record: nobody of this name is held\n".to_owned();
+        return "  no source record\n".to_owned();
     }
     let line = |record: &pb::ScopedRecord| {
         let of = if record.profile.is_empty() { String::new() } else { format!(" {}", card::short(&record.profile)) };

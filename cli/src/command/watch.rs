@@ -24,6 +24,9 @@ pub struct Arguments {
     /// Shows the profiles too, as they are when sent.
     #[arg(long)]
     view: Option<View>,
+    /// Shows of profiles what this purpose may read; of whom it does not permit, only that.
+    #[arg(long, value_name = "NAME", requires = "view")]
+    purpose: Option<String>,
     /// Ends when the present is reached.
     #[arg(long)]
     stop_at_end: bool,
@@ -58,6 +61,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
                 Some(View::Full) => pb::ProfileView::Full,
             } as i32,
             stop_at_end: arguments.stop_at_end,
+            purpose: arguments.purpose.clone().unwrap_or_default(),
         };
         let paint = paint(&std::io::stdout());
         let mut feed =
@@ -136,7 +140,8 @@ impl Feed {
         }
         let text = match &message.message {
             Some(Message::Snapshot(profile)) if profile.record_count == 0 => {
-                format!("{:>10}  {}\n", count(profile.sequence), card::short(&profile.name))
+                let why = not_permitted(message);
+                format!("{:>10}  {}{why}\n", count(profile.sequence), card::short(&profile.name))
             }
             Some(Message::Snapshot(profile)) => card::render(profile, self.full, self.paint) + "\n",
             Some(Message::SnapshotEnd(end)) => {
@@ -152,11 +157,20 @@ impl Feed {
                 );
                 match &message.profile {
                     Some(profile) => line + &card::render(profile, self.full, self.paint) + "\n",
-                    None => line,
+                    None if message.not_permitted.is_empty() => line,
+                    None => format!("{}{}\n", line.trim_end(), not_permitted(message)),
                 }
             }
             Some(Message::Heartbeat(_)) | None => return Ok(()),
         };
         say(&text)
+    }
+}
+
+/// Why nothing of a profile is shown, where that is so.
+fn not_permitted(message: &pb::WatchProfilesResponse) -> String {
+    match message.not_permitted.is_empty() {
+        true => String::new(),
+        false => format!("  not shown: {}", message.not_permitted.join(", ")),
     }
 }

@@ -408,6 +408,8 @@ pub struct PrivacyPolicy {
     pub review_after_days: u16,
     /// A second person must approve requests of these kinds too.
     pub second_person_for: Vec<RequestKind>,
+    /// Whoever reads profiles says what for.
+    pub purpose_required: bool,
 }
 
 impl Default for PrivacyPolicy {
@@ -418,31 +420,29 @@ impl Default for PrivacyPolicy {
             confirm_within_days: 30,
             review_after_days: 1_095,
             second_person_for: Vec::new(),
+            purpose_required: false,
         }
     }
 }
 
-/// The policy as the journal kept it before kinds were told apart.
-#[derive(Deserialize)]
-struct PolicyOfAll {
-    second_person: bool,
-    consumers: Vec<String>,
-    confirm_within_days: u16,
-    review_after_days: u16,
-}
+/// Fields that came to the policy since the journal first kept one.
+const FIELDS_SINCE: usize = 2;
 
 impl PrivacyPolicy {
-    /// From the journal, whichever shape it was kept in.
+    /// From the journal, whichever shape it was kept in: fields are only added, and one that was not there is empty or no,
+    /// which is a zero.
     ///
     /// # Errors
-    /// [`DecisionError`] for what is neither.
+    /// [`DecisionError`] for what is none.
     pub fn read(payload: &[u8]) -> Result<Self, DecisionError> {
-        decision::decode(payload).or_else(|error| {
-            let PolicyOfAll { second_person, consumers, confirm_within_days, review_after_days } =
-                decision::decode(payload).map_err(|_| error)?;
-            let usual = Self::default();
-            Ok(Self { second_person, consumers, confirm_within_days, review_after_days, ..usual })
-        })
+        let mut bytes = payload.to_vec();
+        for _ in 0..FIELDS_SINCE {
+            if let Ok(policy) = decision::decode(&bytes) {
+                return Ok(policy);
+            }
+            bytes.push(0);
+        }
+        decision::decode(&bytes)
     }
 
     /// Whether a second person must approve requests of this kind.
@@ -452,10 +452,11 @@ impl PrivacyPolicy {
         (self.second_person && always) || self.second_person_for.contains(&kind)
     }
 
-    /// Whether less is controlled than before: a second person where there was one needed.
+    /// Whether less is controlled than before: a second person, or a purpose, where there was one needed.
     #[must_use]
     pub fn is_weaker_than(&self, before: &Self) -> bool {
-        RequestKind::ALL.iter().any(|kind| before.asks_a_second(*kind) && !self.asks_a_second(*kind))
+        let alone = RequestKind::ALL.iter().any(|kind| before.asks_a_second(*kind) && !self.asks_a_second(*kind));
+        alone || (before.purpose_required && !self.purpose_required)
     }
 }
 
@@ -766,7 +767,12 @@ mod tests {
         let kinds = RequestKind::ALL.map(|kind| read.asks_a_second(kind));
         assert_eq!(kinds, [true, true, true, false, false, false, false, false]);
         assert_eq!((read.consumers.as_slice(), read.review_after_days), (&["mailer".to_owned()][..], 9));
+        assert!(!read.purpose_required);
+        let kinds = (true, vec!["mailer".to_owned()], 5_u16, 9_u16, vec![RequestKind::Restriction]);
+        let read_kinds = PrivacyPolicy::read(&decision::encode(&kinds)).unwrap();
         let now = PrivacyPolicy { second_person_for: vec![RequestKind::Restriction], ..read.clone() };
+        assert_eq!(read_kinds, now);
+        let now = PrivacyPolicy { purpose_required: true, ..now };
         assert_eq!(PrivacyPolicy::read(&decision::encode(&now)).unwrap(), now);
         assert!(read.is_weaker_than(&now) && !now.is_weaker_than(&read));
         assert!(PrivacyPolicy::read(&[1, 9, 9]).is_err());

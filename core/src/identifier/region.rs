@@ -7,13 +7,15 @@ use crate::fragment::Fragment;
 /// known, the tenant's default otherwise.
 #[must_use]
 pub fn of<'a>(fragment: &Fragment, config: &'a TenantConfig) -> Option<&'a str> {
-    let own = fragment
-        .attributes
-        .iter()
-        .find(|attribute| attribute.name == attribute::ADDRESS_COUNTRY)
-        .and_then(|attribute| attribute.value.as_text())
-        .and_then(country_code);
-    own.or(config.default_region.as_deref())
+    own(fragment).or(config.default_region.as_deref())
+}
+
+/// The region that a fragment itself says.
+#[must_use]
+pub fn own(fragment: &Fragment) -> Option<&'static str> {
+    let mut attributes = fragment.attributes.iter();
+    let country = attributes.find(|attribute| attribute.name == attribute::ADDRESS_COUNTRY)?;
+    country.value.as_text().and_then(country_code)
 }
 
 /// The ISO 3166 alpha-2 code of a country as people write it: its code in either case, or a name in one of the common

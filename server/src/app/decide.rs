@@ -396,7 +396,15 @@ impl Deciding<'_> {
         }
         // An address of a person that comes as an organisation's is indexed elsewhere, and is the person's all the same.
         let fragment = Fragment::decode(&arriving.encoded);
-        let points = fragment.map(|fragment| self.config.preparer().contact_points(&fragment)).unwrap_or_default();
+        let preparer = self.config.preparer();
+        let points = |fragment: Fragment| {
+            let mut points = preparer.contact_points(&fragment);
+            for region in &self.state.privacy.former_regions {
+                points.extend(preparer.contact_points_under(&fragment, region.as_deref()));
+            }
+            points
+        };
+        let points = fragment.map(points).unwrap_or_default();
         let links = arriving.prepared.links.iter().map(|link| link.digest);
         let request = self.state.privacy.stops([arriving.prepared.record].into_iter().chain(links).chain(points))?;
         Some(self.stopped(request))
@@ -507,8 +515,11 @@ impl Deciding<'_> {
         }
         let goes = |record: &Digest128| self.overlay.get(record).is_some_and(|(version, _)| version.retracted);
         let members = engine.members(engine.profile_of(correction)?).into_iter();
-        let other =
-            members.map(|view| view.digest).find(|record| *record != left && !is_correction(record) && !goes(record));
+        // What stewards judged otherwise stays: a journal must hold no judgement that a replay refuses.
+        let may = |record: &Digest128| engine.check_judgement(correction, *record, Verdict::Same).is_ok();
+        let other = members
+            .map(|view| view.digest)
+            .find(|record| *record != left && !is_correction(record) && !goes(record) && may(record));
         Some((correction, other?))
     }
 

@@ -9,10 +9,10 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use onefold_core::erasure::LogHead;
+use onefold_core::erasure::{LogHead, Receipt};
 use onefold_core::fragment::ObservedAt;
 use onefold_core::head::SignedHead;
-use onefold_store::journal::Position;
+use onefold_store::journal::{JournalError, JournalReader, Position};
 
 use super::privacy::receipt;
 
@@ -27,6 +27,8 @@ pub struct Heads {
 struct Open {
     file: File,
     last: Option<String>,
+    /// The line before the last, as it was at the start.
+    before_last: Option<String>,
     signed: Option<Position>,
     /// The newest position that is durable.
     newest: Option<Position>,
@@ -54,14 +56,38 @@ impl Heads {
             file.set_len(whole as u64)?;
             file.sync_data()?;
         }
-        let last = text[..whole].lines().last().map(str::to_owned);
-        let inner = Mutex::new(Open { file, last, signed: None, newest: None });
+        let mut lines = text[..whole].lines().rev().map(str::to_owned);
+        let (last, before_last) = (lines.next(), lines.next());
+        let inner = Mutex::new(Open { file, last, before_last, signed: None, newest: None });
         Ok(Self { seed, inner })
     }
 
     /// Everything up to here is durable.
     pub fn reached(&self, position: Position) {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner).newest = Some(position);
+    }
+
+    /// The newest head that was signed here, if the log does not hold it: it was cut back, or is another log. A last line that
+    /// proves nothing is told, and left to an audit.
+    ///
+    /// # Errors
+    /// When the log cannot be read.
+    pub fn missed_by(&self, log: &JournalReader) -> Result<Option<SignedHead>, JournalError> {
+        let open = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(last) = &open.last else { return Ok(None) };
+        let trusted = Receipt::public_key_of(&self.seed);
+        match SignedHead::read(last, open.before_last.as_deref(), Some(&trusted)) {
+            Ok(head) => {
+                let chain = head.log.hash();
+                let at = chain.map(|chain| Position { segment: head.log.segment, offset: head.log.offset, chain });
+                let held = at.map_or(Ok(false), |at| log.holds(&at))?;
+                Ok(Some(head).filter(|_| !held))
+            }
+            Err(error) => {
+                tracing::error!(error = %error, "the newest signed head proves nothing; `onefold audit verify` looks at all");
+                Ok(None)
+            }
+        }
     }
 
     /// Signs how far the log reached, if that is further than what was signed last.

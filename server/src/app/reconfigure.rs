@@ -192,6 +192,8 @@ pub(super) fn change(
             JournalError::Poisoned
         })?;
     }
+    let region = after.config.default_region.as_deref();
+    tenant.state_mut().privacy.region_changes(before.config.default_region.as_deref(), region);
     tenant.set_config(after);
     if relinks {
         group = lane.settle(tenant, group, Decided::relinked())?;

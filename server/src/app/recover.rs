@@ -126,6 +126,21 @@ pub enum StartError {
     /// The signed heads of the log cannot be opened.
     #[error("the signed heads of the log cannot be read or written: {0}")]
     Heads(std::io::Error),
+    /// The log does not hold a head that was signed: what it acknowledged is gone.
+    #[error(
+        "the log does not hold its head of {time} (segment {segment}, offset {offset}), which was signed here: it was cut \
+         back, or another was put in its place, and what was acknowledged since would be lost, erasures among it; bring the \
+         log back, or take a backup with `onefold restore`; whoever wants this log all the same moves \
+         heads/heads.jsonl away"
+    )]
+    CutBack {
+        /// When it was signed.
+        time: String,
+        /// Its segment.
+        segment: u32,
+        /// Its offset.
+        offset: u32,
+    },
     /// A checkpoint cannot be looked for.
     #[error("the checkpoints cannot be read: {0}")]
     Checkpoint(#[from] onefold_store::checkpoint::CheckpointError),
@@ -314,6 +329,10 @@ pub fn open(config: &Config, clock: Arc<dyn Clock>, meters: Arc<Meters>) -> Resu
     let reader = opened.reader;
     let keyed = catch_up(&dir, &root, &reader)?;
     let heads = Heads::open(dir.path(), root.derive(privacy::receipt::SIGNING_KEY)).map_err(StartError::Heads)?;
+    if let Some(missed) = heads.missed_by(&reader)? {
+        let (time, segment, offset) = (missed.time, missed.log.segment, missed.log.offset);
+        return Err(StartError::CutBack { time, segment, offset });
+    }
 
     let shared = Arc::new(Shared {
         reads: ReadLog::new(dir.reads()),
@@ -356,6 +375,7 @@ pub fn open(config: &Config, clock: Arc<dyn Clock>, meters: Arc<Meters>) -> Resu
         unfinished.extend(tenant.state().privacy.unfinished().into_iter().map(|id| (Arc::clone(&tenant), id)));
         shared.access.learn(&tenant);
         tenant.noting.set(&tenant.state().privacy.read_log, config.require_auth);
+        tenant.noting.require_purpose(tenant.state().privacy.policy.purpose_required);
         shared.add(tenant);
     }
     if config.require_auth && !shared.access.admits_somebody(shared.clock.now()) {
@@ -657,7 +677,10 @@ impl Replaying {
             EntryKind::ConfigChanged => {
                 if let Some(payload) = entry.bytes() {
                     let changed: ConfigChanged = decision::decode(payload)?;
+                    let before = Arc::clone(&self.config.config);
                     self.reconfigure(changed.config, self.config.models.clone())?;
+                    let region = self.config.config.default_region.as_deref();
+                    self.state.privacy.region_changes(before.default_region.as_deref(), region);
                     self.relinks |= changed.relinks;
                     self.unsettled |= changed.relinks;
                 }

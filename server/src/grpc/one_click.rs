@@ -142,7 +142,8 @@ async fn leave(app: Option<Arc<App>>, link: &str, request: http::Request<Body>) 
     let (tenant, said) = known.zip(said).ok_or(StatusCode::NOT_FOUND)?;
     let saying = consent::leaving(said, &tenant, app.now());
     match app.ingest(&tenant, vec![Item::Say(Box::new(saying))], None).await.as_deref() {
-        Ok([answer]) if matches!(answer.outcome, Outcome::Said { .. }) => Ok(()),
+        // Who was erased is written to no more.
+        Ok([answer]) if matches!(answer.outcome, Outcome::Said { .. } | Outcome::Suppressed { .. }) => Ok(()),
         Err(WriteError::Busy { .. } | WriteError::DiskFull | WriteError::StoreFailed) | Ok(_) => {
             Err(StatusCode::SERVICE_UNAVAILABLE)
         }

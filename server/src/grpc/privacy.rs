@@ -144,6 +144,7 @@ fn policy_out((policy, read_log): (&PrivacyPolicy, ReadLogPolicy)) -> pb::Privac
         read_log_retention_days: u32::from(read_log.retention_days),
         second_person: policy.second_person,
         second_person_for: policy.second_person_for.iter().map(|kind| kind_out(*kind)).collect(),
+        purpose_required: policy.purpose_required,
         consumers: policy.consumers.clone(),
         confirm_within_days: u32::from(policy.confirm_within_days),
         review_after_days: u32::from(policy.review_after_days),
@@ -191,12 +192,30 @@ fn policy_in(wire: Option<pb::PrivacyPolicy>) -> Result<(PrivacyPolicy, ReadLogP
     second_person_for.dedup();
     let policy = PrivacyPolicy {
         second_person_for,
+        purpose_required: wire.purpose_required,
         second_person: wire.second_person,
         consumers,
         confirm_within_days: days(wire.confirm_within_days, usual.confirm_within_days, "policy.confirm_within_days")?,
         review_after_days: days(wire.review_after_days, usual.review_after_days, "policy.review_after_days")?,
     };
     Ok((policy, read_log))
+}
+
+/// The digests of telephone numbers as they were read while other default regions held.
+fn read_before(tenant: &Tenant, subjects: &[pb::ConsentSubject]) -> Vec<Digest128> {
+    let (state, config) = (tenant.state(), tenant.config());
+    let named = subjects.iter().filter_map(|one| match &one.subject {
+        Some(pb::consent_subject::Subject::Identifier(one)) => {
+            Some((config.namespace_named(&one.namespace)?, &one.value))
+        }
+        _ => None,
+    });
+    let under = |(namespace, raw): (_, &String)| {
+        let regions = state.privacy.former_regions.iter();
+        let read = |region: &Option<String>| config.preparer().contact_point_under(namespace, raw, region.as_deref());
+        regions.flat_map(read).collect::<Vec<_>>()
+    };
+    named.flat_map(under).collect()
 }
 
 /// Whoever is watched by a control does not take it off: that takes an administrator, where callers are asked who they are.
@@ -547,9 +566,10 @@ impl PrivacyService for Privacy {
         let tenant = reading::tenant(&self.app, &request.parent)?;
         let key = self.key(&tenant, &request.request_id, "Readmit", &request)?;
         let (by, ground) = (signed(&request.by)?, token(&request.ground, "ground")?);
+        let before = read_before(&tenant, &request.subjects);
         let subject = self.subject(&tenant, request.subjects)?;
         let identifiers = subject.identifiers.into_iter().map(|(_, digest)| digest);
-        let digests = subject.records.into_iter().chain(identifiers).collect();
+        let digests = subject.records.into_iter().chain(identifiers).chain(before).collect();
         let done = self.step(&tenant, Act::Readmit { digests, by, ground }, key).await?;
         Ok(answer(pb::ReadmitResponse { lifted: done.count, sequence: done.sequence.0 }))
     }

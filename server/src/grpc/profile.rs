@@ -89,8 +89,18 @@ impl Profiles {
     }
 }
 
-/// The purpose of a read; none for an empty name.
-fn purpose(name: &str, config: &LiveConfig) -> Result<Option<PurposeId>, Status> {
+/// An explanation shows identifiers for no purpose: where one is asked for, it is for whose work is about the data.
+fn explains(tenant: &Tenant) -> Result<(), Status> {
+    let may = !tenant.noting.purpose_required() || rights::may_read_for_nothing();
+    if may { Ok(()) } else { Err(status::role_not_allowed()) }
+}
+
+/// The purpose of a read; none for an empty name, where that is allowed.
+fn purpose(name: &str, tenant: &Tenant, config: &LiveConfig) -> Result<Option<PurposeId>, Status> {
+    if name.is_empty() && tenant.noting.purpose_required() && !rights::may_read_for_nothing() {
+        let message = "say what for: this tenant shows profiles to a purpose only";
+        return Err(status::field("purpose", FaultReason::Missing, message));
+    }
     let mut faults = Vec::new();
     let purpose = super::convert::consent::purpose(name, "purpose", config, &mut faults);
     match faults.is_empty() {
@@ -153,7 +163,8 @@ impl ProfileService for Profiles {
             names::profile(&request.name).map_err(|bad| status::field("name", FaultReason::Malformed, bad.0))?;
         let tenant = reading::named(&self.app, tenant)?;
         reading::reached(&tenant, request.min_sequence).await?;
-        let asked = Asked { call: ReadCall::GetProfile, shown, purpose: purpose(&request.purpose, &tenant.config())? };
+        let asked =
+            Asked { call: ReadCall::GetProfile, shown, purpose: purpose(&request.purpose, &tenant, &tenant.config())? };
         let served = self.serve(&tenant, &ProfileKey::Id(id), &asked).await;
         Ok(answer(served.map_err(|error| failed(&tenant, error))?.into()))
     }
@@ -177,7 +188,8 @@ impl ProfileService for Profiles {
             }
             None => return Err(status::field("key", FaultReason::Missing, "give an identifier or a record")),
         };
-        let asked = Asked { call: ReadCall::LookupProfile, shown, purpose: purpose(&request.purpose, &config)? };
+        let asked =
+            Asked { call: ReadCall::LookupProfile, shown, purpose: purpose(&request.purpose, &tenant, &config)? };
         let served = self.serve(&tenant, &key, &asked).await;
         Ok(answer(served.map_err(|error| failed(&tenant, error))?.into()))
     }
@@ -197,7 +209,8 @@ impl ProfileService for Profiles {
         }
         reading::reached(&tenant, request.min_sequence).await?;
         let known = tenant.config();
-        let asked = Asked { call: ReadCall::BatchLookupProfiles, shown, purpose: purpose(&request.purpose, &known)? };
+        let asked =
+            Asked { call: ReadCall::BatchLookupProfiles, shown, purpose: purpose(&request.purpose, &tenant, &known)? };
         // The answer is put together encoded: results that are kept are copied into it as they lie.
         let mut results = Vec::new();
         let count = request.keys.len();
@@ -261,7 +274,8 @@ impl ProfileService for Profiles {
         };
         let known = tenant.config();
         let party = party(request.party_kind()).unwrap_or(PartyKind::Person);
-        let asked = Asked { call: ReadCall::SearchProfiles, shown, purpose: purpose(&request.purpose, &known)? };
+        let asked =
+            Asked { call: ReadCall::SearchProfiles, shown, purpose: purpose(&request.purpose, &tenant, &known)? };
         let probe = door::probe(party, request.identifiers, request.attributes, &known, self.app.now())
             .map_err(|faults| failed(&tenant, ReadError::Invalid(faults)))?;
         let hits = self.app.reading(&tenant, move |_, tenant| read::search(tenant, &probe, most)).await;
@@ -295,6 +309,7 @@ impl ProfileService for Profiles {
     ) -> Result<Response<pb::ExplainLinkResponse>, Status> {
         let request = request.into_inner();
         let tenant = reading::tenant(&self.app, &request.parent)?;
+        explains(&tenant)?;
         let config = tenant.config();
         let first = record_key(request.first, "first", &config)?;
         let second = record_key(request.second, "second", &config)?;
@@ -314,6 +329,7 @@ impl ProfileService for Profiles {
         request: Request<pb::ExplainProfileRequest>,
     ) -> Result<Response<pb::ExplainProfileResponse>, Status> {
         let (tenant, profile) = self.live(&request.into_inner().name)?;
+        explains(&tenant)?;
         reading::showing(&self.app, &tenant, ReadCall::ExplainProfile, Some(profile))?;
         let app = Arc::clone(&self.app);
         tokio::task::spawn_blocking(move || {
@@ -404,8 +420,16 @@ impl ProfileService for Profiles {
             return Err(status::field("cursor", FaultReason::Malformed, message));
         }
         let shown = match request.view() {
-            pb::ProfileView::Unspecified => None,
-            view => Some(Asked { call: ReadCall::WatchProfiles, shown: shown(view, None)?, purpose: None }),
+            pb::ProfileView::Unspecified if request.purpose.is_empty() => None,
+            pb::ProfileView::Unspecified => {
+                let message = "without a view nothing of a profile is shown; leave the purpose out";
+                return Err(status::field("purpose", FaultReason::Malformed, message));
+            }
+            view => Some(Asked {
+                call: ReadCall::WatchProfiles,
+                shown: shown(view, None)?,
+                purpose: purpose(&request.purpose, &tenant, &tenant.config())?,
+            }),
         };
         let start = if request.snapshot { tenant.durable() } else { Sequence(request.cursor) };
         let cursor = Cursor::after(&tenant, start).map_err(|error| failed(&tenant, error))?;
@@ -430,6 +454,14 @@ struct Watch {
     /// How far its reader is, for whoever watches over the server.
     reached: Arc<AtomicU64>,
     stop_at_end: bool,
+}
+
+/// What a reader is shown of a profile beside that something happened to it.
+#[derive(Default)]
+struct Seen {
+    profile: Option<pb::Profile>,
+    withheld: Vec<pb::Withheld>,
+    not_permitted: Vec<String>,
 }
 
 /// The reader is gone, or the server goes down.
@@ -465,17 +497,19 @@ impl Watch {
                 match tokio::time::timeout(HEARTBEAT_EVERY, durable.changed()).await {
                     Ok(Ok(())) => {}
                     Ok(Err(_)) => return Err(Over),
-                    Err(_) => self.say(Message::Heartbeat(pb::Heartbeat {}), self.cursor.after, None).await?,
+                    Err(_) => {
+                        self.say(Message::Heartbeat(pb::Heartbeat {}), self.cursor.after, Seen::default()).await?
+                    }
                 }
                 continue;
             }
             for event in events {
-                let profile = match (&self.shown, tells_about(&event.change)) {
+                let seen = match (&self.shown, tells_about(&event.change)) {
                     (Some(shown), Some(profile)) => self.now(profile, shown).await?,
-                    _ => None,
+                    _ => Seen::default(),
                 };
                 let message = Message::Event(convert::event(&event, &self.tenant));
-                self.say(message, event.sequence, profile).await?;
+                self.say(message, event.sequence, seen).await?;
                 self.reached.store(event.sequence.0, Ordering::Relaxed);
             }
         }
@@ -510,34 +544,57 @@ impl Watch {
                 return self.fail(status).await;
             }
             for profile in step {
-                let shown = match &self.shown {
+                let mut seen = match &self.shown {
                     Some(shown) => self.now(profile, shown).await?,
-                    None => Some(pb::Profile {
-                        name: names::of_profile(&self.tenant.name, self.tenant.profile_id(profile)),
-                        sequence: self.tenant.state().changed(profile).0,
-                        ..Default::default()
-                    }),
+                    None => Seen { profile: Some(self.named(profile)), ..Seen::default() },
                 };
+                if !seen.not_permitted.is_empty() {
+                    seen.profile = Some(self.named(profile));
+                }
                 // One that ended since is told by the tail.
-                if let Some(shown) = shown {
+                if let Some(shown) = seen.profile.take() {
                     profile_count += 1;
-                    self.say(Message::Snapshot(shown), Sequence(0), None).await?;
+                    self.say(Message::Snapshot(shown), Sequence(0), seen).await?;
                 }
             }
         }
-        self.say(Message::SnapshotEnd(pb::SnapshotEnd { profile_count }), self.cursor.after, None).await
+        self.say(Message::SnapshotEnd(pb::SnapshotEnd { profile_count }), self.cursor.after, Seen::default()).await
     }
 
-    async fn now(&self, profile: ProfileOrdinal, shown: &Asked) -> Result<Option<pb::Profile>, Over> {
-        match self.service.serving.show(&self.tenant, profile, shown).await {
-            Ok(profile) => Ok(Some(profile)),
-            Err(ReadError::ProfileUnknown) => Ok(None),
+    /// No more than that it is there.
+    fn named(&self, profile: ProfileOrdinal) -> pb::Profile {
+        pb::Profile {
+            name: names::of_profile(&self.tenant.name, self.tenant.profile_id(profile)),
+            sequence: self.tenant.state().changed(profile).0,
+            ..Default::default()
+        }
+    }
+
+    async fn now(&self, profile: ProfileOrdinal, shown: &Asked) -> Result<Seen, Over> {
+        let serving = &self.service.serving;
+        let seen = match shown.purpose {
+            None => serving.show(&self.tenant, profile, shown).await.map(|profile| Some((profile, Vec::new()))),
+            Some(purpose) => serving.show_for(&self.tenant, profile, shown, purpose).await,
+        };
+        match seen {
+            Ok(seen) => {
+                let (profile, withheld) =
+                    seen.map_or((None, Vec::new()), |(profile, withheld)| (Some(profile), withheld));
+                Ok(Seen { profile, withheld, not_permitted: Vec::new() })
+            }
+            Err(ReadError::ProfileUnknown) => Ok(Seen::default()),
+            Err(ReadError::PurposeNotPermitted { reasons }) => {
+                let not_permitted = reasons.into_iter().map(str::to_owned).collect();
+                Ok(Seen { not_permitted, ..Seen::default() })
+            }
             Err(error) => self.fail(failed(&self.tenant, error)).await,
         }
     }
 
-    async fn say(&self, message: Message, cursor: Sequence, profile: Option<pb::Profile>) -> Result<(), Over> {
-        let response = pb::WatchProfilesResponse { message: Some(message), cursor: cursor.0, profile };
+    async fn say(&self, message: Message, cursor: Sequence, seen: Seen) -> Result<(), Over> {
+        let Seen { profile, withheld, not_permitted } = seen;
+        let message = Some(message);
+        let response = pb::WatchProfilesResponse { message, cursor: cursor.0, profile, withheld, not_permitted };
         self.out.send(Ok(response)).await.map_err(|_| Over)
     }
 

@@ -230,6 +230,12 @@ pub fn reaches_all(app: &App) -> bool {
     !app.shared.access.required() || caller().is_some_and(|caller| caller.reaches_all())
 }
 
+/// Whether whoever calls may read profiles without a purpose where a purpose is asked for: whose work is about the data, not
+/// with it. Where nobody is asked who they are, nobody.
+pub fn may_read_for_nothing() -> bool {
+    caller().is_some_and(|caller| caller.roles.meet(Roles::of(&[Steward, PrivacyOfficer])))
+}
+
 /// Who reads, as the log of reads names them.
 pub fn reader() -> Reads {
     CALLER.try_with(|caller| caller.who).map_or(Reads::Anonymous, |who| match who {

@@ -15,7 +15,7 @@ use prost::Message as _;
 use prost::bytes::Bytes;
 
 use super::convert::profile::{self as convert, Shown};
-use super::reading;
+use super::{names, reading};
 use crate::app::App;
 use crate::app::consent::contact::TRIES_MAX;
 use crate::app::consent::read as consent;
@@ -249,6 +249,32 @@ impl Serving {
         let content = self.content(tenant, profile, &asked.shown).await?;
         let served = self.hand_out(tenant, profile, asked, content)?;
         served.into_parts().map(|(profile, _)| profile)
+    }
+
+    /// A live profile as a feed shows it to a purpose: what of it is withheld is told. None where it ended.
+    ///
+    /// # Errors
+    /// [`ReadError::PurposeNotPermitted`]; [`ReadError::Store`] when it cannot be read.
+    pub async fn show_for(
+        &self,
+        tenant: &Arc<Tenant>,
+        profile: ProfileOrdinal,
+        asked: &Asked,
+        purpose: PurposeId,
+    ) -> Result<Option<(pb::Profile, Vec<pb::Withheld>)>, ReadError> {
+        let id = tenant.profile_id(profile);
+        let name = names::of_profile(&tenant.name, id);
+        match self.serve_for(tenant, &ProfileKey::Id(id), asked, purpose).await {
+            // An id of before leads on to the profile of today, of which the feed tells by its own.
+            Ok(served) => Ok(Some(served.into_parts()?).filter(|(shown, _)| shown.name == name)),
+            Err(
+                ReadError::ProfileUnknown
+                | ReadError::ProfileEmptied
+                | ReadError::ProfileErased
+                | ReadError::ProfileSplit { .. },
+            ) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     async fn serve_all(&self, tenant: &Arc<Tenant>, key: &ProfileKey, asked: &Asked) -> Result<Served, ReadError> {

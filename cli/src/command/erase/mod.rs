@@ -1,4 +1,7 @@
-//! `onefold erase`.
+//! `onefold erase`: one person; [`many`] of a file; those of a [`drop_list`].
+
+mod drop_list;
+mod many;
 
 use std::path::PathBuf;
 
@@ -16,11 +19,13 @@ use crate::client::{Client, Target, request_id, wire};
 /// out.
 #[derive(Args)]
 #[command(
-    override_usage = "onefold erase [OPTIONS] WHO\n       onefold erase [OPTIONS] --request NUMBER --etag ETAG --yes"
+    override_usage = "onefold erase [OPTIONS] WHO\n       onefold erase [OPTIONS] --request NUMBER --etag ETAG --yes\n       \
+                      onefold erase [OPTIONS] --file FILE --answers FILE --yes\n       \
+                      onefold erase [OPTIONS] --drop LIST --answers FILE --yes"
 )]
 pub struct Arguments {
     /// A namespace and a value (`email ada@example.com`), `record SOURCE KEY`, or `id PROFILE`.
-    #[arg(num_args = 2..=3, value_name = "WHO", required_unless_present = "request")]
+    #[arg(num_args = 2..=3, value_name = "WHO", required_unless_present_any = ["request", "file", "drop"])]
     words: Vec<String>,
     /// Goes on with a request that was taken in before.
     #[arg(long, value_name = "NUMBER", conflicts_with = "words")]
@@ -28,6 +33,16 @@ pub struct Arguments {
     /// The scope that its preview showed; without it the scope as it is now.
     #[arg(long, value_name = "ETAG", requires = "request")]
     etag: Option<String>,
+    /// Erases everybody of a file (CSV): a row a person, in the words of WHO. Running it again goes on where it was.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["words", "request", "drop"])]
+    file: Option<PathBuf>,
+    /// Answers a deletion list of California's DROP (CSV): in each row a base64 SHA-256 of an e-mail address, of a telephone
+    /// number's last ten digits, or of a device id.
+    #[arg(long, value_name = "LIST", conflicts_with_all = ["words", "request"])]
+    drop: Option<PathBuf>,
+    /// Writes what became of each row to this file (CSV).
+    #[arg(long, value_name = "FILE")]
+    answers: Option<PathBuf>,
     #[command(flatten)]
     taking: Taking,
     /// Erases.
@@ -41,7 +56,11 @@ pub struct Arguments {
 }
 
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
-    online(erase(arguments))
+    match (&arguments.file, &arguments.drop) {
+        (Some(file), _) => online(many::run(arguments, file)),
+        (None, Some(list)) => online(drop_list::run(arguments, list)),
+        (None, None) => online(erase(arguments)),
+    }
 }
 
 async fn erase(arguments: &Arguments) -> Result<(), Failure> {

@@ -179,7 +179,16 @@ pub(super) fn evaluate(
         }
     };
     // What was erased is not written to, whoever asks: its keyed digest is kept for this.
-    if state.privacy.stops(cluster.points.iter().copied()).is_some() {
+    let former = match &ask.key {
+        ProfileKey::Identifier(namespace, raw, _) => {
+            let regions = state.privacy.former_regions.iter();
+            let under =
+                |region: &Option<String>| config.preparer().contact_point_under(*namespace, raw, region.as_deref());
+            regions.flat_map(under).collect()
+        }
+        ProfileKey::Id(_) | ProfileKey::Record(_) => Vec::new(),
+    };
+    if state.privacy.stops(cluster.points.iter().copied().chain(former)).is_some() {
         return deny(Reason::Suppressed(Vec::new()));
     }
     // A yes must still hold when the contact happens.

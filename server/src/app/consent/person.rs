@@ -48,7 +48,7 @@ impl Person {
         self.changed == changed && self.config_version == config.version
     }
 
-    fn of(changed: Sequence, config: &LiveConfig, fragments: &[Fragment]) -> Self {
+    fn of(changed: Sequence, config: &LiveConfig, fragments: &[Fragment], former: &[Option<String>]) -> Self {
         let (country, zone) = (attribute("address.country"), attribute("time_zone"));
         let texts = |name: AttributeId| {
             let of_name = move |attribute: &&Attribute| attribute.name == name;
@@ -63,6 +63,10 @@ impl Person {
         zones.dedup();
         let mut points: Vec<Digest128> =
             fragments.iter().flat_map(|fragment| config.preparer().contact_points(fragment)).collect();
+        for region in former {
+            let under = |fragment| config.preparer().contact_points_under(fragment, region.as_deref());
+            points.extend(fragments.iter().flat_map(under));
+        }
         points.sort_unstable();
         points.dedup();
         let mut households: Vec<Digest128> =
@@ -146,7 +150,8 @@ impl Persons {
             return Ok(known);
         }
         let loaded = read::load(shared, tenant, profile)?;
-        let person = Arc::new(Person::of(loaded.changed, &loaded.config, loaded.fragments()));
+        let former = tenant.state().privacy.former_regions.clone();
+        let person = Arc::new(Person::of(loaded.changed, &loaded.config, loaded.fragments(), &former));
         self.0.insert((tenant.id, profile), Arc::clone(&person));
         Ok(person)
     }

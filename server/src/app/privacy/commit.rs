@@ -184,6 +184,7 @@ fn write(
             Step::Request(asked) => state.privacy.put(asked),
             Step::Readmit(back) => state.privacy.readmit(&back),
             Step::Policy(policy, read_log) => {
+                tenant.noting.require_purpose(policy.purpose_required);
                 state.privacy.policy = Arc::new(policy);
                 state.privacy.read_log = read_log;
                 tenant.noting.set(&read_log, lane.shared.access.required());

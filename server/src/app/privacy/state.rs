@@ -35,7 +35,12 @@ pub struct Privacy {
     pub policy: Arc<PrivacyPolicy>,
     /// Of each quarantined fragment its record and identifiers, by keyed digest.
     pub quarantined: HashMap<Sequence, Box<[Digest128]>>,
+    /// Default regions that held before: telephone numbers were read by them, and what is kept of these has no number.
+    pub former_regions: Vec<Option<String>>,
 }
+
+/// Default regions that are remembered.
+const FORMER_REGIONS_MAX: usize = 8;
 
 /// The same in a checkpoint.
 #[derive(Debug, Serialize, Deserialize)]
@@ -50,6 +55,7 @@ pub struct PrivacyRows {
     exports: Vec<Exported>,
     read_log: ReadLogPolicy,
     reads_mark: Option<ReadLogMark>,
+    former_regions: Vec<Option<String>>,
 }
 
 impl Privacy {
@@ -66,6 +72,7 @@ impl Privacy {
             exports: self.exports.values().cloned().collect(),
             read_log: self.read_log,
             reads_mark: self.reads_mark,
+            former_regions: self.former_regions.clone(),
         }
     }
 
@@ -89,6 +96,7 @@ impl Privacy {
                 .collect(),
             read_log: rows.read_log,
             reads_mark: rows.reads_mark,
+            former_regions: rows.former_regions,
             exports: rows.exports.into_iter().map(|exported| (exported.request, exported)).collect(),
         }
     }
@@ -104,6 +112,18 @@ impl Privacy {
             return None;
         }
         digests.into_iter().find_map(|digest| self.suppressions.get(&digest)).map(|held| held.request)
+    }
+
+    /// Notes that another default region holds from now on.
+    pub fn region_changes(&mut self, before: Option<&str>, after: Option<&str>) {
+        if before == after {
+            return;
+        }
+        let before = before.map(str::to_owned);
+        self.former_regions.retain(|known| *known != before && known.as_deref() != after);
+        self.former_regions.push(before);
+        let over = self.former_regions.len().saturating_sub(FORMER_REGIONS_MAX);
+        self.former_regions.drain(..over);
     }
 
     /// Counts what was stopped.

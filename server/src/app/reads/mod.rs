@@ -48,7 +48,8 @@ struct Note {
     what: What,
 }
 
-/// How a tenant's reads are noted. Part of the tenant, and looked at by every read, so it is no more than three numbers.
+/// How a tenant's reads are noted, and what they must say. Part of the tenant, and looked at by every read, so it is no more
+/// than a few numbers.
 #[derive(Debug, Default)]
 pub struct Noting {
     /// 0: not at all, 1: noted, 2: noted or refused.
@@ -57,6 +58,8 @@ pub struct Noting {
     broken: AtomicBool,
     /// Reads that were answered and are not in the log, since the start.
     missed: AtomicU64,
+    /// Whoever reads says what for.
+    purpose_required: AtomicBool,
 }
 
 impl Noting {
@@ -69,6 +72,16 @@ impl Noting {
             ReadLogMode::Strict => 2,
         };
         self.mode.store(mode, Ordering::Release);
+    }
+
+    /// Follows whether whoever reads must say what for.
+    pub fn require_purpose(&self, required: bool) {
+        self.purpose_required.store(required, Ordering::Release);
+    }
+
+    /// Whether whoever reads must say what for.
+    pub fn purpose_required(&self) -> bool {
+        self.purpose_required.load(Ordering::Acquire)
     }
 
     /// Whether reads are noted.

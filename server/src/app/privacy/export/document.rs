@@ -388,8 +388,8 @@ pub struct Judgement {
     pub verdict: &'static str,
     /// The two records; one that is somebody else's is withheld.
     pub records: Vec<Shown<Record>>,
-    /// Who said it.
-    pub author: String,
+    /// Who said it: somebody else, so it is withheld and counted.
+    pub author: Shown<String>,
     /// Why.
     pub reason: Shown<String>,
     /// When it ends.

@@ -127,12 +127,13 @@ impl Making<'_> {
                     self.veil.count("the reason of a judgement", Withheld::NamesSomebodyElse);
                     Shown::Withheld { withheld: Withheld::NamesSomebodyElse }
                 };
+                self.veil.count("who judged", Withheld::NamesSomebodyElse);
                 put(Judgement {
                     sequence: entry.0,
                     judged_time: time(judged.judged_at),
                     verdict: verdict(judged.verdict),
                     records,
-                    author: judged.author,
+                    author: Shown::Withheld { withheld: Withheld::NamesSomebodyElse },
                     reason,
                     expire_time: judged.expires_at.map(time),
                 })?;

@@ -1,0 +1,253 @@
+//! Deletion lists of California's Delete Request and Opt-out Platform (Civil Code §1798.99.86): every 45 days a data broker
+//! compares its records with hashes of identifiers, and answers each.
+//!
+//! A hash is base64(SHA-256(standard form)): of an e-mail address trimmed and in lower case, of a telephone number its last
+//! ten digits, of an advertising or device id in lower case. Lists by name and birth date, or by vehicle, are not compared.
+
+use std::collections::{BTreeSet, HashMap};
+use std::path::Path;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use onefold_cli::output::count;
+use onefold_core::consent::rights::Opposed;
+use onefold_proto::v1 as pb;
+use onefold_proto::v1::watch_profiles_response::Message;
+
+use super::Arguments;
+use super::many::{Answer, Answers, Eraser, read, rows, told};
+use crate::client::{Client, request_id_of};
+use crate::command::{Failure, say};
+
+/// Answers of the platform: deleted; opted out, since several hold the identifier; not found.
+const DELETED: &str = "3";
+const OPTED_OUT: &str = "4";
+const NOT_FOUND: &str = "5";
+
+/// Digits by which the list knows a telephone.
+const PHONE_DIGITS: usize = 10;
+/// Bytes of a hash.
+const HASH_BYTES: usize = 32;
+
+type Hash = [u8; HASH_BYTES];
+
+fn hash_of(standard: &str) -> Hash {
+    let mut hash = [0; HASH_BYTES];
+    hash.copy_from_slice(ring::digest::digest(&ring::digest::SHA256, standard.as_bytes()).as_ref());
+    hash
+}
+
+/// The form in which the list hashes an identifier; none for kinds that it does not know.
+fn standard(identifier: &pb::ProfileIdentifier) -> Option<String> {
+    let value = identifier.value.trim().to_lowercase();
+    match identifier.namespace.as_str() {
+        "email" | "device_id" => Some(value),
+        "phone" => {
+            let digits: String = value.chars().filter(char::is_ascii_digit).collect();
+            digits.len().checked_sub(PHONE_DIGITS).map(|from| digits[from..].to_owned())
+        }
+        _ => None,
+    }
+}
+
+fn parsed(cell: &str) -> Option<Hash> {
+    STANDARD.decode(cell).ok()?.try_into().ok()
+}
+
+/// Who holds an identifier of the list.
+#[derive(Default)]
+struct Match {
+    identifier: pb::Identifier,
+    profiles: BTreeSet<String>,
+}
+
+/// Everybody live who holds an identifier of the list.
+async fn matches(
+    arguments: &Arguments,
+    client: &Client,
+    wanted: &HashMap<Hash, ()>,
+) -> Result<HashMap<Hash, Match>, Failure> {
+    let request = pb::WatchProfilesRequest {
+        parent: arguments.target.parent(),
+        snapshot: true,
+        view: pb::ProfileView::Basic as i32,
+        stop_at_end: true,
+        ..Default::default()
+    };
+    let mut stream = client.ask(|| async { client.profiles().watch_profiles(request.clone()).await }).await?;
+    let mut found: HashMap<Hash, Match> = HashMap::new();
+    loop {
+        let message = stream.message().await.map_err(|status| client.failed(&status))?;
+        match message.and_then(|message| message.message) {
+            Some(Message::Snapshot(profile)) => {
+                for identifier in &profile.identifiers {
+                    let Some(hash) = standard(identifier).map(|text| hash_of(&text)) else { continue };
+                    if wanted.contains_key(&hash) {
+                        let one = found.entry(hash).or_default();
+                        one.identifier =
+                            pb::Identifier { namespace: identifier.namespace.clone(), value: identifier.value.clone() };
+                        one.profiles.insert(profile.name.clone());
+                    }
+                }
+            }
+            Some(Message::SnapshotEnd(_)) => return Ok(found),
+            Some(_) => {}
+            None => return Err(Failure::new("the profiles ended before their end; run it again")),
+        }
+    }
+}
+
+/// The purposes that are sale or sharing.
+async fn sale(arguments: &Arguments, client: &Client) -> Result<Vec<String>, Failure> {
+    let request = pb::GetConsentPolicyRequest { parent: arguments.target.parent() };
+    let got = client.ask(|| async { client.consent().get_consent_policy(request.clone()).await }).await?;
+    let opposed = Opposed::SaleOrSharing;
+    let is_sale = |purpose: &pb::ConsentPurpose| {
+        let term = purpose.vocabulary_iri.rsplit(['#', '/', ':']).next().unwrap_or_default();
+        opposed.terms().contains(&term) || opposed.names().contains(&purpose.name.as_str())
+    };
+    let purposes: Vec<String> =
+        got.policy.unwrap_or_default().purposes.into_iter().filter(is_sale).map(|purpose| purpose.name).collect();
+    if purposes.is_empty() {
+        let message = "no purpose of the consent policy is sale or sharing: there is nothing to opt out of where several \
+                       hold an identifier\nhint: give one of them the vocabulary_iri https://w3id.org/dpv#SellDataToThirdParties";
+        return Err(Failure::new(message));
+    }
+    Ok(purposes)
+}
+
+/// Says no to sale at an identifier that several hold.
+async fn opt_out(eraser: &Eraser<'_>, row: u64, of: &pb::Identifier, purposes: &[String]) -> Result<(), Failure> {
+    let client = eraser.client;
+    for purpose in purposes {
+        let subject = pb::ConsentSubject { subject: Some(pb::consent_subject::Subject::Identifier(of.clone())) };
+        let saying = pb::ConsentSaying {
+            purpose: purpose.clone(),
+            decision: pb::ConsentDecision::Objected as i32,
+            jurisdiction: "US-CA".to_owned(),
+            collection_method: "DROP list".to_owned(),
+            ..Default::default()
+        };
+        let request = pb::RecordConsentRequest {
+            parent: eraser.arguments.target.parent(),
+            subject: Some(subject),
+            saying: Some(saying),
+            request_id: request_id_of(&[eraser.run.as_bytes(), &row.to_le_bytes(), purpose.as_bytes()]),
+        };
+        client.ask(|| async { client.consent().record_consent(request.clone()).await }).await?;
+    }
+    Ok(())
+}
+
+/// What a run before this one answered, by hash: who was erased then is found no more.
+fn answered_before(arguments: &Arguments) -> HashMap<Hash, (&'static str, String)> {
+    let Some(file) = arguments.answers.as_ref().filter(|file| file.exists()) else { return HashMap::new() };
+    let Ok(rows) = read(file).and_then(|bytes| rows(&bytes, file)) else { return HashMap::new() };
+    let answer = |row: &csv::StringRecord| {
+        let (hash, code) = (row.iter().find_map(parsed)?, row.get(row.len().checked_sub(2)?)?);
+        let code = [DELETED, OPTED_OUT].into_iter().find(|known| *known == code)?;
+        Some((hash, (code, row.get(row.len() - 1)?.to_owned())))
+    };
+    rows.iter().filter_map(|(_, row)| answer(row)).collect()
+}
+
+/// Answers a list.
+pub async fn run(arguments: &Arguments, list: &Path) -> Result<(), Failure> {
+    let bytes = read(list)?;
+    let mut asked = Vec::new();
+    for (at, (line, row)) in rows(&bytes, list)?.into_iter().enumerate() {
+        match row.iter().find_map(parsed) {
+            Some(hash) => asked.push((line, hash, row)),
+            // What stands above the rows.
+            None if at == 0 => {}
+            None => {
+                let message = format!("{}:{line}: no cell is a base64 SHA-256", list.display());
+                return Err(Failure::usage(message));
+            }
+        }
+    }
+    let client = Client::connect(&arguments.target).await?;
+    let purposes = sale(arguments, &client).await?;
+    let wanted: HashMap<Hash, ()> = asked.iter().map(|(_, hash, _)| (*hash, ())).collect();
+    let found = matches(arguments, &client, &wanted).await?;
+    if !arguments.yes {
+        let alone = found.values().filter(|one| one.profiles.len() == 1).count();
+        return say(&format!(
+            "{} row(s): {} of one person each, {} that several hold, {} of nobody\nnothing is erased yet; \
+             --yes --answers FILE erases and opts out\n",
+            count(asked.len() as u64),
+            count(alone as u64),
+            count((found.len() - alone) as u64),
+            count((wanted.len() - found.len()) as u64)
+        ));
+    }
+    let before = answered_before(arguments);
+    let mut answers = Answers::open(arguments)?;
+    let eraser = Eraser { client: &client, arguments, run: blake3::hash(&bytes) };
+    let mut counted = [("deleted", 0), ("opted out", 0), ("not found", 0), ("not answered", 0)];
+    for (line, hash, row) in asked {
+        let (place, code, request) = match found.get(&hash) {
+            None => match before.get(&hash) {
+                Some((code, request)) => (usize::from(*code == OPTED_OUT), *code, request.clone()),
+                None => (2, NOT_FOUND, String::new()),
+            },
+            Some(one) => {
+                let subject = pb::ConsentSubject {
+                    subject: Some(pb::consent_subject::Subject::Identifier(one.identifier.clone())),
+                };
+                match if one.profiles.len() > 1 {
+                    (String::new(), Answer::Shared)
+                } else {
+                    eraser.erase(line, subject).await?
+                } {
+                    (request, Answer::Erased) => (0, DELETED, request),
+                    (request, Answer::NothingHeld) => (2, NOT_FOUND, request),
+                    (_, Answer::Shared) => {
+                        opt_out(&eraser, line, &one.identifier, &purposes).await?;
+                        (1, OPTED_OUT, String::new())
+                    }
+                    (request, Answer::Waits(_) | Answer::Failed(_)) => (3, "", request),
+                }
+            }
+        };
+        counted[place].1 += 1;
+        let mut cells: Vec<&str> = row.iter().collect();
+        cells.extend([code, request.as_str()]);
+        answers.put(&cells)?;
+    }
+    told(arguments, &counted)?;
+    match counted[3].1 {
+        0 => Ok(()),
+        open => {
+            let what = "row(s) wait for a second person or failed: see the requests, and run it again";
+            Err(Failure::new(format!("{} {what}", count(open))))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn identifier(namespace: &str, value: &str) -> pb::ProfileIdentifier {
+        pb::ProfileIdentifier { namespace: namespace.to_owned(), value: value.to_owned(), ..Default::default() }
+    }
+
+    #[test]
+    fn hashes_are_those_of_the_platform() {
+        let table = [
+            ("phone", "+14155559317", Some("vGM7y5n+hBXRSEAklhHDPCbysyNgYTmXdMcagGUOY8E=")),
+            ("phone", "12345", None),
+            ("crm_id", "7", None),
+        ];
+        for (namespace, value, want) in table {
+            let hash = standard(&identifier(namespace, value)).map(|text| STANDARD.encode(hash_of(&text)));
+            assert_eq!(hash.as_deref(), want, "{namespace}");
+        }
+        let mail = standard(&identifier("email", " Ada@Example.org")).unwrap();
+        assert_eq!(parsed(&STANDARD.encode(hash_of(&mail))), Some(hash_of("ada@example.org")));
+        for bad in ["", "id", "vGM7y5n+hBXRSEAklhHDPCbysyNgYTmXdMcagGUOY8", "AAAA"] {
+            assert_eq!(parsed(bad), None, "{bad}");
+        }
+    }
+}

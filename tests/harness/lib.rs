@@ -18,6 +18,7 @@ pub mod privacy;
 pub mod recording;
 pub mod replica;
 pub mod scrape;
+pub mod targets;
 pub mod traffic;
 
 use std::net::SocketAddr;

@@ -30,6 +30,10 @@ pub fn canonicalise(raw: &str, region: Option<&str>) -> Result<String, InvalidId
         return Err(InvalidIdentifier::Empty);
     }
     let (number, extension) = split_extension(bare);
+    if extension.is_some() && split_extension(number).1.is_some() {
+        // Which of the two would it be?
+        return Err(InvalidIdentifier::BadCharacter);
+    }
     let mut text = canonical_number(number, region)?;
     if let Some(extension) = extension {
         text.push_str(EXTENSION_MARK);
@@ -49,7 +53,10 @@ fn canonical_number(number: &str, region: Option<&str>) -> Result<String, Invali
         return Ok(text);
     }
     let region = region.and_then(|code| Region::from_code(code).ok());
-    if let Some(text) = full_number(number, region).or_else(|| double_zero_number(number)) {
+    if let Some(text) = full_number(number, region)? {
+        return Ok(text);
+    }
+    if let Some(text) = double_zero_number(number)? {
         return Ok(text);
     }
     if number.chars().any(char::is_alphabetic) {
@@ -83,36 +90,47 @@ fn north_american_number(number: &str, region_is_north_american: bool) -> Option
     (digits.len() == 12 && digits[2] >= b'2' && digits[5] >= b'2').then_some(text)
 }
 
-/// E.164 by the library, if the number has a possible length for its country.
-fn full_number(number: &str, region: Option<Region>) -> Option<String> {
-    let mut text = format_possible(&PHONE_NUMBER_UTIL.parse(number, region).ok()?)?;
+/// E.164 by the library, if the number has a possible length for its country and digits enough to tell parties apart.
+///
+/// # Errors
+/// [`InvalidIdentifier::BadCharacter`] when the library reads an extension where none was cut off: too long to be kept, or
+/// written in a way of its own. Dropped, everybody behind that switchboard would be one.
+fn full_number(number: &str, region: Option<Region>) -> Result<Option<String>, InvalidIdentifier> {
+    let Ok(parsed) = PHONE_NUMBER_UTIL.parse(number, region) else { return Ok(None) };
+    if parsed.extension.is_some() {
+        return Err(InvalidIdentifier::BadCharacter);
+    }
+    let Some(mut text) = format_possible(&parsed) else { return Ok(None) };
     if number.starts_with('+') && number.bytes().filter(u8::is_ascii_digit).eq(text.bytes().skip(1)) {
         // Nothing was stripped: the library has just read these very digits.
-        return Some(text);
+        return Ok(Some(text));
     }
     // Stripping a trunk prefix can leave something that reads as yet another one. Such numbers settle or are no numbers.
     for _ in 0..3 {
-        let again = format_possible(&PHONE_NUMBER_UTIL.parse(&text, None).ok()?)?;
+        let Some(again) = PHONE_NUMBER_UTIL.parse(&text, None).ok().and_then(|number| format_possible(&number)) else {
+            return Ok(None);
+        };
         if again == text {
-            return Some(text);
+            return Ok(Some(text));
         }
         text = again;
     }
-    None
+    Ok(None)
 }
 
 fn format_possible(number: &PhoneNumber) -> Option<String> {
     use rlibphonenumber::NumberLengthType::IsPossible;
-    match number.is_possible_with_reason() {
-        Ok(IsPossible) => Some(number.format_as(PhoneNumberFormat::E164).into_owned()),
-        Ok(_) | Err(_) => None,
-    }
+    let text = match number.is_possible_with_reason() {
+        Ok(IsPossible) => number.format_as(PhoneNumberFormat::E164).into_owned(),
+        Ok(_) | Err(_) => return None,
+    };
+    (text.len() > DIGITS_MIN).then_some(text)
 }
 
 /// `00` opens an international number in most of the world, whatever the tenant's own region dials.
-fn double_zero_number(number: &str) -> Option<String> {
-    let rest = number.trim_start_matches(|c: char| c == '(' || c.is_whitespace()).strip_prefix("00")?;
-    full_number(&format!("+{rest}"), None)
+fn double_zero_number(number: &str) -> Result<Option<String>, InvalidIdentifier> {
+    let inner = number.trim_start_matches(|c: char| c == '(' || c.is_whitespace());
+    inner.strip_prefix("00").map_or(Ok(None), |rest| full_number(&format!("+{rest}"), None))
 }
 
 fn local_form(digits: &str) -> Result<String, InvalidIdentifier> {
@@ -167,7 +185,7 @@ fn ends_with_ignoring_case(text: &str, mark: &str) -> bool {
 #[cfg(test)]
 pub(super) fn quick_path_agrees(number: &str, region: &str) -> bool {
     match north_american_number(number, true) {
-        Some(quick) => full_number(number, Region::from_code(region).ok()).as_deref() == Some(&quick),
+        Some(quick) => full_number(number, Region::from_code(region).ok()) == Ok(Some(quick)),
         None => true,
     }
 }

@@ -106,6 +106,10 @@ fn phones_with_a_default_region() {
             ("", Err(Fault::Empty)),
             ("n/a", Err(Fault::BadCharacter)),
             ("call Bob", Err(Fault::BadCharacter)),
+            ("202-362-0175 ext. 71 ext. 79", Err(Fault::BadCharacter)),
+            ("202-362-0175 #71 #79", Err(Fault::BadCharacter)),
+            ("202-362-0175 ext. 123456789", Err(Fault::BadCharacter)),
+            ("(\u{e}2023620175 x7", Ok("+12023620175;ext=7")),
             ("12345678901234567", Err(Fault::TooManyDigits)),
         ],
     );
@@ -119,6 +123,16 @@ fn phones_in_other_regions() {
         &[("020 7183 8750", Ok("+442071838750")), ("00 1 202 362 0175", Ok("+12023620175"))],
     );
     check(Normaliser::Phone, Some("DE"), &[("030/901820", Ok("+4930901820")), ("0171 1234567", Ok("+491711234567"))]);
+    // Behind the country's code there are too few digits to tell anybody from others, whatever follows them.
+    check(
+        Normaliser::Phone,
+        Some("DE"),
+        &[
+            ("(\u{e}1111 ext. 711 ext. 79", Err(Fault::BadCharacter)),
+            ("030/12", Err(Fault::TooFewDigits)),
+            ("1111-11 ext. 79", Err(Fault::BadCharacter)),
+        ],
+    );
     check(Normaliser::Phone, Some("IT"), &[("06 6982", Ok("+39066982")), ("06 698 1234", Ok("+39066981234"))]);
     // Without a region a national number equals itself, in any punctuation, and nothing else.
     for region in [None, Some("??"), Some("United States")] {

@@ -10,13 +10,14 @@ use onefold_proto::v1 as pb;
 use onefold_server::Server;
 
 const CONNECTIONS: usize = 4;
-const CALLERS: usize = 4;
 
 fn main() -> Result<(), Failure> {
     let count = argument("--fragments", 200_000);
     let calls = argument("--calls", 100_000);
     let distinct = argument("--keys", 50_000);
     let rounds = argument("--rounds", 3);
+    // Of each connection.
+    let callers = argument("--callers", 4);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let workload = Arc::new(fragments(7, count));
     let keys: Vec<pb::Identifier> = workload
@@ -46,40 +47,49 @@ fn main() -> Result<(), Failure> {
         let ours = contact::grant(server.address(), Arc::clone(&keys), 1_700_000_000).await?.as_secs_f64();
         let all = keys.len() as f64;
         println!("{} statements in one stream: {:.0}/s, of idle {:.2}", keys.len(), all / ours, theirs / ours);
-        println!("{calls} decisions for {} addresses, {} callers in a closed loop", keys.len(), CONNECTIONS * CALLERS);
+        println!("{calls} decisions for {} addresses, {} callers in a closed loop", keys.len(), CONNECTIONS * callers);
         println!(
-            "{:>5} {:>9} {:>10} {:>10} {:>8} {:>12} {:>12} {:>8} {:>8}",
-            "round", "", "idle/s", "onefold/s", "of idle", "idle p99 us", "ours p99 us", "ratio", "allowed"
+            "{:>5} {:>9} {:>10} {:>10} {:>8} {:>8} {:>8} {:>8} {:>9} {:>9} {:>8} {:>8}",
+            "round",
+            "",
+            "idle/s",
+            "onefold/s",
+            "of idle",
+            "idle us",
+            "ours us",
+            "of idle",
+            "idle p99",
+            "ours p99",
+            "ratio",
+            "allowed"
         );
         for round in 1..=rounds {
             for reserve in [false, true] {
-                let callers = (CONNECTIONS, CALLERS);
-                let (took_idle, idle_latency, _) =
-                    contact::decisions(idle, Arc::clone(&keys), callers, calls, reserve).await?;
-                let (took, latency, allowed) =
-                    contact::decisions(server.address(), Arc::clone(&keys), callers, calls, reserve).await?;
-                let (theirs, ours) = (calls as f64 / took_idle.as_secs_f64(), calls as f64 / took.as_secs_f64());
-                let p99 = |latencies: &hdrhistogram::Histogram<u64>| latencies.value_at_quantile(0.99) as f64 / 1_000.0;
+                let callers = (CONNECTIONS, callers);
+                let theirs = contact::decisions(idle, Arc::clone(&keys), callers, calls, reserve).await?;
+                let ours = contact::decisions(server.address(), Arc::clone(&keys), callers, calls, reserve).await?;
                 println!(
-                    "{round:>5} {:>9} {theirs:>10.0} {ours:>10.0} {:>8.2} {:>12.0} {:>12.0} {:>8.2} {:>7.0}%",
+                    "{round:>5} {:>9} {:>10.0} {:>10.0} {:>8.2} {:>8.1} {:>8.1} {:>8.2} {:>9.0} {:>9.0} {:>8.2} {:>7.0}%",
                     if reserve { "reserved" } else { "asked" },
-                    ours / theirs,
-                    p99(&idle_latency),
-                    p99(&latency),
-                    p99(&latency) / p99(&idle_latency),
-                    100.0 * allowed as f64 / calls as f64
+                    theirs.rate(),
+                    ours.rate(),
+                    ours.rate() / theirs.rate(),
+                    theirs.cost(),
+                    ours.cost(),
+                    theirs.cost() / ours.cost(),
+                    theirs.p99(),
+                    ours.p99(),
+                    ours.p99() / theirs.p99(),
+                    100.0 * ours.hits as f64 / ours.latencies.len() as f64
                 );
             }
             let (theirs, _) = contact::campaign(idle, Arc::clone(&keys), calls, true).await?;
             let (ours, allowed) = contact::campaign(server.address(), Arc::clone(&keys), calls, true).await?;
             let (theirs, ours) = (calls as f64 / theirs.as_secs_f64(), calls as f64 / ours.as_secs_f64());
             println!(
-                "{round:>5} {:>9} {theirs:>10.0} {ours:>10.0} {:>8.2} {:>12} {:>12} {:>8} {:>7.0}%",
+                "{round:>5} {:>9} {theirs:>10.0} {ours:>10.0} {:>8.2} {:>64.0}%",
                 "campaign",
                 ours / theirs,
-                "",
-                "",
-                "",
                 100.0 * allowed as f64 / calls as f64
             );
         }

@@ -98,28 +98,25 @@ fn main() -> Result<(), Failure> {
 }
 
 /// One line: the two do-nothing servers, and ours. All found, or the line says so.
-fn tell(round: &str, [idle, bytes, ours]: &[load::Lookups; 3], calls: usize) {
-    let rate = |run: &load::Lookups| calls as f64 / run.took.as_secs_f64();
-    let cost = |run: &load::Lookups| run.computed.as_secs_f64() * 1e6 / calls as f64;
-    let p99 = |run: &load::Lookups| run.latencies.value_at_quantile(0.99) as f64 / 1e3;
+fn tell(round: &str, [idle, bytes, ours]: &[load::Calls; 3], calls: usize) {
     println!(
         "{round:>6} {:>9.0} {:>9.0} {:>9.0} {:>8.2} {:>9.2} {:>7.1} {:>7.1} {:>7.1} {:>8.2} {:>9.2} {:>8.0} {:>8.0} {:>8.0} {:>6.2}",
-        rate(idle),
-        rate(bytes),
-        rate(ours),
-        rate(ours) / rate(idle),
-        rate(ours) / rate(bytes),
-        cost(idle),
-        cost(bytes),
-        cost(ours),
-        cost(idle) / cost(ours),
-        cost(bytes) / cost(ours),
-        p99(idle),
-        p99(bytes),
-        p99(ours),
-        p99(ours) / p99(idle),
+        idle.rate(),
+        bytes.rate(),
+        ours.rate(),
+        ours.rate() / idle.rate(),
+        ours.rate() / bytes.rate(),
+        idle.cost(),
+        bytes.cost(),
+        ours.cost(),
+        idle.cost() / ours.cost(),
+        bytes.cost() / ours.cost(),
+        idle.p99(),
+        bytes.p99(),
+        ours.p99(),
+        ours.p99() / idle.p99(),
     );
-    if ours.found + (CONNECTIONS * CALLERS) < calls {
-        println!("{:>6} only {} of {calls} were found", "", ours.found);
+    if ours.hits + (CONNECTIONS * CALLERS) < calls {
+        println!("{:>6} only {} of {calls} were found", "", ours.hits);
     }
 }

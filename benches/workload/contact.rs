@@ -14,7 +14,7 @@ use tokio_stream::{Stream, StreamExt};
 use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status, Streaming};
 
-use crate::load::{Failure, connect, now};
+use crate::load::{Calls, Failure, computed, connect, now};
 
 /// Allows everything, and does nothing else.
 #[derive(Clone, Copy, Debug, Default)]
@@ -123,8 +123,7 @@ fn question(identifier: &pb::Identifier, reserve: bool) -> pb::DecideContactRequ
     }
 }
 
-/// Asks for one decision after the other on so many connections with so many callers each; gives the time, the latencies
-/// in nanoseconds, and how many were allowed.
+/// Asks for one decision after the other on so many connections with so many callers each.
 ///
 /// # Errors
 /// When a call fails.
@@ -134,12 +133,12 @@ pub async fn decisions(
     (connections, callers): (usize, usize),
     calls: usize,
     reserve: bool,
-) -> Result<(Duration, Histogram<u64>, u64), Failure> {
+) -> Result<Calls, Failure> {
     let mut channels = Vec::new();
     for _ in 0..connections {
         channels.push(connect(address).await?);
     }
-    let start = now();
+    let (start, before) = (now(), computed());
     let mut tasks = Vec::new();
     for caller in 0..connections * callers {
         let (channel, keys) = (channels[caller % connections].clone(), Arc::clone(&keys));
@@ -147,25 +146,25 @@ pub async fn decisions(
         tasks.push(tokio::spawn(async move {
             let mut client = ConsentServiceClient::new(channel);
             let mut latencies = Histogram::<u64>::new(3)?;
-            let mut allowed = 0;
+            let mut allowed = 0_usize;
             for call in 0..mine {
                 let request = question(&keys[(caller * 7_919 + call * 104_729) % keys.len()], reserve);
                 let sent = now();
                 let verdict = client.decide_contact(request).await?.into_inner().verdict.unwrap_or_default();
-                allowed += u64::from(verdict.allowed);
+                allowed += usize::from(verdict.allowed);
                 latencies.record(sent.elapsed().as_nanos() as u64)?;
             }
             Ok::<_, Failure>((latencies, allowed))
         }));
     }
     let mut latencies = Histogram::<u64>::new(3)?;
-    let mut allowed = 0;
+    let mut hits = 0;
     for task in tasks {
-        let (mine, mine_allowed) = task.await??;
+        let (mine, allowed) = task.await??;
         latencies.add(mine)?;
-        allowed += mine_allowed;
+        hits += allowed;
     }
-    Ok((start.elapsed(), latencies, allowed))
+    Ok(Calls { took: start.elapsed(), computed: computed().saturating_sub(before), latencies, hits })
 }
 
 /// One stream of decisions, as a campaign asks for them; the time, and how many were allowed.

@@ -99,8 +99,8 @@ pub async fn ingest(
     Ok((start.elapsed(), accepted))
 }
 
-/// What came of lookups.
-pub struct Lookups {
+/// What came of calls one after the other.
+pub struct Calls {
     /// How long they took.
     pub took: Duration,
     /// How long this process computed meanwhile, callers and servers together: what the rest of the machine does shows in
@@ -108,8 +108,8 @@ pub struct Lookups {
     pub computed: Duration,
     /// In nanoseconds.
     pub latencies: Histogram<u64>,
-    /// How many found somebody.
-    pub found: usize,
+    /// How many found somebody, or were allowed.
+    pub hits: usize,
 }
 
 /// How long this process has computed so far, in steps of 10 ms; zero where the system does not tell.
@@ -131,7 +131,7 @@ pub async fn lookups(
     connections: usize,
     callers: usize,
     calls: usize,
-) -> Result<Lookups, Failure> {
+) -> Result<Calls, Failure> {
     let mut channels = Vec::new();
     for _ in 0..connections {
         channels.push(connect(address).await?);
@@ -172,7 +172,27 @@ pub async fn lookups(
         latencies.add(mine)?;
         found += mine_found;
     }
-    Ok(Lookups { took: start.elapsed(), computed: computed().saturating_sub(before), latencies, found })
+    Ok(Calls { took: start.elapsed(), computed: computed().saturating_sub(before), latencies, hits: found })
+}
+
+impl Calls {
+    /// Calls a second.
+    #[must_use]
+    pub fn rate(&self) -> f64 {
+        self.latencies.len() as f64 / self.took.as_secs_f64()
+    }
+
+    /// Microseconds computed for a call, by callers and servers together.
+    #[must_use]
+    pub fn cost(&self) -> f64 {
+        self.computed.as_secs_f64() * 1e6 / self.latencies.len() as f64
+    }
+
+    /// Microseconds that 99 of 100 calls do not exceed.
+    #[must_use]
+    pub fn p99(&self) -> f64 {
+        self.latencies.value_at_quantile(0.99) as f64 / 1e3
+    }
 }
 
 /// The value behind `--name` on the command line, or a default.

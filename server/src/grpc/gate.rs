@@ -8,27 +8,30 @@ use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
+use onefold_proto::v1::consent_service_server::ConsentServiceServer;
 use onefold_proto::v1::profile_service_server::ProfileServiceServer;
 use tonic::body::Body;
 use tonic::service::Routes;
 use tower::{Layer, Service};
 
+use super::consent::Consents;
 use super::profile::Profiles;
 use super::status;
 
 /// What answers before the services do.
 const ALWAYS_OPEN: [&str; 2] = ["/grpc.health.v1.Health/", "/grpc.reflection."];
 
-/// Calls of this service are asked for most, and are handed to it without the router, which costs as much as a lookup.
-const STRAIGHT: &str = "/onefold.v1.ProfileService/";
+/// Calls of these services are asked for most, and are handed to them without the router, which costs as much as a lookup.
+const PROFILES: &str = "/onefold.v1.ProfileService/";
+const CONSENTS: &str = "/onefold.v1.ConsentService/";
 
 /// What is behind the gate.
 #[derive(Clone)]
 pub struct Services {
     /// All services.
     pub routes: Routes,
-    /// The one of [`STRAIGHT`], if it is to be reached without the router.
-    pub profiles: Option<ProfileServiceServer<Profiles>>,
+    /// Those that are reached without the router.
+    pub straight: Option<(ProfileServiceServer<Profiles>, ConsentServiceServer<Consents>)>,
 }
 
 /// A gate, shut until [`Gate::open`].
@@ -97,8 +100,11 @@ where
             self.services = self.gate.services.get().cloned();
         }
         match &mut self.services {
-            Some(Services { profiles: Some(profiles), .. }) if request.uri().path().starts_with(STRAIGHT) => {
+            Some(Services { straight: Some((profiles, _)), .. }) if request.uri().path().starts_with(PROFILES) => {
                 profiles.call(request)
+            }
+            Some(Services { straight: Some((_, consents)), .. }) if request.uri().path().starts_with(CONSENTS) => {
+                consents.call(request)
             }
             Some(services) => Box::pin(services.routes.call(request)),
             None => Box::pin(std::future::ready(Ok(status::recovering().into_http()))),
@@ -123,7 +129,7 @@ mod tests {
         let mut gated = gate.layer(Routes::default());
         assert_eq!(code(&mut gated, "/onefold.v1.IngestService/PutFragment").await, "14");
         assert_eq!(code(&mut gated, "/grpc.health.v1.Health/Check").await, "12");
-        gate.open(Services { routes: Routes::default(), profiles: None });
+        gate.open(Services { routes: Routes::default(), straight: None });
         assert_eq!(code(&mut gated, "/onefold.v1.IngestService/PutFragment").await, "12");
     }
 }

@@ -93,15 +93,16 @@ fn services(app: &Arc<App>) -> Services {
     let kept = KeptAnswers::default();
     let serving = Serving { app: Arc::clone(app), kept: kept.clone() };
     let profiles = mounted!(ProfileServiceServer::new(profile::Profiles { app: Arc::clone(app), serving }));
+    let consents = mounted!(ConsentServiceServer::new(consent::Consents { app: Arc::clone(app) }));
     let routes = Routes::new(mounted!(IngestServiceServer::new(ingest::Ingest { app: Arc::clone(app) })))
         .add_service(profiles.clone())
-        .add_service(mounted!(ConsentServiceServer::new(consent::Consents { app: Arc::clone(app) })))
+        .add_service(consents.clone())
         .add_service(mounted!(AccountServiceServer::new(account::Accounts { app: Arc::clone(app) })))
         .add_service(mounted!(ReviewServiceServer::new(review::Reviews { app: Arc::clone(app) })))
         .add_service(mounted!(PrivacyServiceServer::new(privacy::Privacy { app: Arc::clone(app), kept })))
         .add_service(mounted!(BackupServiceServer::new(backup::Backups { app: Arc::clone(app) })))
         .add_service(mounted!(AdminServiceServer::new(admin::Admin { app: Arc::clone(app) })));
-    Services { routes, profiles: Some(profiles) }
+    Services { routes, straight: Some((profiles, consents)) }
 }
 
 /// A server that listens. Until [`Edge::open`] it says that it recovers.

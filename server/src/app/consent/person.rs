@@ -19,6 +19,8 @@ use crate::app::tenant::{LiveConfig, Tenant};
 const KEPT_BYTES_MAX: u64 = 64 << 20;
 /// What one takes beside its lists.
 const PERSON_BYTES: usize = 128;
+/// How many are kept as a rule.
+const KEPT_USUAL: usize = 100_000;
 
 /// What deciding needs to know of a profile beside what was said. Personal data: `Debug` hides it.
 #[derive(Clone)]
@@ -107,31 +109,38 @@ fn attribute(name: &str) -> AttributeId {
     AttributeId(place.and_then(|place| u16::try_from(place).ok()).unwrap_or(u16::MAX))
 }
 
+/// What a kept person takes.
+#[derive(Clone)]
+struct Bytewise;
+
+impl quick_cache::Weighter<(TenantId, ProfileOrdinal), Arc<Person>> for Bytewise {
+    fn weight(&self, _: &(TenantId, ProfileOrdinal), person: &Arc<Person>) -> u64 {
+        let lists = (person.points.len() + person.households.len()) * 16
+            + person.zones.iter().map(|zone| zone.len() + 24).sum::<usize>();
+        (PERSON_BYTES + lists) as u64
+    }
+}
+
 /// Persons as last read.
 #[derive(Clone)]
-pub struct Persons(moka::sync::Cache<(TenantId, ProfileOrdinal), Arc<Person>>);
+pub struct Persons(Arc<quick_cache::sync::Cache<(TenantId, ProfileOrdinal), Arc<Person>, Bytewise>>);
 
 impl std::fmt::Debug for Persons {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Persons({})", self.0.entry_count())
+        write!(f, "Persons({})", self.0.len())
     }
 }
 
 impl Default for Persons {
     fn default() -> Self {
-        let bytes = |person: &Arc<Person>| {
-            let lists = (person.points.len() + person.households.len()) * 16
-                + person.zones.iter().map(|zone| zone.len() + 24).sum::<usize>();
-            u32::try_from(PERSON_BYTES + lists).unwrap_or(u32::MAX)
-        };
-        Self(moka::sync::Cache::builder().max_capacity(KEPT_BYTES_MAX).weigher(move |_, person| bytes(person)).build())
+        Self(Arc::new(quick_cache::sync::Cache::with_weighter(KEPT_USUAL, KEPT_BYTES_MAX, Bytewise)))
     }
 }
 
 impl Persons {
     /// Drops all that is kept: somebody was erased.
     pub fn forget_all(&self) {
-        self.0.invalidate_all();
+        self.0.clear();
     }
 
     /// The person behind a live profile as it is now, if it was read since its last change.
@@ -153,6 +162,11 @@ impl Persons {
         let former = tenant.state().privacy.former_regions.clone();
         let person = Arc::new(Person::of(loaded.changed, &loaded.config, loaded.fragments(), &former));
         self.0.insert((tenant.id, profile), Arc::clone(&person));
+        // LAW 7: nobody would be decided by it any more, but what was erased meanwhile must not lie here either. An
+        // erasure that comes later than this look drops all that is kept.
+        if tenant.state().changed_if_live(profile) != Some(person.changed) {
+            self.0.remove(&(tenant.id, profile));
+        }
         Ok(person)
     }
 }

@@ -2,7 +2,12 @@
 //! broken. The same functions are handed to libFuzzer by the crate in `fuzz/`.
 //!
 //! `ONEFOLD_FUZZ_SECONDS=3600` goes on for an hour, the targets in turns; the seed is printed. `ONEFOLD_FUZZ_TARGET` chooses one.
-#![allow(missing_docs, clippy::unwrap_used, reason = "test code")]
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "test code; the long form goes by the clock"
+)]
 
 use std::any::Any;
 use std::collections::BTreeSet;

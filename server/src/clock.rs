@@ -22,7 +22,7 @@ impl Clock for SystemClock {
     }
 }
 
-/// A stopwatch for logs and statistics; never for decisions.
+/// A stopwatch for logs, statistics, and when to do chores; never for what is decided.
 #[derive(Clone, Copy, Debug)]
 pub struct Stopwatch(Instant);
 

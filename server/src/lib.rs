@@ -17,8 +17,10 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tokio::net::TcpListener;
+use tokio::sync::mpsc::WeakSender;
 use tokio::sync::watch;
 
+use app::lane::{Command, REST_OFFERED_EVERY};
 pub use app::recover::{Recovered, StartError};
 use clock::{Clock, SystemClock};
 pub use config::Config;
@@ -94,6 +96,16 @@ async fn end_judgements(app: Weak<app::App>) {
     }
 }
 
+/// Offers the lane a rest now and then, for as long as it works.
+async fn offer_rest(lane: WeakSender<Command>) {
+    loop {
+        tokio::time::sleep(REST_OFFERED_EVERY).await;
+        let Some(lane) = lane.upgrade() else { return };
+        // A full lane has no rest.
+        let _ = lane.try_send(Command::Rest);
+    }
+}
+
 /// Signs how far the log reached, for as long as the app lives.
 async fn sign_heads(app: Weak<app::App>) {
     loop {
@@ -152,6 +164,7 @@ impl Server {
         scrape.open(&app);
         tokio::spawn(end_judgements(Arc::downgrade(&app)));
         tokio::spawn(sign_heads(Arc::downgrade(&app)));
+        tokio::spawn(offer_rest(app.lane.downgrade()));
         Ok(Self { address, metrics, recovered, failure, edge, threads, drain })
     }
 

@@ -125,6 +125,7 @@ impl Checkpoints {
         fs::create_dir_all(&self.keys).map_err(&io)?;
         self.remove_left_overs()?;
         let number = self.numbers()?.last().map_or(1, |last| last + 1);
+        self.sweep()?;
         let key = DataKey::generate().map_err(&io)?;
         let wrapped = wrap(&self.root.derive("checkpoint keys"), &number.to_le_bytes(), key.expose()).map_err(&io)?;
         disk::write_whole(&self.key_path(number), &wrapped).map_err(&io)?;
@@ -178,13 +179,26 @@ impl Checkpoints {
         written.duration_since(std::time::UNIX_EPOCH).ok().map(|since| since.as_secs())
     }
 
-    /// Removes every checkpoint and destroys its key.
+    /// Destroys the key of every checkpoint: from then on none of them can be read, whatever becomes of the files. These
+    /// take the longer to remove the larger they are, so they are left to [`Checkpoints::sweep`].
     ///
     /// # Errors
     /// [`CheckpointError::Io`].
     pub fn destroy_all(&self) -> Result<(), CheckpointError> {
-        self.remove_below(u64::MAX)?;
-        self.remove_left_overs()
+        self.shred_keys_below(u64::MAX)
+    }
+
+    /// Removes files of checkpoints whose key is gone. The next checkpoint does so too.
+    ///
+    /// # Errors
+    /// [`CheckpointError::Io`].
+    pub fn sweep(&self) -> Result<(), CheckpointError> {
+        for number in self.numbers()? {
+            if !self.key_path(number).exists() {
+                self.remove_file_of(number)?;
+            }
+        }
+        disk::sync_dir(&self.dir).map_err(failed("remove"))
     }
 
     fn path(&self, number: u64) -> PathBuf {
@@ -205,13 +219,26 @@ impl Checkpoints {
 
     /// Keys first: from then on the content is unreadable, whatever becomes of the file.
     fn remove_below(&self, number: u64) -> Result<(), CheckpointError> {
+        self.shred_keys_below(number)?;
+        for old in self.numbers()?.into_iter().filter(|old| *old < number) {
+            self.remove_file_of(old)?;
+        }
+        disk::sync_dir(&self.dir).map_err(failed("remove"))
+    }
+
+    fn shred_keys_below(&self, number: u64) -> Result<(), CheckpointError> {
         for old in self.key_numbers()?.into_iter().filter(|old| *old < number) {
             disk::shred(&self.key_path(old)).map_err(failed("remove the key of"))?;
         }
-        for old in self.numbers()?.into_iter().filter(|old| *old < number) {
-            fs::remove_file(self.path(old)).map_err(failed("remove"))?;
+        Ok(())
+    }
+
+    /// Two may come to it at the same time.
+    fn remove_file_of(&self, number: u64) -> Result<(), CheckpointError> {
+        match fs::remove_file(self.path(number)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed("remove")(error)),
+            _ => Ok(()),
         }
-        disk::sync_dir(&self.dir).map_err(failed("remove"))
     }
 
     /// Drafts of an interrupted checkpoint, and keys without a checkpoint.

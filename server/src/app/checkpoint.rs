@@ -90,14 +90,15 @@ impl Lane {
         }
         let began = Stopwatch::start();
         let written = self.write_checkpoint();
-        self.shared.meters.checkpoint.took(began.elapsed());
+        self.checkpoint_took = began.elapsed();
+        self.shared.meters.checkpoint.took(self.checkpoint_took);
         if let Err(error) = written {
             // The one before stands, and the journal has everything: only the next start is slower.
             tracing::warn!(error = %error, "a checkpoint was not written");
         }
         self.shared.heads.sign_or_tell(self.shared.clock.now());
         self.since_checkpoint = 0;
-        self.checkpoint_wanted = false;
+        self.checkpoint_wanted = None;
         let _ = self.keeper.send(Keep::Flush);
         tidy::ask(&self.tidy);
     }

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
+use std::time::Duration;
 
 use onefold_core::access::ApiKey;
 use onefold_core::change::ProfileChange;
@@ -30,6 +31,14 @@ use super::{Shared, access, backup, consent, hierarchy, models, privacy, reconfi
 
 /// Commands that may wait in front of the lane.
 pub const LANE_DEPTH_MAX: usize = 64;
+/// How often the lane is offered a rest.
+pub const REST_OFFERED_EVERY: Duration = Duration::from_secs(1);
+/// Offers of rest with nothing in between, after which the lane is at rest.
+const RESTS_BEFORE_CHECKPOINT: u32 = 2;
+/// A checkpoint is put off for so many times as long as it takes, if the lane comes to no rest.
+const CHECKPOINT_PUT_OFF: u32 = 50;
+/// How long a checkpoint is thought to take before one was written.
+pub const CHECKPOINT_TAKES: Duration = Duration::from_secs(1);
 /// Items that one group takes at most, unless a single command brings more.
 const GROUP_ITEMS_MAX: usize = 1_024;
 /// Bytes of fragments that one batch takes at most.
@@ -166,6 +175,8 @@ pub enum Command {
     Moment(oneshot::Sender<Result<backup::Moment, WriteError>>),
     /// See whether the disk has room again.
     ProbeRoom,
+    /// Nothing is asked: what nothing hurries may be done if nobody waits. Comes every [`REST_OFFERED_EVERY`].
+    Rest,
     /// Write a last checkpoint and end.
     Stop,
 }
@@ -186,7 +197,7 @@ impl Command {
             Self::Privacy(work) => drop(work.reply.send(Err(WriteError::DiskFull))),
             Self::Key { reply, .. } => drop(reply.send(Err(WriteError::DiskFull))),
             Self::Moment(reply) => drop(reply.send(Err(WriteError::DiskFull))),
-            Self::ProbeRoom | Self::Stop => {}
+            Self::ProbeRoom | Self::Rest | Self::Stop => {}
         }
     }
 }
@@ -209,8 +220,37 @@ pub struct Lane {
     pub(super) unsettled: Vec<Arc<Tenant>>,
     /// Requests whose erasure is decided and has no receipt yet.
     pub(super) unfinished: Vec<(Arc<Tenant>, Sequence)>,
-    /// Checkpoints were destroyed: a new one is due when there is nothing else to do.
-    pub(super) checkpoint_wanted: bool,
+    /// Checkpoints were destroyed: a new one is due.
+    pub(super) checkpoint_wanted: Option<Wanted>,
+    /// How long the last checkpoint took.
+    pub(super) checkpoint_took: Duration,
+}
+
+/// How long a checkpoint that is due has waited. It costs as much as there is state and everybody waits for it, so it is
+/// written when the lane rests, or when it costs but a small share of the time that it was put off.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Wanted {
+    /// Offers of rest since.
+    offers: u32,
+    /// Of these, the last ones with nothing in between.
+    at_rest: u32,
+    /// What checkpoints of before left is to be removed.
+    sweep: bool,
+}
+
+impl Wanted {
+    /// Checkpoints were destroyed just now.
+    pub(super) const fn now() -> Self {
+        Self { offers: 0, at_rest: 0, sweep: true }
+    }
+
+    /// The lane is offered a rest; whether the checkpoint is to be written in it.
+    fn rest(&mut self, took: Duration) -> bool {
+        self.offers += 1;
+        self.at_rest += 1;
+        let waited = REST_OFFERED_EVERY.saturating_mul(self.offers);
+        self.at_rest >= RESTS_BEFORE_CHECKPOINT || waited >= took.saturating_mul(CHECKPOINT_PUT_OFF)
+    }
 }
 
 /// A batch in the making, and what is to happen when it is durable.
@@ -247,6 +287,7 @@ impl Lane {
     pub fn run(mut self) {
         let mut waiting = None;
         while let Some(first) = waiting.take().or_else(|| self.commands.blocking_recv()) {
+            let rest = matches!(first, Command::Rest);
             match self.group(first) {
                 Ok(Flow::GoesOn(behind)) => waiting = behind,
                 Ok(Flow::Ends) => {
@@ -265,13 +306,33 @@ impl Lane {
                     break;
                 }
             }
-            let idle = self.checkpoint_wanted && waiting.is_none() && self.commands.is_empty();
-            if idle || self.since_checkpoint >= self.checkpoint_due() {
+            if self.has_rest(rest) || self.since_checkpoint >= self.checkpoint_due() {
                 self.checkpoint();
             }
         }
         // What is still queued gets its reply dropped, which callers see as a failed store.
         self.commands.close();
+    }
+
+    /// Whether a checkpoint that is due may be written now.
+    fn has_rest(&mut self, offered: bool) -> bool {
+        let took = self.checkpoint_took;
+        let Some(wanted) = &mut self.checkpoint_wanted else { return false };
+        if !offered {
+            wanted.at_rest = 0;
+            return false;
+        }
+        if std::mem::take(&mut wanted.sweep) {
+            let checkpoints = self.shared.checkpoints.clone();
+            // Beside the lane: a large file takes long to remove. What is left over goes with the next checkpoint.
+            let sweep = move || {
+                if let Err(error) = checkpoints.sweep() {
+                    tracing::warn!(error = %error, "what an erasure left of a checkpoint was not removed");
+                }
+            };
+            let _ = std::thread::Builder::new().name("sweep".to_owned()).spawn(sweep);
+        }
+        wanted.rest(took) && self.commands.is_empty()
     }
 
     /// A checkpoint costs as much as there is state, so the more there is, the more must have happened.
@@ -300,7 +361,7 @@ impl Lane {
     }
 
     fn group(&mut self, first: Command) -> Result<Flow, JournalError> {
-        if !matches!(first, Command::Stop) && !self.settle_left_overs()? {
+        if !matches!(first, Command::Stop | Command::Rest) && !self.settle_left_overs()? {
             first.refuse();
             return Ok(Flow::GoesOn(None));
         }
@@ -367,6 +428,7 @@ impl Lane {
             },
             Command::Moment(reply) => backup::answer(self, reply),
             Command::ProbeRoom => self.probe_room(),
+            Command::Rest => Ok(()),
             Command::Stop => return Ok(Flow::Ends),
         }?;
         Ok(Flow::GoesOn(None))

@@ -32,7 +32,7 @@ use super::access::{self, Access};
 use super::consent::Said;
 use super::heads::Heads;
 use super::hierarchy::state::Says;
-use super::lane::{Command, LANE_DEPTH_MAX, Lane, note_changes};
+use super::lane::{CHECKPOINT_TAKES, Command, LANE_DEPTH_MAX, Lane, note_changes};
 use super::models::{Models, Studies};
 use super::reads::{self, ReadLog};
 use super::tenant::{Held, LiveConfig, State, Tenant};
@@ -398,7 +398,8 @@ pub fn open(config: &Config, clock: Arc<dyn Clock>, meters: Arc<Meters>) -> Resu
         refused_keys: 0,
         unsettled,
         unfinished,
-        checkpoint_wanted: false,
+        checkpoint_wanted: None,
+        checkpoint_took: CHECKPOINT_TAKES,
     };
     let spawn = |name: &str, run: Box<dyn FnOnce() + Send>| {
         let guard = FailOnPanic(Arc::clone(&shared));

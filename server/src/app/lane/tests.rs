@@ -283,3 +283,16 @@ fn an_entry_is_bounded_in_bytes_however_large_its_changes() {
     assert_eq!(entry_of(&vec![small; 5_000], usize::MAX), SETTLED_CHANGES_MAX);
     opened.threads.join();
 }
+
+#[test]
+fn a_checkpoint_that_is_due_waits_for_rest_but_not_for_ever() {
+    let took = Duration::from_millis(100);
+    let mut at_rest = Wanted::now();
+    assert_eq!((at_rest.rest(took), at_rest.rest(took)), (false, true), "nothing came in between");
+    let mut busy = Wanted::now();
+    let waited = (1u32..).find(|_| {
+        busy.at_rest = 0;
+        busy.rest(took)
+    });
+    assert_eq!(waited, Some(5), "a fiftieth of the time");
+}

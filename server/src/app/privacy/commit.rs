@@ -23,7 +23,7 @@ use super::act::{Act, Answer, Done, Work};
 use super::{carry, plan, receipt};
 use crate::app::decide::Decided;
 use crate::app::error::WriteError;
-use crate::app::lane::{Lane, kind};
+use crate::app::lane::{Lane, Wanted, kind};
 use crate::app::requests::{self, RequestKey, remember, room_to_remember};
 use crate::app::tenant::{LiveConfig, State, Tenant};
 use crate::app::writer::{Commit, Reply};
@@ -373,7 +373,7 @@ pub fn finish(
         return Err(JournalError::Poisoned);
     }
     // What is erased is in none of them; the next one is written when there is nothing else to do.
-    lane.checkpoint_wanted = true;
+    lane.checkpoint_wanted = Some(Wanted::now());
     let now = lane.shared.clock.now();
     let (mut asked, last) = {
         let state = tenant.state();

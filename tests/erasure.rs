@@ -12,74 +12,16 @@ use onefold_core::erasure::Receipt;
 use onefold_core::ids::SlotId;
 use onefold_proto::v1 as pb;
 use onefold_store::erasures::ErasureLedger;
-use onefold_tests::accounts::{account, somebody};
 use onefold_tests::canary::{canary, found_in, in_the_clear, mail};
 use onefold_tests::child::Launch;
 use onefold_tests::consent::{at, of_profile, of_record, said};
 use onefold_tests::dice::{Dice, how_many};
-use onefold_tests::{Clients, House, SEGMENT_BYTES, organisation, person, reason, record};
+use onefold_tests::journey::{arrive, prepare, seen};
+use onefold_tests::{House, SEGMENT_BYTES, organisation, person, reason, record};
 
 /// Everybody of whom something can be read with the keys that are left.
 fn with_the_keys(data: &Path) -> BTreeSet<usize> {
     onefold_tests::canary::with_the_keys(data, SEGMENT_BYTES)
-}
-
-/// One person through every path: two records that are one profile, a quarantined fragment, a statement about each kind
-/// of subject, a role in an account, a judgement whose reason speaks of the person; every third shares a telephone with the next.
-async fn arrive(clients: &mut Clients, who: usize) {
-    let (word, mail) = (canary(who), mail(who));
-    let phone = format!("+4930{:07}", 2_000_000 + who / 3);
-    let names: &[(&str, &str)] = &[("name.given", &word), ("name.family", &word)];
-    let fragment =
-        person("crm", &word, 1_700_000_000, &[("email", &mail), ("phone", &phone), ("user_id", &word)], names);
-    assert_eq!(clients.put(fragment).await.status(), pb::IngestStatus::Accepted);
-    let fragment = person("shop", &word, 1_700_000_001, &[("email", &mail)], &[("name.family", &word)]);
-    assert_eq!(clients.put(fragment).await.status(), pb::IngestStatus::Accepted);
-    let broken = person("ledger", &word, 1_700_000_002, &[("email", &mail)], names);
-    assert_eq!(clients.put(broken).await.status(), pb::IngestStatus::Quarantined);
-    let no = || {
-        let mut saying = said(pb::ConsentDecision::Granted, 1_700_000_003);
-        saying.language = word.clone();
-        saying
-    };
-    clients.say(at("email", &mail), no()).await.unwrap();
-    clients.say(of_record("shop", &word), no()).await.unwrap();
-    let request = pb::PutAffiliationRequest {
-        person: somebody("crm", &word),
-        account: account("crm", "acme"),
-        role: word.clone(),
-        ..Default::default()
-    };
-    clients.accounts.put_affiliation(request).await.unwrap();
-    let pair = pb::PairJudgement {
-        first: Some(record("crm", &word)),
-        second: Some(record("shop", &word)),
-        verdict: pb::Verdict::Same as i32,
-    };
-    let (author, reason) = ("steward".to_owned(), format!("{word} said so"));
-    let request = pb::JudgeRequest { judgements: vec![pair], author, reason, ..Default::default() };
-    clients.reviews.judge(request).await.unwrap();
-}
-
-async fn prepare(clients: &mut Clients) {
-    clients.sources(&["crm", "shop"]).await;
-    let mut contract = pb::DataContract::default();
-    contract.attributes.push(pb::AttributeRule { name: "plan".to_owned(), required: true, ..Default::default() });
-    let source = pb::Source { name: "ledger".to_owned(), trust: 500, contract: Some(contract), ..Default::default() };
-    clients.admin.put_source(pb::PutSourceRequest { source: Some(source), ..Default::default() }).await.unwrap();
-    clients.put_account("crm", "acme", None).await.unwrap();
-}
-
-/// What the rest of the world sees of somebody.
-async fn seen(clients: &mut Clients, who: usize) -> pb::Profile {
-    let mut profile = clients.lookup("email", &mail(who)).await.unwrap();
-    profile.sequence = 0;
-    profile
-}
-
-async fn public_key(clients: &mut Clients) -> String {
-    let request = pb::GetPrivacyPolicyRequest::default();
-    clients.privacy.get_privacy_policy(request).await.unwrap().into_inner().receipt_public_key
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -93,7 +35,7 @@ async fn erased_is_erased_and_provable() {
     let mut house = House::open_with(config.clone()).await;
     prepare(&mut house).await;
     for who in 0..people {
-        arrive(&mut house, who).await;
+        arrive(&mut house, who).await.unwrap();
     }
     house.close().await;
     assert_eq!(in_the_clear(&data), BTreeSet::new(), "nothing lies in the clear before either");
@@ -102,10 +44,10 @@ async fn erased_is_erased_and_provable() {
     let mut house = House::open_with(config.clone()).await;
     let mut others = BTreeMap::new();
     for who in (0..people).filter(|who| !erased.contains(who)) {
-        others.insert(who, seen(&mut house, who).await);
+        others.insert(who, seen(&mut house, who).await.unwrap());
     }
     let cursor = house.events("", 0).await.unwrap().last().unwrap().sequence;
-    let trusted = public_key(&mut house).await;
+    let trusted = house.receipt_key().await.unwrap();
     let mut names = BTreeMap::new();
     for who in &erased {
         let profile = house.lookup("email", &mail(*who)).await.unwrap().name;
@@ -172,7 +114,7 @@ async fn erased_is_erased_and_provable() {
             assert_eq!(counted.resends_stopped, 7 * (round + 1), "each is counted");
         }
         for (who, before) in &others {
-            assert_eq!(&seen(&mut house, *who).await, before);
+            assert_eq!(&seen(&mut house, *who).await.unwrap(), before);
         }
         house.close().await;
         assert_eq!(in_the_clear(&data), BTreeSet::new());
@@ -190,7 +132,7 @@ async fn erased_is_erased_and_provable() {
     house = House::open_with(config).await;
     assert_eq!(ErasureLedger::read(&ErasureLedger::path(&data)).unwrap().len(), erased.len());
     for (who, before) in &others {
-        assert_eq!(&seen(&mut house, *who).await, before);
+        assert_eq!(&seen(&mut house, *who).await.unwrap(), before);
     }
 
     // Who comes back by their own act is let in, as somebody new.
@@ -333,7 +275,7 @@ async fn an_erasure_needs_who_it_needs_and_consumers_confirm() {
     let dir = tempfile::tempdir().unwrap();
     let mut house = House::open(&dir.path().join("data")).await;
     prepare(&mut house).await;
-    arrive(&mut house, 1).await;
+    arrive(&mut house, 1).await.unwrap();
     let policy = pb::PrivacyPolicy { second_person: true, consumers: vec!["mailer".to_owned()], ..Default::default() };
     let request = pb::UpdatePrivacyPolicyRequest { policy: Some(policy), ..Default::default() };
     house.privacy.update_privacy_policy(request).await.unwrap();
@@ -408,7 +350,7 @@ async fn a_kill_at_any_moment_leaves_nobody_half_erased() {
     let (child, mut clients) = launch.start().await;
     prepare(&mut clients).await;
     for who in 0..people {
-        arrive(&mut clients, who).await;
+        arrive(&mut clients, who).await.unwrap();
     }
     child.stop();
     let mut asked: BTreeSet<usize> = BTreeSet::new();

@@ -108,6 +108,14 @@ impl SignedHead {
     }
 }
 
+/// Whether what stands behind the last line's end can be a line that a crash cut off: behind a head that is whole there is
+/// nothing but its end, so a bent line's end is told from a cut.
+#[must_use]
+pub fn is_cut_line(rest: &str) -> bool {
+    let mut heads = serde_json::Deserializer::from_str(rest).into_iter::<SignedHead>();
+    !matches!(heads.next(), Some(Ok(_))) || heads.byte_offset() == rest.len()
+}
+
 fn digest_of(line: &str) -> String {
     hex(blake3::hash(line.as_bytes()).as_bytes())
 }
@@ -137,5 +145,9 @@ mod tests {
             let bent = String::from_utf8_lossy(&bent).into_owned();
             assert!(SignedHead::read(&bent, Some(&lines[0]), trusted).is_err(), "bit {bit}");
         }
+        for cut in 0..=lines[1].len() {
+            assert!(is_cut_line(&lines[1][..cut]), "cut at {cut}");
+        }
+        assert!(!is_cut_line(&format!("{}\u{b}", lines[1])), "the line's end was changed");
     }
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use onefold_core::decision::{self, EntryKind};
 use onefold_core::erasure::{Erased, LogHead, Receipt, ReceiptError, ReceiptKept};
-use onefold_core::head::{HeadError, SignedHead};
+use onefold_core::head::{HeadError, SignedHead, is_cut_line};
 use onefold_core::ids::{Sequence, TenantId};
 use onefold_core::reads::ReadLogMark;
 use onefold_store::datadir::{DataDir, DataDirError, OpenOptions};
@@ -393,6 +393,10 @@ fn heads_hold(file: &Path, trusted: &str, log: &JournalReader, end: &Position) -
             });
         }
         (previous, count, newest) = (Some(line), count + 1, time);
+    }
+    if !is_cut_line(text[whole.len()..].trim_start_matches('\n')) {
+        let line = usize::try_from(count).unwrap_or(usize::MAX).saturating_add(1);
+        return Err(AuditError::HeadLine { path: file.to_owned(), line, source: HeadError::Text });
     }
     Ok((count, newest))
 }

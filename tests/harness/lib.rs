@@ -3,6 +3,7 @@
 
 pub mod accounts;
 pub mod actor;
+pub mod backups;
 pub mod calls;
 pub mod canary;
 pub mod child;
@@ -13,6 +14,7 @@ pub mod dice;
 pub mod disk;
 pub mod frames;
 pub mod health;
+pub mod journey;
 pub mod load;
 pub mod privacy;
 pub mod recording;

@@ -532,20 +532,20 @@ pub fn judgements(
 /// Reads a judgement's words; `None` when their key was destroyed.
 pub(super) fn judged_at(shared: &Shared, tenant: &Tenant, place: Place) -> Result<Option<Judged>, ReadError> {
     read::durable_at(shared, place)?;
-    let store = |error: Box<dyn std::error::Error + Send + Sync>| ReadError::Store(error);
-    let found = shared.journal.read(place).map_err(|e| store(e.into()))?;
+    let found = shared.journal.read(place).map_err(|error| ReadError::at(place, error))?;
     let Some(payload) = found.payload else { return Ok(None) };
-    let sealed = Sealed::parse(&payload).map_err(|e| store(e.into()))?;
     if found.context.kind != kind(EntryKind::JudgementStated) {
-        return Err(store("the entry is no judgement".into()));
+        return Err(ReadError::content_of(place, "the entry is no judgement"));
     }
+    let sealed = Sealed::parse(&payload).map_err(|error| ReadError::content_of(place, error))?;
     let key = match tenant.vault.key(sealed.slot) {
         Ok(key) => key,
         Err(VaultError::Destroyed(_)) => return Ok(None),
-        Err(error) => return Err(store(error.into())),
+        Err(error) => return Err(ReadError::key_of(place, error)),
     };
-    let plain = found.context.open(&key, 0, &sealed.header, sealed.ciphertext).map_err(|e| store(e.into()))?;
-    decision::decode(&plain).map(Some).map_err(|e| store(e.into()))
+    let opened = found.context.open(&key, 0, &sealed.header, sealed.ciphertext);
+    let plain = opened.map_err(|error| ReadError::content_of(place, error))?;
+    decision::decode(&plain).map(Some).map_err(|error| ReadError::content_of(place, error))
 }
 
 /// The pairs that make these profiles one: a record of the first with one of each other. Records are chosen by content, so

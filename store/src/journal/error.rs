@@ -82,7 +82,7 @@ pub enum JournalError {
     #[error("segment {0} is still being written")]
     StillOpen(u32),
     /// The visitor refused a batch.
-    #[error("a journal entry could not be taken in")]
+    #[error("a journal entry could not be taken in: {0}")]
     Visitor(#[source] VisitError),
 }
 

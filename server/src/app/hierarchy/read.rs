@@ -300,7 +300,7 @@ fn text_of(shared: &Shared, tenant: &Tenant, found: Found) -> Result<Shown, Read
 /// The content of an entry about a subject; `None` when its key was destroyed.
 ///
 /// # Errors
-/// [`ReadError::Store`] when it cannot be read.
+/// [`ReadError::Damaged`], [`ReadError::Store`] when it cannot be read.
 pub fn told_at<T: DeserializeOwned>(
     shared: &Shared,
     tenant: &Tenant,
@@ -308,20 +308,20 @@ pub fn told_at<T: DeserializeOwned>(
     what: EntryKind,
 ) -> Result<Option<T>, ReadError> {
     durable_at(shared, place)?;
-    let store = |error: Box<dyn std::error::Error + Send + Sync>| ReadError::Store(error);
-    let entry = shared.journal.read(place).map_err(|e| store(e.into()))?;
+    let entry = shared.journal.read(place).map_err(|error| ReadError::at(place, error))?;
     let Some(payload) = entry.payload else { return Ok(None) };
     if entry.context.kind != kind(what) {
-        return Err(store("the entry is of another kind".into()));
+        return Err(ReadError::content_of(place, "the entry is of another kind"));
     }
-    let (subject, ciphertext) = Subject::parse(&payload).map_err(|e| store(e.into()))?;
+    let (subject, ciphertext) = Subject::parse(&payload).map_err(|error| ReadError::content_of(place, error))?;
     let key = match tenant.vault.key(subject.slot) {
         Ok(key) => key,
         Err(onefold_store::vault::VaultError::Destroyed(_)) => return Ok(None),
-        Err(error) => return Err(store(error.into())),
+        Err(error) => return Err(ReadError::key_of(place, error)),
     };
-    let plain = entry.context.open(&key, 0, &subject.header(), ciphertext).map_err(|e| store(e.into()))?;
-    decision::decode(&plain).map(Some).map_err(|e| store(e.into()))
+    let opened = entry.context.open(&key, 0, &subject.header(), ciphertext);
+    let plain = opened.map_err(|error| ReadError::content_of(place, error))?;
+    decision::decode(&plain).map(Some).map_err(|error| ReadError::content_of(place, error))
 }
 
 /// An affiliation as it is served.

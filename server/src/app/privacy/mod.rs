@@ -14,7 +14,9 @@ pub(super) mod replay;
 pub mod state;
 
 use onefold_core::decision::{self, EntryKind};
-use onefold_core::erasure::{Carried, ErasurePlan, Figures, PrivacyError, PrivacyRequest, ReceiptKept, RequestState};
+use onefold_core::erasure::{
+    Carried, ErasurePlan, Figures, PrivacyError, PrivacyRequest, Receipt, ReceiptKept, RequestState,
+};
 use onefold_core::fragment::PartyKind;
 use onefold_core::ids::Sequence;
 
@@ -70,7 +72,8 @@ pub fn preview(tenant: &Tenant, id: Sequence) -> Result<(ErasurePlan, Figures), 
 /// The text of a receipt. Not for asynchronous threads.
 ///
 /// # Errors
-/// [`WriteError::Privacy`] when there is none, [`WriteError::StoreFailed`] when it cannot be read.
+/// [`WriteError::Privacy`] when there is none, [`WriteError::Damaged`] when it is not as it was signed,
+/// [`WriteError::StoreFailed`] when it cannot be read.
 pub fn receipt_text(shared: &Shared, tenant: &Tenant, id: Sequence) -> Result<String, WriteError> {
     let place = {
         let state = tenant.state();
@@ -81,15 +84,16 @@ pub fn receipt_text(shared: &Shared, tenant: &Tenant, id: Sequence) -> Result<St
     };
     let read = || -> Result<String, ReadError> {
         durable_at(shared, place)?;
-        let store = |what: &'static str| ReadError::Store(what.into());
-        let entry = shared.journal.read(place).map_err(|error| ReadError::Store(error.into()))?;
+        let entry = shared.journal.read(place).map_err(|error| ReadError::at(place, error))?;
         let payload = entry.payload.filter(|_| entry.context.kind == kind(EntryKind::ReceiptKept));
-        let payload = payload.ok_or_else(|| store("the entry is no receipt"))?;
-        let kept: ReceiptKept = decision::decode(&payload).map_err(|error| ReadError::Store(error.into()))?;
+        let payload = payload.ok_or_else(|| ReadError::content_of(place, "the entry is no receipt"))?;
+        let kept: ReceiptKept = decision::decode(&payload).map_err(|error| ReadError::content_of(place, error))?;
+        // It is sealed by nothing but its signature, so that is what tells a bit that was flipped.
+        Receipt::read(&kept.text, None).map_err(|error| ReadError::content_of(place, error))?;
         Ok(kept.text)
     };
     read().map_err(|error| {
         tracing::error!(error = %error, "a receipt cannot be read");
-        WriteError::StoreFailed
+        error.into()
     })
 }

@@ -1,0 +1,54 @@
+//! Backups, taken as the command takes them.
+#![allow(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a backup that cannot be taken fails the test")]
+
+use std::fs;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use onefold_proto::v1 as pb;
+use onefold_server::restore::{FileEntry, MANIFEST, Manifest};
+
+use crate::Clients;
+
+/// Takes a backup as the command does; answers with the bytes that were sent.
+pub async fn back_up(clients: &mut Clients, out: &Path) -> u64 {
+    let before = Manifest::read(out).map(|manifest| manifest.files).unwrap_or_default();
+    let have =
+        before.into_iter().map(|file| pb::BackupFile { path: file.path, bytes: file.bytes, digest: file.digest });
+    let request = pb::StreamBackupRequest { have: have.collect() };
+    let mut stream = clients.backups.stream_backup(request).await.unwrap().into_inner();
+    let (mut head, mut end) = (pb::BackupHead::default(), None);
+    while let Some(message) = stream.message().await.unwrap() {
+        match message.part.unwrap() {
+            pb::stream_backup_response::Part::Head(told) => {
+                for file in &told.files {
+                    let path = out.join(&file.path);
+                    fs::create_dir_all(path.parent().unwrap()).unwrap();
+                    let file_now = fs::OpenOptions::new().write(true).create(true).truncate(false).open(path).unwrap();
+                    file_now.set_len(file.bytes).unwrap();
+                }
+                head = told;
+            }
+            pb::stream_backup_response::Part::Chunk(chunk) => {
+                let file = fs::OpenOptions::new().write(true).open(out.join(&chunk.path)).unwrap();
+                file.write_all_at(&chunk.content, chunk.offset).unwrap();
+            }
+            pb::stream_backup_response::Part::End(told) => end = Some(told.bytes),
+        }
+    }
+    let files = head.files.into_iter();
+    let manifest = Manifest {
+        backup_version: 1,
+        software: head.software,
+        taken_time: String::new(),
+        segment: head.segment,
+        offset: head.offset,
+        chain: head.chain,
+        files: files.map(|file| FileEntry { path: file.path, bytes: file.bytes, digest: file.digest }).collect(),
+        digest: String::new(),
+    };
+    let manifest = manifest.sealed();
+    manifest.verify(out).unwrap();
+    fs::write(out.join(MANIFEST), manifest.text()).unwrap();
+    end.expect("a backup has an end")
+}

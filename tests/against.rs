@@ -311,8 +311,12 @@ async fn what_was_decided_about_somebody_is_in_the_log_of_reads() {
 const ADMIN: &str = "an-administrators-key-of-32-chars-or-more";
 
 async fn key_of(channel: &Channel, roles: &[pb::Role]) -> String {
+    named_key_of(channel, "", roles).await
+}
+
+async fn named_key_of(channel: &Channel, name: &str, roles: &[pb::Role]) -> String {
     let roles = roles.iter().map(|role| *role as i32).collect();
-    let key = pb::ApiKey { roles, ..Default::default() };
+    let key = pb::ApiKey { roles, display_name: name.to_owned(), ..Default::default() };
     let request = pb::CreateApiKeyRequest { api_key: Some(key), ..Default::default() };
     let made = AdminServiceClient::new(channel.clone()).create_api_key(with_key(request, Some(ADMIN))).await;
     made.unwrap().into_inner().secret
@@ -341,6 +345,21 @@ async fn a_second_person_has_a_key_of_their_own_and_no_control_is_taken_off_by_w
         assert_eq!(reason(&refused), "ROLE_NOT_ALLOWED", "{weaker:?}");
         privacy.update_privacy_policy(with_key(weaker, Some(ADMIN))).await.unwrap();
         privacy.update_privacy_policy(with_key(strict.clone(), Some(&one))).await.unwrap();
+    }
+    // A reader of the feed does not say of another that it erased.
+    let confirm = |consumer: &str| pb::ConfirmErasureRequest {
+        name: "tenants/default/privacyRequests/1".to_owned(),
+        consumer: consumer.to_owned(),
+        ..Default::default()
+    };
+    let mailer = named_key_of(&channel, "mailer", &[pb::Role::Reader]).await;
+    for (consumer, key, why) in [
+        ("billing", &mailer, "ROLE_NOT_ALLOWED"),
+        ("mailer", &mailer, "PRIVACY_REQUEST_NOT_FOUND"),
+        ("billing", &one, "PRIVACY_REQUEST_NOT_FOUND"),
+    ] {
+        let refused = privacy.confirm_erasure(with_key(confirm(consumer), Some(key))).await.unwrap_err();
+        assert_eq!(reason(&refused), why, "{consumer}");
     }
     let request = pb::CreatePrivacyRequestRequest {
         kind: Kind::Erasure as i32,
@@ -511,5 +530,50 @@ async fn where_a_purpose_is_asked_for_nobody_reads_without_one() {
         house = House::open(&data).await;
     }
     assert_eq!(reason(&house.get(&profile).await.unwrap_err()), "REQUEST_INVALID");
+    house.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_steward_parts_a_correction_from_whom_it_was_made_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut house = house(&dir).await;
+    let wrong = [("family_name", "Lovelase")];
+    for key in ["1", "2", "3"] {
+        house.put(person("crm", key, THEN, &[("email", ADA)], &wrong)).await;
+    }
+    let made = correct(&mut house, at("email", ADA), &[], &[("family_name", "Lovelace")]).await.unwrap();
+    let more = correct(&mut house, at("email", ADA), &[], &[("given_name", "Ada")]).await.unwrap();
+    let number = |name: &str| name.rsplit('/').next().unwrap().to_owned();
+    let (author, why) = ("steward".to_owned(), "by hand".to_owned());
+    // Neither by taking the judgement back, nor by another one.
+    let all =
+        house.reviews.list_judgements(pb::ListJudgementsRequest::default()).await.unwrap().into_inner().judgements;
+    assert_eq!(all.len(), 2);
+    let names = vec![all[0].name.clone()];
+    let withdraw = pb::WithdrawJudgementsRequest { names, ..Default::default() };
+    assert_eq!(reason(&house.reviews.withdraw_judgements(withdraw).await.unwrap_err()), "REQUEST_INVALID");
+    let pair = pb::PairJudgement {
+        first: Some(record("crm", "1")),
+        second: Some(record("rectification", &number(&made))),
+        verdict: pb::Verdict::Different as i32,
+    };
+    let judge =
+        pb::JudgeRequest { judgements: vec![pair], author: author.clone(), reason: why.clone(), ..Default::default() };
+    assert_eq!(reason(&house.reviews.judge(judge).await.unwrap_err()), "REQUEST_INVALID");
+    let profile = house.lookup("email", ADA).await.unwrap().name;
+    let split = |records: Vec<pb::SourceRecord>| pb::SplitProfileRequest {
+        name: profile.clone(),
+        records,
+        author: author.clone(),
+        reason: why.clone(),
+        ..Default::default()
+    };
+    let alone = split(vec![record("rectification", &number(&more))]);
+    assert_eq!(reason(&house.reviews.split_profile(alone).await.unwrap_err()), "REQUEST_INVALID");
+    // The record beside which they were made is parted from the others: they go with it.
+    house.reviews.split_profile(split(vec![record("crm", "1")])).await.unwrap();
+    assert_eq!(shown(&mut house, ("crm", "1"), "family_name").await.as_deref(), Some("Lovelace"));
+    assert_eq!(shown(&mut house, ("crm", "1"), "given_name").await.as_deref(), Some("Ada"));
+    assert_eq!(shown(&mut house, ("crm", "2"), "family_name").await.as_deref(), Some("Lovelase"));
     house.close().await;
 }

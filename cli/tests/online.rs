@@ -663,7 +663,7 @@ fn a_file_of_identities_and_a_deletion_list_are_answered_row_by_row_and_a_second
     let path = |name: &str| folder.path().join(name).display().to_string();
     // Two have a telephone in common, and are two by their numbers.
     let people = "id,user_id,email,phone\n1,u1,ada@harbour-mail.net,+14155559317\n\
-                  2,u2,berta@harbour-mail.net,+14155550001\n3,u3,cleo@harbour-mail.net,\n\
+                  2,u2,berta@harbour-mail.net,+14155550001\n3,u3,cleo@harbour-mail.net,+14155550003\n\
                   4,u4,dora@harbour-mail.net,+14155550004\n5,u5,emil@harbour-mail.net,+14155550004\n";
     std::fs::write(path("crm.csv"), people).unwrap();
     let served = Served::start(&folder.path().join("data"), "127.0.0.1:0");
@@ -696,16 +696,17 @@ fn a_file_of_identities_and_a_deletion_list_are_answered_row_by_row_and_a_second
 
     // The platform's list: one of one person, a telephone of two, one of nobody.
     let (list, out) = (path("drop.csv"), path("drop-answers.csv"));
-    let rows = [("a", "cleo@harbour-mail.net"), ("b", "4155550004"), ("c", "nobody@harbour-mail.net")];
+    let rows =
+        [("a", "cleo@harbour-mail.net"), ("b", "4155550004"), ("c", "nobody@harbour-mail.net"), ("d", "4155550003")];
     let rows: String = rows.iter().map(|(id, text)| format!("{id},{}\n", hashed(text))).collect();
     std::fs::write(&list, format!("id,hash\n{rows}")).unwrap();
     let looked = served.run(&["erase", "--drop", &list]);
-    assert!(looked.out.contains("1 of one person each, 1 that several hold, 1 of nobody"), "{}", looked.out);
+    assert!(looked.out.contains("2 of one person each, 1 that several hold, 1 of nobody"), "{}", looked.out);
     let done = served.run(&["erase", "--drop", &list, "--answers", &out, "--yes", "--regulation", "CCPA"]);
     assert_eq!(done.code, Some(0), "{}", done.err);
     let told = std::fs::read_to_string(&out).unwrap();
     let codes: Vec<&str> = told.lines().map(|line| line.split(',').nth(2).unwrap()).collect();
-    assert_eq!(codes, ["3", "4", "5"], "{told}");
+    assert_eq!(codes, ["3", "4", "5", "3"], "both of hers were deleted with her: {told}");
     let again = served.run(&["erase", "--drop", &list, "--answers", &out, "--yes", "--regulation", "CCPA"]);
     assert_eq!((again.code, std::fs::read_to_string(&out).unwrap()), (Some(0), told), "{}", again.err);
     assert_ne!(served.run(&["lookup", "email", "cleo@harbour-mail.net"]).code, Some(0));

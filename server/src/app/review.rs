@@ -6,13 +6,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use onefold_core::config::STEWARD_SOURCE;
 use onefold_core::decision::{self, EntryKind, JudgementsEnded, Sealed};
 use onefold_core::fault::{FaultReason, FieldFault};
 use onefold_core::fragment::{ObservedAt, SourceRecord};
 use onefold_core::ids::{Digest128, Place, ProfileOrdinal, Sequence, SlotId};
 use onefold_core::judgement::{Judged, Verdict};
 use onefold_matching::pair::MatchEvidence;
-use onefold_matching::resolve::{Engine, Judgement, JudgementRefused, Question, QuestionCursor};
+use onefold_matching::resolve::{Engine, Judgement, JudgementRefused, Question, QuestionCursor, RecordView};
 use onefold_store::journal::{JournalError, entry_room};
 use onefold_store::seal::TAG_BYTES;
 use onefold_store::vault::VaultError;
@@ -22,7 +23,7 @@ use super::decide::{Decided, key_for};
 use super::error::{ReadError, WriteError};
 use super::lane::{Command, Lane, kind};
 use super::requests::{ReplyTo, RequestKey, remember, room_to_remember};
-use super::tenant::{State, Tenant};
+use super::tenant::{LiveConfig, State, Tenant};
 use super::writer::Reply;
 use super::{App, Shared, read};
 
@@ -575,6 +576,42 @@ pub fn pairs_to_merge(
     Ok(records[1..].iter().map(|other| (records[0], *other, Verdict::Same)).collect())
 }
 
+/// Whether it is by this judgement that a correction is a person's: stewards do not take back what was done upon a request.
+pub fn holds_a_correction(state: &State, config: &LiveConfig, entry: Sequence) -> bool {
+    let stewards = config.source_named(STEWARD_SOURCE);
+    let Some(told) = state.judgements.get(entry) else { return false };
+    let (one, other) = told.records;
+    let is_same = state.engine.judgement(one, other).is_some_and(|judged| judged.verdict == Verdict::Same);
+    let is_correction = |record| state.engine.record(record).is_some_and(|view| Some(view.source) == stewards);
+    is_same && (is_correction(one) || is_correction(other))
+}
+
+/// Puts corrections on the side of the record beside which they were made; false when one is named without it.
+fn take_corrections_along(
+    state: &State,
+    config: &LiveConfig,
+    members: &[RecordView],
+    leave: &mut Vec<Digest128>,
+) -> bool {
+    let stewards = config.source_named(STEWARD_SOURCE);
+    let is_correction = |view: &&RecordView| Some(view.source) == stewards;
+    let same = |one: Digest128, other: Digest128| {
+        state.engine.judgement(one, other).is_some_and(|judged| judged.verdict == Verdict::Same)
+    };
+    // In the order of their coming: a later one was made beside an earlier one.
+    for correction in members.iter().filter(is_correction) {
+        let beside =
+            members.iter().find(|view| view.digest != correction.digest && same(view.digest, correction.digest));
+        let Some(beside) = beside else { continue };
+        match (leave.contains(&beside.digest), leave.contains(&correction.digest)) {
+            (true, false) => leave.push(correction.digest),
+            (false, true) => return false,
+            _ => {}
+        }
+    }
+    true
+}
+
 /// The pairs that keep these records apart from the rest of the profile.
 ///
 /// # Errors
@@ -589,8 +626,11 @@ pub fn pairs_to_split(
         records.iter().map(|record| config.preparer().record_digest(record.source, &record.key)).collect();
     leave.sort_unstable();
     leave.dedup();
-    let members: Vec<Digest128> =
-        tenant.seen(|state| state.engine.members(profile).iter().map(|view| view.digest).collect())?;
+    let (members, leave, whole) = tenant.seen(|state| {
+        let (members, mut leave) = (state.engine.members(profile), leave.clone());
+        let whole = take_corrections_along(state, &config, &members, &mut leave);
+        (members.iter().map(|view| view.digest).collect::<Vec<_>>(), leave, whole)
+    })?;
     if members.is_empty() {
         return Err(ReadError::ProfileUnknown);
     }
@@ -600,6 +640,9 @@ pub fn pairs_to_split(
         return Err(invalid(
             "name records of this profile, at least one; GetProfile in FULL view shows them".to_owned(),
         ));
+    }
+    if !whole {
+        return Err(invalid("a correction goes with the record beside which it was made: name that one".to_owned()));
     }
     let stay: Vec<Digest128> = members.into_iter().filter(|record| !leave.contains(record)).collect();
     if stay.is_empty() {

@@ -27,6 +27,7 @@ use super::page::{self, Page};
 use super::serving::KeptAnswers;
 use super::{carry, reading, requests, rights, status};
 use crate::app::App;
+use crate::app::access::Who;
 use crate::app::error::{ReadError, WriteError};
 use crate::app::privacy::act::{Act, Done};
 use crate::app::privacy::{self, receipt};
@@ -199,6 +200,19 @@ fn policy_in(wire: Option<pb::PrivacyPolicy>) -> Result<(PrivacyPolicy, ReadLogP
         review_after_days: days(wire.review_after_days, usual.review_after_days, "policy.review_after_days")?,
     };
     Ok((policy, read_log))
+}
+
+/// Whether whoever calls may say for a consumer that it erased: the consumer itself, by the name of its key or as its issuer
+/// knows it, or a privacy officer.
+fn may_confirm(tenant: &Tenant, consumer: &str) -> Result<(), Status> {
+    let Some(caller) = rights::caller() else { return Ok(()) };
+    let is_it = match caller.who {
+        Who::Key(id) => tenant.state().api_keys.get(id).is_some_and(|key| key.display_name == consumer),
+        Who::Subject(_) => rights::reader().to_string() == consumer,
+        Who::Operator => false,
+    };
+    let may = is_it || caller.roles.meet(Roles::of(&[Role::PrivacyOfficer]));
+    if may { Ok(()) } else { Err(status::consumer_not_caller()) }
 }
 
 /// The digests of telephone numbers as they were read while other default regions held.
@@ -546,7 +560,9 @@ impl PrivacyService for Privacy {
         let request = request.into_inner();
         let (tenant, id) = self.named(&request.name)?;
         let key = self.key(&tenant, &request.request_id, "ConfirmErasure", &request)?;
-        let act = Act::Confirm { id, consumer: token(&request.consumer, "consumer")? };
+        let consumer = token(&request.consumer, "consumer")?;
+        may_confirm(&tenant, &consumer)?;
+        let act = Act::Confirm { id, consumer };
         Ok(answer(pb::ConfirmErasureResponse { request: self.stepped(&tenant, act, key).await? }))
     }
 

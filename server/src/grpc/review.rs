@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use onefold_core::config::STEWARD_SOURCE;
 use onefold_core::fault::{FaultReason, FieldFault};
 use onefold_core::fragment::{ObservedAt, SourceRecord};
 use onefold_core::ids::{Digest128, ProfileOrdinal, Sequence};
@@ -212,6 +213,13 @@ impl ReviewService for Reviews {
                 let message = "say SAME, DIFFERENT or UNSURE";
                 faults.push(FieldFault::new(at("verdict"), FaultReason::Missing, message));
             }
+            for (field, one) in [("first", &first), ("second", &second)] {
+                let name = |one: &SourceRecord| config.config.sources.get(usize::from(one.source.0)).map(|s| &s.name);
+                if one.as_ref().and_then(name).is_some_and(|name| name == STEWARD_SOURCE) {
+                    let message = "is a correction, which is whose it was made for; split the profile to part it";
+                    faults.push(FieldFault::new(at(field), FaultReason::Malformed, message));
+                }
+            }
             if let (Some(first), Some(second), Some(verdict)) = (first, second, verdict) {
                 let digest = |record: &SourceRecord| config.preparer().record_digest(record.source, &record.key);
                 pairs.push((digest(&first), digest(&second), verdict));
@@ -227,7 +235,7 @@ impl ReviewService for Reviews {
         request: Request<pb::WithdrawJudgementsRequest>,
     ) -> Result<Response<pb::WithdrawJudgementsResponse>, Status> {
         let request = request.into_inner();
-        let (tenant, _) = self.tenant(&request.parent)?;
+        let (tenant, config) = self.tenant(&request.parent)?;
         let named = requests::named(&request.request_id, "WithdrawJudgements", &request, &tenant.keys.index)?;
         if !(1..=JUDGED_AT_ONCE_MAX).contains(&request.names.len()) {
             let message = format!("give 1 to {JUDGED_AT_ONCE_MAX} names");
@@ -240,6 +248,10 @@ impl ReviewService for Reviews {
                 names::judgement(name).map_err(|bad| status::field(&at, FaultReason::Malformed, bad.0))?;
             if of != tenant.name {
                 return Err(status::field(&at, FaultReason::Malformed, "is of another tenant than `parent`"));
+            }
+            if review::holds_a_correction(&tenant.state(), &config, entry) {
+                let message = "is by what a correction is a person's: it was made upon a request, and stays";
+                return Err(status::field(&at, FaultReason::Malformed, message));
             }
             entries.push(entry);
         }

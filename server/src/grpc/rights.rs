@@ -70,7 +70,7 @@ const TABLE: &[(&str, &[Row])] = &[
             ("ExplainLink", READERS, Tenant),
             ("ExplainProfile", READERS, Tenant),
             ("ListProfileHistory", &[Reader, Steward, PrivacyOfficer, Auditor], Tenant),
-            ("WatchProfiles", &[Reader], Tenant),
+            ("WatchProfiles", &[Reader, PrivacyOfficer], Tenant),
         ],
     ),
     (

@@ -113,6 +113,13 @@ pub fn role_not_allowed() -> Status {
     plain(Code::PermissionDenied, "ROLE_NOT_ALLOWED", message)
 }
 
+/// A consumer's word comes from the consumer.
+pub fn consumer_not_caller() -> Status {
+    let message =
+        "a consumer confirms with its own key, whose display name is the consumer's; a privacy officer may for it";
+    plain(Code::PermissionDenied, "ROLE_NOT_ALLOWED", message.to_owned())
+}
+
 /// The key is of another tenant.
 pub fn tenant_not_allowed() -> Status {
     let message = "the key is not good for this tenant, or the call is of no tenant and the key of one".to_owned();

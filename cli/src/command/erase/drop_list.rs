@@ -151,6 +151,30 @@ fn answered_before(arguments: &Arguments) -> HashMap<Hash, (&'static str, String
     rows.iter().filter_map(|(_, row)| answer(row)).collect()
 }
 
+/// Erases whom an identifier leads to, or opts out those who share it: the place of the answer among those that are counted,
+/// its code, and the request.
+async fn answer(
+    eraser: &Eraser<'_>,
+    line: u64,
+    one: &Match,
+    purposes: &[String],
+) -> Result<(usize, &'static str, String), Failure> {
+    let subject = Some(pb::consent_subject::Subject::Identifier(one.identifier.clone()));
+    let (request, done) = match one.profiles.len() {
+        1 => eraser.erase(line, pb::ConsentSubject { subject }).await?,
+        _ => (String::new(), Answer::Shared),
+    };
+    Ok(match done {
+        Answer::Erased => (0, DELETED, request),
+        Answer::NothingHeld => (2, NOT_FOUND, request),
+        Answer::Shared => {
+            opt_out(eraser, line, &one.identifier, purposes).await?;
+            (1, OPTED_OUT, String::new())
+        }
+        Answer::Waits(_) | Answer::Failed(_) => (3, "", request),
+    })
+}
+
 /// Answers a list.
 pub async fn run(arguments: &Arguments, list: &Path) -> Result<(), Failure> {
     let bytes = read(list)?;
@@ -184,6 +208,7 @@ pub async fn run(arguments: &Arguments, list: &Path) -> Result<(), Failure> {
     let before = answered_before(arguments);
     let mut answers = Answers::open(arguments)?;
     let eraser = Eraser { client: &client, arguments, run: blake3::hash(&bytes) };
+    let mut erased: HashMap<String, String> = HashMap::new();
     let mut counted = [("deleted", 0), ("opted out", 0), ("not found", 0), ("not answered", 0)];
     for (line, hash, row) in asked {
         let (place, code, request) = match found.get(&hash) {
@@ -191,25 +216,15 @@ pub async fn run(arguments: &Arguments, list: &Path) -> Result<(), Failure> {
                 Some((code, request)) => (usize::from(*code == OPTED_OUT), *code, request.clone()),
                 None => (2, NOT_FOUND, String::new()),
             },
-            Some(one) => {
-                let subject = pb::ConsentSubject {
-                    subject: Some(pb::consent_subject::Subject::Identifier(one.identifier.clone())),
-                };
-                match if one.profiles.len() > 1 {
-                    (String::new(), Answer::Shared)
-                } else {
-                    eraser.erase(line, subject).await?
-                } {
-                    (request, Answer::Erased) => (0, DELETED, request),
-                    (request, Answer::NothingHeld) => (2, NOT_FOUND, request),
-                    (_, Answer::Shared) => {
-                        opt_out(&eraser, line, &one.identifier, &purposes).await?;
-                        (1, OPTED_OUT, String::new())
-                    }
-                    (request, Answer::Waits(_) | Answer::Failed(_)) => (3, "", request),
-                }
-            }
+            Some(one) => match one.profiles.iter().find_map(|profile| erased.get(profile)) {
+                // By another row of the same person's.
+                Some(request) if one.profiles.len() == 1 => (0, DELETED, request.clone()),
+                _ => answer(&eraser, line, one, &purposes).await?,
+            },
         };
+        if let (DELETED, Some(one)) = (code, found.get(&hash)) {
+            erased.extend(one.profiles.iter().map(|profile| (profile.clone(), request.clone())));
+        }
         counted[place].1 += 1;
         let mut cells: Vec<&str> = row.iter().collect();
         cells.extend([code, request.as_str()]);

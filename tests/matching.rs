@@ -229,12 +229,6 @@ async fn profiles_are_merged_and_split_by_hand_within_law_5() {
     assert_ne!(first, second);
     assert_eq!(explain(&mut house, "1", "2").await.obstacles[0].reason, "JUDGED_DIFFERENT");
 
-    let merge = |names: &[&String]| pb::MergeProfilesRequest {
-        names: names.iter().map(|name| (*name).clone()).collect(),
-        author: "steward".to_owned(),
-        reason: "one person".to_owned(),
-        ..Default::default()
-    };
     let refused = house.reviews.merge_profiles(merge(&[&first, &second])).await;
     // The judgement replaces the one on the same pair: the last word stands.
     assert_eq!(refused.unwrap().into_inner().profile, first);
@@ -250,12 +244,102 @@ async fn profiles_are_merged_and_split_by_hand_within_law_5() {
     let (one, four) = (profile_of(&mut house, "1").await, profile_of(&mut house, "4").await);
     assert_ne!(one, four);
     let done = house.reviews.merge_profiles(merge(&[&one, &four])).await.unwrap().into_inner();
-    assert_eq!((done.profile.as_str(), done.judgements.len()), ("", 1));
+    assert_eq!((done.profile.as_str(), done.judgements.len()), ("", 3), "1, 2 and 4, each with each");
     assert_ne!(profile_of(&mut house, "1").await, profile_of(&mut house, "4").await);
 
     let nobody = pb::SplitProfileRequest { records: vec![record("crm", "3")], name: one, ..Default::default() };
     let refused = house.reviews.split_profile(nobody).await.unwrap_err();
     assert_eq!(reason(&refused), "REQUEST_INVALID", "no author, no reason");
+    house.close().await;
+}
+
+fn merge(names: &[&str]) -> pb::MergeProfilesRequest {
+    pb::MergeProfilesRequest {
+        names: names.iter().map(|name| (*name).to_owned()).collect(),
+        author: "steward".to_owned(),
+        reason: "one person".to_owned(),
+        ..Default::default()
+    }
+}
+
+/// Records of somebody else, none of which says anything of Ada's.
+fn william(key: &str) -> pb::Fragment {
+    let texts = [
+        ("given_name", "Wilhelm"),
+        ("family_name", "Ostrander"),
+        ("birth_date", "1951-11-30"),
+        ("street", "4 Mill Road"),
+        ("city", "Aberdeen"),
+        ("postcode", "AB10 1AB"),
+    ];
+    person("crm", key, 10, &[], &texts)
+}
+
+/// One pair was judged for two profiles: the one record went over, and the others, which contradict the profile that it came
+/// to, stayed behind.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_merge_by_hand_takes_all_records_along_and_outlives_any_one_of_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut house = house(dir.path()).await;
+    house.sources(&["crm"]).await;
+    for key in ["1", "2", "3"] {
+        house.put(ada(key, 10, "Adelaide", "1974-03-09")).await;
+    }
+    for key in ["w1", "w2", "w3"] {
+        house.put(william(key)).await;
+    }
+    let (ada, william) = (profile_of(&mut house, "1").await, profile_of(&mut house, "w1").await);
+    assert_eq!([profile_of(&mut house, "3").await, profile_of(&mut house, "w3").await], [ada.clone(), william.clone()]);
+    assert_ne!(ada, william);
+    let done = house.reviews.merge_profiles(merge(&[&ada, &william])).await.unwrap().into_inner();
+    assert_eq!((done.profile.as_str(), done.judgements.len()), (ada.as_str(), 9));
+    for key in ["1", "2", "3", "w1", "w2", "w3"] {
+        assert_eq!(profile_of(&mut house, key).await, ada, "record {key}");
+    }
+    let again = house.reviews.merge_profiles(merge(&[&ada, &william])).await.unwrap_err();
+    assert_eq!(reason(&again), "REQUEST_INVALID", "they are one already");
+
+    // Whichever record is taken back, the others stay together.
+    let all = ["1", "2", "3", "w1", "w2", "w3"];
+    for gone in all {
+        house.retract("crm", gone, 20).await;
+        let rest: Vec<&str> = all.into_iter().filter(|key| *key != gone).collect();
+        let whole = profile_of(&mut house, rest[0]).await;
+        for key in &rest {
+            assert_eq!(profile_of(&mut house, key).await, whole, "record {key} without {gone}");
+        }
+        let back =
+            if gone.starts_with('w') { self::william(gone) } else { self::ada(gone, 10, "Adelaide", "1974-03-09") };
+        house.put(pb::Fragment { observed_time: Some(onefold_tests::seconds(30)), ..back }).await;
+        assert_eq!(profile_of(&mut house, gone).await, whole, "{gone} is back");
+    }
+    house.close().await;
+}
+
+/// What an earlier split of one record said does not stand in the way of undoing it by a merge.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_merge_by_hand_undoes_a_split_by_hand() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut house = house(dir.path()).await;
+    house.sources(&["crm"]).await;
+    for key in ["1", "2", "3", "4"] {
+        house.put(ada(key, 10, "Adelaide", "1974-03-09")).await;
+    }
+    for leaves in ["1", "2", "3", "4"] {
+        let whole = profile_of(&mut house, "1").await;
+        let split = pb::SplitProfileRequest {
+            name: whole,
+            records: vec![record("crm", leaves)],
+            author: "steward".to_owned(),
+            reason: "mother and daughter".to_owned(),
+            ..Default::default()
+        };
+        let parts = house.reviews.split_profile(split).await.unwrap().into_inner().profiles;
+        assert_eq!(parts.len(), 2);
+        let done = house.reviews.merge_profiles(merge(&[&parts[0], &parts[1]])).await.unwrap().into_inner();
+        assert!(!done.profile.is_empty(), "{leaves} is back");
+        assert_eq!(profile_of(&mut house, leaves).await, done.profile);
+    }
     house.close().await;
 }
 

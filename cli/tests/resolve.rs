@@ -331,4 +331,30 @@ fn an_input_is_never_written_over_and_an_output_is_whole_or_not_there() {
     assert_eq!(said(&onefold(&["resolve", "in.csv", "--out", "out.csv"], folder.path())).0, Some(0));
     assert_eq!(profiles(&folder.path().join("out.csv")).len(), 2);
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2, "no draft is left behind");
+    for (option, file) in [("--json", "in.csv"), ("--json", "out.csv")] {
+        let arguments = ["resolve", "in.csv", "--out", "out.csv", option, file];
+        assert_eq!(said(&onefold(&arguments, folder.path())).0, Some(2), "{option} {file}");
+    }
+    assert_eq!(profiles(&folder.path().join("out.csv")).len(), 2);
+}
+
+/// They were written in place: whoever read one meanwhile, or met a full disk, had half of it.
+#[cfg(unix)]
+#[test]
+fn every_output_takes_the_place_of_the_old_one_whole() {
+    use std::os::unix::fs::MetadataExt;
+    let folder = folder(&[("in.csv", b"record_id,email\na,x@y.de\nb,x@y.de\n"), ("report.json", b"old")]);
+    std::fs::create_dir(folder.path().join("models")).unwrap();
+    std::fs::write(folder.path().join("models/person.json"), "old").unwrap();
+    std::os::unix::fs::symlink("report.json", folder.path().join("link.json")).unwrap();
+    let inode = |file: &str| std::fs::metadata(folder.path().join(file)).unwrap().ino();
+    let before = ["report.json", "models/person.json"].map(inode);
+    let arguments = ["resolve", "in.csv", "--out", "out.csv", "--json", "link.json", "--save-model", "models"];
+    let (code, _, err) = said(&onefold(&arguments, folder.path()));
+    assert_eq!(code, Some(0), "{err}");
+    let after = ["report.json", "models/person.json"].map(inode);
+    assert!(before[0] != after[0] && before[1] != after[1], "written into the old file");
+    assert!(json(&folder.path().join("link.json"))["records"].is_u64());
+    assert!(folder.path().join("link.json").is_symlink(), "what the link leads to is replaced");
+    assert!(json(&folder.path().join("models/person.json")).is_object());
 }

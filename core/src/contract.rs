@@ -113,12 +113,20 @@ fn rule_faults(name: &str, rule: &AttributeRule, faults: &mut Vec<FieldFault>) {
     }
 }
 
+/// A namespace's compiled rules, of those by which the tenant's values link.
+pub type RulesOf<'a> = dyn Fn(NamespaceId) -> Option<&'a BlockRules> + 'a;
+
 /// Every fault of a fragment under its source's contract and the tenant's namespaces; empty when it keeps both.
 #[must_use]
-pub fn check(fragment: &Fragment, config: &TenantConfig, contract: &CompiledContract) -> Vec<FieldFault> {
+pub fn check(
+    fragment: &Fragment,
+    config: &TenantConfig,
+    contract: &CompiledContract,
+    rules: &RulesOf<'_>,
+) -> Vec<FieldFault> {
     let mut faults = Vec::new();
     check_identifiers(fragment, config, contract, &mut faults);
-    check_unique(fragment, config, &mut faults);
+    check_unique(fragment, config, rules, &mut faults);
     check_attributes(fragment, config, contract, &mut faults);
     check_told(fragment, contract, &mut faults);
     faults
@@ -184,7 +192,7 @@ fn check_identifiers(
 
 /// LAW 5 at the door: a party holds at most one value of a unique namespace, so one fragment cannot claim two. Values
 /// that never link (malformed or blocked) do not count.
-fn check_unique(fragment: &Fragment, config: &TenantConfig, faults: &mut Vec<FieldFault>) {
+fn check_unique(fragment: &Fragment, config: &TenantConfig, rules: &RulesOf<'_>, faults: &mut Vec<FieldFault>) {
     // Identifiers are sorted, so those of one namespace lie side by side.
     for claims in fragment.identifiers.chunk_by(|left, right| left.namespace == right.namespace) {
         let Some(namespace) = config.namespace(claims[0].namespace) else { continue };
@@ -192,23 +200,19 @@ fn check_unique(fragment: &Fragment, config: &TenantConfig, faults: &mut Vec<Fie
             continue;
         }
         let raws: Vec<&str> = claims.iter().map(|claim| claim.raw.as_str()).collect();
-        if distinct_linking(namespace, &raws, region::of(fragment, config)) > 1 {
+        if distinct_linking(namespace, rules(namespace.id), &raws, region::of(fragment, config)) > 1 {
             let message = "holds two different values of a namespace of which a party has one";
             faults.push(FieldFault::new(identifier_path(&namespace.name), FaultReason::Repeated, message));
         }
     }
 }
 
-fn distinct_linking(namespace: &Namespace, raws: &[&str], region: Option<&str>) -> usize {
+fn distinct_linking(namespace: &Namespace, rules: Option<&BlockRules>, raws: &[&str], region: Option<&str>) -> usize {
     let mut values: Vec<_> =
         raws.iter().filter_map(|raw| canonicalise(namespace.normaliser, raw, region).ok()).collect();
     values.sort_unstable();
     values.dedup();
-    if values.len() > 1
-        && let Ok(rules) = BlockRules::compile(namespace, region)
-    {
-        values.retain(|value| rules.blocked(value).is_none());
-    }
+    values.retain(|value| rules.is_none_or(|rules| rules.blocked(value).is_none()));
     values.len()
 }
 

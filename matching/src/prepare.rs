@@ -126,6 +126,12 @@ impl Preparer {
         Ok(preparer)
     }
 
+    /// The compiled rules of a namespace: which of its values link nobody.
+    #[must_use]
+    pub fn block_rules(&self, namespace: NamespaceId) -> Option<&BlockRules> {
+        self.namespaces.get(usize::from(namespace.0)).map(|namespace| &namespace.rules)
+    }
+
     /// The configuration that this was compiled from.
     #[must_use]
     pub fn config(&self) -> &Arc<TenantConfig> {

@@ -10,9 +10,7 @@ use onefold_cli::input::mapping::{Mapping, MappingFile};
 use onefold_cli::input::{Encoding, ReadOptions};
 use onefold_cli::output::visible;
 use onefold_cli::resolve::report::FileReport;
-use onefold_cli::resolve::{
-    LinkOptions, Linked, OpenOptions, Progress, ResolveError, link, open, report, write_profiles,
-};
+use onefold_cli::resolve::{LinkOptions, OpenOptions, Progress, ResolveError, link, open, report, write_profiles};
 
 use onefold_core::fragment::PartyKind;
 use onefold_matching::pair::{Model, shipped_organisations, shipped_persons};
@@ -67,6 +65,9 @@ pub struct Arguments {
     delimiter: Option<char>,
 }
 
+/// What `--save-model` writes, by kind of party.
+const MODEL_FILES: [&str; 2] = ["person.json", "organisation.json"];
+
 impl From<ResolveError> for Failure {
     fn from(error: ResolveError) -> Self {
         Self { code: error.exit_code(), message: error.to_string() }
@@ -81,12 +82,20 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         truth: arguments.truth.clone(),
         mapping: arguments.mapping.clone(),
     };
-    for (option, file) in [("--out", arguments.out.as_deref()), ("--json", arguments.json.as_deref())] {
-        if let Some(input) = file.and_then(|file| overwritten(&arguments.inputs, file)) {
+    let models = arguments.save_model.iter().flat_map(|folder| MODEL_FILES.map(|name| folder.join(name)));
+    let outputs = arguments.out.iter().map(|file| ("--out", file.clone()));
+    let outputs = outputs.chain(arguments.json.iter().map(|file| ("--json", file.clone())));
+    for (option, file) in outputs.chain(models.map(|file| ("--save-model", file))) {
+        if let Some(input) = overwritten(&arguments.inputs, &file) {
             let message =
                 format!("{option} {} is one of the inputs, and would be lost: write to another file", input.display());
             return Err(Failure::usage(message));
         }
+    }
+    if let (Some(out), Some(json)) = (&arguments.out, &arguments.json)
+        && (out == json || overwritten(std::slice::from_ref(out), json).is_some())
+    {
+        return Err(Failure::usage(format!("--out and --json are both {}: give each its own", out.display())));
     }
     let inputs = open::open(&arguments.inputs, &options)?;
     if arguments.print_mapping {
@@ -125,32 +134,43 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     if let Some(folder) = &arguments.save_model {
         save_models(folder, &linked.models)?;
     }
-    let profiles =
-        if to_stdout(out) { write_profiles(&linked, io::stdout().lock()) } else { write_whole(out, &linked) };
+    let profiles = if to_stdout(out) {
+        write_profiles(&linked, io::stdout().lock())
+    } else {
+        write_whole(out, |to| write_profiles(&linked, to))
+    };
     written(out, profiles)?;
     let report = report::report(&linked, files, can_link, arguments.truth.is_some(), watch.elapsed());
     written(Path::new("-"), say.write_all(visible(&report.render(colours)).as_bytes()))?;
     if let Some(path) = &arguments.json {
         let text = serde_json::to_string_pretty(&report).map_err(|error| Failure::new(error.to_string()))? + "\n";
-        let done = if to_stdout(path) { io::stdout().write_all(text.as_bytes()) } else { std::fs::write(path, text) };
+        let whole = |to: &mut dyn Write| to.write_all(text.as_bytes());
+        let done = if to_stdout(path) { whole(&mut io::stdout()) } else { write_whole(path, whole) };
         written(path, done)?;
     }
     Ok(())
 }
 
 /// Whole or not at all: what stood there before is replaced when all of it is written.
-fn write_whole(out: &Path, linked: &Linked) -> io::Result<()> {
-    let folder = out.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+fn write_whole(out: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
     if out.exists() && !out.is_file() {
         // A pipe or a device.
-        return File::create(out).and_then(|file| write_profiles(linked, BufWriter::new(file)));
+        let mut file = BufWriter::new(File::create(out)?);
+        write(&mut file)?;
+        return file.flush();
     }
+    // What a link leads to is replaced, not the link.
+    let out = out.canonicalize().unwrap_or_else(|_| out.to_owned());
+    let folder = out.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut draft = tempfile::NamedTempFile::new_in(folder)?;
-    write_profiles(linked, BufWriter::new(draft.as_file_mut()))?;
+    let mut file = BufWriter::new(draft.as_file_mut());
+    write(&mut file)?;
+    file.flush()?;
+    drop(file);
     // As any file that the user makes, not as a secret one.
-    let like = File::options().create(true).append(true).open(out)?.metadata()?.permissions();
+    let like = File::options().create(true).append(true).open(&out)?.metadata()?.permissions();
     draft.as_file().set_permissions(like)?;
-    draft.persist(out).map_err(|error| error.error)?;
+    draft.persist(&out).map_err(|error| error.error)?;
     Ok(())
 }
 
@@ -180,9 +200,9 @@ fn read_models(files: &[PathBuf]) -> Result<Option<Vec<Model>>, Failure> {
 fn save_models(folder: &Path, models: &[Model]) -> Result<(), Failure> {
     written(folder, std::fs::create_dir_all(folder))?;
     for model in models {
-        let name = if model.schema.party == PartyKind::Person { "person.json" } else { "organisation.json" };
-        let file = folder.join(name);
-        written(&file, std::fs::write(&file, model.to_json() + "\n"))?;
+        let [person, organisation] = MODEL_FILES;
+        let file = folder.join(if model.schema.party == PartyKind::Person { person } else { organisation });
+        written(&file, write_whole(&file, |to| to.write_all((model.to_json() + "\n").as_bytes())))?;
     }
     Ok(())
 }

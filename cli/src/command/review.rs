@@ -428,10 +428,9 @@ async fn merge_profiles(merge: &Merge) -> Result<(), Failure> {
     request.request_id.clear();
     let call = wire::grpcurl(&client.address, "ReviewService/MergeProfiles", "MergeProfilesRequest", &request);
     let end = match done.profile.as_str() {
-        "" => {
-            "judged the same, and still apart: they hold different values of a unique namespace; `explain` says which"
-                .to_owned()
-        }
+        "" => "judged the same, and not one profile: something outranks it, as two values of a unique namespace do; \
+               `onefold explain RECORD RECORD` says what"
+            .to_owned(),
         name => format!("one party now: {}", card::short(name)),
     };
     say(&format!("  {end}\n{}", by_hand(&call, paint)))

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::UNIX_EPOCH;
 
 use onefold_cli::input::mapping::{Ground, Role, Shaped, Shaper};
-use onefold_cli::input::{Action, Format, Item, Refusal};
+use onefold_cli::input::{Action, Columns, Format, Item, RawRecord, Refusal};
 use onefold_cli::resolve::Input;
 use onefold_core::config::TenantConfig;
 use onefold_core::fragment::{AttributeValue, Fragment, ObservedAt, PartyKind};
@@ -96,7 +96,8 @@ impl One<'_> {
         bytes_before: u64,
     ) -> Result<Result<u64, Failure>, Gone> {
         let Input { mut reader, mapping, name } = input;
-        let file_time = modified(reader.file());
+        let piped = reader.file() == Path::new(STDIN);
+        let file_time = if piped { None } else { modified(reader.file()) };
         let keyed = mapping.column_of(&Role::RecordId).is_some();
         let mut shaper = match Shaper::new(mapping, config) {
             Ok(shaper) => shaper,
@@ -127,6 +128,7 @@ impl One<'_> {
                 raw.source = None;
             }
             let line = raw.line;
+            let content = (piped && !keyed).then(|| content(&raw, reader.columns()));
             let mut shaped = match shaper.shape(raw, reader.columns(), config) {
                 Ok(shaped) => shaped,
                 Err(refusal) => {
@@ -145,7 +147,9 @@ impl One<'_> {
                 continue;
             }
             // A row without a key of its own is known by its place; the file's name keeps files of one source apart.
-            if !shaped.keyed {
+            if let (false, Some(content)) = (shaped.keyed, content) {
+                shaped.fragment.record.key = format!("{name}:{content}");
+            } else if !shaped.keyed {
                 let place = (shaped.fragment.record.source.0, name.clone());
                 if self.places.contains(&place) {
                     let reason = "has no record id, and is known by file name and line as a row of another file is: rename one of the files, or give each a source of its own";
@@ -171,6 +175,25 @@ impl One<'_> {
         }
         Ok(Ok(reader.bytes_taken()))
     }
+}
+
+/// What names standard input.
+const STDIN: &str = "-";
+
+/// What a piped row without a key of its own is known by. Line 2 of today's pipe is another record than line 2 of
+/// yesterday's, so the place would take one for a correction of the other; the same row again is the same.
+fn content(raw: &RawRecord, columns: &Columns) -> String {
+    let mut fields: Vec<(&str, &str)> = raw
+        .fields
+        .iter()
+        .filter_map(|(column, text)| Some((columns.names().get(*column as usize)?.as_str(), text.as_str())))
+        .collect();
+    fields.sort_unstable();
+    let mut hasher = blake3::Hasher::new();
+    for text in fields.iter().flat_map(|(column, text)| [column, text]) {
+        hasher.update(&(text.len() as u64).to_le_bytes()).update(text.as_bytes());
+    }
+    hasher.finalize().to_hex()[..32].to_owned()
 }
 
 /// When the file was last changed: the time of rows that tell none, so that an unchanged file is a repetition and a
@@ -302,6 +325,8 @@ fn on_the_wire(name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use onefold_cli::input::mapping::guess;
+    use onefold_cli::input::{ReadOptions, Reader};
     use onefold_cli::resolve::{OpenOptions, open};
 
     use super::*;
@@ -341,6 +366,40 @@ mod tests {
         let (sent, refused) = told(Some("crm"));
         assert_eq!((sent, refused.len()), (1, 1));
         assert!((refused[0].0, refused[0].1) == (1, 2) && refused[0].2.contains("rename one"), "{refused:?}");
+    }
+
+    /// The second pipe of a day took the rows of the first for its own, corrected.
+    #[test]
+    fn piped_rows_are_known_by_what_they_say() {
+        let told = |text: &'static str| {
+            let path = Path::new("-");
+            let bytes = Box::new(std::io::Cursor::new(text));
+            let mut reader =
+                Reader::from_bytes(path, bytes, &ReadOptions::default()).map_err(|e| e.to_string()).unwrap();
+            let columns = reader.columns().names().to_vec();
+            let mapping = guess(&columns, &reader.sample().unwrap(), "stdin", None);
+            let inputs = vec![Input { reader, mapping, name: "stdin".to_owned() }];
+            let config = open::tenant(&inputs, None);
+            let (send, mut receive) = mpsc::channel(16);
+            read(inputs, config, &RowOptions::default(), &send, &Arc::default());
+            drop(send);
+            let mut keys = Vec::new();
+            while let Some(row) = receive.blocking_recv() {
+                if let Row::Send(sending) = row
+                    && let pb::stream_fragments_request::Action::Put(fragment) = sending.action
+                {
+                    assert_eq!(fragment.observed_time, None, "a pipe has no time of its own");
+                    keys.push(fragment.record.unwrap().key);
+                }
+            }
+            keys
+        };
+        let (monday, tuesday) =
+            (told("email,name\na@acme.com,Ada\nb@acme.com,Bo\n"), told("email,name\nc@acme.com,Cy\n"));
+        assert_eq!((monday.len(), tuesday.len()), (2, 1));
+        assert!(!monday.contains(&tuesday[0]) && monday[0] != monday[1], "{monday:?} {tuesday:?}");
+        assert_eq!(told("name,email\nBo,b@acme.com\nAda,a@acme.com\n"), [monday[1].as_str(), monday[0].as_str()]);
+        assert_eq!(told("email,record_id\na@acme.com,7\n"), ["7"]);
     }
 
     #[test]

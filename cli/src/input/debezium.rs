@@ -33,10 +33,13 @@ pub(super) fn change(object: &Map<String, Value>) -> Option<Result<Change<'_>, L
 pub(super) fn records(change: Change<'_>, columns: &mut Columns) -> Result<Vec<RawRecord>, LineFault> {
     let source = change.envelope.get("source").and_then(Value::as_object);
     let time = source.and_then(|source| source.get("ts_ms")).or_else(|| change.envelope.get("ts_ms"));
+    let time = time.filter(|time| !time.is_null());
+    let observed_at = time.and_then(Value::as_i64).map(|millis| ObservedAt(millis.saturating_mul(1000)));
     let table = source.and_then(|source| source.get("table")).and_then(Value::as_str);
     Ok(vec![RawRecord {
         action: change.action,
-        observed_at: time.and_then(Value::as_i64).map(|millis| ObservedAt(millis.saturating_mul(1000))),
+        observed_at,
+        time_unreadable: time.is_some() && observed_at.is_none(),
         source: table.map(str::to_owned),
         ..flat(change.row, columns)?
     }])

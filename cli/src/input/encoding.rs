@@ -70,14 +70,83 @@ pub(super) fn decode(mut bytes: Box<dyn Read + Send>, wanted: Option<Encoding>) 
         head.drain(..3);
     }
     let whole = Cursor::new(head).chain(bytes);
-    let foreign = match encoding {
-        Encoding::Utf8 => return Ok(Decoded { bytes: Box::new(whole), encoding, notes }),
-        Encoding::Utf16Le => encoding_rs::UTF_16LE,
-        Encoding::Utf16Be => encoding_rs::UTF_16BE,
-        Encoding::Latin1 => encoding_rs::WINDOWS_1252,
+    let bytes: Box<dyn Read + Send> = match encoding {
+        Encoding::Utf8 => Box::new(whole),
+        Encoding::Utf16Le => Box::new(Utf16::new(Box::new(whole), u16::from_le_bytes)),
+        Encoding::Utf16Be => Box::new(Utf16::new(Box::new(whole), u16::from_be_bytes)),
+        Encoding::Latin1 => {
+            let latin1 = Some(encoding_rs::WINDOWS_1252);
+            Box::new(DecodeReaderBytesBuilder::new().encoding(latin1).bom_override(false).build(whole))
+        }
     };
-    let decoder = DecodeReaderBytesBuilder::new().encoding(Some(foreign)).strip_bom(true).build(whole);
-    Ok(Decoded { bytes: Box::new(decoder), encoding, notes })
+    Ok(Decoded { bytes, encoding, notes })
+}
+
+/// UTF-16 as UTF-8. What is no text becomes [`NO_TEXT`], so that the row which holds it is refused like a damaged row of
+/// UTF-8: a decoder that puts a sign in its place would make a value of it that nobody wrote.
+struct Utf16 {
+    bytes: Box<dyn Read + Send>,
+    unit: fn([u8; 2]) -> u16,
+    /// A byte whose other half is still to come.
+    half: Option<u8>,
+    /// The first unit of a pair.
+    high: Option<u16>,
+    at_start: bool,
+    ready: Vec<u8>,
+    taken: usize,
+}
+
+/// Never part of UTF-8.
+const NO_TEXT: u8 = 0xff;
+
+impl Utf16 {
+    fn new(bytes: Box<dyn Read + Send>, unit: fn([u8; 2]) -> u16) -> Self {
+        Self { bytes, unit, half: None, high: None, at_start: true, ready: Vec::new(), taken: 0 }
+    }
+
+    fn take(&mut self, unit: u16) {
+        if std::mem::take(&mut self.at_start) && unit == 0xfeff {
+            return;
+        }
+        let units = self.high.take().into_iter().chain([unit]);
+        for character in char::decode_utf16(units) {
+            match character {
+                Ok(character) => self.ready.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes()),
+                // The first half of a pair, if the second follows.
+                Err(fault) if fault.unpaired_surrogate() == unit && (0xd800..0xdc00).contains(&unit) => {
+                    self.high = Some(unit);
+                }
+                Err(_) => self.ready.push(NO_TEXT),
+            }
+        }
+    }
+}
+
+impl Read for Utf16 {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let mut raw = [0; 8 * 1024];
+        while self.taken == self.ready.len() {
+            self.ready.clear();
+            self.taken = 0;
+            let read = self.bytes.read(&mut raw)?;
+            if read == 0 {
+                if self.half.take().is_none() & self.high.take().is_none() {
+                    return Ok(0);
+                }
+                self.ready.push(NO_TEXT);
+            }
+            for byte in &raw[..read] {
+                match self.half.take() {
+                    None => self.half = Some(*byte),
+                    Some(first) => self.take((self.unit)([first, *byte])),
+                }
+            }
+        }
+        let most = into.len().min(self.ready.len() - self.taken);
+        into[..most].copy_from_slice(&self.ready[self.taken..self.taken + most]);
+        self.taken += most;
+        Ok(most)
+    }
 }
 
 fn guess(head: &[u8]) -> Encoding {

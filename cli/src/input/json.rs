@@ -64,7 +64,7 @@ impl<R: BufRead> JsonLines<R> {
 
 fn records(line: u64, bytes: &[u8], columns: &mut Columns) -> Result<Vec<RawRecord>, LineFault> {
     if std::str::from_utf8(bytes).is_err() {
-        return Err("is not UTF-8 text; `--encoding latin-1` reads Latin-1 files".to_owned());
+        return Err(super::NOT_TEXT.to_owned());
     }
     // The parser's own message can repeat a piece of the input, so only the place is told.
     let Whole(value) = serde_json::from_slice(bytes).map_err(|fault| match fault.is_data() {

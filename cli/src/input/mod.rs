@@ -30,6 +30,10 @@ pub const SAMPLE_ROWS: usize = 1_000;
 /// Bytes of values in those rows at most.
 const SAMPLE_BYTES: usize = 16 * 1024 * 1024;
 
+/// What is said of a row whose bytes are no text.
+const NOT_TEXT: &str =
+    "is damaged: bytes of it are no text in the file's encoding; `--encoding latin-1` reads Latin-1 files";
+
 /// Text that is looked at to tell the format and the delimiter.
 const HEAD_BYTES: usize = 64 * 1024;
 
@@ -88,6 +92,8 @@ pub struct RawRecord {
     pub source: Option<String>,
     /// The time, where the envelope names one.
     pub observed_at: Option<ObservedAt>,
+    /// Whether the envelope names a time, and it cannot be read.
+    pub time_unreadable: bool,
     /// Person or organisation, where the envelope says so.
     pub party: Option<PartyKind>,
     /// Trimmed, never empty; a column may occur several times.

@@ -42,6 +42,9 @@ const ENVELOPE: &[&str] = &[
     "traits",
 ];
 
+/// Fields that tell when it happened, the best first.
+const TIMES: &[&str] = &["timestamp", "originalTimestamp", "receivedAt"];
+
 /// The call that the line records; `None` when it is something else.
 ///
 /// # Errors
@@ -75,7 +78,11 @@ pub(super) fn records(
         None => blake3::hash(line).to_hex()[..32].to_owned(),
     };
     let observed_at = observed_at(object);
-    let mut user = RawRecord { key: Some(key), observed_at, party: Some(PartyKind::Person), ..RawRecord::default() };
+    // One line, counted once.
+    let time_unreadable =
+        observed_at.is_none() && TIMES.iter().any(|name| object.get(*name).is_some_and(|at| !at.is_null()));
+    let party = Some(PartyKind::Person);
+    let mut user = RawRecord { key: Some(key), observed_at, time_unreadable, party, ..RawRecord::default() };
     let own = object.iter().filter(|(name, _)| !ENVELOPE.contains(&name.as_str()));
     let own: Map<String, Value> = own.map(|(name, value)| (name.clone(), value.clone())).collect();
     flatten(&own, "", columns, &mut user)?;
@@ -149,6 +156,6 @@ fn observed_at(object: &Map<String, Value>) -> Option<ObservedAt> {
         let lag = time("sentAt")?.as_microsecond().checked_sub(time("originalTimestamp")?.as_microsecond())?;
         time("receivedAt")?.as_microsecond().checked_sub(lag)
     };
-    let plain = || ["timestamp", "originalTimestamp", "receivedAt"].iter().find_map(|name| time(name));
+    let plain = || TIMES.iter().find_map(|name| time(name));
     corrected().or_else(|| plain().map(Timestamp::as_microsecond)).map(ObservedAt)
 }

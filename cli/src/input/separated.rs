@@ -276,7 +276,7 @@ impl<R: BufRead> Separated<R> {
             row.extend_from_slice(&line.bytes);
         }
         let Ok(fields) = self.split(&row) else {
-            return refuse("is not UTF-8 text; `--encoding latin-1` reads Latin-1 files".to_owned());
+            return refuse(super::NOT_TEXT.to_owned());
         };
         for _ in 0..more {
             let _ = self.ahead.pop(self.delimiter);

@@ -58,7 +58,7 @@ fn broken_tables_lose_only_the_broken_rows() {
         ("glued by a stray quote", b"a,b\n1,\"2\n3,4\n5\",6\n7,8\n", vec![(3, "3|4"), (4, "5\"|6"), (5, "7|8")],
             vec![(2, "has 3 fields where the header has 2")]),
         ("one wrong byte", b"a,b\n\xc3\xa9,2\n\xe9,4\n5,6\n", vec![(2, "\u{e9}|2"), (4, "5|6")],
-            vec![(3, "is not UTF-8 text; `--encoding latin-1` reads Latin-1 files")]),
+            vec![(3, super::NOT_TEXT)]),
         // What stood behind it in its field was dropped without a word.
         ("a carriage return in a field", b"a,b\n1,x\ry\n\"2\",z\n", vec![(2, "1|x\ry"), (3, "2|z")], vec![]),
         ("semicolons", b"a;b\n1,5;2\n", vec![(2, "1,5|2")], vec![]),
@@ -136,6 +136,56 @@ fn encodings_are_told_apart() {
         let (rows, refused) = read("t.csv", &bytes);
         assert_eq!(rows, [row(2, &[("name", name), ("city", city)])], "{encoding}");
         assert!(refused.is_empty());
+    }
+}
+
+/// Half a pair was read as a sign of its own, and made part of the name.
+#[test]
+fn rows_of_utf_16_that_are_no_text_are_refused() {
+    let units = |text: &str| text.encode_utf16().collect::<Vec<u16>>();
+    let file = |broken: &[u16]| {
+        let mut all = units("\u{feff}name,city\nAda,Rome\nB");
+        all.extend_from_slice(broken);
+        all.extend(units("o,Oslo\nZo\u{1f600}\u{feff},Lima\n"));
+        all
+    };
+    for broken in [&[0xd83d][..], &[0xde00], &[0xde00, 0xd83d], &[0xd83d, 0xd83d]] {
+        for order in [u16::to_le_bytes, u16::to_be_bytes] {
+            let bytes: Vec<u8> = file(broken).into_iter().flat_map(order).collect();
+            let (rows, refused) = read("t.csv", &bytes);
+            let whole = [
+                row(2, &[("name", "Ada"), ("city", "Rome")]),
+                row(4, &[("name", "Zo\u{1f600}\u{feff}"), ("city", "Lima")]),
+            ];
+            assert_eq!(rows, whole, "{broken:x?}");
+            assert!(refused.len() == 1 && refused[0].0 == 3 && refused[0].1.contains("no text"), "{refused:?}");
+        }
+    }
+    // Cut off in the middle of a unit.
+    let mut bytes: Vec<u8> =
+        units("\u{feff}name,city\nAda,Rome\nBo,Oslo").into_iter().flat_map(u16::to_le_bytes).collect();
+    bytes.push(b'x');
+    let (rows, refused) = read("t.csv", &bytes);
+    assert_eq!((rows.len(), refused.len()), (1, 1));
+}
+
+/// A time that could not be read was passed over in silence, and the file's time taken for it.
+#[test]
+fn unreadable_times_of_envelopes_are_noted() {
+    let segment = |time: &str| format!(r#"{{"type":"identify","userId":"u","timestamp":{time}}}"#);
+    let debezium = |time: &str| format!(r#"{{"op":"c","after":{{"id":1}},"source":{{"ts_ms":{time}}}}}"#);
+    let table = [
+        (segment(r#""2024-01-01T10:00:00Z""#), false),
+        (segment(r#""01.01.2024, ten o'clock""#), true),
+        (segment("1704103200"), true),
+        (segment("null"), false),
+        (debezium("1700000000000"), false),
+        (debezium(r#""yesterday""#), true),
+        (debezium("null"), false),
+    ];
+    for (line, unreadable) in table {
+        let (records, _) = records(line.as_bytes());
+        assert_eq!(records.iter().map(|record| record.time_unreadable).collect::<Vec<_>>(), [unreadable], "{line}");
     }
 }
 

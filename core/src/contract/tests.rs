@@ -45,7 +45,14 @@ fn text(text: &str) -> AttributeValue {
 
 fn faults(contract: &Contract, fragment: &Fragment) -> Vec<(String, FaultReason)> {
     let compiled = CompiledContract::compile(contract, &config()).unwrap();
-    check(fragment, &config(), &compiled).into_iter().map(|fault| (fault.path, fault.reason)).collect()
+    checked(fragment, &config(), &compiled).into_iter().map(|fault| (fault.path, fault.reason)).collect()
+}
+
+fn checked(fragment: &Fragment, config: &TenantConfig, contract: &CompiledContract) -> Vec<FieldFault> {
+    let region = config.default_region.as_deref();
+    let rules = config.namespaces.iter().map(|namespace| BlockRules::compile(namespace, region).unwrap());
+    let rules: Vec<BlockRules> = rules.collect();
+    check(fragment, config, contract, &|id| rules.get(usize::from(id.0)))
 }
 
 fn rule(change: impl FnOnce(&mut AttributeRule)) -> Contract {
@@ -120,7 +127,7 @@ fn messages_hold_no_values() {
     let compiled = CompiledContract::compile(&contract, &config()).unwrap();
     let fragment =
         fragment(&[("email", "canary"), ("user_id", "canary1"), ("user_id", "canary2")], &[("score", text("canary"))]);
-    let faults = check(&fragment, &config(), &compiled);
+    let faults = checked(&fragment, &config(), &compiled);
     assert_eq!(faults.len(), 3);
     assert!(faults.iter().all(|fault| !format!("{fault:?}").contains("canary")));
 }
@@ -148,6 +155,20 @@ fn two_values_of_a_unique_namespace_are_a_fault_unless_one_never_links() {
         assert_eq!(faults(&contract, &fragment(&values.map(|value| ("tax_id", value)), &[])), want, "{values:?}");
     }
     assert_eq!(faults(&contract, &fragment(&[("email", "a@b.com"), ("email", "c@b.com")], &[])), []);
+}
+
+/// What links is decided by the tenant's rules. The check read blocked telephone numbers as ones of the fragment's own country,
+/// held a value for blocked that links, and let a record in that contradicts itself.
+#[test]
+fn values_that_link_by_the_tenants_rules_count_in_every_country() {
+    let mut config = config();
+    config.default_region = Some("US".to_owned());
+    let phone = config.namespaces.iter_mut().find(|namespace| namespace.name == "phone").unwrap();
+    (phone.class, phone.blocked_values) = (NamespaceClass::Unique, vec!["030 26391234".to_owned()]);
+    let german = fragment(&[("phone", "030 26391234"), ("phone", "030 26395678")], &[("address.country", text("DE"))]);
+    let contract = CompiledContract::compile(&Contract::default(), &config).unwrap();
+    let faults: Vec<String> = checked(&german, &config, &contract).into_iter().map(|fault| fault.path).collect();
+    assert_eq!(faults, ["identifiers[phone]"]);
 }
 
 #[test]

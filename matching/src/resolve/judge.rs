@@ -104,8 +104,9 @@ impl Judgements {
         self.others.allocation_size() + self.pairs.len() * (size_of::<Judgement>() + 2 * size_of::<Digest128>()) * 2
     }
 
-    /// Records that judgements make one party with this one, each with how many judgements lead to it.
-    fn party_of(&self, record: Digest128) -> HashMap<Digest128, u32> {
+    /// Records that judgements make one party with this one, each with how many judgements lead to it, as if nothing had been
+    /// said of one pair.
+    fn party_of(&self, record: Digest128, but: (Digest128, Digest128)) -> HashMap<Digest128, u32> {
         let mut party = HashMap::from_iter([(record, 0)]);
         let mut open = vec![record];
         let mut next = 0;
@@ -113,7 +114,7 @@ impl Judgements {
             next += 1;
             let steps = party.get(&at).copied().unwrap_or(0) + 1;
             for (other, verdict) in self.of(at) {
-                if verdict == Verdict::Same && !party.contains_key(&other) {
+                if verdict == Verdict::Same && pair(at, other) != but && !party.contains_key(&other) {
                     party.insert(other, steps);
                     open.push(other);
                 }
@@ -122,7 +123,7 @@ impl Judgements {
         party
     }
 
-    /// The shortest chain that speaks against this verdict.
+    /// The shortest chain that speaks against this verdict; what was said of the two before does not.
     fn contradiction(
         &self,
         one: Digest128,
@@ -132,9 +133,10 @@ impl Judgements {
         if verdict == Verdict::Unsure {
             return None;
         }
-        let (near, far) = (self.party_of(one), self.party_of(other));
+        let but = pair(one, other);
+        let (near, far) = (self.party_of(one, but), self.party_of(other, but));
         if verdict == Verdict::Different {
-            return near.contains_key(&other).then(|| self.chain(one, other));
+            return near.contains_key(&other).then(|| self.chain(one, other, but));
         }
         if near.contains_key(&other) {
             return None;
@@ -143,22 +145,27 @@ impl Judgements {
         let mut worst: Option<(u32, Digest128, Digest128)> = None;
         for (a, steps) in &near {
             for (b, verdict) in self.of(*a) {
-                if let (Verdict::Different, Some(further)) = (verdict, far.get(&b)) {
+                if let (Verdict::Different, false, Some(further)) = (verdict, pair(*a, b) == but, far.get(&b)) {
                     let found = (steps + further, *a, b);
                     worst = Some(worst.map_or(found, |worst| worst.min(found)));
                 }
             }
         }
         let (_, a, b) = worst?;
-        let mut chain = self.chain(one, a);
+        let mut chain = self.chain(one, a, but);
         chain.push((a, b, Verdict::Different));
-        chain.extend(self.chain(b, other));
+        chain.extend(self.chain(b, other, but));
         Some(chain)
     }
 
-    /// The fewest judgements of one party between two records.
-    fn chain(&self, from: Digest128, to: Digest128) -> Vec<(Digest128, Digest128, Verdict)> {
-        let mut records: Vec<Digest128> = self.party_of(from).into_keys().collect();
+    /// The fewest judgements of one party between two records, of others than one pair.
+    fn chain(
+        &self,
+        from: Digest128,
+        to: Digest128,
+        but: (Digest128, Digest128),
+    ) -> Vec<(Digest128, Digest128, Verdict)> {
+        let mut records: Vec<Digest128> = self.party_of(from, but).into_keys().collect();
         records.sort_unstable();
         let node_of: HashMap<Digest128, NodeIndex> =
             records.iter().enumerate().map(|(node, record)| (*record, NodeIndex::new(node))).collect();
@@ -168,7 +175,8 @@ impl Judgements {
         }
         for (one, node) in &node_of {
             for (other, verdict) in self.of(*one) {
-                if let (Verdict::Same, true, Some(other)) = (verdict, *one < other, node_of.get(&other)) {
+                let counts = *one < other && (*one, other) != but;
+                if let (Verdict::Same, true, Some(other)) = (verdict, counts, node_of.get(&other)) {
                     graph.add_edge(*node, *other, ());
                 }
             }
@@ -192,14 +200,7 @@ impl Engine {
         if self.judgements.pairs.len() >= JUDGEMENTS_MAX && self.judgements.get(one, other).is_none() {
             return Err(JudgementRefused::TooMany);
         }
-        let mut without = None;
-        if self.judgements.get(one, other).is_some() {
-            // What it replaces does not speak against it.
-            let mut judgements = self.judgements.clone();
-            judgements.set(one, other, None);
-            without = Some(judgements);
-        }
-        match without.as_ref().unwrap_or(&self.judgements).contradiction(one, other, verdict) {
+        match self.judgements.contradiction(one, other, verdict) {
             Some(chain) => Err(JudgementRefused::Contradiction(chain)),
             None => Ok(()),
         }

@@ -150,7 +150,7 @@ impl Arriving {
         let (prepared, notes) = config.preparer().prepare(fragment);
         let faults = config
             .contract(fragment.record.source)
-            .map(|contract| check(fragment, &config.config, contract))
+            .map(|contract| check(fragment, &config.config, contract, &|id| config.preparer().block_rules(id)))
             .unwrap_or_default();
         let notes = notes
             .into_iter()

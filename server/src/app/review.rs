@@ -549,31 +549,55 @@ pub(super) fn judged_at(shared: &Shared, tenant: &Tenant, place: Place) -> Resul
     decision::decode(&plain).map(Some).map_err(|error| ReadError::content_of(place, error))
 }
 
-/// The pairs that make these profiles one: a record of the first with one of each other. Records are chosen by content, so
-/// that the same call judges the same pairs.
+/// The pairs that make these profiles one, all records of each: two of the records are judged the same as each other and as
+/// all the rest. Two, so that taking back any one record takes none of the others along. They are chosen by content, so that
+/// the same call judges the same pairs.
 ///
 /// # Errors
-/// [`ReadError`] when one of them is not live, [`ReadError::Invalid`] when two are one already.
+/// [`ReadError`] when one of them is not live, [`ReadError::Invalid`] when two are one already, or when they hold more records
+/// than one call judges.
 pub fn pairs_to_merge(
     tenant: &Tenant,
     profiles: &[ProfileOrdinal],
 ) -> Result<Vec<(Digest128, Digest128, Verdict)>, ReadError> {
-    let first_of = tenant.seen(|state| {
-        let first = |profile: &ProfileOrdinal| {
-            let members = state.engine.members(*profile);
-            members.iter().min_by_key(|view| view.facts).map(|view| view.digest)
-        };
-        profiles.iter().map(first).collect::<Option<Vec<Digest128>>>()
-    })?;
-    let records = first_of.ok_or(ReadError::ProfileUnknown)?;
+    let invalid = |message: String| ReadError::Invalid(vec![FieldFault::new("names", FaultReason::Malformed, message)]);
     let mut distinct = profiles.to_vec();
     distinct.sort_unstable();
     distinct.dedup();
     if distinct.len() < 2 || distinct.len() != profiles.len() {
-        let message = "give at least two profiles, each once; some of these are one already";
-        return Err(ReadError::Invalid(vec![FieldFault::new("names", FaultReason::Malformed, message)]));
+        return Err(invalid("give at least two profiles, each once; some of these are one already".to_owned()));
     }
-    Ok(records[1..].iter().map(|other| (records[0], *other, Verdict::Same)).collect())
+    let by_content = tenant.seen(|state| {
+        let records = |profile: &ProfileOrdinal| {
+            let members = state.engine.members(*profile);
+            let mut records: Vec<_> = members.iter().map(|view| (view.facts, view.digest)).collect();
+            records.sort_unstable();
+            (!records.is_empty()).then_some(records)
+        };
+        distinct.iter().map(records).collect::<Option<Vec<_>>>()
+    })?;
+    let by_content = by_content.ok_or(ReadError::ProfileUnknown)?;
+    let mut by_hub: Vec<_> = by_content;
+    by_hub.sort_unstable();
+    let count: usize = by_hub.iter().map(Vec::len).sum();
+    let (first, second) = (by_hub[0][0].1, by_hub[1][0].1);
+    let mut pairs = vec![(first, second, Verdict::Same)];
+    for (at, records) in by_hub.iter().enumerate() {
+        // Across profiles first: there may lie what an earlier split said, and this takes its place.
+        let hubs = if at == 0 { [second, first] } else { [first, second] };
+        for (_, record) in records.iter().filter(|(_, record)| !hubs.contains(record)) {
+            pairs.extend(hubs.map(|hub| (hub, *record, Verdict::Same)));
+        }
+    }
+    if pairs.len() > JUDGED_AT_ONCE_MAX {
+        let message = format!(
+            "these profiles hold {} records together, and {} can be judged to be one party in one call: judge pairs of records with Judge instead",
+            count,
+            JUDGED_AT_ONCE_MAX / 2 + 1
+        );
+        return Err(ReadError::Invalid(vec![FieldFault::new("names", FaultReason::TooLarge, message)]));
+    }
+    Ok(pairs)
 }
 
 /// Whether it is by this judgement that a correction is a person's: stewards do not take back what was done upon a request.

@@ -110,7 +110,8 @@ impl Shaper {
         let time = by_role(&Role::ObservedAt);
         let read = time.map(|text| observed_at(text, self.mapping.date_order));
         let observed = raw.observed_at.or(read.flatten()).unwrap_or(ObservedAt(0));
-        let time_unreadable = raw.observed_at.is_none() && matches!(read, Some(None));
+        let untold = raw.observed_at.is_none() && read.flatten().is_none();
+        let time_unreadable = untold && (raw.time_unreadable || read.is_some());
         let mut fragment = Fragment {
             record: SourceRecord { source, key: record_id.clone() },
             observed_at: observed,

@@ -358,3 +358,45 @@ fn every_output_takes_the_place_of_the_old_one_whole() {
     assert!(folder.path().join("link.json").is_symlink(), "what the link leads to is replaced");
     assert!(json(&folder.path().join("models/person.json")).is_object());
 }
+
+/// Earlier words of a record were taken for further records much like it, and the model learned from them what matches are.
+#[test]
+fn what_a_record_said_before_teaches_the_model_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut all, mut newest) = (String::from("record_id,updated_at,first_name,last_name,city\n"), String::new());
+    newest.push_str(&all);
+    let (given, family) = (["Ada", "Bo", "Cy", "Di", "Ed", "Flo", "Guy"], ["Ames", "Bell", "Cole", "Dunn", "Eads"]);
+    for person in 0..140 {
+        let row = |year: u32, city: &str| {
+            let (given, family) = (given[person % 7], family[person / 7 % 5]);
+            format!("r{person},{year}-01-01,{given},{family}{person},{city}\n")
+        };
+        all.push_str(&(row(2020, "Rome") + &row(2024, "Oslo") + &row(2022, "Lima")));
+        newest.push_str(&row(2024, "Oslo"));
+    }
+    for (name, text) in [("all", &all), ("newest", &newest)] {
+        std::fs::create_dir(folder.path().join(name)).unwrap();
+        std::fs::write(folder.path().join(name).join("people.csv"), text).unwrap();
+        let input = format!("{name}/people.csv");
+        let arguments = ["resolve", &input, "--out", "out.csv", "--save-model", name];
+        let (code, _, err) = said(&onefold(&arguments, folder.path()));
+        assert_eq!(code, Some(0), "{err}");
+    }
+    let model = |name: &str| std::fs::read_to_string(folder.path().join(name).join("person.json")).unwrap();
+    assert!(model("all") == model("newest"));
+}
+
+/// Two exports of one name, in two folders, are two files; and line 3 of each, which cannot be read, are two rows.
+#[test]
+fn rows_known_by_their_place_never_meet_in_the_output() {
+    let folder = tempfile::tempdir().unwrap();
+    for day in ["a", "b"] {
+        std::fs::create_dir(folder.path().join(day)).unwrap();
+        let text = format!("email,name\n{day}@acme-corp.com,Ada\n{day},broken,row\n");
+        std::fs::write(folder.path().join(day).join("export.csv"), text).unwrap();
+    }
+    let output = onefold(&["resolve", "a/export.csv", "b/export.csv", "--out", "out.csv"], folder.path());
+    assert_eq!(said(&output).0, Some(0), "{}", said(&output).2);
+    let ids: Vec<String> = profiles(&folder.path().join("out.csv")).into_iter().map(|(record, _)| record).collect();
+    assert_eq!(ids, ["export.csv:2", "export.csv:3", "b/export.csv:2", "b/export.csv:3"]);
+}

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use onefold_core::config::TenantConfig;
 use onefold_core::contract::check_limits;
 use onefold_core::fragment::{Fragment, ObservedAt};
@@ -176,7 +176,12 @@ pub fn link(
     };
     let several = inputs.len() > 1;
     let mut bytes_before = 0;
-    for (file, input) in inputs.into_iter().enumerate() {
+    let mut names: HashSet<String> = HashSet::new();
+    for (file, mut input) in inputs.into_iter().enumerate() {
+        // Rows may be known by the file's name and their line: files of one name are called by their paths.
+        if !names.insert(input.name.clone()) {
+            input.name = input.reader.file().display().to_string();
+        }
         let file = u16::try_from(file).map_err(|_| ResolveError::Usage("more than 65,535 files".to_owned()))?;
         bytes_before += run.read(file, input, several, bytes_before, told)?;
     }
@@ -259,7 +264,14 @@ impl Run {
                 }
             };
             match shaped {
-                Err(refusal) => self.refuse(file, refusal, None),
+                Err(mut refusal) => {
+                    // A line number alone would meet those of other files in the output.
+                    let line = refusal.line.to_string();
+                    if several && numbered && refusal.key.as_ref().is_none_or(|key| *key == line) {
+                        refusal.key = Some(format!("{name}:{line}"));
+                    }
+                    self.refuse(file, refusal, None);
+                }
                 Ok((line, keyed, mut shaped)) => {
                     // Line numbers would meet those of other files of the source, or be taken for ids.
                     if !shaped.keyed && (several || !numbered) {
@@ -350,11 +362,27 @@ impl Run {
         Ok(())
     }
 
-    /// The rows that state something, with their true clusters.
+    /// The rows that will count in the end, one for each live record, with their true clusters: what a record said before is
+    /// no second record that looks much like it.
     fn prepared(&self) -> Vec<(&Prepared, Option<u32>)> {
+        // As the engine will judge them.
+        let version = |pending: &Pending| match &pending.what {
+            What::Put(prepared) => (prepared.observed_at, false, prepared.facts),
+            What::Retract(at) => (*at, true, Digest128([0; 16])),
+        };
+        let mut newest: HashMap<Digest128, usize> = HashMap::with_capacity(self.pending.len());
+        for (at, pending) in self.pending.iter().enumerate() {
+            let held = newest.entry(pending.record).or_insert(at);
+            if version(pending) > version(&self.pending[*held]) {
+                *held = at;
+            }
+        }
+        let counts = |(at, pending): &(usize, &Pending)| newest.get(&pending.record) == Some(at);
         self.pending
             .iter()
-            .filter_map(|pending| match &pending.what {
+            .enumerate()
+            .filter(counts)
+            .filter_map(|(_, pending)| match &pending.what {
                 What::Put(prepared) => Some((&**prepared, self.rows[pending.row as usize].truth)),
                 What::Retract(_) => None,
             })

@@ -217,9 +217,15 @@ impl Engine {
         judgement: Judgement,
     ) -> Result<(), JudgementRefused> {
         self.check_judgement(one, other, judgement.verdict)?;
+        self.take_judgement(one, other, judgement);
+        Ok(())
+    }
+
+    /// The same for one of several that were checked together: on its way to them it may contradict what another of them is
+    /// about to replace.
+    pub fn take_judgement(&mut self, one: Digest128, other: Digest128, judgement: Judgement) {
         self.judgements.set(one, other, Some(judgement));
         self.judgement_turned(one, other);
-        Ok(())
     }
 
     /// Takes a judgement back; answers whether there was one.

@@ -708,7 +708,7 @@ impl Replaying {
             EntryKind::JudgementStated => {
                 if let Some((slot, plain)) = self.opened_content(entry)? {
                     let judged: Judged = decision::decode(&plain)?;
-                    self.doomed.extend(self.state.judge(&judged, entry.sequence, entry.place, slot)?);
+                    self.doomed.extend(self.state.judge(&judged, entry.sequence, entry.place, slot));
                     self.unsettled = true;
                 }
             }

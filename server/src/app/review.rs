@@ -142,21 +142,13 @@ impl Judgements {
 }
 
 impl State {
-    /// Takes a judgement as the journal tells it; answers with the slot of the one that it replaces.
-    ///
-    /// # Errors
-    /// [`JudgementRefused`]: the journal holds no such judgement unless it is damaged.
-    pub fn judge(
-        &mut self,
-        judged: &Judged,
-        entry: Sequence,
-        place: Place,
-        slot: SlotId,
-    ) -> Result<Option<SlotId>, JudgementRefused> {
+    /// Takes a judgement as the journal tells it; answers with the slot of the one that it replaces. Those of one call were
+    /// checked together, and come one behind the other.
+    pub fn judge(&mut self, judged: &Judged, entry: Sequence, place: Place, slot: SlotId) -> Option<SlotId> {
         let (one, other) = judged.records;
-        self.engine.judge_pair(one, other, in_engine(judged))?;
+        self.engine.take_judgement(one, other, in_engine(judged));
         let told = Told { records: judged.records, place, slot, expires_at: judged.expires_at };
-        Ok(self.judgements.note(entry, told).map(|before| before.slot))
+        self.judgements.note(entry, told).map(|before| before.slot)
     }
 
     /// Takes a judgement back; answers with the slot of its words.
@@ -368,37 +360,33 @@ fn answer_with(
     lane.commit(group)
 }
 
-/// Whether all of these could be taken, one behind the other; notes the weight that each pair has today. The engine is as
-/// before afterwards.
+/// Whether all of these could be in force together, beside those that none of them replaces; notes the weight that each pair
+/// has today. The engine is as before afterwards.
 fn check(engine: &mut Engine, in_force: &Judgements, drafts: &mut [Judged]) -> Result<(), JudgeError> {
-    let mut before = Vec::with_capacity(drafts.len());
-    let mut refused = None;
     for (index, judged) in drafts.iter_mut().enumerate() {
-        if let Err(error) = check_one(engine, in_force, judged, index, &mut before) {
-            refused = Some(error);
-            break;
+        check_records(engine, judged, index)?;
+    }
+    // What is about to be replaced speaks against none of them.
+    let mut before = BTreeMap::new();
+    for judged in &*drafts {
+        let (one, other) = judged.records;
+        if let Some(held) = engine.judgement(one, other) {
+            before.insert(judged.records, held);
+            engine.withdraw_judgement(one, other);
         }
     }
-    for ((one, other), held) in before.into_iter().rev() {
-        engine.withdraw_judgement(one, other);
-        if let Some(held) = held {
-            // It was in force beside all that is in force now.
-            let restored = engine.judge_pair(one, other, held);
-            debug_assert!(restored.is_ok(), "what was in force is in force again");
-        }
+    let mut judged = drafts.iter().enumerate();
+    let checked = judged.try_for_each(|(index, judged)| check_one(engine, in_force, judged, index));
+    for judged in &*drafts {
+        engine.withdraw_judgement(judged.records.0, judged.records.1);
     }
-    refused.map_or(Ok(()), Err)
+    for ((one, other), held) in before {
+        engine.take_judgement(one, other, held);
+    }
+    checked
 }
 
-type Before = Vec<((Digest128, Digest128), Option<Judgement>)>;
-
-fn check_one(
-    engine: &mut Engine,
-    in_force: &Judgements,
-    judged: &mut Judged,
-    index: usize,
-    before: &mut Before,
-) -> Result<(), JudgeError> {
+fn check_records(engine: &Engine, judged: &mut Judged, index: usize) -> Result<(), JudgeError> {
     let (one, other) = judged.records;
     let (Some(a), Some(b)) = (engine.record(one), engine.record(other)) else {
         return Err(JudgeError::RecordUnknown { index });
@@ -407,7 +395,11 @@ fn check_one(
         return Err(JudgeError::TwoKinds { index });
     }
     judged.seen_bits = engine.match_evidence(one, other).map(|evidence| evidence.total_bits);
-    let held = engine.judgement(one, other);
+    Ok(())
+}
+
+fn check_one(engine: &mut Engine, in_force: &Judgements, judged: &Judged, index: usize) -> Result<(), JudgeError> {
+    let (one, other) = judged.records;
     engine.judge_pair(one, other, in_engine(judged)).map_err(|refused| match refused {
         JudgementRefused::OneRecord => JudgeError::OneRecord { index },
         JudgementRefused::Contradiction(chain) => {
@@ -415,9 +407,7 @@ fn check_one(
             JudgeError::Contradicted { index, steps: chain.len(), entries: entries.collect() }
         }
         JudgementRefused::TooMany => JudgeError::TooMany,
-    })?;
-    before.push(((one, other), held));
-    Ok(())
+    })
 }
 
 impl App {
@@ -551,7 +541,7 @@ pub(super) fn judged_at(shared: &Shared, tenant: &Tenant, place: Place) -> Resul
 
 /// The pairs that make these profiles one, all records of each: two of the records are judged the same as each other and as
 /// all the rest. Two, so that taking back any one record takes none of the others along. They are chosen by content, so that
-/// the same call judges the same pairs.
+/// the same call judges the same pairs. What was judged different among the records before is judged the same as well.
 ///
 /// # Errors
 /// [`ReadError`] when one of them is not live, [`ReadError::Invalid`] when two are one already, or when they hold more records
@@ -567,33 +557,38 @@ pub fn pairs_to_merge(
     if distinct.len() < 2 || distinct.len() != profiles.len() {
         return Err(invalid("give at least two profiles, each once; some of these are one already".to_owned()));
     }
-    let by_content = tenant.seen(|state| {
+    let found = tenant.seen(|state| {
         let records = |profile: &ProfileOrdinal| {
             let members = state.engine.members(*profile);
             let mut records: Vec<_> = members.iter().map(|view| (view.facts, view.digest)).collect();
             records.sort_unstable();
             (!records.is_empty()).then_some(records)
         };
-        distinct.iter().map(records).collect::<Option<Vec<_>>>()
+        let mut by_hub = distinct.iter().map(records).collect::<Option<Vec<_>>>()?;
+        by_hub.sort_unstable();
+        let all: BTreeSet<Digest128> = by_hub.iter().flatten().map(|(_, record)| *record).collect();
+        let about = all.iter().flat_map(|record| state.judgements.about(*record));
+        let told = about.filter_map(|entry| Some(state.judgements.get(entry)?.records));
+        let apart = |(one, other): (Digest128, Digest128)| {
+            let judged = state.engine.judgement(one, other);
+            all.contains(&one) && all.contains(&other) && judged.is_some_and(|told| told.verdict == Verdict::Different)
+        };
+        let apart: BTreeSet<(Digest128, Digest128)> = told.filter(|records| apart(*records)).collect();
+        Some((by_hub, apart))
     })?;
-    let by_content = by_content.ok_or(ReadError::ProfileUnknown)?;
-    let mut by_hub: Vec<_> = by_content;
-    by_hub.sort_unstable();
+    let (by_hub, apart) = found.ok_or(ReadError::ProfileUnknown)?;
     let count: usize = by_hub.iter().map(Vec::len).sum();
     let (first, second) = (by_hub[0][0].1, by_hub[1][0].1);
     let mut pairs = vec![(first, second, Verdict::Same)];
-    for (at, records) in by_hub.iter().enumerate() {
-        // Across profiles first: there may lie what an earlier split said, and this takes its place.
-        let hubs = if at == 0 { [second, first] } else { [first, second] };
-        for (_, record) in records.iter().filter(|(_, record)| !hubs.contains(record)) {
-            pairs.extend(hubs.map(|hub| (hub, *record, Verdict::Same)));
-        }
+    for (_, record) in by_hub.iter().flatten().filter(|(_, record)| ![first, second].contains(record)) {
+        pairs.extend([first, second].map(|hub| (hub, *record, Verdict::Same)));
     }
+    let of_hub = |(one, other): &(Digest128, Digest128)| [first, second].iter().any(|hub| [one, other].contains(&hub));
+    pairs.extend(apart.iter().filter(|records| !of_hub(records)).map(|(one, other)| (*one, *other, Verdict::Same)));
     if pairs.len() > JUDGED_AT_ONCE_MAX {
         let message = format!(
-            "these profiles hold {} records together, and {} can be judged to be one party in one call: judge pairs of records with Judge instead",
-            count,
-            JUDGED_AT_ONCE_MAX / 2 + 1
+            "these profiles hold {count} records, which takes {} judgements, and one call makes {JUDGED_AT_ONCE_MAX}: judge pairs of records with Judge instead",
+            pairs.len()
         );
         return Err(ReadError::Invalid(vec![FieldFault::new("names", FaultReason::TooLarge, message)]));
     }

@@ -370,16 +370,15 @@ impl ReviewService for Reviews {
                 self.app.reading(&read, move |_, tenant| review::pairs_to_split(tenant, profile, &records)).await;
             found.map_err(|error| failed(&tenant, error))?
         };
-        // Those that stay are named by the profile itself; those that leave by where they are now.
         let (judgements, ruled) = self.rule(&tenant, words.ruling(pairs), named).await?;
         let mut profiles: Vec<ProfileOrdinal> = {
             let state = tenant.state();
             let digests = records.iter().map(|record| config.preparer().record_digest(record.source, &record.key));
-            let left = digests.filter_map(|digest| state.engine.profile_of(digest));
-            let (_, id) =
-                names::profile(&request.name).map_err(|bad| status::field("name", FaultReason::Malformed, bad.0))?;
-            let stayed = id.open(&tenant.keys.id).map(|profile| state.engine.live_ends(profile)).unwrap_or_default();
-            left.chain(stayed).collect()
+            let leave: Vec<Digest128> = digests.collect();
+            // Those that stay are told by the judgements: the id went with the larger part, which may have been the other.
+            let judged = ruled.entries.iter().filter_map(|entry| state.judgements.get(*entry));
+            let stay = judged.flat_map(|told| [told.records.0, told.records.1]).filter(|one| !leave.contains(one));
+            leave.iter().copied().chain(stay).filter_map(|record| state.engine.profile_of(record)).collect()
         };
         profiles.sort_unstable();
         profiles.dedup();

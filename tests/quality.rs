@@ -21,21 +21,21 @@ const ACCEPTED: &[(&str, [f64; 3], bool)] = &[
     ("febrl2", [0.9995, 0.9990, 0.9998], false),
     ("febrl3", [1.0, 0.9998, 0.9999], false),
     ("febrl4", [1.0, 0.9998, 0.9999], false),
-    ("febrl_dsgen_c10k", [0.9995, 0.9974, 0.9988], false),
+    ("febrl_dsgen_c10k", [0.9994, 0.9979, 0.9990], false),
     ("epbrn_d", [0.9932, 0.9753, 0.9978], false),
     ("rldata500", [1.0, 0.9899, 0.9990], false),
-    ("census_secondstring", [0.9534, 0.8539, 0.9509], false),
-    ("senzing_truthset", [0.7440, 0.7983, 0.9038], false),
+    ("census_secondstring", [0.9745, 0.8659, 0.9544], false),
+    ("senzing_truthset", [0.8378, 0.8493, 0.9203], false),
     ("restaurants", [0.9412, 0.9697, 0.9975], false),
-    ("synth_people_20k", [0.9665, 0.9281, 0.9518], true),
-    ("synth_companies_6k", [0.9241, 0.9318, 0.9636], true),
+    ("synth_people_20k", [0.9809, 0.9334, 0.9547], true),
+    ("synth_companies_6k", [0.9659, 0.9560, 0.9722], true),
     ("dblp_acm", [0.9745, 0.9764, 0.9920], true),
-    ("cora", [0.9582, 0.8729, 0.9041], true),
-    ("historical_50k", [0.9954, 0.9166, 0.9254], true),
+    ("cora", [0.9620, 0.8739, 0.9050], true),
+    ("historical_50k", [0.9957, 0.9189, 0.9271], true),
 ];
 /// Accepted of the models that ship, which never saw the data.
 const ACCEPTED_UNTRAINED: &[(&str, [f64; 3])] =
-    &[("fake_1000", [1.0, 0.8178, 0.8675]), ("febrl1", [1.0, 0.9744, 0.9873]), ("rldata500", [1.0, 0.9796, 0.9980])];
+    &[("fake_1000", [1.0, 0.8032, 0.8594]), ("febrl1", [1.0, 0.9744, 0.9873]), ("rldata500", [1.0, 0.9796, 0.9980])];
 /// A figure may move by so much before somebody must look at it.
 const TOLERANCE: f64 = 0.002;
 

@@ -1,16 +1,20 @@
 //! LAW 8: every link has its evidence, every refusal its reason.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use onefold_core::fragment::{ObservedAt, PartyKind};
 use onefold_core::ids::{Digest128, NamespaceId, Place, ProfileOrdinal, SlotId, SourceId};
 use onefold_core::namespace::NamespaceClass::{Identifying, Supporting, Unique};
+use onefold_matching::pair::{Features, Symbol, Symbols};
 use onefold_matching::prepared::{LinkValue, Prepared};
 use onefold_matching::resolve::{
-    Cut, Engine, Evidence, Explanation, GenericReason, LinkRules, NamespaceRule, SeparateReason, ValueStanding,
+    Cut, Engine, Evidence, Explanation, GenericReason, LinkRules, NamespaceRule, SeparateReason, Thresholds,
+    ValueStanding, Weigher,
 };
 use proptest::collection::{btree_set, vec};
 use proptest::prelude::*;
+use smallvec::SmallVec;
 
 const USER: u16 = 0;
 const EMAIL: u16 = 1;
@@ -203,4 +207,71 @@ proptest! {
             }
         }
     }
+}
+
+/// A model of four looks: `a` and `b` are one, `c` and `d` are one, `b` and `c` match, and the two that they are of do not.
+#[derive(Debug)]
+struct Looks;
+
+impl Weigher for Looks {
+    fn stride(&self) -> usize {
+        1
+    }
+
+    fn row(&self, symbols: &mut Symbols, features: &Features, out: &mut Vec<Symbol>) {
+        out.extend(features.texts().take(1).map(|text| symbols.intern_plain(0, text)));
+    }
+
+    fn keys(&self, _: &Symbols, _: &[Symbol], out: &mut SmallVec<[u64; 16]>) {
+        out.push(1);
+    }
+
+    fn weigh(&self, symbols: &Symbols, one: &[Symbol], other: &[Symbol]) -> f32 {
+        match (symbols.text(one[0]), symbols.text(other[0])) {
+            ("a", "b") | ("b", "a") | ("c", "d") | ("d", "c") => 9.0,
+            ("b", "c") | ("c", "b") => 6.0,
+            _ => -1.5,
+        }
+    }
+
+    fn weigh_whole(&self, _: &Symbols, ones: &[&[Symbol]], others: &[&[Symbol]], strangers: bool) -> Option<f32> {
+        assert!(strangers, "the link is by weight");
+        Some(if (ones.len(), others.len()) == (2, 2) { -2.0 } else { 9.0 })
+    }
+
+    fn thresholds(&self) -> Thresholds {
+        Thresholds { link_bits: 2.0, review_bits: 0.0, conflict_bits: -30.0, block_records_max: 9 }
+    }
+
+    fn aspects(&self) -> [u8; 32] {
+        [0; 32]
+    }
+
+    fn fingerprint(&self) -> [u8; 32] {
+        [0; 32]
+    }
+}
+
+#[test]
+fn clusters_that_are_unlike_as_wholes_say_so() {
+    let mut engine = Engine::with_models(rules(), [Some(Arc::new(Looks)), None]);
+    for (number, look) in (0..).zip(["a", "b", "c", "d"]) {
+        let mut features = Features::default();
+        features.push(look);
+        let prepared = Prepared {
+            record: record(number),
+            facts: digest(&format!("f{number}")),
+            source: SourceId(0),
+            observed_at: ObservedAt(0),
+            party: PartyKind::Person,
+            links: Vec::new(),
+            name: None,
+            features: Some(features),
+        };
+        engine.put(&prepared, Place { segment: 1, offset: number }, SlotId(number));
+        engine.settle();
+    }
+    assert_eq!(engine.profile_of(record(0)), engine.profile_of(record(1)));
+    assert_eq!(engine.profile_of(record(2)), engine.profile_of(record(3)));
+    assert_eq!(reasons(&engine, 1, 2), [SeparateReason::Unlike { weight_bits: -2.0, least_bits: 3.0 }]);
 }

@@ -7,7 +7,7 @@ use onefold_core::ids::{Digest128, NamespaceId};
 use onefold_core::laws;
 use onefold_matching::resolve::Thresholds;
 use onefold_matching::resolve::partition::{
-    Component, Link, Node, ParkReason, Partition, Rank, Tier, admits, harmless_bits, partition,
+    Across, Component, Link, Node, ParkReason, Partition, Rank, Tier, admits, harmless_bits, partition,
 };
 use proptest::collection::{btree_set, vec};
 use proptest::prelude::*;
@@ -138,6 +138,50 @@ fn each_bar_has_its_reason() {
         let outcome = partition(&component, &|_, _, _| Some(weight));
         assert_eq!(outcome.parked.first().map(|(_, reason)| *reason), wanted, "{case}");
         assert_eq!(outcome.clusters.len(), if wanted.is_some() { 2 } else { 1 }, "{case}");
+    }
+}
+
+/// Two pairs weigh enough, and all four together do not: seat and registration of the two companies are told by different
+/// records.
+#[test]
+fn clusters_that_are_unlike_as_wholes_are_not_joined_by_records_that_tell_little() {
+    struct About {
+        across: f32,
+        whole: f32,
+    }
+    impl Across for About {
+        fn pair(&self, _: Tier, one: u32, other: u32) -> Option<f32> {
+            Some(if (one, other) == (0, 2) || (one, other) == (2, 0) { 5.0 } else { self.across })
+        }
+
+        fn whole(&self, tier: Tier, ones: &[u32], others: &[u32]) -> Option<f32> {
+            assert_eq!((tier, ones.len(), others.len()), (Tier::Probable, 2, 2));
+            Some(self.whole)
+        }
+    }
+    let node = |index: usize| Node { facts: facts(index), party: PartyKind::Organisation, uniques: Default::default() };
+    let link = |weakness: u16, one: u32, other: u32| {
+        let tier = if weakness == 0 { Tier::Unique } else { Tier::Probable };
+        Link { rank: Rank { tier, weakness, members: 2 }, members: [one, other].into_iter().collect() }
+    };
+    let links = vec![link(0, 0, 1), link(0, 2, 3), link(9, 0, 2)];
+    let table = [
+        ("as wholes they are unlike", -1.5, 3.9, true),
+        ("as wholes they match", -1.5, 4.0, false),
+        ("no pair speaks against it, so nobody asks", -0.9, -9.0, false),
+    ];
+    for (case, across, whole, apart) in table {
+        let component = Component {
+            nodes: (0..4).map(node).collect(),
+            links: links.clone(),
+            records_max: 9,
+            thresholds: [None, Some(LINES)],
+            ..Component::default()
+        };
+        let outcome = partition(&component, &About { across, whole });
+        assert_eq!(outcome.clusters.len(), if apart { 2 } else { 1 }, "{case}");
+        let parked = if apart { vec![(2, ParkReason::Contradiction)] } else { Vec::new() };
+        assert_eq!(outcome.parked, parked, "{case}");
     }
 }
 

@@ -242,6 +242,9 @@ fn separate(linked: &Linked, reason: SeparateReason, left: Digest128, right: Dig
         SeparateReason::Contradiction { weight_bits, conflict_bits, .. } => {
             format!("records of the two contradict each other ({weight_bits:.1} bits, below {conflict_bits:.1})")
         }
+        SeparateReason::Unlike { weight_bits, least_bits } => {
+            format!("all that is known of the two matches by {weight_bits:.1} bits, {least_bits:.1} would join them")
+        }
         SeparateReason::Exclusive { namespace: unique, weight_bits } => {
             format!("they match by {weight_bits:.1} bits, but differ in {}, which is unique", namespace(linked, unique))
         }

@@ -8,6 +8,7 @@ use smallvec::SmallVec;
 use crate::index::column::Column;
 use crate::pair::{Features, MatchEvidence, Symbol, Symbols};
 use crate::resolve::Weigher;
+use crate::resolve::partition::Tier;
 
 /// No value.
 pub(crate) const ABSENT: Symbol = 0;
@@ -136,6 +137,24 @@ impl Rows {
         let weigher = kin.weigher.as_ref()?;
         let row = |record| self.of(record).get(..weigher.stride()).unwrap_or_default();
         (self.known(one) && self.known(other)).then(|| weigher.weigh_against_kin(&kin.symbols, row(one), row(other)))
+    }
+
+    /// The match weight of two clusters of records of one kind of party; against kin alone, unless the link is by weight.
+    pub(crate) fn weigh_whole(&self, party: PartyKind, tier: Tier, ones: &[u32], others: &[u32]) -> Option<f32> {
+        let kin = self.kin(party);
+        let weigher = kin.weigher.as_ref()?;
+        let rows = |records: &[u32]| -> SmallVec<[&[Symbol]; 16]> {
+            let mut rows: SmallVec<[&[Symbol]; 16]> =
+                records.iter().filter_map(|record| self.of(*record).get(..weigher.stride())).collect();
+            rows.sort_unstable();
+            rows.dedup();
+            rows
+        };
+        let (ones, others) = (rows(ones), rows(others));
+        if ones.is_empty() || others.is_empty() {
+            return None;
+        }
+        weigher.weigh_whole(&kin.symbols, &ones, &others, tier == Tier::Probable)
     }
 
     /// The match weight of two records of one kind of party, if it is `least` or more.

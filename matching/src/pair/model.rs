@@ -130,7 +130,7 @@ impl Model {
             })
             .collect();
         let frequencies = vec![Frequencies::default(); schema.fields.len()];
-        let lines = Lines::of(&schema);
+        let link_bits = usual_link_bits(&schema);
         let sister_prior = if has_groups(&schema) { 1e-5 } else { 0.0 };
         Self {
             format: MODEL_FORMAT,
@@ -139,9 +139,9 @@ impl Model {
             match_prior: 1e-5,
             kin_prior: 1e-5,
             sister_prior,
-            link_bits: lines.link,
-            review_bits: lines.link - REVIEW_BAND,
-            conflict_bits: lines.conflict,
+            link_bits,
+            review_bits: link_bits - REVIEW_BAND,
+            conflict_bits: CONFLICT_BITS,
             block_records_max: BLOCK_RECORDS_MAX,
             comparisons,
             frequencies,
@@ -229,21 +229,17 @@ impl Model {
 /// Bits below the link threshold in which a steward is asked.
 const REVIEW_BAND: f64 = 5.0;
 
-/// Where a kind of party draws its lines, in bits. Weights overstate what they know where comparisons hang together, as
-/// words of one text do; so the lines of organisations and things lie higher.
-struct Lines {
-    link: f64,
-    conflict: f64,
-}
+/// Two records contradict each other below this, in bits: what slips and moves bring about together lies above it.
+const CONFLICT_BITS: f64 = -30.0;
 
-impl Lines {
-    fn of(schema: &Schema) -> Self {
-        let texts = schema.fields.iter().filter(|field| field.kind == FieldKind::Text).count();
-        match schema.party {
-            PartyKind::Person => Self { link: 0.0, conflict: -20.0 },
-            PartyKind::Organisation if texts > 1 => Self { link: 8.0, conflict: -20.0 },
-            PartyKind::Organisation => Self { link: 1.0, conflict: -10.0 },
-        }
+/// From where a kind of party is linked, in bits. Weights overstate what they know where comparisons hang together, as words of
+/// one text do; so the lines of organisations and things lie higher.
+fn usual_link_bits(schema: &Schema) -> f64 {
+    let texts = schema.fields.iter().filter(|field| field.kind == FieldKind::Text).count();
+    match schema.party {
+        PartyKind::Person => 0.0,
+        PartyKind::Organisation if texts > 1 => 8.0,
+        PartyKind::Organisation => 1.0,
     }
 }
 
@@ -331,6 +327,8 @@ fn sisterhood(aspect: &Aspect, schema: &Schema) -> f64 {
         Aspect::EmailBeside { .. } | Aspect::Email(_) => 0.5,
         Aspect::Exact(slot) if schema.fields[*slot].kind == FieldKind::LegalForm => 0.5,
         Aspect::Address { .. } | Aspect::Phone(_) => 0.05,
+        // Most groups keep to one trade.
+        Aspect::Text(slot) if schema.fields[*slot].name == "industry" => 0.5,
         Aspect::Text(_) | Aspect::Number(_) => 0.1,
         _ => 0.02,
     }

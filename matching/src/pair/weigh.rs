@@ -284,6 +284,41 @@ impl Matcher {
         one - log2_sum(kin, sisters)
     }
 
+    /// The match weight of two clusters, of each comparison the best that two of their rows come to. What one record does not
+    /// tell another may, so two clusters can plainly differ of which no two records do.
+    #[must_use]
+    pub fn weigh_whole(&self, symbols: &Symbols, ones: &[&[Symbol]], others: &[&[Symbol]], strangers: bool) -> f32 {
+        let (mut one, mut kin) = (self.match_prior, self.kin_prior);
+        let mut far = if strangers { 0.0 } else { f32::NEG_INFINITY };
+        let mut sisters = self.sister_prior.unwrap_or(f32::NEG_INFINITY);
+        for (comparison, compiled) in self.model.comparisons.iter().zip(&self.comparisons) {
+            let mut best: Option<(f32, f32)> = None;
+            for a in ones {
+                for b in others {
+                    let outcome = comparison.aspect.compare(&Pair::new(symbols, a, b));
+                    if outcome.level == SILENT {
+                        continue;
+                    }
+                    let bits = compiled.levels[usize::from(outcome.level)];
+                    let found = (bits.m, bits.u + self.frequency_bits(outcome.frequency));
+                    let gain = |(m, u): (f32, f32)| m - u;
+                    if best
+                        .is_none_or(|best| gain(found).total_cmp(&gain(best)).then(found.0.total_cmp(&best.0)).is_gt())
+                    {
+                        best = Some(found);
+                    }
+                }
+            }
+            if let Some((m, u)) = best {
+                one += m;
+                far += u;
+                kin += compiled.kinship.bits(m, u);
+                sisters += compiled.sisterhood.bits(m, u);
+            }
+        }
+        one - log2_sum(far, log2_sum(kin, sisters))
+    }
+
     /// The match weight if it is `least` or more. Stops as soon as what is still to be compared cannot lift it there, so
     /// that most pairs cost a look at their symbols and one or two comparisons.
     #[must_use]

@@ -14,7 +14,7 @@ use crate::pair::MatchEvidence;
 use crate::prepared::LinkValue;
 use crate::resolve::diversity::Behind;
 use crate::resolve::lookup::GenericReason;
-use crate::resolve::partition::{CROSS_RECORDS_MAX, Rank};
+use crate::resolve::partition::{CROSS_RECORDS_MAX, Rank, Tier, whole_bits};
 use crate::resolve::region::{JUDGED, rank_by_weight};
 use crate::resolve::{Engine, Verdict};
 
@@ -95,6 +95,13 @@ pub enum SeparateReason {
         weight_bits: f32,
         /// Below this it is a contradiction.
         conflict_bits: f32,
+    },
+    /// The clusters of both do not match, all that is known of each taken together.
+    Unlike {
+        /// Their match weight in bits.
+        weight_bits: f32,
+        /// As much would do.
+        least_bits: f32,
     },
     /// The two records asked about match by weight, but their clusters hold different values of a unique namespace.
     Exclusive {
@@ -328,19 +335,29 @@ impl Engine {
         if let Some(namespace) = self.clash(one.1, other.1) {
             return Some(SeparateReason::Exclusive { namespace, weight_bits });
         }
-        self.contradiction_across(one.1, other.1)
+        self.contradiction_across(one.1, other.1).or_else(|| self.unlike_wholly(Tier::Probable, one.1, other.1))
+    }
+
+    /// What all that is known of two profiles says, taken together, if it is too little for a link of this tier.
+    fn unlike_wholly(&self, tier: Tier, one: ProfileOrdinal, other: ProfileOrdinal) -> Option<SeparateReason> {
+        let (near, far) = (self.first_by_content(one), self.first_by_content(other));
+        let lines = self.thresholds(self.records.warm[*near.first()?].party())?;
+        let (weight_bits, least_bits) = (self.weigh_whole(tier, &near, &far)?, whole_bits(tier, &lines));
+        (weight_bits < least_bits).then_some(SeparateReason::Unlike { weight_bits, least_bits })
+    }
+
+    /// The records of a profile that the guard of the partition looks at.
+    fn first_by_content(&self, profile: ProfileOrdinal) -> Vec<u32> {
+        let mut members = self.member_indexes(profile);
+        members.sort_unstable_by_key(|record| self.records.cold[*record].facts);
+        members.truncate(CROSS_RECORDS_MAX);
+        members
     }
 
     /// The pair across two profiles that weighs least, among those that the guard of the partition looks at, if it is a
     /// contradiction.
     fn contradiction_across(&self, one: ProfileOrdinal, other: ProfileOrdinal) -> Option<SeparateReason> {
-        let first = |profile: ProfileOrdinal| {
-            let mut members = self.member_indexes(profile);
-            members.sort_unstable_by_key(|record| self.records.cold[*record].facts);
-            members.truncate(CROSS_RECORDS_MAX);
-            members
-        };
-        let (near, far) = (first(one), first(other));
+        let (near, far) = (self.first_by_content(one), self.first_by_content(other));
         let conflict_bits = self.thresholds(self.records.warm[*near.first()?].party())?.conflict_bits;
         let pairs = near.iter().flat_map(|one| far.iter().map(move |other| (*one, *other)));
         let weighed = pairs.filter_map(|(one, other)| Some((self.weigh(one, other)?, one, other)));
@@ -394,7 +411,8 @@ impl Engine {
             return SeparateReason::Divided { value: name };
         }
         if profiles.len() == 2
-            && let Some(contradiction) = self.contradiction_across(one, other)
+            && let Some(contradiction) =
+                self.contradiction_across(one, other).or_else(|| self.unlike_wholly(Tier::Identifying, one, other))
         {
             return contradiction;
         }

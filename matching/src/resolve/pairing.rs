@@ -96,6 +96,14 @@ impl Engine {
         }
     }
 
+    /// What speaks across two clusters that a link of this tier would join, all that is known of each taken together.
+    pub(super) fn weigh_whole(&self, tier: Tier, ones: &[u32], others: &[u32]) -> Option<f32> {
+        let party = self.records.warm[*ones.first()?].party();
+        let ours = |record: &u32| self.records.warm[*record].party() == party && self.rows.known(*record);
+        let kept = |records: &[u32]| records.iter().copied().filter(ours).collect::<SmallVec<[u32; 16]>>();
+        self.rows.weigh_whole(party, tier, &kept(ones), &kept(others))
+    }
+
     /// The neighbours that a record is linked with by weight, if both may link.
     pub(super) fn links_by_weight(&self, record: u32) -> impl Iterator<Item = (u32, f32)> + '_ {
         let warm = &self.records.warm[record];

@@ -7,7 +7,9 @@
 //! so two installations with the same fragments agree.
 //!
 //! What only suggests (an identifying value, a match by weight) is guarded besides: before clusters are joined on such
-//! evidence, records of theirs are compared across, and [`admits`] is asked. So chains of lookalikes do not snowball.
+//! evidence, records of theirs are compared across, and [`admits`] is asked. So chains of lookalikes do not snowball. Where some
+//! pair speaks against it, the clusters must match as wholes too ([`Across::whole`]): two that plainly differ, though no two of
+//! their records tell of both, stay two.
 
 use onefold_core::fragment::PartyKind;
 use onefold_core::ids::{Digest128, NamespaceId};
@@ -24,6 +26,13 @@ pub const CROSS_PAIRS_MAX: usize = 1_024;
 pub const CROSS_CLAMP_BITS: f32 = 12.0;
 /// Match weight that pairs across must have in the mean, in bits. A whole number, so that sums of it are exact.
 pub const CROSS_MEAN_BITS: f32 = -1.0;
+
+/// By so much more than two records must two clusters match, all that is known of each taken together, in bits.
+const WHOLE_OVER_BITS: f32 = 1.0;
+/// And no more is asked of them, however high a model draws its line for records, of which each may tell little.
+const WHOLE_BITS_MAX: f32 = 4.0;
+/// Match weight against kin below which two clusters that share an identifier are plainly two, in bits.
+const WHOLE_AGAINST_KIN_BITS: f32 = -1.5;
 
 /// Where a link's strength comes from, strongest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -84,9 +93,23 @@ pub struct Component {
     pub thresholds: [Option<Thresholds>; 2],
 }
 
-/// What speaks across two nodes, in bits, when a link of this tier would join them; `None` when nothing is known of one of
-/// them. Must be symmetric.
-pub type Weigh<'a> = dyn Fn(Tier, u32, u32) -> Option<f32> + 'a;
+/// What is asked of a match model about nodes that a link of this tier would join. Answers must be symmetric.
+pub trait Across {
+    /// What speaks across two nodes, in bits; `None` when nothing is known of one of them.
+    fn pair(&self, tier: Tier, one: u32, other: u32) -> Option<f32>;
+
+    /// What all that is known of the ones says against all that is known of the others, in bits: what no two records tell of
+    /// both, two clusters may. `None` when nothing is known of one side, or it is not asked for.
+    fn whole(&self, _tier: Tier, _ones: &[u32], _others: &[u32]) -> Option<f32> {
+        None
+    }
+}
+
+impl<F: Fn(Tier, u32, u32) -> Option<f32>> Across for F {
+    fn pair(&self, tier: Tier, one: u32, other: u32) -> Option<f32> {
+        self(tier, one, other)
+    }
+}
 
 /// Why a link was parked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -142,12 +165,12 @@ struct Held {
     apart: SmallVec<[u32; 1]>,
 }
 
-/// Clusters of the component. `weigh` is asked for pairs of nodes, of records in two clusters only.
+/// Clusters of the component. `about` is asked of records in two clusters only.
 ///
 /// A node that holds two values of one unique namespace contradicts itself: it is left out of every link and stays
 /// alone, so one broken record neither joins two parties nor parks a link between others.
 #[must_use]
-pub fn partition(component: &Component, weigh: &Weigh<'_>) -> Partition {
+pub fn partition(component: &Component, about: &dyn Across) -> Partition {
     let nodes = &component.nodes;
     let mut union = UnionFind::<u32>::new(nodes.len());
     // Comparing positions in the order of facts is comparing facts.
@@ -192,7 +215,14 @@ pub fn partition(component: &Component, weigh: &Weigh<'_>) -> Partition {
             if link.rank.tier >= Tier::Identifying
                 && let Some(thresholds) = &component.thresholds[nodes[*first as usize].party as usize]
             {
-                admits(&across(&roots, &held, &by_facts, link.rank.tier, weigh), thresholds)?;
+                let tier = link.rank.tier;
+                let clusters = first_by_content(&roots, &held, &by_facts);
+                let cross = across(&clusters, tier, about);
+                admits(&cross, thresholds)?;
+                // Where no pair is against it, nothing is: even clusters need no guard.
+                if cross.iter().any(|bits| *bits < harmless_bits(thresholds)) {
+                    admits_wholly(&clusters, tier, about, thresholds)?;
+                }
             }
             Ok(whole)
         });
@@ -279,28 +309,68 @@ fn joined(roots: &[u32], held: &[Held], union: &UnionFind<u32>, records_max: u32
     Ok(whole)
 }
 
-/// Match weights across the clusters with these roots, within bounds: of each cluster the first records by content, and
-/// the pairs of clusters in the order of their first records.
-fn across(roots: &[u32], held: &[Held], by_facts: &[u32], tier: Tier, weigh: &Weigh<'_>) -> SmallVec<[f32; 64]> {
+/// The nodes of the clusters with these roots that are looked at: of each the first by content, the clusters in the order of
+/// their first.
+fn first_by_content(roots: &[u32], held: &[Held], by_facts: &[u32]) -> SmallVec<[SmallVec<[u32; 16]>; 4]> {
     let mut clusters: SmallVec<[&[u32]; 4]> =
         roots.iter().map(|root| held[*root as usize].members.as_slice()).collect();
     clusters.sort_unstable();
+    let first = |members: &&[u32]| members.iter().take(CROSS_RECORDS_MAX).map(|at| by_facts[*at as usize]).collect();
+    clusters.iter().map(first).collect()
+}
+
+/// Match weights across clusters, within bounds.
+fn across(clusters: &[SmallVec<[u32; 16]>], tier: Tier, about: &dyn Across) -> SmallVec<[f32; 64]> {
     let mut weights = SmallVec::new();
     let mut pairs = 0;
     for (at, one) in clusters.iter().enumerate() {
         for other in &clusters[at + 1..] {
-            for a in one.iter().take(CROSS_RECORDS_MAX) {
-                for b in other.iter().take(CROSS_RECORDS_MAX) {
+            for a in one {
+                for b in other {
                     if pairs == CROSS_PAIRS_MAX {
                         return weights;
                     }
                     pairs += 1;
-                    weights.extend(weigh(tier, by_facts[*a as usize], by_facts[*b as usize]));
+                    weights.extend(about.pair(tier, *a, *b));
                 }
             }
         }
     }
     weights
+}
+
+/// Whether clusters may be joined, all that is known of each taken together: what no record of the one tells any of the other
+/// may be told by two, as seat and registration of two companies of one name.
+fn admits_wholly(
+    clusters: &[SmallVec<[u32; 16]>],
+    tier: Tier,
+    about: &dyn Across,
+    thresholds: &Thresholds,
+) -> Result<(), ParkReason> {
+    let mut pairs = 0;
+    for (at, one) in clusters.iter().enumerate() {
+        for other in &clusters[at + 1..] {
+            pairs += one.len() * other.len();
+            if pairs > CROSS_PAIRS_MAX {
+                return Ok(());
+            }
+            if about.whole(tier, one, other).is_some_and(|bits| bits < whole_bits(tier, thresholds)) {
+                return Err(ParkReason::Contradiction);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What two clusters must weigh, all that is known of each taken together, to be joined by a link of this tier in spite of
+/// pairs that speak against it: somewhat more than two records that are linked by weight, since the best of many pairs flatters;
+/// where they share an identifier, they must not plainly be kin.
+#[must_use]
+pub fn whole_bits(tier: Tier, thresholds: &Thresholds) -> f32 {
+    match tier {
+        Tier::Probable => (thresholds.link_bits + WHOLE_OVER_BITS).min(WHOLE_BITS_MAX),
+        _ => WHOLE_AGAINST_KIN_BITS,
+    }
 }
 
 /// The first namespace with two different values. `uniques` is sorted, no pair twice.

@@ -20,7 +20,7 @@ use crate::index::records::flag;
 use crate::index::values::flag as value_flag;
 use crate::resolve::Engine;
 use crate::resolve::identity::NewCluster;
-use crate::resolve::partition::{Component, Link, Node, Partition, Rank, Tier, partition};
+use crate::resolve::partition::{Across, Component, Link, Node, Partition, Rank, Tier, partition};
 use crate::resolve::soft::Group;
 
 /// How often a region grows profile by profile before it takes in its whole fringe at a time.
@@ -54,6 +54,24 @@ impl Description {
     }
 }
 
+/// Nodes by what is known of their records.
+struct Regional<'a> {
+    engine: &'a Engine,
+    records: &'a [u32],
+}
+
+impl Across for Regional<'_> {
+    fn pair(&self, tier: Tier, one: u32, other: u32) -> Option<f32> {
+        self.engine.weigh_across(tier, self.records[one as usize], self.records[other as usize])
+    }
+
+    fn whole(&self, tier: Tier, ones: &[u32], others: &[u32]) -> Option<f32> {
+        let records =
+            |nodes: &[u32]| nodes.iter().map(|node| self.records[*node as usize]).collect::<SmallVec<[u32; 16]>>();
+        self.engine.weigh_whole(tier, &records(ones), &records(others))
+    }
+}
+
 impl Engine {
     /// The clusters of these records and of all that their fate depends on.
     pub(super) fn resolve_afresh(&mut self, seeds: Vec<u32>) -> Vec<NewCluster> {
@@ -66,9 +84,7 @@ impl Engine {
         let (told, outcome) = loop {
             region.records.sort_unstable();
             let told = self.describe(&mut region);
-            let outcome = partition(&told.component, &|tier, one, other| {
-                self.weigh_across(tier, told.records[one as usize], told.records[other as usize])
-            });
+            let outcome = partition(&told.component, &Regional { engine: self, records: &told.records });
             let mut met = met(&told, &outcome);
             if met.is_empty() {
                 break (told, outcome);

@@ -45,6 +45,18 @@ pub trait Weigher: Send + Sync + fmt::Debug {
         self.weigh(symbols, one, other)
     }
 
+    /// The match weight of two clusters, by the best that any two of their rows say of each aspect: prior included, and
+    /// against strangers only where asked for. `None` by a model that cannot say.
+    fn weigh_whole(
+        &self,
+        _symbols: &Symbols,
+        _ones: &[&[Symbol]],
+        _others: &[&[Symbol]],
+        _strangers: bool,
+    ) -> Option<f32> {
+        None
+    }
+
     /// The part of every match weight that says how likely two records are one party before they are looked at, in bits.
     fn prior_bits(&self) -> f32 {
         0.0
@@ -88,6 +100,10 @@ impl Weigher for Matcher {
 
     fn weigh_against_kin(&self, symbols: &Symbols, one: &[Symbol], other: &[Symbol]) -> f32 {
         Self::weigh_against_kin(self, symbols, one, other)
+    }
+
+    fn weigh_whole(&self, symbols: &Symbols, ones: &[&[Symbol]], others: &[&[Symbol]], strangers: bool) -> Option<f32> {
+        Some(Self::weigh_whole(self, symbols, ones, others, strangers))
     }
 
     fn prior_bits(&self) -> f32 {

@@ -39,6 +39,19 @@ pub fn weight(seed: u8, one: &str, other: &str) -> f32 {
     weights[usize::from(dice.finalize().as_bytes()[0]) % weights.len()]
 }
 
+/// What two clusters weigh, each by the faces that are in it: as unruly as the rest.
+pub fn whole_weight(seed: u8, mut ones: Vec<String>, mut others: Vec<String>, strangers: bool) -> f32 {
+    for faces in [&mut ones, &mut others] {
+        faces.sort();
+        faces.dedup();
+    }
+    let mut dice = blake3::Hasher::new();
+    dice.update(&[seed, u8::from(strangers)]);
+    dice.update(format!("{:?}/{:?}", (&ones).min(&others), (&ones).max(&others)).as_bytes());
+    let weights = [-9.0, -1.6, -1.4, 3.9, 4.1, 12.0];
+    weights[usize::from(dice.finalize().as_bytes()[0]) % weights.len()]
+}
+
 impl Weigher for Dice {
     fn stride(&self) -> usize {
         3
@@ -59,6 +72,11 @@ impl Weigher for Dice {
 
     fn weigh(&self, symbols: &Symbols, one: &[Symbol], other: &[Symbol]) -> f32 {
         weight(self.seed, symbols.text(one[0]), symbols.text(other[0]))
+    }
+
+    fn weigh_whole(&self, symbols: &Symbols, ones: &[&[Symbol]], others: &[&[Symbol]], strangers: bool) -> Option<f32> {
+        let faces = |rows: &[&[Symbol]]| rows.iter().map(|row| symbols.text(row[0]).to_owned()).collect();
+        Some(whole_weight(self.seed, faces(ones), faces(others), strangers))
     }
 
     fn thresholds(&self) -> Thresholds {

@@ -98,7 +98,7 @@ impl Ground {
             let whole: Vec<&Prepared> = touched.concat();
             let fits =
                 whole.len() <= rules.cluster_records_max as usize && !contradicts(rules, &whole) && !self.parts(&whole);
-            if fits && (class <= 0 || judge.admits(&touched)) {
+            if fits && (class <= 0 || judge.admits(class, &touched)) {
                 clusters = others;
                 clusters.extend((!whole.is_empty()).then_some(whole));
             }
@@ -209,8 +209,9 @@ impl Judge {
         edges.into_values().collect()
     }
 
-    /// No pair across contradicts, and the mean does not speak against it, among the first sixteen of each cluster by content, and 1,024 pairs.
-    fn admits(&self, clusters: &[Vec<&Prepared>]) -> bool {
+    /// No pair across contradicts, and the mean does not speak against it, among the first sixteen of each cluster by content,
+    /// and 1,024 pairs; and where a pair speaks against it, the clusters as wholes match well enough.
+    fn admits(&self, class: i8, clusters: &[Vec<&Prepared>]) -> bool {
         let mut sorted: Vec<Vec<&Prepared>> = clusters.to_vec();
         for cluster in &mut sorted {
             cluster.sort_by_key(|fragment| fragment.facts);
@@ -226,7 +227,32 @@ impl Judge {
         }
         let weights: Vec<f32> = pairs.into_iter().take(1_024).filter_map(|(a, b)| self.weight(a, b)).collect();
         let total: f32 = weights.iter().map(|weight| weight.clamp(-12.0, 12.0)).sum();
-        weights.iter().all(|weight| *weight >= self.lines().conflict_bits) && total >= -(weights.len() as f32)
+        if weights.iter().any(|weight| *weight < self.lines().conflict_bits) || total < -(weights.len() as f32) {
+            return false;
+        }
+        let harmless = self.lines().conflict_bits.max(-1.0);
+        weights.iter().all(|weight| *weight >= harmless) || self.match_wholly(class, &sorted)
+    }
+
+    fn match_wholly(&self, class: i8, sorted: &[Vec<&Prepared>]) -> bool {
+        let Some((seed, lines)) = self.model else { return true };
+        let least = if class == 2 { (lines.link_bits + 1.0).min(4.0) } else { -1.5 };
+        let faces = |cluster: &[&Prepared]| -> Vec<String> {
+            let known = cluster.iter().take(16).filter_map(|fragment| fragment.features.as_ref()?.texts().next());
+            known.map(str::to_owned).collect()
+        };
+        let mut looked_at = 0;
+        for (at, one) in sorted.iter().enumerate() {
+            for other in &sorted[at + 1..] {
+                looked_at += one.len().min(16) * other.len().min(16);
+                let (one, other) = (faces(one), faces(other));
+                let known = !one.is_empty() && !other.is_empty();
+                if looked_at <= 1_024 && known && looks::whole_weight(seed, one, other, class == 2) < least {
+                    return false;
+                }
+            }
+        }
+        true
     }
 }
 

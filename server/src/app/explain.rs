@@ -292,6 +292,14 @@ fn readable(reading: &mut Reading<'_>, reason: SeparateReason, records: &[Digest
             None,
             format!("records of the two contradict each other: {weight_bits:.1} bits, below {conflict_bits:.1}"),
         ),
+        SeparateReason::Unlike { weight_bits, least_bits } => (
+            "PROFILES_UNLIKE",
+            None,
+            format!(
+                "all that is known of the two, taken together, matches by {weight_bits:.1} bits, and {least_bits:.1} would \
+                 let them be one"
+            ),
+        ),
         SeparateReason::Exclusive { namespace, weight_bits } => (
             "UNIQUE_CONFLICT",
             None,

@@ -15,9 +15,6 @@ const PARTIAL: u8 = 5;
 const EXCHANGED: u8 = 6;
 const DIFFERENT: u8 = 7;
 
-/// Up to so many letters, a slip makes one name of another.
-const SHORT_NAME: usize = 4;
-
 /// How two name words relate, without a look at other fields.
 fn word_level(symbols: &Symbols, left: Symbol, right: Symbol, given: bool) -> u8 {
     if left == right {
@@ -58,8 +55,8 @@ fn words_level(a: &str, b: &str, given: bool) -> u8 {
     if may_be_similar(short, long) {
         let level = spelt_alike(short, long);
         if level < DIFFERENT {
-            // Two short names that many people have are two names, however near their letters: `mark` and `mary`.
-            let two = given && count <= SHORT_NAME && is_known_given(a) && is_known_given(b);
+            // Two names that many people have are two names, however near their letters: `mark` and `mary`.
+            let two = given && is_known_given(a) && is_known_given(b);
             return if two { level.max(SIMILAR) } else { level };
         }
     }

@@ -441,6 +441,8 @@ fn chain_of(
         hasher.entry(&head, &digest);
         count += 1;
     }
+    // Dropped entries count with bytes that are no longer there, so the sum is not bounded by the file.
+    entries.logical_at().checked_add(BATCH_TRAILER).ok_or("a batch lies beyond the largest segment")?;
     if count != header.entries || entries.logical_at() - first != header.logical_len {
         return Err("a batch does not hold the entries that its header counts");
     }

@@ -116,7 +116,6 @@ impl Segment {
             }
             other => other.map_err(&io)?,
         };
-        let length = file.metadata().map_err(&io)?.len();
         let head = read_up_to(&file, 0, SEGMENT_HEADER as usize).map_err(&io)?;
         let header = SegmentHeader::decode(&head, segment).map_err(|fault| match fault {
             HeaderFault::Newer(version) => JournalError::Newer { segment, version },
@@ -125,9 +124,7 @@ impl Segment {
         let index = match header.index {
             None => None,
             Some(at) => {
-                let bytes =
-                    read_up_to(&file, at, usize::try_from(length).unwrap_or(usize::MAX).saturating_sub(at as usize))
-                        .map_err(&io)?;
+                let bytes = read_up_to(&file, at, usize::MAX).map_err(&io)?;
                 let pairs = format::decode_index(&bytes).map_err(|what| JournalError::damaged(segment, at, what))?;
                 Some(pairs)
             }
@@ -142,9 +139,8 @@ impl Segment {
     /// The whole file, without the index of a rewritten one.
     pub fn read_all(&self) -> Result<Vec<u8>, JournalError> {
         let io = JournalError::io("read", self.number());
-        let length = self.file.metadata().map_err(&io)?.len();
-        let end = self.header.index.map_or(length, u64::from);
-        read_up_to(&self.file, 0, usize::try_from(end).unwrap_or(usize::MAX)).map_err(&io)
+        let end = self.header.index.map_or(usize::MAX, |at| at as usize);
+        read_up_to(&self.file, 0, end).map_err(&io)
     }
 
     /// Where the frame or entry with this logical offset lies.
@@ -158,8 +154,18 @@ impl Segment {
     }
 }
 
-/// Reads up to `length` bytes; fewer only at the end of the file.
+/// Memory for so much is asked for without a look at how long the file is.
+const UNASKED_BYTES: usize = 1 << 20;
+
+/// Reads up to `length` bytes; fewer only at the end of the file. The length may come from the file itself: anybody who can
+/// write a segment can write its checksums too, so no more memory is taken than the file can fill.
 pub fn read_up_to(file: &File, offset: u32, length: usize) -> std::io::Result<Vec<u8>> {
+    let length = if length <= UNASKED_BYTES {
+        length
+    } else {
+        let there = file.metadata()?.len().saturating_sub(u64::from(offset));
+        length.min(usize::try_from(there).unwrap_or(usize::MAX))
+    };
     let mut bytes = vec![0; length];
     let mut done = 0;
     while done < length {

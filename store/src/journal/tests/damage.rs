@@ -4,7 +4,10 @@ use std::fs::OpenOptions;
 use std::ops::ControlFlow;
 use std::os::unix::fs::FileExt;
 
-use super::super::format::{BATCH_OVERHEAD, SEGMENT_HEADER};
+use super::super::format::{
+    BATCH_HEADER, BATCH_OVERHEAD, BATCH_TRAILER, BatchHeader, ChainHasher, EntryHead, SEGMENT_HEADER, SegmentHeader,
+    check_batch, encode_trailer,
+};
 use super::super::{segment, *};
 use super::{commit, copy, fill, last_segment, open, open_from, scratch, sealed, some_batches};
 
@@ -178,4 +181,55 @@ fn a_damaged_segment_is_not_rewritten() {
         "{error}"
     );
     assert_eq!(std::fs::read(&path).unwrap(), bytes, "evidence is not destroyed");
+}
+
+#[test]
+fn a_length_that_the_file_does_not_hold_takes_no_memory() {
+    let dir = scratch();
+    fill(dir.path(), &some_batches(2));
+    let path = last_segment(dir.path());
+    let file = OpenOptions::new().read(true).write(true).open(&path).unwrap();
+    let whole = std::fs::read(&path).unwrap();
+    // More than any machine has: asked for as it stands, it would end the process.
+    assert!(segment::read_up_to(&file, 0, usize::MAX).unwrap() == whole);
+    assert!(segment::read_up_to(&file, 10, usize::MAX).unwrap() == whole[10..]);
+    assert!(segment::read_up_to(&file, u32::MAX, usize::MAX).unwrap().is_empty());
+
+    // A batch whose header checks out and promises four gibibytes.
+    let header = SegmentHeader::decode(&whole, 1).unwrap();
+    let mut batch = BatchHeader::decode(&whole[SEGMENT_HEADER as usize..], &header, SEGMENT_HEADER).unwrap();
+    (batch.stored_len, batch.logical_len) = (u32::MAX, u32::MAX);
+    file.write_all_at(&batch.encode(&header, SEGMENT_HEADER), u64::from(SEGMENT_HEADER)).unwrap();
+    match open_from(dir.path(), None) {
+        Err(JournalError::Damaged { .. }) => {}
+        Err(other) => panic!("{other:?}"),
+        Ok((_, read)) => assert!(read.is_empty(), "a batch that is not there"),
+    }
+}
+
+/// A dropped entry counts with bytes that are gone, so few bytes can claim to reach behind the largest offset there is.
+#[test]
+fn a_dropped_entry_that_ends_beyond_any_segment_is_damage() {
+    let segment =
+        SegmentHeader { segment: 1, salt: [1; 16], chain: [2; 32], durable: (1, SEGMENT_HEADER), index: None };
+    let batch_of = |payload_len: u32| {
+        let head =
+            EntryHead { payload_len, kind: EntryKind(3), dropped: true, tenant: TenantId(1), sequence: Sequence(1) };
+        let mut body = Vec::new();
+        head.encode(&mut body);
+        let logical_len = body.len() as u32 + payload_len;
+        body.extend_from_slice(&[4; 32]);
+        let stored_len = body.len() as u32;
+        let header = BatchHeader { logical_len, stored_len, entries: 1, time_micros: 0, durable: segment.durable };
+        let mut hasher = ChainHasher::new(&segment.chain);
+        hasher.entry(&head, &[4; 32]);
+        let mut frame = [&header.encode(&segment, SEGMENT_HEADER)[..], &body].concat();
+        encode_trailer(&hasher.finish(logical_len, 1, 0), &mut frame);
+        frame
+    };
+    let head_len = 10;
+    let longest = u32::MAX - SEGMENT_HEADER - BATCH_HEADER - head_len - BATCH_TRAILER;
+    let check = |payload_len| check_batch(&batch_of(payload_len), &segment, SEGMENT_HEADER, &segment.chain).map(drop);
+    assert_eq!(check(longest), Ok(()));
+    assert_eq!(check(longest + 1), Err("a batch lies beyond the largest segment"));
 }

@@ -137,7 +137,7 @@ pub enum AuditError {
         why: String,
     },
     /// A file cannot be read.
-    #[error("{path} cannot be read: {source}")]
+    #[error("{path} cannot be read")]
     Io {
         /// Which.
         path: PathBuf,

@@ -577,3 +577,29 @@ async fn no_steward_parts_a_correction_from_whom_it_was_made_for() {
     assert_eq!(shown(&mut house, ("crm", "2"), "family_name").await.as_deref(), Some("Lovelase"));
     house.close().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_correction_leaves_a_merged_profile_with_whom_it_was_made_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut house = house(&dir).await;
+    house.put(person("crm", "7", THEN, &[("email", "bob@harbour-mail.net")], &[("family_name", "Moore")])).await;
+    for key in ["1", "2"] {
+        house.put(person("crm", key, THEN, &[("email", ADA)], &[("family_name", "Lovelase")])).await;
+    }
+    correct(&mut house, at("email", ADA), &[], &[("family_name", "Lovelace")]).await.unwrap();
+    let (author, why) = ("steward".to_owned(), "by hand".to_owned());
+    let mut names = Vec::new();
+    for mail in ["bob@harbour-mail.net", ADA] {
+        names.push(house.lookup("email", mail).await.unwrap().name);
+    }
+    let merge = pb::MergeProfilesRequest { names, author: author.clone(), reason: why.clone(), ..Default::default() };
+    house.reviews.merge_profiles(merge).await.unwrap();
+    let name = house.lookup("email", ADA).await.unwrap().name;
+    assert_eq!(house.lookup("email", "bob@harbour-mail.net").await.unwrap().name, name);
+    let records = vec![record("crm", "1"), record("crm", "2")];
+    let split = pb::SplitProfileRequest { name, records, author, reason: why, ..Default::default() };
+    house.reviews.split_profile(split).await.unwrap();
+    assert_eq!(shown(&mut house, ("crm", "1"), "family_name").await.as_deref(), Some("Lovelace"));
+    assert_eq!(shown(&mut house, ("crm", "7"), "family_name").await.as_deref(), Some("Moore"));
+    house.close().await;
+}

@@ -550,6 +550,7 @@ pub fn pairs_to_merge(
     tenant: &Tenant,
     profiles: &[ProfileOrdinal],
 ) -> Result<Vec<(Digest128, Digest128, Verdict)>, ReadError> {
+    let stewards = tenant.config().source_named(STEWARD_SOURCE);
     let invalid = |message: String| ReadError::Invalid(vec![FieldFault::new("names", FaultReason::Malformed, message)]);
     let mut distinct = profiles.to_vec();
     distinct.sort_unstable();
@@ -559,7 +560,12 @@ pub fn pairs_to_merge(
     }
     let found = tenant.seen(|state| {
         let records = |profile: &ProfileOrdinal| {
-            let members = state.engine.members(*profile);
+            let mut members = state.engine.members(*profile);
+            // A correction comes with the record beside which it was made; judged the same as others, it would go with those
+            // when the profiles are parted.
+            if members.iter().any(|view| Some(view.source) != stewards) {
+                members.retain(|view| Some(view.source) != stewards);
+            }
             let mut records: Vec<_> = members.iter().map(|view| (view.facts, view.digest)).collect();
             records.sort_unstable();
             (!records.is_empty()).then_some(records)

@@ -122,6 +122,8 @@ fn cut(data: &Path, at: Place) {
         fs::remove_dir_all(data.join(derived)).unwrap();
         fs::create_dir(data.join(derived)).unwrap();
     }
+    // A head is signed for what is durable: when the power went there was none beyond this place.
+    fs::remove_dir_all(data.join("heads")).unwrap();
     for entry in fs::read_dir(data.join("journal")).unwrap() {
         let path = entry.unwrap().path();
         let number: u32 = path.file_stem().unwrap().to_str().unwrap().parse().unwrap();

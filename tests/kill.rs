@@ -223,6 +223,18 @@ async fn damage_to_the_newest_pages_is_named_and_never_served() {
     for actor in at_work {
         actors.push(actor.await.unwrap());
     }
+    // An erasure destroys the checkpoint, and the next one waits for rest. It is there when the server is killed again.
+    let (mut child, clients) = launch.start().await;
+    load.allow(1_200);
+    let stream = tokio::spawn(Arc::clone(&load).stream(clients));
+    for _ in 0..600 {
+        if newest_files(&data).len() == 5 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    child.kill();
+    stream.abort();
     launch.data = copy.clone();
     copy_of(&data, &copy, &[]);
     let (child, mut clients) = launch.start().await;

@@ -85,7 +85,7 @@ fn north_american_number(number: &str, region_is_north_american: bool) -> Option
     } else if international || !region_is_north_american {
         return None;
     }
-    // NXX-NXX-XXXX: neither area code nor exchange starts with 0 or 1.
+    // In the North American plan neither area code nor exchange starts with 0 or 1.
     let digits = text.as_bytes();
     (digits.len() == 12 && digits[2] >= b'2' && digits[5] >= b'2').then_some(text)
 }

@@ -714,3 +714,16 @@ fn a_file_of_identities_and_a_deletion_list_are_answered_row_by_row_and_a_second
     assert!(state.to_string().contains("OBJECTED"), "{state}");
     assert_eq!(served.terminate(), Some(0));
 }
+
+/// The limit came as a signal that ended the server without a word, and logs in files were full of codes for colours.
+#[test]
+fn a_limit_on_file_sizes_is_as_a_full_disk_and_is_told_in_plain_text() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut limited = Command::new("sh");
+    limited.args(["-c", "ulimit -f 1024; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_onefold"), "serve"]);
+    limited.args(["--listen", "127.0.0.1:0", "--log", "warn", "--data"]).arg(dir.path().join("data"));
+    let told = said(limited.stdin(Stdio::null()).env_remove("ONEFOLD_LOG").output().unwrap());
+    assert_eq!(told.code, Some(1), "{}", told.err);
+    assert!(told.err.contains("limit on file sizes") && told.err.contains("WARN"), "{}", told.err);
+    assert!(!told.err.contains('\u{1b}'), "{:?}", told.err);
+}

@@ -1,5 +1,6 @@
 //! Logs: structured, to standard error, without personal data.
 
+use std::io::IsTerminal;
 use std::panic::PanicHookInfo;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -30,7 +31,9 @@ fn note_panic(panic: &PanicHookInfo<'_>) {
 /// A message for people when the text is no filter or logging was started before.
 pub fn start(filter: &str, json: bool) -> Result<(), String> {
     let filter = read(filter)?;
-    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // Colours are for eyes: a file, or a journal of the system, would keep their codes.
+    let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty());
+    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr);
     std::panic::set_hook(Box::new(note_panic));
     let started = if json { logs.json().try_init() } else { logs.try_init() };
     started.map_err(|error| error.to_string())

@@ -13,6 +13,9 @@ pub fn reason(status: &Status) -> String {
     status.get_details_error_info().map(|info| info.reason).unwrap_or_default()
 }
 
+/// How the transport says that what it hears is no HTTP/2.
+const NO_HTTP2: &str = "h2 protocol error";
+
 /// A status as a failure of the command, on a few lines.
 pub fn failure(status: &Status, address: &str) -> Failure {
     let reason = status.get_details_error_info();
@@ -22,6 +25,9 @@ pub fn failure(status: &Status, address: &str) -> Failure {
         _ if !faults.is_empty() => "the server refuses the request".to_owned(),
         Code::Unavailable | Code::Unknown | Code::Cancelled if reason.is_none() => {
             format!("the connection to {address} broke: {}", cause_of(status))
+        }
+        Code::Internal if reason.is_none() && status.message().contains(NO_HTTP2) => {
+            format!("{address} answers with something else than gRPC: no Onefold server listens there, or one with TLS")
         }
         Code::Unimplemented => format!("{address} is no Onefold server, or one of another version"),
         _ => status.message().to_owned(),
@@ -104,6 +110,12 @@ mod tests {
     use tonic_types::ErrorDetails;
 
     use super::*;
+
+    #[test]
+    fn who_speaks_no_grpc_is_named() {
+        let told = failure(&Status::internal("h2 protocol error: http2 error"), "127.0.0.1:80").message;
+        assert!(told.starts_with("127.0.0.1:80 answers with something else than gRPC"), "{told}");
+    }
 
     #[test]
     fn every_fault_is_told_with_its_field() {

@@ -15,7 +15,7 @@ use onefold_server::{Config, ServeError, Server, StartError, telemetry};
 use tokio::sync::mpsc;
 
 use super::serve::{Signals, banner_line, program, start_failure, to_option};
-use super::{Failure, card, explain, online, paint, say};
+use super::{Failure, card, explain, online, paint, rate, say};
 use crate::client::{Client, Target, request_id};
 use crate::clock::Stopwatch;
 use crate::ingest::rows::timestamp;
@@ -192,8 +192,8 @@ async fn stream(client: &Client, target: &Target, sizes: Sizes) -> Result<(Tally
     // About 2.9 records a person and 2.2 a company.
     let expected = u64::from(sizes.people) * 29 / 10 + u64::from(sizes.companies) * 22 / 10;
     let bar = ProgressBar::new(expected);
-    if let Ok(style) = ProgressStyle::with_template("  {bar:30} {human_pos} records, {per_sec} {msg}") {
-        bar.set_style(style);
+    if let Ok(style) = ProgressStyle::with_template("  {bar:30} {human_pos} records, {rate} {msg}") {
+        bar.set_style(style.with_key("rate", rate));
     }
     let (to_stream, mut from_reader) = mpsc::channel(ROWS_WAITING_MAX);
     let generator = tokio::task::spawn_blocking(move || {

@@ -8,7 +8,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use onefold_cli::generate::{Population, Sizes, write};
 use onefold_cli::output::{Side, Table, count};
 
-use super::{Failure, paint};
+use super::{Failure, paint, rate};
 use crate::clock::Stopwatch;
 
 /// Writes a seeded population with truth: people and companies as several systems would hold them.
@@ -44,8 +44,8 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     }
     let watch = Stopwatch::start();
     let bar = ProgressBar::new_spinner();
-    if let Ok(style) = ProgressStyle::with_template("  {spinner} {human_pos} records, {per_sec}") {
-        bar.set_style(style);
+    if let Ok(style) = ProgressStyle::with_template("  {spinner} {human_pos} records, {rate}") {
+        bar.set_style(style.with_key("rate", rate));
     }
     let counts = write::directory(population, &arguments.out, |_| bar.inc(1)).map_err(failed)?;
     bar.finish_and_clear();

@@ -175,12 +175,12 @@ async fn import(arguments: &Arguments, inputs: Vec<Input>, paint: Paint) -> Resu
         let mut text = tally.render(&files, took, paint);
         if times_unreadable > 0 {
             text.push_str(&format!(
-                "  {} rows with a time that cannot be read: the file's time counts\n",
-                count(times_unreadable)
+                "  {} with a time that cannot be read: the file's time counts\n",
+                some(times_unreadable, "row", "rows")
             ));
         }
         if cut > 0 {
-            text.push_str(&format!("  {} values of free attributes were cut to 4 KiB\n", count(cut)));
+            text.push_str(&format!("  {} of free attributes cut to 4 KiB\n", some(cut, "value", "values")));
         }
         say(&text)?;
     }
@@ -261,6 +261,10 @@ fn on_the_wire(namespace: &Namespace) -> pb::Namespace {
         allow_junk: !namespace.junk_defaults,
         etag: String::new(),
     }
+}
+
+fn some(number: u64, one: &str, several: &str) -> String {
+    format!("{} {}", count(number), if number == 1 { one } else { several })
 }
 
 /// A bar over the bytes where their number is known, a spinner otherwise; nothing when there is no terminal.

@@ -43,7 +43,8 @@ mod waterfall;
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
-use onefold_cli::output::{Paint, visible};
+use indicatif::ProgressState;
+use onefold_cli::output::{Paint, count, visible};
 
 use crate::client::{Target, wire};
 
@@ -72,6 +73,11 @@ impl Failure {
 fn paint(stream: &impl IsTerminal) -> Paint {
     let unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     if stream.is_terminal() && !unwanted { Paint::Colour } else { Paint::Plain }
+}
+
+/// How fast a bar goes, in whole steps a second.
+fn rate(state: &ProgressState, out: &mut dyn std::fmt::Write) {
+    let _ = write!(out, "{}/s", count(state.per_sec() as u64));
 }
 
 /// Writes to standard output, for people. A reader that has seen enough is no failure.

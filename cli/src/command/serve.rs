@@ -7,7 +7,7 @@ use std::path::Path;
 use clap::Args;
 use onefold_cli::output::{Paint, count};
 use onefold_cli::settings::{ConfigFile, Fault, Given, Settings, strange_variables};
-use onefold_server::{Recovered, ServeError, Server, telemetry};
+use onefold_server::{Recovered, ServeError, Server, StartError, telemetry};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{Failure, online, paint, say};
@@ -76,6 +76,9 @@ pub fn faulty(faults: &[Fault]) -> Failure {
     Failure::usage(format!("{} {what}{}", faults.len(), lines.concat()))
 }
 
+/// What a write beyond the limit on file sizes sends on Linux, and what ends a process that does not take it over.
+const SIGXFSZ: i32 = 25;
+
 /// SIGTERM and Ctrl-C.
 pub struct Signals {
     terminate: tokio::signal::unix::Signal,
@@ -83,12 +86,15 @@ pub struct Signals {
 }
 
 impl Signals {
-    /// Takes the two signals over.
+    /// Takes the two signals over; and a third, so that a write beyond `ulimit -f` fails as on a full disk instead of ending
+    /// the process without a word.
     ///
     /// # Errors
     /// A [`Failure`] when the system does not give them.
     pub fn catch() -> Result<Self, Failure> {
         let catch = |kind| signal(kind).map_err(|error| Failure::new(format!("signals cannot be caught: {error}")));
+        // The handler stays when what listens to it is dropped: the write alone fails then.
+        drop(catch(SignalKind::from_raw(SIGXFSZ))?);
         Ok(Self { terminate: catch(SignalKind::terminate())?, interrupt: catch(SignalKind::interrupt())? })
     }
 
@@ -114,13 +120,14 @@ pub fn start_failure(error: &ServeError, data: &Path) -> Failure {
         cause = inner.source();
     }
     let hint = match error {
-        ServeError::Start(onefold_server::StartError::Listen { source, .. })
-            if source.kind() == std::io::ErrorKind::AddrInUse =>
-        {
+        ServeError::Start(StartError::Listen { source, .. }) if source.kind() == std::io::ErrorKind::AddrInUse => {
             Some("another server listens there; `--listen 127.0.0.1:0` takes a free port".to_owned())
         }
-        ServeError::Start(onefold_server::StartError::DataDir(_)) => {
+        ServeError::Start(StartError::DataDir(_)) => {
             Some(format!("the data directory is {}; `--data DIR` names another", data.display()))
+        }
+        ServeError::Start(StartError::Journal(_) | StartError::Vault(..) | StartError::Replay(_)) => {
+            Some(format!("`onefold doctor {}` looks over all of it and says what to do", data.display()))
         }
         _ => None,
     };

@@ -62,7 +62,12 @@ pub(super) fn decode(mut bytes: Box<dyn Read + Send>, wanted: Option<Encoding>) 
     let mut head = Vec::new();
     bytes.by_ref().take(SNIFF_BYTES as u64).read_to_end(&mut head)?;
     let mut notes = Vec::new();
-    let encoding = wanted.unwrap_or_else(|| guess(&head));
+    let encoding = match (wanted, head.as_slice()) {
+        (Some(Encoding::Utf16Le), [0xfe, 0xff, ..]) => Encoding::Utf16Be,
+        (Some(Encoding::Utf16Be), [0xff, 0xfe, ..]) => Encoding::Utf16Le,
+        (Some(wanted), _) => wanted,
+        (None, head) => guess(head),
+    };
     if wanted.is_none() && encoding == Encoding::Latin1 {
         notes.push(format!("not UTF-8: read as {encoding}; `--encoding` says otherwise"));
     }

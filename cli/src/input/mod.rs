@@ -280,7 +280,10 @@ impl Reader {
                 (Format::JsonLines, Rows::Json(json::JsonLines::new(bytes)))
             }
             _ => {
-                let delimiter = options.delimiter.unwrap_or_else(|| separated::guess_delimiter(&head));
+                let delimiter = options
+                    .delimiter
+                    .or_else(|| separated::told_delimiter(&head))
+                    .unwrap_or_else(|| separated::guess_delimiter(&head));
                 let (rows, more) = separated::Separated::open(bytes, delimiter, &head, &mut columns)
                     .map_err(|fault| fault.at(file.clone()))?;
                 notes.extend(more);

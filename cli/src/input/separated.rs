@@ -125,6 +125,20 @@ impl Ahead {
     }
 }
 
+/// The delimiter that a first line `sep=;` tells, as some spreadsheets write it above the header.
+pub(super) fn told_delimiter(head: &[u8]) -> Option<u8> {
+    let end = line_end(head);
+    let first = head.split(|byte| *byte == end).next()?;
+    let first = first.strip_suffix(b"\r").unwrap_or(first);
+    let first = first.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\"")).unwrap_or(first);
+    match first.split_at_checked(4)? {
+        (word, [delimiter]) if word.eq_ignore_ascii_case(b"sep=") && !delimiter.is_ascii_alphanumeric() => {
+            Some(*delimiter).filter(|delimiter| delimiter.is_ascii() && *delimiter != b'"')
+        }
+        _ => None,
+    }
+}
+
 /// The delimiter that cuts the first rows into the most even table of more than one column.
 pub(super) fn guess_delimiter(head: &[u8]) -> u8 {
     let end = line_end(head);
@@ -196,6 +210,9 @@ impl<R: BufRead> Separated<R> {
             out: vec![0; 1024],
             ends: vec![0; 64],
         };
+        if told_delimiter(head).is_some() {
+            this.lines.next_line().map_err(HeaderFault::Io)?;
+        }
         let (line, names) = match this.row().map_err(HeaderFault::Io)? {
             None => return Err(HeaderFault::Empty),
             Some(Ok(header)) => header,
@@ -330,6 +347,10 @@ impl<R: BufRead> Separated<R> {
                 csv_core::ReadRecordResult::OutputEndsFull => self.ends.resize(self.ends.len() * 2, 0),
                 csv_core::ReadRecordResult::Record | csv_core::ReadRecordResult::End => break,
             }
+        }
+        // As in the head of a file: bytes of zero are of no text that anybody wrote.
+        if self.out[..written].contains(&0) {
+            return Err(());
         }
         let mut start = 0;
         let mut fields = Vec::with_capacity(ended);

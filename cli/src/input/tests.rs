@@ -64,6 +64,9 @@ fn broken_tables_lose_only_the_broken_rows() {
         ("semicolons", b"a;b\n1,5;2\n", vec![(2, "1,5|2")], vec![]),
         ("tabs", b"a\tb\n1\t2\n", vec![(2, "1|2")], vec![]),
         ("bars", b"a|b\n1|2\n", vec![(2, "1|2")], vec![]),
+        ("a first line that tells", b"sep=;\r\na;b\r\n1,5;2\r\n", vec![(3, "1,5|2")], vec![]),
+        ("and one in quotes", b"\"SEP=|\"\na|b\n1,2,3|4\n", vec![(3, "1,2,3|4")], vec![]),
+        ("and a name like it", b"sep=x,b\n1,2\n", vec![(2, "1|2")], vec![]),
         ("one column", b"email\nx@y.de\n", vec![(2, "x@y.de")], vec![]),
         ("trailing empties are absent", b"a,b,c\n1,,\n", vec![(2, "1")], vec![]),
     ];
@@ -78,6 +81,16 @@ fn broken_tables_lose_only_the_broken_rows() {
         let want: Vec<(u64, String)> = refused.iter().map(|(line, text)| (*line, (*text).to_owned())).collect();
         assert_eq!(got_refused, want, "{name}");
     }
+}
+
+/// Behind the head of a file they became part of a name.
+#[test]
+fn zero_bytes_are_refused_wherever_they_stand() {
+    let many: String = (0..10_000).map(|at| format!("{at},good\n")).collect();
+    let bytes = [b"a,b\n", many.as_bytes(), b"x,Z\0e\ny,good\n"].concat();
+    let (rows, refused) = read("t.csv", &bytes);
+    assert_eq!(rows.len(), 10_001);
+    assert_eq!(refused, [(10_002, super::NOT_TEXT.to_owned())]);
 }
 
 #[test]
@@ -137,6 +150,14 @@ fn encodings_are_told_apart() {
         assert_eq!(rows, [row(2, &[("name", name), ("city", city)])], "{encoding}");
         assert!(refused.is_empty());
     }
+    // `utf-16` names no order of bytes; a mark does.
+    let options = ReadOptions { encoding: "utf-16".parse().ok(), ..ReadOptions::default() };
+    let bytes = Box::new(std::io::Cursor::new(utf16(u16::to_be_bytes, b"\xfe\xff")));
+    let reader = Reader::from_bytes(Path::new("t.csv"), bytes, &options).map_err(|error| error.to_string()).unwrap();
+    assert_eq!(
+        (reader.encoding(), reader.columns().names()),
+        (Encoding::Utf16Be, &["name".to_owned(), "city".to_owned()][..])
+    );
 }
 
 /// Half a pair was read as a sign of its own, and made part of the name.

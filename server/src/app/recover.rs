@@ -30,6 +30,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::access::{self, Access};
 use super::consent::Said;
+use super::error::WriteError;
 use super::heads::Heads;
 use super::hierarchy::state::Says;
 use super::lane::{CHECKPOINT_TAKES, Command, LANE_DEPTH_MAX, Lane, note_changes};
@@ -147,6 +148,12 @@ pub enum StartError {
     /// The journal holds something that does not fit together.
     #[error("the journal does not fit together: {0}")]
     Replay(String),
+    /// A new data directory finds no room for its first entries.
+    #[error(
+        "there is no room for the first entries of the data directory: make some on its disk, or raise the quota or the \
+         limit on file sizes (`ulimit -f`), and start again"
+    )]
+    NoRoom,
     /// A thread could not be started.
     #[error("a thread could not be started: {0}")]
     Thread(std::io::Error),
@@ -449,6 +456,7 @@ pub fn open(config: &Config, clock: Arc<dyn Clock>, meters: Arc<Meters>) -> Resu
         let _ = app.lane.blocking_send(Command::OpenTenant { settings, request: None, reply });
         match opened.blocking_recv() {
             Ok(Ok(_)) => {}
+            Ok(Err(WriteError::DiskFull)) => return Err(StartError::NoRoom),
             Ok(Err(error)) => return Err(StartError::Replay(format!("the default tenant cannot be opened: {error}"))),
             Err(_) => return Err(StartError::Interrupted),
         }

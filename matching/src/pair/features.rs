@@ -4,7 +4,7 @@ use std::fmt;
 
 use onefold_core::config::{TenantConfig, attribute};
 use onefold_core::fragment::{AttributeValue, Fragment, PartyKind};
-use onefold_core::identifier::{self, BlockRules};
+use onefold_core::identifier::{self, BlockRules, Canonical};
 use onefold_core::ids::{AttributeId, NamespaceId};
 
 use super::schema::{FieldKind, Origin, Schema};
@@ -16,6 +16,11 @@ use crate::normalise::text::fold;
 
 /// Bytes of a field's text that are compared; more is cut.
 pub const FIELD_BYTES_MAX: usize = 512;
+
+/// Stands between the values of a record that holds several of one kind; part of no canonical value.
+pub(super) const SEVERAL: char = '\u{1f}';
+/// Who has more values of one kind is not compared by them: they link as all do, and say nothing beside that.
+const SEVERAL_MAX: usize = 8;
 
 /// The normalised texts of one fragment in the order of its schema; empty where unknown. Personal data: `Debug` hides it.
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -232,22 +237,24 @@ impl Extractor {
                 }),
                 Reads::Attribute(name, kind) => features.push(&free_text(fragment, *name, *kind)),
                 Reads::Namespace(namespace, rules, normaliser, kind) => {
-                    let found = fragment
+                    let values = fragment
                         .identifiers
                         .iter()
                         .filter(|claim| claim.namespace == *namespace)
                         .filter_map(|claim| identifier::canonicalise(*normaliser, &claim.raw, region).ok())
-                        .find(|value| rules.blocked(value).is_none());
-                    let value = found.map(|value| value.into_string()).unwrap_or_default();
+                        .filter(|value| rules.blocked(value).is_none())
+                        .map(Canonical::into_string);
                     // Whoever answers `info@` today says nothing about who a person is.
-                    let nobodys = self.party == PartyKind::Person
-                        && *kind == FieldKind::Email
-                        && identifier::email::is_role_mailbox(&value);
-                    if nobodys {
-                        features.push("");
-                        continue;
-                    }
-                    features.push(if *kind == FieldKind::Phone { value.trim_start_matches('+') } else { &value });
+                    let nobodys = |value: &str| {
+                        self.party == PartyKind::Person
+                            && *kind == FieldKind::Email
+                            && identifier::email::is_role_mailbox(value)
+                    };
+                    features.push(&match kind {
+                        FieldKind::Email => all_of(values.filter(|value| !nobodys(value))),
+                        FieldKind::Phone => all_of(values.map(|value| value.trim_start_matches('+').to_owned())),
+                        _ => values.into_iter().next().unwrap_or_default(),
+                    });
                 }
                 Reads::Source => {
                     features.push(self.sources.get(usize::from(fragment.record.source.0)).map_or("", String::as_str))
@@ -257,6 +264,18 @@ impl Extractor {
         }
         features
     }
+}
+
+/// The values as one text, in an order of their own: which of somebody's addresses a source named first says nothing.
+fn all_of(values: impl Iterator<Item = String>) -> String {
+    let mut values: smallvec::SmallVec<[String; 2]> = values.collect();
+    if values.len() < 2 {
+        return values.pop().unwrap_or_default();
+    }
+    values.sort_unstable();
+    values.dedup();
+    let text = values.join(SEVERAL.encode_utf8(&mut [0; 4]));
+    if values.len() > SEVERAL_MAX || text.len() > FIELD_BYTES_MAX { String::new() } else { text }
 }
 
 /// A whole name beside its parts fills what the parts leave out.

@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 use super::blocking::{Plan, Rule, rules};
 use super::ceiling::{Ceilings, cost};
 use super::comparison::{Aspect, Frequency, Level, Pair, SILENT};
-use super::features::Features;
+use super::features::{Features, SEVERAL};
 use super::metric::{PHONE_TAIL, last};
 use super::model::{Model, PROBABILITY_MIN};
 use super::schema::FieldKind;
@@ -541,6 +541,11 @@ impl Slot {
     }
 }
 
+/// Of several values the first.
+fn first(text: &str) -> &str {
+    text.split(SEVERAL).next().unwrap_or(text)
+}
+
 /// Hash of the form that survives typing habits.
 fn coarse(kind: FieldKind, text: &str) -> u32 {
     let fold = |hash: u64| (hash as u32).max(1);
@@ -565,8 +570,8 @@ fn coarse(kind: FieldKind, text: &str) -> u32 {
             fold(hash_text(&sound(word.unwrap_or(text))))
         }
         FieldKind::OrganisationName => fold(hash_text(&sound(text.split(' ').next().unwrap_or(text)))),
-        FieldKind::Phone => fold(hash_text(last(text, PHONE_TAIL))),
-        FieldKind::Email => text.rsplit_once('@').map_or(0, |(user, _)| fold(hash_text(user))),
+        FieldKind::Phone => fold(hash_text(last(first(text), PHONE_TAIL))),
+        FieldKind::Email => first(text).rsplit_once('@').map_or(0, |(user, _)| fold(hash_text(user))),
         FieldKind::Postcode => fold(hash_text(text.get(..3).unwrap_or(text))),
         _ => 0,
     }

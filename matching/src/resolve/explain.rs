@@ -14,7 +14,7 @@ use crate::pair::MatchEvidence;
 use crate::prepared::LinkValue;
 use crate::resolve::diversity::Behind;
 use crate::resolve::lookup::GenericReason;
-use crate::resolve::partition::{CROSS_RECORDS_MAX, Rank, Tier, whole_bits};
+use crate::resolve::partition::{CROSS_CLAMP_BITS, CROSS_MEAN_BITS, CROSS_RECORDS_MAX, Rank, Tier, whole_bits};
 use crate::resolve::region::{JUDGED, rank_by_weight};
 use crate::resolve::{Engine, Verdict};
 
@@ -338,10 +338,18 @@ impl Engine {
         self.contradiction_across(one.1, other.1).or_else(|| self.unlike_wholly(Tier::Probable, one.1, other.1))
     }
 
-    /// What all that is known of two profiles says, taken together, if it is too little for a link of this tier.
+    /// What all that is known of two profiles says, in the mean of their records or taken together, if it is too little for a
+    /// link of this tier.
     fn unlike_wholly(&self, tier: Tier, one: ProfileOrdinal, other: ProfileOrdinal) -> Option<SeparateReason> {
         let (near, far) = (self.first_by_content(one), self.first_by_content(other));
         let lines = self.thresholds(self.records.warm[*near.first()?].party())?;
+        let pairs = near.iter().flat_map(|one| far.iter().map(move |other| (*one, *other)));
+        let cross = pairs.filter_map(|(one, other)| self.weigh_across(tier, one, other));
+        let cross: Vec<f32> = cross.map(|bits| bits.clamp(-CROSS_CLAMP_BITS, CROSS_CLAMP_BITS)).collect();
+        let mean = cross.iter().sum::<f32>() / cross.len().max(1) as f32;
+        if mean < CROSS_MEAN_BITS {
+            return Some(SeparateReason::Unlike { weight_bits: mean, least_bits: CROSS_MEAN_BITS });
+        }
         let (weight_bits, least_bits) = (self.weigh_whole(tier, &near, &far)?, whole_bits(tier, &lines));
         (weight_bits < least_bits).then_some(SeparateReason::Unlike { weight_bits, least_bits })
     }

@@ -34,6 +34,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "model",
         "review",
         "privacy",
+        "audit",
         "backup",
         "admin",
     ]

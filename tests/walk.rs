@@ -242,6 +242,7 @@ const WALK: &[(&str, Takes)] = &[
         ]),
     ),
     ("UpdatePrivacyPolicy", Nothing),
+    ("VerifyLog", Nothing),
     ("StreamBackup", Nothing),
     ("CreateTenant", Nothing),
     ("GetTenant", Nothing),

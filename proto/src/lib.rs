@@ -23,6 +23,7 @@ pub mod v1 {
         ("onefold/v1/model.proto", include_str!("../proto/onefold/v1/model.proto")),
         ("onefold/v1/review.proto", include_str!("../proto/onefold/v1/review.proto")),
         ("onefold/v1/privacy.proto", include_str!("../proto/onefold/v1/privacy.proto")),
+        ("onefold/v1/audit.proto", include_str!("../proto/onefold/v1/audit.proto")),
         ("onefold/v1/backup.proto", include_str!("../proto/onefold/v1/backup.proto")),
         ("onefold/v1/admin.proto", include_str!("../proto/onefold/v1/admin.proto")),
     ];

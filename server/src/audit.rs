@@ -1,11 +1,13 @@
 //! An auditor's check of a data directory whose server is down: the whole chain, the erasure ledger, every receipt against
-//! both, and the logs of reads.
+//! both, and the logs of reads. [`running`] makes the same checks in a server, beside its writes.
+
+pub(crate) mod running;
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use onefold_core::decision::{self, EntryKind};
+use onefold_core::decision::{self, DecisionError, EntryKind};
 use onefold_core::erasure::{Erased, LogHead, Receipt, ReceiptError, ReceiptKept};
 use onefold_core::head::{HeadError, SignedHead, is_cut_line};
 use onefold_core::ids::{Sequence, TenantId};
@@ -14,7 +16,7 @@ use onefold_store::datadir::{DataDir, DataDirError, OpenOptions};
 use onefold_store::erasures::{ErasureLedger, ErasureLedgerError};
 use onefold_store::journal::{EntryView, Journal, JournalError, JournalOptions, JournalReader, Position, VerifyReport};
 use onefold_store::keys::RootKey;
-use onefold_store::vault::Vault;
+use onefold_store::vault::{Vault, VaultError};
 
 use crate::app::heads;
 use crate::app::privacy::receipt::SIGNING_KEY;
@@ -43,6 +45,8 @@ pub struct Audit {
     pub destroyed_keys: u64,
     /// The chain's hash at the end, hexadecimal.
     pub head: String,
+    /// Where that is: segment and offset.
+    pub end: (u32, u32),
     /// The key that receipts are signed with, hexadecimal.
     pub public_key: String,
 }
@@ -136,6 +140,9 @@ pub enum AuditError {
         /// What is wrong.
         why: String,
     },
+    /// Nobody waits for the answer any more, or the server ends.
+    #[error("the check was broken off")]
+    BrokenOff,
     /// A file cannot be read.
     #[error("{path} cannot be read")]
     Io {
@@ -144,6 +151,14 @@ pub enum AuditError {
         /// Why.
         source: io::Error,
     },
+}
+
+impl AuditError {
+    /// Whether another process holds the directory: its server runs.
+    #[must_use]
+    pub const fn is_in_use(&self) -> bool {
+        matches!(self, Self::DataDir(DataDirError::InUse(_)))
+    }
 }
 
 /// Checks a data directory. Its server must be down. `heads` is a copy of its signed heads that was kept elsewhere; the
@@ -163,7 +178,7 @@ pub fn verify(data: &Path, root_key_file: Option<&Path>, heads: Option<&Path>) -
     let reads = walked.reads_are_whole(&dir)?;
     let public_key = public_key(dir.root_key());
     let (heads, head_time) = walked.heads_hold(data, heads, &public_key)?;
-    for text in &walked.receipts {
+    for text in &walked.told.receipts {
         in_log(text, &public_key, &walked.reader)?;
     }
     Ok(Audit {
@@ -172,11 +187,12 @@ pub fn verify(data: &Path, root_key_file: Option<&Path>, heads: Option<&Path>) -
         segments: walked.report.segments,
         batches: walked.report.batches,
         entries: walked.report.entries,
-        erasures: walked.erasures.len() as u64,
-        receipts: walked.receipts.len() as u64,
+        erasures: walked.told.erasures.len() as u64,
+        receipts: walked.told.receipts.len() as u64,
         destroyed_keys,
         reads,
         head: hexadecimal(&walked.end.chain),
+        end: (walked.end.segment, walked.end.offset),
         public_key,
     })
 }
@@ -191,11 +207,68 @@ pub(crate) struct Walked {
     pub report: VerifyReport,
     /// A write that was never acknowledged was cut from its end.
     pub cut: bool,
-    /// The erasures that it tells of.
+    /// What it tells of.
+    pub told: Told,
+}
+
+/// What the entries of a log tell that can be held against something else.
+#[derive(Default)]
+pub(crate) struct Told {
+    /// Erasures.
     pub erasures: Vec<(TenantId, Sequence, Erased)>,
     receipts: Vec<String>,
     wrapped: Vec<(TenantId, Vec<u8>)>,
     marks: Vec<(TenantId, ReadLogMark)>,
+}
+
+impl Told {
+    /// Takes in an entry.
+    fn take(&mut self, entry: &EntryView<'_>) -> Result<(), DecisionError> {
+        let (Some(kind), Some(payload)) = (EntryKind::from_u8(entry.kind.0), entry.bytes()) else { return Ok(()) };
+        match kind {
+            EntryKind::TenantOpened => {
+                let tenant: decision::TenantOpened = decision::decode(payload)?;
+                self.wrapped.push((entry.tenant, tenant.wrapped_keys));
+            }
+            EntryKind::Erased => {
+                self.erasures.push((entry.tenant, entry.sequence, decision::decode::<Erased>(payload)?));
+            }
+            EntryKind::ReadLogMarked => self.marks.push((entry.tenant, decision::decode::<ReadLogMark>(payload)?)),
+            EntryKind::ReceiptKept => self.receipts.push(decision::decode::<ReceiptKept>(payload)?.text),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Holds the erasures against the ledger.
+    fn in_ledger(&self, data: &Path) -> Result<(), AuditError> {
+        let ledger = ErasureLedger::read(&ErasureLedger::path(data))?;
+        for (tenant, sequence, erased) in &self.erasures {
+            if !ledger.iter().any(|row| row.tenant == *tenant && row.sequence == *sequence && row.erased == *erased) {
+                return Err(AuditError::NotInLedger { tenant: *tenant, sequence: *sequence });
+            }
+        }
+        Ok(())
+    }
+
+    /// Sees whether the keys of a tenant are gone that its erasures were to destroy; how many.
+    fn keys_are_gone(&self, tenant: TenantId, vault: Option<&Vault>) -> Result<u64, AuditError> {
+        let mut gone = 0;
+        let erasures = self.erasures.iter().filter(|(of, ..)| *of == tenant);
+        for slot in erasures.flat_map(|(.., erased)| &erased.slots) {
+            let destroyed = vault.is_some_and(|vault| matches!(vault.key(*slot), Err(VaultError::Destroyed(_))));
+            if !destroyed {
+                return Err(AuditError::KeyAlive { tenant, slot: slot.0 });
+            }
+            gone += 1;
+        }
+        Ok(gone)
+    }
+
+    /// What a tenant's log of reads was said to hold.
+    fn marks_of(&self, tenant: TenantId) -> Vec<ReadLogMark> {
+        self.marks.iter().filter(|(of, _)| *of == tenant).map(|(_, mark)| *mark).collect()
+    }
 }
 
 /// Walks over the whole log; `also` sees every entry.
@@ -203,29 +276,17 @@ pub(crate) struct Walked {
 /// # Errors
 /// [`AuditError::Journal`].
 pub(crate) fn walk(dir: &DataDir, mut also: impl FnMut(&EntryView<'_>)) -> Result<Walked, AuditError> {
-    let (mut erasures, mut receipts, mut wrapped, mut marks) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let mut told = Told::default();
     let opened = Journal::open(JournalOptions::new(dir.journal()), None, |batch| {
         for entry in batch.entries() {
             also(&entry);
-            let (Some(kind), Some(payload)) = (EntryKind::from_u8(entry.kind.0), entry.bytes()) else { continue };
-            match kind {
-                EntryKind::TenantOpened => {
-                    let tenant: decision::TenantOpened = decision::decode(payload)?;
-                    wrapped.push((entry.tenant, tenant.wrapped_keys));
-                }
-                EntryKind::Erased => {
-                    erasures.push((entry.tenant, entry.sequence, decision::decode::<Erased>(payload)?))
-                }
-                EntryKind::ReadLogMarked => marks.push((entry.tenant, decision::decode::<ReadLogMark>(payload)?)),
-                EntryKind::ReceiptKept => receipts.push(decision::decode::<ReceiptKept>(payload)?.text),
-                _ => {}
-            }
+            told.take(&entry)?;
         }
         Ok(())
     })?;
     let report = opened.reader.verify()?;
     let (end, cut) = (opened.appender.position(), opened.report.cut.is_some());
-    Ok(Walked { reader: opened.reader, end, report, cut, erasures, receipts, wrapped, marks })
+    Ok(Walked { reader: opened.reader, end, report, cut, told })
 }
 
 impl Walked {
@@ -252,13 +313,7 @@ impl Walked {
     /// # Errors
     /// [`AuditError::NotInLedger`] names the first that is not there, [`AuditError::Ledger`].
     pub(crate) fn in_ledger(&self, data: &Path) -> Result<(), AuditError> {
-        let ledger = ErasureLedger::read(&ErasureLedger::path(data))?;
-        for (tenant, sequence, erased) in &self.erasures {
-            if !ledger.iter().any(|row| row.tenant == *tenant && row.sequence == *sequence && row.erased == *erased) {
-                return Err(AuditError::NotInLedger { tenant: *tenant, sequence: *sequence });
-            }
-        }
-        Ok(())
+        self.told.in_ledger(data)
     }
 
     /// Sees whether the keys are gone that the erasures were to destroy; how many.
@@ -266,22 +321,12 @@ impl Walked {
     /// # Errors
     /// [`AuditError::KeyAlive`] names the first that is not.
     pub(crate) fn keys_are_gone(&self, dir: &DataDir) -> Result<u64, AuditError> {
-        let mut gone = 0;
-        for (tenant, wrapped_keys) in &self.wrapped {
-            let of_tenant = self.erasures.iter().filter(|(of, ..)| of == tenant).flat_map(|(.., erased)| &erased.slots);
+        let of_tenant = |(tenant, wrapped_keys): &(TenantId, Vec<u8>)| {
             let keys = onefold_store::keys::TenantKeys::unwrap(wrapped_keys, dir.root_key(), tenant.0);
             let vault = keys.ok().and_then(|keys| Vault::open(&dir.vault(), *tenant, &keys.wrapping_key()).ok());
-            for slot in of_tenant {
-                let destroyed = vault.as_ref().is_some_and(|vault| {
-                    matches!(vault.key(*slot), Err(onefold_store::vault::VaultError::Destroyed(_)))
-                });
-                if !destroyed {
-                    return Err(AuditError::KeyAlive { tenant: *tenant, slot: slot.0 });
-                }
-                gone += 1;
-            }
-        }
-        Ok(gone)
+            self.told.keys_are_gone(*tenant, vault.as_ref())
+        };
+        self.told.wrapped.iter().map(of_tenant).sum()
     }
 
     /// Holds the logs of reads against what the journal knows of them; how many entries they have.
@@ -289,13 +334,7 @@ impl Walked {
     /// # Errors
     /// [`AuditError::Reads`], [`AuditError::ReadsCut`].
     pub(crate) fn reads_are_whole(&self, dir: &DataDir) -> Result<u64, AuditError> {
-        let mut entries = 0;
-        for (tenant, _) in &self.wrapped {
-            let of_tenant: Vec<ReadLogMark> =
-                self.marks.iter().filter(|(of, _)| of == tenant).map(|(_, mark)| *mark).collect();
-            entries += reads(dir, *tenant, &of_tenant)?;
-        }
-        Ok(entries)
+        self.told.wrapped.iter().map(|(tenant, _)| reads(dir, *tenant, &self.told.marks_of(*tenant))).sum()
     }
 }
 
@@ -310,21 +349,33 @@ fn reads(dir: &DataDir, tenant: TenantId, marks: &[ReadLogMark]) -> Result<u64, 
         return last.map_or(Ok(0), |last| Err(cut("does not end", (last.end.0, last.end.1))));
     }
     let opened = Journal::open_kept(JournalOptions::new(path), None, |_| Ok(())).map_err(at)?;
-    let report = opened.reader.verify().map_err(at)?;
+    log_of_reads(tenant, &opened.reader, marks, last)
+}
+
+/// The same of a log that is open; `last` is what the journal said of it last.
+fn log_of_reads(
+    tenant: TenantId,
+    log: &JournalReader,
+    marks: &[ReadLogMark],
+    last: Option<&ReadLogMark>,
+) -> Result<u64, AuditError> {
+    let at = |source| AuditError::Reads { tenant, source };
+    let cut = |what, (segment, offset)| AuditError::ReadsCut { tenant, what, segment, offset };
+    let report = log.verify().map_err(at)?;
     if let Some(damage) = report.damages.first() {
         return Err(at(JournalError::Damaged(*damage)));
     }
     if let Some(last) = last {
         // A crash may have come between the mark and the letting go.
         let (first, chain) = last.first;
-        let begins = opened.reader.first() <= first && opened.reader.begins(first).map_err(at)?.chain == chain;
+        let begins = log.first() <= first && log.begins(first).map_err(at)?.chain == chain;
         if !begins {
             return Err(cut("does not begin", (first, 0)));
         }
     }
-    for mark in marks.iter().filter(|mark| mark.end.0 >= opened.reader.first()) {
+    for mark in marks.iter().filter(|mark| mark.end.0 >= log.first()) {
         let (segment, offset, chain) = mark.end;
-        if !opened.reader.holds(&Position { segment, offset, chain }).map_err(at)? {
+        if !log.holds(&Position { segment, offset, chain }).map_err(at)? {
             return Err(cut("does not hold an end", (segment, offset)));
         }
     }
@@ -379,19 +430,11 @@ fn heads_hold(file: &Path, trusted: &str, log: &JournalReader, end: &Position) -
             line: number,
             source,
         })?;
-        let chain = head.log.hash();
-        let SignedHead { time, log: LogHead { segment, offset, .. }, .. } = head;
-        let Some(chain) = chain else {
+        let Some(chain) = head.log.hash() else {
             return Err(AuditError::HeadLine { path: file.to_owned(), line: number, source: HeadError::Text });
         };
-        if !log.holds(&Position { segment, offset, chain })? {
-            let ends = (end.segment, end.offset);
-            return Err(if (segment, offset) > ends {
-                AuditError::CutBack { ends, signed: (segment, offset), time }
-            } else {
-                AuditError::Rewritten { segment, offset, time }
-            });
-        }
+        let SignedHead { time, log: LogHead { segment, offset, .. }, .. } = head;
+        reaches(log, &Position { segment, offset, chain }, end, &time)?;
         (previous, count, newest) = (Some(line), count + 1, time);
     }
     if !is_cut_line(text[whole.len()..].trim_start_matches('\n')) {
@@ -399,6 +442,51 @@ fn heads_hold(file: &Path, trusted: &str, log: &JournalReader, end: &Position) -
         return Err(AuditError::HeadLine { path: file.to_owned(), line, source: HeadError::Text });
     }
     Ok((count, newest))
+}
+
+/// An error with its causes, in one line.
+#[must_use]
+pub fn explained(error: &AuditError) -> String {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(inner) = cause {
+        text.push_str(&format!(": {inner}"));
+        cause = inner.source();
+    }
+    text
+}
+
+/// The heads of a copy that was kept elsewhere, oldest first, and the key that signed them, hexadecimal; each line is
+/// signed and follows the one before. That the log holds them is asked of whoever has the log.
+///
+/// # Errors
+/// [`AuditError::HeadLine`] names the first line that is not as it was written.
+pub fn heads_of(file: &Path) -> Result<Vec<SignedHead>, AuditError> {
+    let text = fs::read_to_string(file).map_err(|source| AuditError::Io { path: file.to_owned(), source })?;
+    let whole = text.rfind('\n').map_or("", |at| &text[..at]);
+    let (mut previous, mut heads) = (None, Vec::<SignedHead>::new());
+    for (line, number) in whole.lines().zip(1..) {
+        let signer = heads.first().map(|first| first.public_key.as_str());
+        let head = SignedHead::read(line, previous, signer);
+        let bad = |source| AuditError::HeadLine { path: file.to_owned(), line: number, source };
+        heads.push(head.map_err(bad)?);
+        previous = Some(line);
+    }
+    Ok(heads)
+}
+
+/// That a log which ends at `end` holds a head that was signed at `time`.
+fn reaches(log: &JournalReader, head: &Position, end: &Position, time: &str) -> Result<(), AuditError> {
+    if log.holds(head)? {
+        return Ok(());
+    }
+    let (ends, signed) = ((end.segment, end.offset), (head.segment, head.offset));
+    let time = time.to_owned();
+    Err(if signed > ends {
+        AuditError::CutBack { ends, signed, time }
+    } else {
+        AuditError::Rewritten { segment: head.segment, offset: head.offset, time }
+    })
 }
 
 fn public_key(root: &RootKey) -> String {

@@ -346,7 +346,7 @@ fn journal(chart: &mut Chart, dir: &DataDir, data: &Path) -> Option<JournalReade
 fn erasures(chart: &mut Chart, dir: &DataDir, data: &Path, walked: &Walked) {
     const CHECK: &str = "erasures";
     let ledger = ErasureLedger::path(data);
-    if !ledger.exists() && !walked.erasures.is_empty() {
+    if !ledger.exists() && !walked.told.erasures.is_empty() {
         let advice = "start the server: it writes the ledger anew from the journal; keep the ledger apart from backups";
         chart.warn(
             CHECK,
@@ -361,7 +361,7 @@ fn erasures(chart: &mut Chart, dir: &DataDir, data: &Path, walked: &Walked) {
             CHECK,
             format!(
                 "{} in the journal, all in the ledger; {keys} keys were to be destroyed, and are",
-                walked.erasures.len()
+                walked.told.erasures.len()
             ),
         ),
         Err(error) => {

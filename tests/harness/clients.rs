@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use onefold_proto::v1 as pb;
 use onefold_proto::v1::account_service_client::AccountServiceClient;
 use onefold_proto::v1::admin_service_client::AdminServiceClient;
+use onefold_proto::v1::audit_service_client::AuditServiceClient;
 use onefold_proto::v1::backup_service_client::BackupServiceClient;
 use onefold_proto::v1::consent_service_client::ConsentServiceClient;
 use onefold_proto::v1::ingest_service_client::IngestServiceClient;
@@ -34,6 +35,8 @@ pub struct Clients {
     pub privacy: PrivacyServiceClient<Channel>,
     /// Copies of everything.
     pub backups: BackupServiceClient<Channel>,
+    /// Checks of the log.
+    pub audits: AuditServiceClient<Channel>,
     /// Administration.
     pub admin: AdminServiceClient<Channel>,
 }
@@ -57,6 +60,7 @@ impl Clients {
             reviews: ReviewServiceClient::new(channel.clone()),
             admin: AdminServiceClient::new(channel.clone()).max_decoding_message_size(16 << 20),
             privacy: PrivacyServiceClient::new(channel.clone()),
+            audits: AuditServiceClient::new(channel.clone()),
             backups: BackupServiceClient::new(channel.clone()).max_decoding_message_size(16 << 20),
         })
     }

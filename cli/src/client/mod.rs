@@ -12,6 +12,7 @@ use clap::Args;
 use onefold_proto::v1 as pb;
 use onefold_proto::v1::account_service_client::AccountServiceClient;
 use onefold_proto::v1::admin_service_client::AdminServiceClient;
+use onefold_proto::v1::audit_service_client::AuditServiceClient;
 use onefold_proto::v1::backup_service_client::BackupServiceClient;
 use onefold_proto::v1::consent_service_client::ConsentServiceClient;
 use onefold_proto::v1::ingest_service_client::IngestServiceClient;
@@ -262,6 +263,11 @@ impl Client {
     /// Accounts, affiliations, stages.
     pub fn accounts(&self) -> AccountServiceClient<Line> {
         AccountServiceClient::new(self.line.clone()).max_decoding_message_size(ANSWER_BYTES_MAX)
+    }
+
+    /// Checks of the log.
+    pub fn audits(&self) -> AuditServiceClient<Line> {
+        AuditServiceClient::new(self.line.clone()).max_decoding_message_size(ANSWER_BYTES_MAX)
     }
 
     /// Copies of everything.

@@ -1,6 +1,6 @@
 //! `onefold audit`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use onefold_server::audit;
@@ -12,6 +12,8 @@ use super::consent::time;
 use super::{Failure, card, for_people, online, read_text, say};
 use crate::client::{Client, PAGE_SIZE, Target};
 
+/// Heads that one call takes along.
+const KEPT_HEADS_MAX: usize = 1_000;
 /// Profiles that one line shows.
 const PROFILES_SHOWN: usize = 3;
 
@@ -24,25 +26,28 @@ pub struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Checks the whole log of a data directory whose server is down, the signed heads, the erasure ledger, every destroyed key and every
-    /// receipt; or one receipt, alone or against the log. Names the first thing that does not fit.
+    /// Checks the whole log, the signed heads, the erasure ledger, every destroyed key and every receipt: of a data directory
+    /// whose server is down, or, without DIR, of a server that runs, which goes on writing. Or one receipt, alone or against
+    /// the log. Names the first thing that does not fit.
     Verify {
-        /// The data directory.
-        #[arg(value_name = "DIR", required_unless_present = "receipt")]
+        /// The data directory of a server that is down; without it the server is asked.
+        #[arg(value_name = "DIR")]
         data: Option<PathBuf>,
         /// A receipt.
         #[arg(long, value_name = "FILE")]
         receipt: Option<PathBuf>,
         /// The public key of the installation, as `onefold requests policy` shows it. Without it, and without DIR, only
         /// that the receipt was not changed is known, not who gave it out.
-        #[arg(long, value_name = "HEX", requires = "receipt")]
+        #[arg(long, value_name = "HEX")]
         key: Option<String>,
         /// A copy of DIR/heads/heads.jsonl that was kept elsewhere: shows a log that was cut back or rewritten since.
-        #[arg(long, value_name = "FILE", requires = "data")]
+        #[arg(long, value_name = "FILE", conflicts_with = "receipt")]
         heads: Option<PathBuf>,
         /// The file of the root key, where it is kept outside the data directory.
         #[arg(long, value_name = "FILE")]
         root_key_file: Option<PathBuf>,
+        #[command(flatten)]
+        target: Target,
     },
     /// Who was shown personal data: when, through which call, what for. From a server that runs.
     Reads {
@@ -116,62 +121,123 @@ async fn reads(
     say(&text)
 }
 
+/// Asks a server that runs to check its own log.
+async fn verify_running(target: &Target, heads: Option<&Path>, key: Option<&str>) -> Result<(), Failure> {
+    let kept = heads.map(audit::heads_of).transpose().map_err(|error| Failure::new(audit::explained(&error)))?;
+    let kept = kept.unwrap_or_default();
+    let signer = kept.first().map(|head| head.public_key.clone());
+    // The newest stand for all before them: each is of one chain.
+    let newest = kept.into_iter().rev().take(KEPT_HEADS_MAX).map(|head| pb::LogHead {
+        segment: head.log.segment,
+        offset: head.log.offset,
+        chain: head.log.chain,
+        signed_time: head.time,
+    });
+    let request = pb::VerifyLogRequest { kept_heads: newest.collect() };
+    let client = Client::connect(target).await?;
+    let mut stream = client.ask(|| async { client.audits().verify_log(request.clone()).await }).await?;
+    let mut report = None;
+    while let Some(message) = stream.message().await.map_err(|status| client.failed(&status))? {
+        if let Some(pb::verify_log_response::Part::Report(found)) = message.part {
+            report = Some(found);
+        }
+    }
+    let Some(found) = report else { return Err(Failure::new("the check was cut off; ask again")) };
+    if !found.fault.is_empty() {
+        return Err(Failure::new(found.fault));
+    }
+    if signer.is_some_and(|signer| signer != found.public_key) {
+        return Err(Failure::new("the heads that were kept are signed with another key than this server's"));
+    }
+    is_signed_with(key, &found.public_key)?;
+    if for_people(target, "VerifyLogReport", &found)?.is_none() {
+        return Ok(());
+    }
+    let head = found.head.unwrap_or_default();
+    say(&whole(&audit::Audit {
+        segments: found.segments,
+        batches: found.batches,
+        entries: found.entries,
+        erasures: found.erasures,
+        receipts: found.receipts,
+        reads: found.reads,
+        heads: found.heads,
+        head_time: found.head_time,
+        destroyed_keys: found.destroyed_keys,
+        head: head.chain,
+        end: (head.segment, head.offset),
+        public_key: found.public_key,
+    }))
+}
+
+/// That an installation signs with the key that the auditor knows, where they know one.
+fn is_signed_with(key: Option<&str>, public_key: &str) -> Result<(), Failure> {
+    match key {
+        Some(key) if !key.eq_ignore_ascii_case(public_key) => {
+            Err(Failure::new(format!("this installation signs with {public_key}, not with the key you gave")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What was found, when everything fits.
+fn whole(found: &audit::Audit) -> String {
+    format!(
+        "the log is whole: {} entries in {} batches, {} segments; head {}\n\
+         signed heads: {}, all in the log, the newest of {}\n\
+         erasures: {}, all in the ledger; destroyed keys: {}, all gone; receipts: {}, all signed here and in the log\n\
+         reads: {} entries, in logs that are whole and hold every end that the log knows\n\
+         receipts are signed with {}\n",
+        found.entries,
+        found.batches,
+        found.segments,
+        found.head,
+        found.heads,
+        if found.heads == 0 { "never" } else { &found.head_time },
+        found.erasures,
+        found.destroyed_keys,
+        found.receipts,
+        found.reads,
+        found.public_key
+    )
+}
+
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let (data, receipt, key, heads, root_key_file) = match &arguments.command {
-        Command::Verify { data, receipt, key, heads, root_key_file } => (data, receipt, key, heads, root_key_file),
+    let (data, receipt, key, heads, root_key_file, target) = match &arguments.command {
+        Command::Verify { data, receipt, key, heads, root_key_file, target } => {
+            (data, receipt, key.as_deref(), heads.as_deref(), root_key_file, target)
+        }
         Command::Reads { profile, from, until, target } => {
             return online(reads(target, profile.as_deref(), (from.as_ref(), until.as_ref())));
         }
     };
+    let failed = |error: audit::AuditError| {
+        let hint = if error.is_in_use() { "\nhint: without DIR the server is asked to check its log" } else { "" };
+        Failure::new(audit::explained(&error) + hint)
+    };
     let root = root_key_file.as_deref();
     match (data, receipt) {
         (Some(data), None) => {
-            let found = audit::verify(data, root, heads.as_deref()).map_err(|error| Failure::new(explained(&error)))?;
-            say(&format!(
-                "the log is whole: {} entries in {} batches, {} segments; head {}\n\
-                 signed heads: {}, all in the log, the newest of {}\n\
-                 erasures: {}, all in the ledger; destroyed keys: {}, all gone; receipts: {}, all signed here and in the log\n\
-                 reads: {} entries, in logs that are whole and hold every end that the log knows\n\
-                 receipts are signed with {}\n",
-                found.entries,
-                found.batches,
-                found.segments,
-                found.head,
-                found.heads,
-                if found.heads == 0 { "never" } else { &found.head_time },
-                found.erasures,
-                found.destroyed_keys,
-                found.receipts,
-                found.reads,
-                found.public_key
-            ))
+            let found = audit::verify(data, root, heads).map_err(failed)?;
+            is_signed_with(key, &found.public_key)?;
+            say(&whole(&found))
         }
         (Some(data), Some(file)) => {
-            let receipt =
-                audit::verify_receipt_in(data, root, file).map_err(|error| Failure::new(explained(&error)))?;
+            let receipt = audit::verify_receipt_in(data, root, file).map_err(failed)?;
+            is_signed_with(key, &receipt.public_key)?;
             said(&receipt.words, "signed by this installation, and its places in the log are what they say")
         }
         (None, Some(file)) => {
             let text = read_text(file)?;
-            let receipt = audit::verify_receipt(&text, key.as_deref())
+            let receipt = audit::verify_receipt(&text, key)
                 .map_err(|error| Failure::new(format!("{}: {error}", file.display())))?;
             let known = if key.is_some() { "signed with the key you gave" } else { "not changed since it was signed" };
             said(&receipt.words, &format!("{known} ({})", receipt.public_key))
         }
-        (None, None) => Err(Failure::usage("name a data directory, or a receipt")),
+        (None, None) => online(verify_running(target, heads, key)),
     }
 }
 
 fn said(words: &[String], verdict: &str) -> Result<(), Failure> {
     say(&format!("the receipt holds: {verdict}\n{}\n", words.join("\n")))
-}
-
-fn explained(error: &audit::AuditError) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(inner) = cause {
-        text.push_str(&format!(": {inner}"));
-        cause = inner.source();
-    }
-    text
 }

@@ -6,6 +6,7 @@
 
 mod account;
 mod admin;
+mod audit;
 mod backup;
 mod browsers;
 mod carry;
@@ -44,6 +45,7 @@ use std::sync::Arc;
 use onefold_proto::v1::FILE_DESCRIPTOR_SET;
 use onefold_proto::v1::account_service_server::AccountServiceServer;
 use onefold_proto::v1::admin_service_server::AdminServiceServer;
+use onefold_proto::v1::audit_service_server::AuditServiceServer;
 use onefold_proto::v1::backup_service_server::BackupServiceServer;
 use onefold_proto::v1::consent_service_server::ConsentServiceServer;
 use onefold_proto::v1::ingest_service_server::IngestServiceServer;
@@ -79,6 +81,7 @@ const SERVICES: &[(&str, Serves)] = &[
     ("onefold.v1.AccountService", Serves::Reads),
     ("onefold.v1.ReviewService", Serves::Reads),
     ("onefold.v1.PrivacyService", Serves::Reads),
+    ("onefold.v1.AuditService", Serves::Reads),
     ("onefold.v1.BackupService", Serves::Reads),
     ("onefold.v1.AdminService", Serves::Reads),
 ];
@@ -100,6 +103,7 @@ fn services(app: &Arc<App>) -> Services {
         .add_service(mounted!(AccountServiceServer::new(account::Accounts { app: Arc::clone(app) })))
         .add_service(mounted!(ReviewServiceServer::new(review::Reviews { app: Arc::clone(app) })))
         .add_service(mounted!(PrivacyServiceServer::new(privacy::Privacy { app: Arc::clone(app), kept })))
+        .add_service(mounted!(AuditServiceServer::new(audit::Audits::new(app))))
         .add_service(mounted!(BackupServiceServer::new(backup::Backups { app: Arc::clone(app) })))
         .add_service(mounted!(AdminServiceServer::new(admin::Admin { app: Arc::clone(app) })));
     Services { routes, straight: Some((profiles, consents)) }

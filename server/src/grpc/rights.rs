@@ -153,6 +153,7 @@ const TABLE: &[(&str, &[Row])] = &[
             ("UpdatePrivacyPolicy", &[PrivacyOfficer, Admin], Tenant),
         ],
     ),
+    ("AuditService", &[("VerifyLog", &[Auditor, Admin], Installation)]),
     ("BackupService", &[("StreamBackup", &[Admin], Installation)]),
     (
         "AdminService",
@@ -180,8 +181,15 @@ const TABLE: &[(&str, &[Row])] = &[
 ];
 
 /// Calls whose answers are streams: they end when the key does.
-const STREAMS: &[&str] =
-    &["StreamFragments", "WatchProfiles", "StreamConsents", "DecideContacts", "StreamBackup", "StreamAccessExport"];
+const STREAMS: &[&str] = &[
+    "StreamFragments",
+    "WatchProfiles",
+    "StreamConsents",
+    "DecideContacts",
+    "VerifyLog",
+    "StreamBackup",
+    "StreamAccessExport",
+];
 /// Calls with one answer to a stream of messages: they end when the key does.
 const STREAMS_IN: &[&str] = &["ImportHierarchy"];
 

@@ -87,6 +87,10 @@ pub enum EntryKind {
     ReadLogPolicySet = 62,
     /// A request other than an erasure was carried out: [`Carried`](crate::erasure::Carried).
     RightCarriedOut = 65,
+    /// A request came from a controller: [`Forwarded`](crate::erasure::Forwarded).
+    RequestForwarded = 70,
+    /// A controller was told of a change: [`CallbackEnded`](crate::erasure::CallbackEnded).
+    CallbackEnded = 71,
 }
 
 impl EntryKind {
@@ -128,6 +132,8 @@ impl EntryKind {
             61 => Self::ReadLogMarked,
             62 => Self::ReadLogPolicySet,
             65 => Self::RightCarriedOut,
+            70 => Self::RequestForwarded,
+            71 => Self::CallbackEnded,
             _ => return None,
         })
     }

@@ -5,10 +5,14 @@
 //! personal data in their own right, and are kept for one purpose: to stop what was erased from coming back.
 
 mod carried;
+mod forwarded;
 mod receipt;
 mod request;
 
 pub use carried::{Carried, Did};
+pub use forwarded::{
+    CALLBACK_BYTES_MAX, CALLBACKS_MAX, CallbackEnded, Forward, Forwarded, ForwardedStatus, StatusChange, has_results,
+};
 pub use receipt::{ConsumerLine, KeptLine, LineCount, LogHead, Receipt, ReceiptError, SuppressionLine, words_of};
 pub use request::{
     Approval, Clock, Confirmation, Extension, Figures, PrivacyError, PrivacyPolicy, PrivacyRequest, Regulation,

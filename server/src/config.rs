@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::opendsr::OpenDsr;
 use crate::tokens::Issuer;
 
 use crate::StartError;
@@ -117,6 +118,8 @@ pub struct Config {
     pub admin_key: Option<String>,
     /// Whose tokens are good beside keys; none: nobody's.
     pub oidc: Option<Issuer>,
+    /// Take requests of controllers by OpenDSR, over HTTP/1.1 too; none: not.
+    pub opendsr: Option<OpenDsr>,
     /// Answer reflection on an address that other machines can reach too; on loopback it is always there.
     pub reflection: bool,
     /// Connections of one address at once; none: a quarter of all, and on loopback, where a proxy may stand in front of
@@ -165,6 +168,7 @@ impl Config {
             connections_max: CONNECTIONS_MAX,
             connection_age: CONNECTION_AGE_MAX,
             oidc: None,
+            opendsr: None,
             reflection: false,
             connections_per_address: None,
             idle_wait: IDLE_WAIT_MAX,
@@ -187,6 +191,9 @@ impl Config {
             && !self.allow_remote_metrics
         {
             return Err(StartError::RemoteMetrics(address));
+        }
+        if let Some(opendsr) = &self.opendsr {
+            opendsr.check().map_err(StartError::OpenDsr)?;
         }
         if self.segment_bytes < SEGMENT_BYTES_MIN {
             return Err(StartError::SegmentTooSmall { given: self.segment_bytes, least: SEGMENT_BYTES_MIN });

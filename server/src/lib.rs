@@ -7,6 +7,8 @@ pub mod config;
 pub mod doctor;
 mod grpc;
 mod metrics;
+pub mod opendsr;
+mod outgoing;
 pub mod restore;
 pub mod secret;
 pub mod telemetry;
@@ -138,6 +140,8 @@ impl Server {
             .await
             .map_err(|source| StartError::Listen { address: config.listen, source })?;
         let address = listener.local_addr().map_err(|source| StartError::Listen { address: config.listen, source })?;
+        let processor =
+            config.opendsr.as_ref().map(opendsr::Processor::read).transpose().map_err(StartError::OpenDsr)?;
         let meters = Arc::new(metrics::Meters::new(grpc::calls()));
         let scrape = Arc::new(metrics::Scrape::new(Arc::clone(&meters)));
         let metrics = match config.metrics_listen {
@@ -145,7 +149,9 @@ impl Server {
             None => None,
         };
         // Callers hear at once that there is a server, and that it recovers.
-        let mut edge = grpc::Edge::listen(listener, origins, &config, &meters).await.map_err(StartError::Tls)?;
+        let mut edge = grpc::Edge::listen(listener, (origins, processor.clone()), &config, &meters)
+            .await
+            .map_err(StartError::Tls)?;
         let drain = config.drain;
         let opened = tokio::task::spawn_blocking(move || app::recover::open(&config, clock, meters)).await;
         let app::recover::Opened { app, recovered, threads } = match opened.map_err(|_| StartError::Interrupted) {
@@ -164,6 +170,9 @@ impl Server {
         scrape.open(&app);
         tokio::spawn(end_judgements(Arc::downgrade(&app)));
         tokio::spawn(sign_heads(Arc::downgrade(&app)));
+        if let Some(processor) = processor {
+            tokio::spawn(opendsr::callbacks::follow(Arc::downgrade(&app), processor));
+        }
         tokio::spawn(offer_rest(app.lane.downgrade()));
         Ok(Self { address, metrics, recovered, failure, edge, threads, drain })
     }

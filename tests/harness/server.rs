@@ -5,6 +5,7 @@ use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::process::ExitCode;
 
+use onefold_server::opendsr::OpenDsr;
 use onefold_server::{Config, Server};
 
 #[tokio::main]
@@ -24,6 +25,18 @@ async fn main() -> ExitCode {
     config.segment_bytes = number("ONEFOLD_TEST_SEGMENT_BYTES").map_or(onefold_tests::SEGMENT_BYTES, |n| n as u32);
     config.match_models = number("ONEFOLD_TEST_MATCH_MODELS").is_some();
     config.checkpoint_every = number("ONEFOLD_TEST_CHECKPOINT_EVERY").unwrap_or(config.checkpoint_every);
+    // A folder with key and certificate, and the hosts that may be called back.
+    if let Some(folder) = std::env::var_os("ONEFOLD_TEST_OPENDSR").map(std::path::PathBuf::from) {
+        config.opendsr = Some(OpenDsr {
+            domain: "localhost".to_owned(),
+            certificate: folder.join("cert.pem"),
+            key: folder.join("key.pem"),
+            identities: Vec::new(),
+            callback_hosts: std::env::var("ONEFOLD_TEST_CALLBACK_HOST").into_iter().collect(),
+            callback_authority: None,
+            allow_private_callbacks: true,
+        });
+    }
     let server = match Server::start(config).await {
         Ok(server) => server,
         Err(error) => {

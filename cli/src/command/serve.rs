@@ -26,12 +26,13 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     telemetry::notice(strange.iter().map(ToString::to_string));
     let config = settings.config();
     let (data, reflection) = (config.data.clone(), config.reflection);
+    let opendsr = config.opendsr.as_ref().map(|opendsr| opendsr.domain.clone());
     online(async {
         // From here on a signal asks for an orderly end, also while the store is being opened.
         let mut signals = Signals::catch()?;
         let server = Server::start(config).await.map_err(|error| start_failure(&error.into(), &data))?;
         let reflects = reflection || server.address().ip().is_loopback();
-        say(&banner(&server, &data, reflects, paint(&std::io::stdout())))?;
+        say(&banner(&server, &data, (reflects, opendsr), paint(&std::io::stdout())))?;
         let ended = server.run_until(async {
             signals.next().await;
             let _ = say("\nending: calls in flight are finished first; a second signal ends at once\n");
@@ -138,7 +139,7 @@ pub fn start_failure(error: &ServeError, data: &Path) -> Failure {
 }
 
 /// What is served, what was found, and what to try.
-fn banner(server: &Server, data: &Path, reflects: bool, paint: Paint) -> String {
+fn banner(server: &Server, data: &Path, (reflects, opendsr): (bool, Option<String>), paint: Paint) -> String {
     let address = server.address();
     let (program, to) = (program(), to_option(address));
     let tries = ["import customers.csv", "stats", "watch --snapshot"];
@@ -147,9 +148,10 @@ fn banner(server: &Server, data: &Path, reflects: bool, paint: Paint) -> String 
         true => format!("grpcurl -plaintext {address} list   (reflection is on)"),
         false => "`onefold proto export` writes them; --reflection lets the server tell them".to_owned(),
     };
+    let opendsr = opendsr.map_or_else(String::new, |domain| format!("  opendsr    https://{domain}/v2/discovery\n"));
     let metrics = server.metrics_address().map_or_else(String::new, |at| format!("  metrics    http://{at}/metrics\n"));
     format!(
-        "{}{metrics}  health     grpcurl -plaintext {address} grpc.health.v1.Health/Check\n  services   {services}\n\ntry\n{}",
+        "{}{metrics}{opendsr}  health     grpcurl -plaintext {address} grpc.health.v1.Health/Check\n  services   {services}\n\ntry\n{}",
         banner_line(server, data, paint),
         tries.concat(),
     )

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use onefold_server::config::Tls;
+use onefold_server::opendsr::OpenDsr;
 use onefold_server::tokens::{Issuer, KeysAt};
 use onefold_server::{Config, StartError, telemetry};
 
@@ -87,6 +88,13 @@ impl Settings {
             ("oidc_jwks", "oidc_issuer"),
             ("oidc_ca", "oidc_jwks"),
             ("oidc_role_prefix", "oidc_issuer"),
+            ("opendsr_domain", "opendsr_cert"),
+            ("opendsr_domain", "opendsr_key"),
+            ("opendsr_cert", "opendsr_domain"),
+            ("opendsr_key", "opendsr_domain"),
+            ("opendsr_identity", "opendsr_domain"),
+            ("opendsr_callback_host", "opendsr_domain"),
+            ("opendsr_callback_ca", "opendsr_callback_host"),
         ] {
             if self.has(one) && !self.has(other) {
                 faults.push(Fault::new(self.said_at(one), format!("{one} needs {other} beside it")));
@@ -94,6 +102,11 @@ impl Settings {
         }
         if self.has("oidc_issuer") && !self.flag("require_auth") {
             faults.push(Fault::new(self.said_at("oidc_issuer"), "oidc_issuer needs require_auth beside it"));
+        }
+        for text in self.texts("opendsr_identity") {
+            if let Err(why) = OpenDsr::identity(&text) {
+                faults.push(Fault::new(self.said_at("opendsr_identity"), why));
+            }
         }
         if let Err(why) = telemetry::check(&self.text("log")) {
             faults.push(Fault::new(self.said_at("log"), why));
@@ -103,6 +116,7 @@ impl Settings {
                 StartError::WebOrigin(_) => "web_origin",
                 StartError::RemoteMetrics(_) => "metrics_listen",
                 StartError::SegmentTooSmall { .. } => "segment_bytes",
+                StartError::OpenDsr(_) => "opendsr_domain",
                 _ => "listen",
             };
             faults.push(Fault::new(self.said_at(key), error.to_string()));
@@ -145,10 +159,8 @@ impl Settings {
         config.metrics_listen = self.text("metrics_listen").parse().ok();
         config.allow_remote_metrics = self.flag("allow_remote_metrics");
         config.one_click = self.flag("one_click");
-        config.web_origins = match self.value("web_origin") {
-            Some(Value::Texts(texts)) => texts.clone(),
-            _ => Vec::new(),
-        };
+        config.web_origins = self.texts("web_origin");
+        config.opendsr = self.opendsr();
         config.connections_max = usize::try_from(self.whole("connections_max")).unwrap_or(usize::MAX);
         config.oidc = self.issuer();
         config.reflection = self.flag("reflection");
@@ -164,6 +176,19 @@ impl Settings {
         config.checkpoint_every = self.whole("checkpoint_every");
         config.segment_bytes = u32::try_from(self.whole("segment_bytes")).unwrap_or(u32::MAX);
         config
+    }
+
+    /// How requests of controllers are taken.
+    fn opendsr(&self) -> Option<OpenDsr> {
+        Some(OpenDsr {
+            domain: self.value("opendsr_domain").map(|_| self.text("opendsr_domain"))?,
+            certificate: self.path("opendsr_cert")?,
+            key: self.path("opendsr_key")?,
+            identities: self.texts("opendsr_identity").iter().filter_map(|text| OpenDsr::identity(text).ok()).collect(),
+            callback_hosts: self.texts("opendsr_callback_host"),
+            callback_authority: self.path("opendsr_callback_ca"),
+            allow_private_callbacks: self.flag("opendsr_allow_private_callbacks"),
+        })
     }
 
     /// Whose tokens are good.
@@ -205,6 +230,13 @@ impl Settings {
     #[must_use]
     pub fn flag(&self, key: &str) -> bool {
         matches!(self.value(key), Some(Value::Flag(true)))
+    }
+
+    fn texts(&self, key: &str) -> Vec<String> {
+        match self.value(key) {
+            Some(Value::Texts(texts)) => texts.clone(),
+            _ => Vec::new(),
+        }
     }
 
     fn whole(&self, key: &str) -> u64 {

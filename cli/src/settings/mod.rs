@@ -189,6 +189,48 @@ pub const SETTINGS: &[Setting] = &[
         "Takes the one-click unsubscribe posts of mail providers (RFC 8058) at /unsubscribe/…, over HTTP/1.1 too.",
     ),
     setting(
+        "opendsr_domain",
+        Kind::Text,
+        "",
+        "Takes requests of controllers by OpenDSR 2.0 at /v2/…, over HTTP/1.1 too: the host that controllers reach this server at, with a port where it is not 443, e.g. opendsr.example.org.",
+    ),
+    setting(
+        "opendsr_cert",
+        Kind::Path,
+        "",
+        "File with the certificate of that host that vouches for what is signed, and those between it and its authority (PEM).",
+    ),
+    setting(
+        "opendsr_key",
+        Kind::Path,
+        "",
+        "File with its private key (PEM): RSA of 2,048 bits or more, or ECDSA over P-256.",
+    ),
+    setting(
+        "opendsr_identity",
+        Kind::Texts,
+        "",
+        "TYPE=NAMESPACE: which namespace a type of identity is looked up in, in place of what is usual for that type, e.g. controller_customer_id=crm_id; with nothing behind the sign the type is not taken. May be given more than once, with commas in the environment.",
+    ),
+    setting(
+        "opendsr_callback_host",
+        Kind::Texts,
+        "",
+        "Hosts that controllers may have called when a request's status changes, with a port where it is not 443, e.g. controller.example.org; without it nobody is called. May be given more than once, with commas in the environment.",
+    ),
+    setting(
+        "opendsr_callback_ca",
+        Kind::Path,
+        "",
+        "File with the authority that vouches for these hosts (PEM); without it those are trusted whom this machine trusts.",
+    ),
+    setting(
+        "opendsr_allow_private_callbacks",
+        Kind::Flag,
+        "false",
+        "Calls these hosts though their names lead into private networks or to this machine, and this machine without TLS too.",
+    ),
+    setting(
         "metrics_listen",
         Kind::Address,
         "",

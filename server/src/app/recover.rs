@@ -68,6 +68,9 @@ pub enum StartError {
         /// Why.
         source: std::io::Error,
     },
+    /// Requests of controllers cannot be taken as it is said.
+    #[error("OpenDSR cannot be served: {0}")]
+    OpenDsr(String),
     /// An origin of web pages is none.
     #[error("the web origin cannot be used: {0}")]
     WebOrigin(crate::grpc::InvalidOrigin),
@@ -785,6 +788,8 @@ impl Replaying {
             | EntryKind::ReadLogMarked
             | EntryKind::ReadLogPolicySet
             | EntryKind::RightCarriedOut
+            | EntryKind::RequestForwarded
+            | EntryKind::CallbackEnded
             | EntryKind::ReceiptKept => privacy::replay::replay(self, kind, entry)?,
             EntryKind::ApiKeyPut => {
                 if let Some(payload) = entry.bytes() {

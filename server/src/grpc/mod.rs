@@ -22,6 +22,7 @@ mod meter;
 mod mount;
 mod names;
 mod one_click;
+mod opendsr;
 mod page;
 mod privacy;
 mod profile;
@@ -64,11 +65,13 @@ use crate::app::App;
 use crate::config::{self, Config};
 use crate::metrics::Meters;
 use crate::metrics::calls::Calls;
+use crate::opendsr::Processor;
 use connections::Terms;
 use gate::{Gate, Services};
 use health::{Health, Serves};
 use mount::mounted;
 use one_click::Door;
+use opendsr::Desk;
 use rights::Guard;
 use serving::{KeptAnswers, Serving};
 use tls::Certificates;
@@ -115,6 +118,7 @@ pub struct Edge {
     gate: Gate,
     guard: Guard,
     door: Option<Door>,
+    desk: Option<Desk>,
     health: Health,
     stop: Option<oneshot::Sender<()>>,
     /// The server's end.
@@ -122,18 +126,20 @@ pub struct Edge {
 }
 
 impl Edge {
-    /// Listens as `how` says, encrypted where that names certificates, for pages of these origins too.
+    /// Listens as `how` says, encrypted where that names certificates, for pages of these origins and for controllers, where
+    /// there is a processor, too.
     ///
     /// # Errors
     /// When a certificate or key cannot be used.
     pub async fn listen(
         listener: TcpListener,
-        origins: Origins,
+        (origins, processor): (Origins, Option<Arc<Processor>>),
         how: &Config,
         meters: &Arc<Meters>,
     ) -> Result<Self, String> {
         let web = !origins.is_empty();
-        let certificates = how.tls.as_ref().map(|tls| Certificates::read(tls, web || how.one_click)).transpose()?;
+        let http1 = web || how.one_click || processor.is_some();
+        let certificates = how.tls.as_ref().map(|tls| Certificates::read(tls, http1)).transpose()?;
         if let Some(certificates) = &certificates {
             tokio::spawn(Certificates::follow(Arc::downgrade(certificates)));
         }
@@ -159,7 +165,8 @@ impl Edge {
             leaves.down().await;
         };
         let door = how.one_click.then(|| Door::new(!web));
-        // Outermost first: one-click posts, what a browser may ask, who may ask at all, its dialect, the count, then what every call goes through.
+        let desk = processor.map(|processor| Desk::new(processor, guard.clone(), !web && !how.one_click));
+        // Outermost first: requests of controllers, one-click posts, what a browser may ask, who may ask at all, its dialect, the count, then what every call goes through.
         let mut server = Server::builder()
             .max_concurrent_streams(Some(config::STREAMS_PER_CONNECTION_MAX))
             .concurrency_limit_per_connection(config::CALLS_PER_CONNECTION_MAX)
@@ -172,7 +179,8 @@ impl Edge {
             .max_connection_age(how.connection_age)
             .initial_stream_window_size(Some(config::STREAM_WINDOW_BYTES))
             .initial_connection_window_size(Some(config::CONNECTION_WINDOW_BYTES))
-            .accept_http1(web || how.one_click)
+            .accept_http1(http1)
+            .layer(option_layer(desk.clone()))
             .layer(option_layer(door.clone()))
             .layer(option_layer(web.then(|| origins.cors())))
             .layer(option_layer(web.then(|| browsers::OwnPagesOnly(origins.clone()))))
@@ -190,7 +198,7 @@ impl Edge {
         }
         let incoming = connections::bounded(listener, terms);
         let serving = tokio::spawn(server.serve_with_incoming_shutdown(incoming, goes_down));
-        Ok(Self { gate, guard, door, health, stop: Some(stop), serving })
+        Ok(Self { gate, guard, door, desk, health, stop: Some(stop), serving })
     }
 
     /// Serves this app from now on.
@@ -199,6 +207,9 @@ impl Edge {
         self.gate.open(services(app));
         if let Some(door) = &self.door {
             door.open(app);
+        }
+        if let Some(desk) = &self.desk {
+            desk.open(app);
         }
         self.health.serve(app).await;
     }

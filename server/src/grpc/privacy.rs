@@ -1,6 +1,6 @@
 //! PrivacyService: requests of persons, erasure and its proof, exports.
 
-mod export;
+pub(super) mod export;
 mod reads;
 
 use std::sync::Arc;
@@ -289,7 +289,7 @@ impl Privacy {
     }
 
     /// Whom subjects name, without a value of theirs.
-    fn subject(&self, tenant: &Tenant, wire: Vec<pb::ConsentSubject>) -> Result<Subject, Status> {
+    pub(super) fn subject(&self, tenant: &Tenant, wire: Vec<pb::ConsentSubject>) -> Result<Subject, Status> {
         if wire.is_empty() {
             let message = "name a profile, an identifier or a source record";
             return Err(status::field("subjects", FaultReason::Missing, message));
@@ -361,7 +361,7 @@ impl PrivacyService for Privacy {
             return Err(status::write(WriteError::Invalid(faults)));
         }
         let subject = self.subject(&tenant, request.subjects)?;
-        let act = Act::Create { kind, regulation, reference, subject, received_at };
+        let act = Act::Create { kind, regulation, reference, subject, received_at, forwarding: None };
         Ok(answer(pb::CreatePrivacyRequestResponse { request: self.stepped(&tenant, act, key).await? }))
     }
 

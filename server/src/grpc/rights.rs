@@ -10,6 +10,7 @@ use std::pin::Pin;
 use std::sync::{Arc, LazyLock, OnceLock};
 use std::task::{Context, Poll};
 
+use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use onefold_core::access::Role::{self, Admin, Auditor, Ingest, PrivacyOfficer, Reader, Steward};
 use onefold_core::access::Roles;
@@ -253,6 +254,14 @@ pub fn reader() -> Reads {
     })
 }
 
+/// Work of a call that did not come by gRPC, as its caller.
+pub async fn acting<F: Future>(holder: Option<&Holder>, work: F) -> F::Output {
+    match holder {
+        Some(holder) => CALLER.scope(holder.caller.clone(), work).await,
+        None => work.await,
+    }
+}
+
 /// Work that goes on behind a call, as its caller.
 pub fn carried<F: Future + Send>(work: F) -> impl Future<Output = F::Output> + Send {
     let caller = caller();
@@ -298,10 +307,34 @@ impl Guard {
         let _ = self.app.set(Arc::clone(app));
     }
 
+    /// Who calls beside gRPC, if they may make the call of this RPC; none where nobody is asked who they are.
+    ///
+    /// # Errors
+    /// Why not, as of the RPC.
+    pub async fn let_in(&self, headers: &HeaderMap, rpc: &str) -> Result<Option<Holder>, Status> {
+        if !self.required {
+            return Ok(None);
+        }
+        match self.admit(headers, rpc) {
+            Ok(holder) => Ok(Some(holder)),
+            Err(Denied::Told(refused)) => Err(refused),
+            Err(Denied::KeyUnknown(app)) => {
+                if let Some(tokens) = app.shared.access.tokens() {
+                    tokens.ask_again().await;
+                }
+                match self.admit(headers, rpc) {
+                    Ok(holder) => Ok(Some(holder)),
+                    Err(Denied::Told(refused)) => Err(refused),
+                    Err(Denied::KeyUnknown(_)) => Err(status::credentials_invalid()),
+                }
+            }
+        }
+    }
+
     /// Who calls, if they may.
-    fn admit(&self, request: &http::Request<Body>) -> Result<Holder, Denied> {
+    fn admit(&self, headers: &HeaderMap, path: &str) -> Result<Holder, Denied> {
         let app = self.app.get().ok_or_else(status::recovering)?;
-        let given = request.headers().get(AUTHORIZATION).ok_or_else(status::credentials_missing)?;
+        let given = headers.get(AUTHORIZATION).ok_or_else(status::credentials_missing)?;
         let token = given.to_str().ok().and_then(|text| text.split_once(' '));
         let token = token.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|(_, token)| token.trim());
         let caller = match token.ok_or(Refused::Bad).and_then(|token| app.shared.access.caller(token, app.now())) {
@@ -309,7 +342,6 @@ impl Guard {
             Err(Refused::KeyUnknown) => return Err(Denied::KeyUnknown(Arc::clone(app))),
             Err(Refused::Bad) => return Err(status::credentials_invalid().into()),
         };
-        let path = request.uri().path();
         if !path.starts_with(OPEN_TO_KEYS) {
             let (roles, about) = RULES.get(path).copied().unwrap_or((Roles::default(), Installation));
             if !roles.meet(caller.roles) {
@@ -381,7 +413,7 @@ where
                 Ok(if answers { answer.map(|body| Lasting::body(body, None, age_max, busy)) } else { answer })
             });
         }
-        let holder = match self.guard.admit(&request) {
+        let holder = match self.guard.admit(request.headers(), path) {
             Ok(holder) => holder,
             Err(Denied::Told(refused)) => return Box::pin(std::future::ready(Ok(refused.into_http()))),
             Err(Denied::KeyUnknown(app)) => {
@@ -391,7 +423,7 @@ where
                     if let Some(tokens) = app.shared.access.tokens() {
                         tokens.ask_again().await;
                     }
-                    match again.guard.admit(&request) {
+                    match again.guard.admit(request.headers(), request.uri().path()) {
                         Ok(_) => again.call(request).await,
                         Err(Denied::Told(refused)) => Ok(refused.into_http()),
                         Err(Denied::KeyUnknown(_)) => Ok(status::credentials_invalid().into_http()),

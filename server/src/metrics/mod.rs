@@ -34,6 +34,8 @@ pub struct Meters {
     pub sync: Histogram,
     /// How long a checkpoint takes, while writes wait.
     pub checkpoint: Histogram,
+    /// Calls to controllers.
+    pub callbacks: CallbackMeters,
 }
 
 impl Meters {
@@ -47,8 +49,22 @@ impl Meters {
             batch_bytes: Histogram::new(BYTES),
             sync: Histogram::new(TIMES),
             checkpoint: Histogram::new(TIMES),
+            callbacks: CallbackMeters::default(),
         }
     }
+}
+
+/// What became of calls to controllers (OpenDSR).
+#[derive(Debug, Default)]
+pub struct CallbackMeters {
+    /// That are owed now.
+    pub owed: AtomicU64,
+    /// That were taken.
+    pub taken: Counter,
+    /// That were not, and are made again.
+    pub failed: Counter,
+    /// That are not made any more.
+    pub given_up: Counter,
 }
 
 /// What became of fragments.

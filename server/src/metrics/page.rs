@@ -8,7 +8,7 @@ use onefold_matching::resolve::SIZE_POWERS;
 use super::exposition::Kind::{Counter, Gauge, Histogram};
 use super::exposition::{Label, Page};
 use super::instrument::Seen;
-use super::{IngestOutcome, Meters, Scrape, machine};
+use super::{CallbackMeters, IngestOutcome, Meters, Scrape, machine};
 use crate::app::App;
 use crate::app::lane::LANE_DEPTH_MAX;
 use crate::app::survey::{Requests, Survey};
@@ -47,6 +47,7 @@ impl Scrape {
         edge(&mut page, &self.meters);
         if let Some(app) = &app {
             store(&mut page, &self.meters, app);
+            callbacks(&mut page, &self.meters);
             tenants(&mut page, app);
         }
         page.finish()
@@ -263,6 +264,16 @@ fn privacy(page: &mut Page, shares: &Shares<'_>) {
         |s| s.confirmations.0,
     );
     shares.sum(page, "onefold_erasure_confirmations_overdue", "Those of them that are late.", |s| s.confirmations.1);
+}
+
+fn callbacks(page: &mut Page, meters: &Meters) {
+    let CallbackMeters { owed, taken, failed, given_up } = &meters.callbacks;
+    page.family("onefold_opendsr_callbacks_owed", Gauge, "Calls to controllers that are owed now.");
+    page.sample(&[], owed.load(Ordering::Relaxed));
+    page.family("onefold_opendsr_callbacks_total", Counter, "Calls to controllers, by what became of them.");
+    for (outcome, count) in [("taken", taken), ("failed", failed), ("given_up", given_up)] {
+        page.sample(&[("outcome", outcome)], count.get());
+    }
 }
 
 fn feed(page: &mut Page, shares: &Shares<'_>) {

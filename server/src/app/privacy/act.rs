@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use onefold_core::consent::PurposeId;
-use onefold_core::erasure::{PrivacyPolicy, PrivacyRequest, Regulation, RequestKind, Subject};
+use onefold_core::erasure::{CallbackEnded, PrivacyPolicy, PrivacyRequest, Regulation, RequestKind, Subject};
 use onefold_core::ids::{Digest128, Sequence};
 use onefold_core::reads::{ReadLogMark, ReadLogPolicy};
 use serde::{Deserialize, Serialize};
@@ -15,6 +15,17 @@ use crate::app::ingest::Arriving;
 use crate::app::lane::Command;
 use crate::app::requests::RequestKey;
 use crate::app::tenant::Tenant;
+
+/// A request comes from a controller.
+#[derive(Clone, Debug)]
+pub struct Forwarding {
+    /// The controller's number for it.
+    pub number: [u8; 16],
+    /// Keyed digest of all that it sent.
+    pub content: Digest128,
+    /// Whom to call when the status changes.
+    pub callbacks: Vec<String>,
+}
 
 /// One step.
 #[derive(Clone, Debug)]
@@ -31,6 +42,8 @@ pub enum Act {
         subject: Subject,
         /// When it came in.
         received_at: onefold_core::fragment::ObservedAt,
+        /// From which controller, where one forwarded it. A number that is known brings nothing new.
+        forwarding: Option<Forwarding>,
     },
     /// It is the person's.
     Verify {
@@ -153,6 +166,8 @@ pub enum Act {
     SetPolicy(PrivacyPolicy, ReadLogPolicy),
     /// The log of reads ends here.
     MarkReads(ReadLogMark),
+    /// A controller was told of a change, or is told no more of it.
+    EndCallback(CallbackEnded),
 }
 
 /// What came of a step.

@@ -9,8 +9,9 @@ use std::sync::Arc;
 
 use onefold_core::decision::{self, EntryKind};
 use onefold_core::erasure::{
-    Approval, Confirmation, Erased, ErasedRecord, ErasurePlan, Exported, Figures, PrivacyError, PrivacyRequest,
-    Readmitted, ReceiptKept, Regulation, RequestKind, RequestState, Subject, Verification,
+    Approval, CallbackEnded, Confirmation, Erased, ErasedRecord, ErasurePlan, Exported, Figures, Forwarded,
+    PrivacyError, PrivacyRequest, Readmitted, ReceiptKept, Regulation, RequestKind, RequestState, Subject,
+    Verification,
 };
 use onefold_core::fragment::ObservedAt;
 use onefold_core::ids::{Digest128, Sequence};
@@ -19,7 +20,7 @@ use onefold_core::reads::{ReadLogMark, ReadLogPolicy};
 use onefold_store::erasures::ErasureRow;
 use onefold_store::journal::{JournalError, Position, entry_room};
 
-use super::act::{Act, Answer, Done, Work};
+use super::act::{Act, Answer, Done, Forwarding, Work};
 use super::{carry, plan, receipt};
 use crate::app::decide::Decided;
 use crate::app::error::WriteError;
@@ -36,6 +37,10 @@ enum Step {
     Readmit(Readmitted),
     Policy(onefold_core::erasure::PrivacyPolicy, ReadLogPolicy),
     Mark(ReadLogMark),
+    /// A controller forwarded a request.
+    Forwarded(PrivacyRequest, Forwarded),
+    /// A callback is owed no more.
+    Callback(CallbackEnded),
     /// What is held was handed over, which ends the request.
     Delivered(Exported, PrivacyRequest),
     /// Nothing new.
@@ -86,12 +91,25 @@ fn check(state: &State, config: &LiveConfig, act: Act, now: ObservedAt) -> Resul
         Ok::<_, PrivacyError>(Step::Request(request))
     };
     Ok(match act {
-        Act::Create { kind, regulation, reference, subject, received_at } => {
+        Act::Create { kind, regulation, reference, subject, received_at, forwarding } => {
+            let known =
+                forwarding.as_ref().and_then(|from| Some((state.privacy.forwarded(&from.number)?, from.content)));
+            if let Some(((request, forward), content)) = known {
+                let same = forward.from.content == content;
+                return if same { Ok(Step::Known(request.clone())) } else { Err(WriteError::RequestIdReused) };
+            }
             if state.privacy.requests.len() >= limits::PRIVACY_REQUESTS_MAX {
                 return Err(WriteError::Full { what: "privacy requests", limit: limits::PRIVACY_REQUESTS_MAX });
             }
             let ids = (state.sequence.next(), kind, regulation);
-            Step::Request(PrivacyRequest::new(ids, reference, subject, received_at))
+            let request = PrivacyRequest::new(ids, reference, subject, received_at);
+            match forwarding {
+                None => Step::Request(request),
+                Some(Forwarding { number, content, callbacks }) => {
+                    let from = Forwarded { request: request.id, number, content, callbacks, taken_at: now };
+                    Step::Forwarded(request, from)
+                }
+            }
         }
         Act::Verify { id, method, by } => {
             let verification = Verification { method, by, at: now };
@@ -130,6 +148,7 @@ fn check(state: &State, config: &LiveConfig, act: Act, now: ObservedAt) -> Resul
         }
         Act::SetPolicy(policy, read_log) => Step::Policy(policy, read_log),
         Act::MarkReads(mark) => Step::Mark(mark),
+        Act::EndCallback(ended) => Step::Callback(ended),
         // The caller sees to it.
         Act::Execute { .. } | Act::Restrict { .. } | Act::Lift { .. } | Act::Object { .. } | Act::Rectify { .. } => {
             return Err(PrivacyError::Kind { needs: "requests of another kind" }.into());
@@ -137,7 +156,7 @@ fn check(state: &State, config: &LiveConfig, act: Act, now: ObservedAt) -> Resul
     })
 }
 
-/// Writes a step: one entry, or of a delivery or a policy two.
+/// Writes a step: one entry, or of a delivery, a policy or a forwarded request two.
 fn write(
     lane: &mut Lane,
     tenant: &Arc<Tenant>,
@@ -154,6 +173,10 @@ fn write(
             (vec![of_requests, (EntryKind::ReadLogPolicySet, decision::encode(read_log))], None, 0)
         }
         Step::Mark(mark) => (vec![(EntryKind::ReadLogMarked, decision::encode(mark))], None, 0),
+        Step::Forwarded(asked, from) => {
+            (vec![put(asked), (EntryKind::RequestForwarded, decision::encode(from))], Some(asked.clone()), 0)
+        }
+        Step::Callback(ended) => (vec![(EntryKind::CallbackEnded, decision::encode(ended))], None, 0),
         Step::Delivered(exported, asked) => {
             let entries = vec![(EntryKind::AccessExported, decision::encode(exported)), put(asked)];
             (entries, Some(asked.clone()), 0)
@@ -190,6 +213,11 @@ fn write(
                 tenant.noting.set(&read_log, lane.shared.access.required());
             }
             Step::Mark(mark) => state.privacy.reads_mark = Some(mark),
+            Step::Forwarded(asked, from) => {
+                state.privacy.put(asked);
+                state.privacy.forward(from);
+            }
+            Step::Callback(ended) => state.privacy.end_callback(&ended),
             Step::Delivered(exported, asked) => {
                 state.privacy.note_export(exported);
                 state.privacy.put(asked);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use onefold_core::decision::{self, EntryKind};
 use onefold_core::erasure::{
-    Carried, Erased, Exported, PrivacyPolicy, PrivacyRequest, Readmitted, ReceiptKept, ResendsStopped,
+    Carried, Erased, Exported, Forwarded, PrivacyPolicy, PrivacyRequest, Readmitted, ReceiptKept, ResendsStopped,
 };
 use onefold_store::erasures::ErasureRow;
 use onefold_store::journal::{EntryView, VisitError};
@@ -23,6 +23,8 @@ pub fn replay(tenant: &mut Replaying, kind: EntryKind, entry: &EntryView<'_>) ->
         EntryKind::ReadLogMarked => privacy.reads_mark = Some(decision::decode(payload)?),
         EntryKind::ReadLogPolicySet => privacy.read_log = decision::decode(payload)?,
         EntryKind::AccessExported => privacy.note_export(decision::decode::<Exported>(payload)?),
+        EntryKind::RequestForwarded => privacy.forward(decision::decode::<Forwarded>(payload)?),
+        EntryKind::CallbackEnded => privacy.end_callback(&decision::decode(payload)?),
         EntryKind::RightCarriedOut => tenant.state.carry(decision::decode::<Carried>(payload)?),
         EntryKind::ReceiptKept => {
             let kept: ReceiptKept = decision::decode(payload)?;

@@ -1,10 +1,11 @@
 //! What memory keeps of requests, suppressions and receipts. No value of a person.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use onefold_core::erasure::{
-    Carried, Erased, Exported, PrivacyPolicy, PrivacyRequest, Readmitted, RequestState, ResendsStopped, Suppression,
+    CallbackEnded, Carried, Erased, Exported, Forward, Forwarded, PrivacyPolicy, PrivacyRequest, Readmitted,
+    RequestState, ResendsStopped, Suppression,
 };
 use onefold_core::ids::{Digest128, Place, Sequence, SlotId};
 use onefold_core::reads::{ReadLogMark, ReadLogPolicy};
@@ -37,6 +38,12 @@ pub struct Privacy {
     pub quarantined: HashMap<Sequence, Box<[Digest128]>>,
     /// Default regions that held before: telephone numbers were read by them, and what is kept of these has no number.
     pub former_regions: Vec<Option<String>>,
+    /// What is kept beside requests that controllers forwarded.
+    pub forwards: BTreeMap<Sequence, Forward>,
+    /// These by the controllers' numbers.
+    numbers: HashMap<[u8; 16], Sequence>,
+    /// Those of which a callback is owed.
+    owing: BTreeSet<Sequence>,
 }
 
 /// Default regions that are remembered.
@@ -56,6 +63,7 @@ pub struct PrivacyRows {
     read_log: ReadLogPolicy,
     reads_mark: Option<ReadLogMark>,
     former_regions: Vec<Option<String>>,
+    forwards: Vec<Forward>,
 }
 
 impl Privacy {
@@ -73,6 +81,7 @@ impl Privacy {
             read_log: self.read_log,
             reads_mark: self.reads_mark,
             former_regions: self.former_regions.clone(),
+            forwards: self.forwards.values().cloned().collect(),
         }
     }
 
@@ -98,6 +107,9 @@ impl Privacy {
             reads_mark: rows.reads_mark,
             former_regions: rows.former_regions,
             exports: rows.exports.into_iter().map(|exported| (exported.request, exported)).collect(),
+            numbers: rows.forwards.iter().map(|forward| (forward.from.number, forward.from.request)).collect(),
+            owing: rows.forwards.iter().filter(owes).map(|forward| forward.from.request).collect(),
+            forwards: rows.forwards.into_iter().map(|forward| (forward.from.request, forward)).collect(),
         }
     }
 
@@ -147,7 +159,44 @@ impl Privacy {
 
     /// Takes in the new state of a request.
     pub fn put(&mut self, request: PrivacyRequest) {
+        if let Some(forward) = self.forwards.get_mut(&request.id) {
+            forward.follow(&request, &self.policy);
+            if owes(&&*forward) {
+                self.owing.insert(request.id);
+            }
+        }
         self.requests.insert(request.id, request);
+    }
+
+    /// Notes that a request, which was taken in just now, came from a controller.
+    pub fn forward(&mut self, from: Forwarded) {
+        let Some(request) = self.requests.get(&from.request) else { return };
+        let forward = Forward::new(from, request, &self.policy);
+        self.numbers.insert(forward.from.number, request.id);
+        if owes(&&forward) {
+            self.owing.insert(request.id);
+        }
+        self.forwards.insert(request.id, forward);
+    }
+
+    /// The request that a controller knows by this number.
+    pub fn forwarded(&self, number: &[u8; 16]) -> Option<(&PrivacyRequest, &Forward)> {
+        let id = self.numbers.get(number)?;
+        self.requests.get(id).zip(self.forwards.get(id))
+    }
+
+    /// Forwarded requests of which callbacks are owed.
+    pub fn owing(&self) -> impl Iterator<Item = (&PrivacyRequest, &Forward)> {
+        self.owing.iter().filter_map(|id| self.requests.get(id).zip(self.forwards.get(id)))
+    }
+
+    /// A callback is owed no more.
+    pub fn end_callback(&mut self, ended: &CallbackEnded) {
+        let Some(forward) = self.forwards.get_mut(&ended.request) else { return };
+        forward.end(ended);
+        if !owes(&&*forward) {
+            self.owing.remove(&ended.request);
+        }
     }
 
     /// Notes what was handed over.
@@ -160,6 +209,10 @@ impl Privacy {
         let open = self.requests.values().filter(|request| request.state == RequestState::InProgress);
         open.map(|request| request.id).collect()
     }
+}
+
+fn owes(forward: &&Forward) -> bool {
+    forward.owed().next().is_some()
 }
 
 impl State {

@@ -10,6 +10,7 @@ use onefold_proto::v1::privacy_service_client::PrivacyServiceClient;
 use onefold_server::clock::{Clock, SystemClock};
 use onefold_tests::calls::with_key;
 use onefold_tests::consent::{at, of_profile, of_record, reasons, said};
+use onefold_tests::privacy::{correction, lift, objection, request, restriction, verification};
 use onefold_tests::{House, identifier, person, reason, record, text};
 use pb::ConsentDecision::{Granted, Released, Restricted, Withdrawn};
 use pb::PrivacyRequestKind as Kind;
@@ -25,36 +26,14 @@ async fn house(dir: &tempfile::TempDir) -> House {
     house
 }
 
-/// A verified request and its scope.
-async fn ask(house: &mut House, kind: Kind, subject: pb::ConsentSubject) -> (String, String) {
-    let name = house.ask_for(kind, vec![subject]).await.unwrap();
-    let etag = house.preview(&name).await.unwrap().etag;
-    (name, etag)
-}
-
-async fn restrict(house: &mut House, subject: pb::ConsentSubject) -> String {
-    let (name, etag) = ask(house, Kind::Restriction, subject).await;
-    let request =
-        pb::ExecuteRestrictionRequest { name: name.clone(), etag, by: "dpo".to_owned(), ..Default::default() };
-    house.privacy.execute_restriction(request).await.unwrap();
-    name
-}
-
 async fn correct(
     house: &mut House,
     subject: pb::ConsentSubject,
     identifiers: &[(&str, &str)],
     texts: &[(&str, &str)],
 ) -> Result<String, tonic::Status> {
-    let (name, etag) = ask(house, Kind::Rectification, subject).await;
-    let request = pb::ExecuteRectificationRequest {
-        name: name.clone(),
-        etag,
-        by: "dpo".to_owned(),
-        identifiers: identifiers.iter().map(|(namespace, value)| identifier(namespace, value)).collect(),
-        attributes: texts.iter().map(|(name, value)| text(name, value)).collect(),
-        ..Default::default()
-    };
+    let (name, etag) = house.ask_in_scope(Kind::Rectification, subject).await?;
+    let request = correction(&name, &etag, identifiers, texts);
     house.privacy.execute_rectification(request).await.map(|_| name)
 }
 
@@ -82,7 +61,7 @@ async fn what_an_officer_restricts_no_source_releases() {
     // One that a source said itself, which a source may release.
     let own = pb::ConsentSaying { purpose: String::new(), channel: String::new(), ..said(Restricted, THEN + 1) };
     house.say(of_record("crm", "1"), own).await.unwrap();
-    let name = restrict(&mut house, at("email", ADA)).await;
+    let name = house.restrict(at("email", ADA)).await.unwrap();
     // Long after the restriction by every clock: at every point, by every way in.
     let profile = house.lookup("email", ADA).await.unwrap().name;
     for subject in [of_record("crm", "1"), at("email", ADA), of_profile(&profile)] {
@@ -105,13 +84,7 @@ async fn what_an_officer_restricts_no_source_releases() {
         house = House::open(&data).await;
     }
     assert_eq!(reasons(&house.may(of_record("crm", "1"), false).await.unwrap()), ["RESTRICTED"]);
-    let lift = pb::LiftRestrictionRequest {
-        name,
-        by: "dpo".to_owned(),
-        ground: "settled".to_owned(),
-        request_id: String::new(),
-    };
-    house.privacy.lift_restriction(lift).await.unwrap();
+    house.privacy.lift_restriction(lift(&name)).await.unwrap();
     assert!(house.may(of_record("crm", "1"), false).await.unwrap().allowed, "the source's own was released");
     house.close().await;
 }
@@ -134,6 +107,10 @@ async fn no_source_takes_back_a_correction() {
     assert_eq!(shown(&mut house, ("shop", "1"), "family_name").await, right);
     house.put(person("crm", "1", 1_790_000_001, &[("email", ADA)], &wrong)).await;
     house.retract("shop", "1", 1_790_000_002).await;
+    assert_eq!(shown(&mut house, ("crm", "1"), "family_name").await, right);
+    // Where the last one is taken back it waits, and holds when a source tells of the person again.
+    house.retract("crm", "1", 1_790_000_003).await;
+    house.put(person("crm", "1", 1_790_000_004, &[("email", ADA)], &wrong)).await;
     assert_eq!(shown(&mut house, ("crm", "1"), "family_name").await, right);
     house.close().await;
 }
@@ -159,7 +136,7 @@ async fn a_split_voids_what_was_approved() {
     house.put(person("crm", "1", THEN, &[("email", ADA)], &[("given_name", "Ada")])).await;
     house.put(person("shop", "7", THEN, &[("email", ADA)], &[("given_name", "Berta")])).await;
     let profile = house.lookup("email", ADA).await.unwrap().name;
-    let (name, etag) = ask(&mut house, Kind::Erasure, of_profile(&profile)).await;
+    let (name, etag) = house.ask_in_scope(Kind::Erasure, of_profile(&profile)).await.unwrap();
     let approval = pb::ApprovePrivacyRequestRequest {
         name: name.clone(),
         by: "second".to_owned(),
@@ -198,7 +175,7 @@ async fn who_has_no_profile_is_found_too() {
     let broken = house.put(person("ledger", "1", THEN, &[("email", held)], &[("given_name", "Zqheld")])).await;
     assert_eq!(broken.status(), pb::IngestStatus::Quarantined);
     for (mail, wanted) in [(reader, "zqform"), (held, "Zqheld")] {
-        let (name, etag) = ask(&mut house, Kind::Access, at("email", mail)).await;
+        let (name, etag) = house.ask_in_scope(Kind::Access, at("email", mail)).await.unwrap();
         let (text, _) = house.export(&name, &etag).await.unwrap();
         assert!(text.contains(wanted), "{text}");
         let name = house.ask_for_erasure(vec![at("email", mail)]).await.unwrap();
@@ -209,7 +186,7 @@ async fn who_has_no_profile_is_found_too() {
         let again = house.put(person("shop", mail, THEN, &[("email", mail)], &[])).await;
         assert_eq!(again.status(), pb::IngestStatus::Suppressed);
         // That there is an entry which stops them is told who asks: it is kept of them.
-        let (name, etag) = ask(&mut house, Kind::Access, at("email", mail)).await;
+        let (name, etag) = house.ask_in_scope(Kind::Access, at("email", mail)).await.unwrap();
         let (text, _) = house.export(&name, &etag).await.unwrap();
         let text: Value = serde_json::from_str(&text).unwrap();
         let kept = text["suppressions"].as_array().unwrap();
@@ -361,15 +338,10 @@ async fn a_second_person_has_a_key_of_their_own_and_no_control_is_taken_off_by_w
         let refused = privacy.confirm_erasure(with_key(confirm(consumer), Some(key))).await.unwrap_err();
         assert_eq!(reason(&refused), why, "{consumer}");
     }
-    let request = pb::CreatePrivacyRequestRequest {
-        kind: Kind::Erasure as i32,
-        subjects: vec![at("email", ADA)],
-        ..Default::default()
-    };
+    let request = request(Kind::Erasure, vec![at("email", ADA)]);
     let made = privacy.create_privacy_request(with_key(request, Some(&one))).await.unwrap().into_inner();
     let name = made.request.unwrap().name;
-    let (method, by) = ("letter".to_owned(), "ada".to_owned());
-    let request = pb::VerifyPrivacyRequestRequest { name: name.clone(), method, by, ..Default::default() };
+    let request = pb::VerifyPrivacyRequestRequest { by: "ada".to_owned(), ..verification(&name) };
     let verified = privacy.verify_privacy_request(with_key(request, Some(&one))).await.unwrap().into_inner();
     let by = verified.request.unwrap().verified_by;
     assert!(by.starts_with("ada@key:"), "{by}");
@@ -404,13 +376,8 @@ async fn every_kind_of_request_waits_for_a_second_person_where_that_is_wanted() 
     assert_eq!(set.second_person_for, wanted);
     let early = correct(&mut house, at("email", ADA), &[], &[("given_name", "Ada")]).await.unwrap_err();
     assert_eq!(reason(&early), "PRIVACY_REQUEST_STATE");
-    let (name, etag) = ask(&mut house, Kind::Restriction, at("email", ADA)).await;
-    let restrict = pb::ExecuteRestrictionRequest {
-        name: name.clone(),
-        etag: etag.clone(),
-        by: "dpo".to_owned(),
-        ..Default::default()
-    };
+    let (name, etag) = house.ask_in_scope(Kind::Restriction, at("email", ADA)).await.unwrap();
+    let restrict = restriction(&name, &etag);
     assert_eq!(
         reason(&house.privacy.execute_restriction(restrict.clone()).await.unwrap_err()),
         "PRIVACY_REQUEST_STATE"
@@ -419,19 +386,13 @@ async fn every_kind_of_request_waits_for_a_second_person_where_that_is_wanted() 
         pb::ApprovePrivacyRequestRequest { name: name.clone(), by: "counsel".to_owned(), etag, ..Default::default() };
     house.privacy.approve_privacy_request(approval).await.unwrap();
     house.privacy.execute_restriction(restrict).await.unwrap();
-    let lift = |by: &str| pb::LiftRestrictionRequest {
-        name: name.clone(),
-        by: by.to_owned(),
-        ground: "settled".to_owned(),
-        request_id: String::new(),
-    };
-    let alone = house.privacy.lift_restriction(lift("dpo")).await.unwrap_err();
+    let alone = house.privacy.lift_restriction(lift(&name)).await.unwrap_err();
     assert_eq!(reason(&alone), "SECOND_PERSON_NEEDED", "who verified the restriction does not end it alone");
-    house.privacy.lift_restriction(lift("counsel")).await.unwrap();
+    let by_another = pb::LiftRestrictionRequest { by: "counsel".to_owned(), ..lift(&name) };
+    house.privacy.lift_restriction(by_another).await.unwrap();
     // An objection asks for one person, as before.
-    let (name, etag) = ask(&mut house, Kind::Objection, at("email", ADA)).await;
-    let object = pb::ExecuteObjectionRequest { name, etag, by: "dpo".to_owned(), ..Default::default() };
-    house.privacy.execute_objection(object).await.unwrap();
+    let (name, etag) = house.ask_in_scope(Kind::Objection, at("email", ADA)).await.unwrap();
+    house.privacy.execute_objection(objection(&name, &etag, &[])).await.unwrap();
     house.close().await;
 }
 
@@ -477,7 +438,7 @@ async fn a_feed_for_a_purpose_shows_nobody_whom_the_purpose_must_not_see() {
     for key in ["1", "2"] {
         house.say(of_record("crm", key), said(Granted, THEN)).await.unwrap();
     }
-    restrict(&mut house, of_record("crm", "2")).await;
+    house.restrict(of_record("crm", "2")).await.unwrap();
     let (shown, withheld, cursor) = watched(&mut house, None).await;
     assert_eq!(shown.len(), 1, "{shown:?}");
     assert!(shown.iter().all(|name| name.contains("Ada")), "{shown:?}");

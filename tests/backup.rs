@@ -8,9 +8,9 @@ use std::path::Path;
 
 use onefold_proto::v1 as pb;
 use onefold_server::audit;
-use onefold_server::restore::{MANIFEST, Manifest, RestoreError, restore};
+use onefold_server::restore::{Ledgers, MANIFEST, Manifest, RestoreError, restore};
 use onefold_store::erasures::ErasureLedger;
-use onefold_tests::backups::back_up;
+use onefold_tests::backups::{back_up, restore_after};
 use onefold_tests::canary::mail;
 use onefold_tests::consent::{at, of_record};
 use onefold_tests::{Clients, House, person, reason};
@@ -53,9 +53,8 @@ async fn a_restore_brings_back_everybody_but_the_erased() {
     }
     house.close().await;
 
-    let ledger = ErasureLedger::path(&data);
     let again = dir.path().join("again");
-    let restored = restore(&out, &again, Some(&ledger), None).unwrap();
+    let restored = restore_after(&data, &out, &again).unwrap();
     assert_eq!((restored.known, restored.pending), (0, 2));
     let mut house = House::open(&again).await;
     for (who, profile) in &profiles {
@@ -96,9 +95,9 @@ async fn a_restore_brings_back_everybody_but_the_erased() {
     back_up(&mut house, &late).await;
     house.close().await;
     let once_more = dir.path().join("once-more");
-    let restored = restore(&late, &once_more, Some(&ledger), None).unwrap();
+    let restored = restore_after(&data, &late, &once_more).unwrap();
     assert_eq!((restored.known, restored.pending), (2, 0));
-    let taken = restore(&late, &once_more, Some(&ledger), None);
+    let taken = restore_after(&data, &late, &once_more);
     assert!(matches!(taken, Err(RestoreError::NotEmpty(_))), "{taken:?}");
     let mut house = House::open(&once_more).await;
     assert_eq!(reason(&house.lookup("email", &mail(7)).await.unwrap_err()), "PROFILE_NOT_FOUND");
@@ -131,7 +130,7 @@ async fn a_damaged_backup_is_refused_and_so_is_a_damaged_installation() {
         let path = out.join(&file.path);
         for turn in 0..4u64 {
             let bit = flip(&path, (turn * 7_919 + number as u64 * 104_729) * 31);
-            match restore(&out, &nowhere, Some(&ErasureLedger::path(&data)), None) {
+            match restore_after(&data, &out, &nowhere) {
                 Err(RestoreError::File { path, .. }) => assert_eq!(path, file.path),
                 other => panic!("{}: {other:?}", file.path),
             }
@@ -140,19 +139,20 @@ async fn a_damaged_backup_is_refused_and_so_is_a_damaged_installation() {
         }
         let whole = fs::read(&path).unwrap();
         fs::write(&path, &whole[..whole.len() - 1]).unwrap();
-        assert!(restore(&out, &nowhere, None, None).is_err());
+        assert!(restore(&out, &nowhere, Ledgers::default(), None).is_err());
         fs::write(&path, whole).unwrap();
     }
     let length = fs::metadata(out.join(MANIFEST)).unwrap().len() * 8;
     for bit in (0..length).step_by(37) {
         flip(&out.join(MANIFEST), bit);
-        assert!(restore(&out, &nowhere, None, None).is_err(), "bit {bit} of the manifest");
+        assert!(restore(&out, &nowhere, Ledgers::default(), None).is_err(), "bit {bit} of the manifest");
         flip(&out.join(MANIFEST), bit);
     }
     let ledger = dir.path().join("ledger");
     fs::copy(ErasureLedger::path(&data), &ledger).unwrap();
     flip(&ledger, 8 * 100 + 3);
-    assert!(matches!(restore(&out, &nowhere, Some(&ledger), None), Err(RestoreError::Ledger(_))));
+    let bent = Ledgers { erasures: Some(&ledger), stops: None };
+    assert!(matches!(restore(&out, &nowhere, bent, None), Err(RestoreError::Ledger(_))));
 
     // The auditor: the whole installation, then one bit at a time.
     let whole = audit::verify(&data, None, None).unwrap();

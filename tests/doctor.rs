@@ -70,9 +70,17 @@ async fn a_directory_in_order_has_no_faults_and_is_left_as_it_was() {
         let findings = examine(&data, None);
         assert_eq!(of_content(&findings), [], "{findings:#?}");
         let checks: Vec<_> = findings.iter().map(|one| one.check).collect();
-        for check in
-            ["directory", "permissions", "root key", "journal", "vault", "erasures", "checkpoint", "keyed store"]
-        {
+        for check in [
+            "directory",
+            "permissions",
+            "root key",
+            "journal",
+            "vault",
+            "erasures",
+            "stops",
+            "checkpoint",
+            "keyed store",
+        ] {
             assert!(checks.contains(&check), "{check} was looked at: {checks:?}");
         }
         let of = |check| findings.iter().find(|one| one.check == check).unwrap();
@@ -97,7 +105,7 @@ async fn what_is_wrong_is_named_and_what_a_start_mends_is_only_a_warning() {
     let dir = tempfile::tempdir().unwrap();
     let whole = dir.path().join("whole");
     let digest = lived_in(&whole).await;
-    let table: [(&str, Harm, &str, Level); 9] = [
+    let table: [(&str, Harm, &str, Level); 10] = [
         ("no FORMAT", |data| fs::remove_file(data.join("FORMAT")).unwrap(), "directory", Level::Fault),
         ("a journal bit", |data| flip(&files(&data.join("journal"))[0], 2_000), "journal", Level::Fault),
         ("a segment gone", |data| fs::remove_file(&files(&data.join("journal"))[0]).unwrap(), "journal", Level::Fault),
@@ -120,6 +128,7 @@ async fn what_is_wrong_is_named_and_what_a_start_mends_is_only_a_warning() {
             "directory",
             Level::Fault,
         ),
+        ("no stops", |data| fs::remove_file(data.join("erasures/stops")).unwrap(), "stops", Level::Warning),
         ("the ledger gone", |data| fs::remove_file(data.join("erasures/ledger")).unwrap(), "erasures", Level::Warning),
         (
             "a checkpoint bit",

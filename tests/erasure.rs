@@ -151,6 +151,50 @@ async fn erased_is_erased_and_provable() {
     house.close().await;
 }
 
+/// An address that only an older version of a record held leads nobody back, by whatever record it comes again; one that
+/// somebody else held too, then or now, is not this person's alone.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_of_before_does_not_bring_anybody_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let mut house = House::open(&data).await;
+    house.sources(&["crm", "shop"]).await;
+    let mail = |name: &str| format!("{name}@harbour-mail.net");
+    let version = |time: i64, names: &[&str]| {
+        let mails: Vec<String> = names.iter().map(|name| mail(name)).collect();
+        let identifiers: Vec<(&str, &str)> = mails.iter().map(|mail| ("email", mail.as_str())).collect();
+        person("crm", "1", time, &identifiers, &[])
+    };
+    house.put(version(10, &["first", "moved-on", "handed-on"])).await;
+    // The old address of another, who left it too; and one that somebody else has today.
+    house.put(person("shop", "7", 10, &[("email", &mail("moved-on")), ("user_id", "u7")], &[])).await;
+    house.put(version(20, &["second"])).await;
+    house.put(person("shop", "7", 20, &[("user_id", "u7")], &[])).await;
+    house.put(person("shop", "8", 20, &[("email", &mail("handed-on")), ("user_id", "u8")], &[])).await;
+    house.say(at("email", &mail("first")), said(pb::ConsentDecision::Withdrawn, 15)).await.unwrap();
+    house.put(version(30, &["third"])).await;
+    house.close().await;
+    std::fs::remove_dir_all(data.join("checkpoint")).unwrap();
+    let mut house = House::open(&data).await;
+    let request = house.ask_for_erasure(vec![at("email", &mail("third"))]).await.unwrap();
+    let preview = house.preview(&request).await.unwrap();
+    let count = |of: &[pb::NamedCount]| of.iter().map(|c| (c.name.clone(), c.count)).collect::<Vec<_>>();
+    assert_eq!(count(&preview.suppressed), [("email".to_owned(), 3)], "the two of before are shown too");
+    assert_eq!(preview.statements, 1, "what was said at the old address goes along");
+    house.erase(&request, &preview.etag).await.unwrap();
+    for (name, status) in [
+        ("first", pb::IngestStatus::Suppressed),
+        ("second", pb::IngestStatus::Suppressed),
+        ("third", pb::IngestStatus::Suppressed),
+        ("moved-on", pb::IngestStatus::Accepted),
+        ("handed-on", pb::IngestStatus::Accepted),
+    ] {
+        let again = person("crm", &format!("new-{name}"), 10, &[("email", &mail(name))], &[]);
+        assert_eq!(house.put(again).await.status(), status, "{name}");
+    }
+    house.close().await;
+}
+
 /// What a source took back is the person's still: it is found by what it shares with the rest, what it alone said is
 /// suppressed, its key goes, and preview and receipt tell of it. Another person's that shared a telephone stays.
 #[tokio::test(flavor = "multi_thread")]

@@ -13,15 +13,13 @@ use onefold_core::decision::{EntryKind, Sealed};
 use onefold_core::hierarchy::entry::Subject;
 use onefold_proto::v1 as pb;
 use onefold_server::doctor::{self, Level};
-use onefold_server::restore::restore;
 use onefold_server::{Config, Server, audit};
-use onefold_store::erasures::ErasureLedger;
 use onefold_store::journal::{Journal, JournalOptions};
 use onefold_tests::accounts::account;
-use onefold_tests::backups::back_up;
+use onefold_tests::backups::{back_up, restore_after};
 use onefold_tests::canary::{canary, mail};
 use onefold_tests::child::copy_of;
-use onefold_tests::consent::{at, of_record};
+use onefold_tests::consent::{at, of_record, said};
 use onefold_tests::dice::{Dice, how_many};
 use onefold_tests::journey::{arrive, prepare};
 use onefold_tests::{Clients, House, person, reason};
@@ -72,6 +70,9 @@ async fn lived_in(data: &Path, backup: &Path) -> Known {
     house.may(at("email", &mail(2)), true).await.unwrap();
     let second = house.forget(vec![at("email", &mail(4))]).await.unwrap();
     house.put(person("crm", "late", 10, &[("email", "late@harbour-mail.net")], &[("note", "late")])).await;
+    for who in [0, 2, 6] {
+        house.say(at("email", &mail(who)), said(pb::ConsentDecision::Objected, 30)).await.unwrap();
+    }
     let receipts = vec![first.name, second.name];
     back_up(&mut house, backup).await;
     house.close().await;
@@ -180,7 +181,7 @@ fn written(_: &Known, bytes: &[u8]) -> usize {
     bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1)
 }
 
-const PARTS: [Part; 9] = [
+const PARTS: [Part; 10] = [
     Part {
         name: "the log",
         paths: &["journal/"],
@@ -218,9 +219,17 @@ const PARTS: [Part; 9] = [
     },
     Part {
         name: "the erasure ledger",
-        paths: &["erasures/"],
+        paths: &["erasures/ledger"],
         checks: &["erasures"],
         words: &["erasure ledger"],
+        matters: all_of,
+    },
+    // A start writes it anew; a restore refuses it.
+    Part {
+        name: "the ledger of stops",
+        paths: &["erasures/stops"],
+        checks: &["stops"],
+        words: &["ledger of stops"],
         matters: all_of,
     },
     Part {
@@ -282,10 +291,46 @@ fn flip(path: &Path, bit: usize) {
     fs::write(path, bytes).unwrap();
 }
 
-/// What names the damage: `doctor`, `audit verify`, the start, or answers. And what is wrong: answers that are others.
+/// What names the damage: `doctor`, `audit verify`, the start, or answers. What denies in doubt and says no more. And what is
+/// wrong: answers that are others.
 struct Verdict {
     named: Vec<String>,
+    in_doubt: Vec<String>,
     wrong: Vec<String>,
+}
+
+/// A directory without damage answers everything, and gives nobody anything to name.
+fn assert_sound(whole: &Path, dir: &Path, sound: &Answers) {
+    let copy = dir.join("sound");
+    copy_of(whole, &copy, &[]);
+    let findings = doctor::examine(&copy, None);
+    let bad: Vec<_> = findings.iter().filter(|finding| finding.level == Level::Fault).collect();
+    assert!(bad.is_empty(), "{bad:?}");
+    let named = |finding: &&doctor::Finding| {
+        finding.level != Level::Fine && PARTS.iter().any(|part| part.checks.contains(&finding.check))
+    };
+    let named: Vec<_> = findings.iter().filter(named).filter(|finding| finding.check != "root key").collect();
+    assert!(named.is_empty(), "{named:?}");
+    audit::verify(&copy, None, None).unwrap();
+    fs::remove_dir_all(&copy).unwrap();
+    let gone = ["PROFILE_ERASED", "PROFILE_NOT_FOUND", "PROFILE_EMPTIED"];
+    for (what, told) in sound {
+        match told {
+            Ok(told) => assert!(!told.contains("DAMAGED"), "{what}: {told}"),
+            Err(error) => assert!(gone.iter().any(|reason| error.starts_with(reason)), "{what}: {error}"),
+        }
+    }
+    let of =
+        |what: &'static str| sound.iter().filter(move |(of, _)| of.starts_with(what)).map(|(_, told)| told.as_ref());
+    assert_eq!(of("lookup").filter(Result::is_ok).count(), PEOPLE - 2, "two were erased");
+    assert_eq!(of("receipt of").filter(Result::is_ok).count(), 2);
+    assert!(of("contact").all(|told| told.is_ok()), "nothing is in doubt");
+    for what in
+        ["snapshot", "events", "statements", "said at", "history of", "quarantine", "judgements", "account", "roles"]
+    {
+        // An empty list proves nothing.
+        assert!(of(what).any(|told| told.is_ok_and(|told| told.len() > 60)), "{what} shows something");
+    }
 }
 
 async fn verdict(whole: &Path, part: &Part, file: &str, bit: usize, (known, sound): (&Known, &Answers)) -> Verdict {
@@ -296,7 +341,7 @@ async fn verdict(whole: &Path, part: &Part, file: &str, bit: usize, (known, soun
         flip(&copy.join(file), bit);
         copy
     };
-    let (mut named, mut wrong) = (Vec::new(), Vec::new());
+    let (mut named, mut in_doubt, mut wrong) = (Vec::new(), Vec::new(), Vec::new());
     let names = |said: &str| part.words.iter().any(|word| said.contains(word));
     for finding in doctor::examine(&bent("doctor"), None) {
         if finding.level != Level::Fine && part.checks.contains(&finding.check) && finding.check != "root key" {
@@ -318,7 +363,7 @@ async fn verdict(whole: &Path, part: &Part, file: &str, bit: usize, (known, soun
                 match seen {
                     seen if seen == sound => {}
                     Err(error) if error.contains("_DAMAGED: ") => named.push(format!("{what}: {error}")),
-                    Err(error) if error.contains(IN_DOUBT) => {}
+                    Err(error) if error.contains(IN_DOUBT) => in_doubt.push(what.clone()),
                     // One that is damaged hides no other.
                     Ok(list) if list.contains("reason: \"DAMAGED\"") => named.push(format!("{what}: {list}")),
                     seen => wrong.push(format!(
@@ -333,7 +378,7 @@ async fn verdict(whole: &Path, part: &Part, file: &str, bit: usize, (known, soun
             let _ = server.stop().await;
         }
     }
-    Verdict { named, wrong }
+    Verdict { named, in_doubt, wrong }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -348,10 +393,11 @@ async fn any_bit_that_is_flipped_is_named_or_harmless_and_nothing_wrong_is_serve
     let mut house = House::open_with(config(&copy)).await;
     let sound = everything(&mut house, &known).await;
     house.close().await;
+    assert_sound(&whole, dir.path(), &sound);
     let (all, mut faults) = (files(&whole), Vec::new());
     let mut of_parts = BTreeSet::new();
     for part in &PARTS {
-        let (mut flipped, mut harmless) = (0, 0);
+        let (mut flipped, mut harmless, mut doubtful) = (0, 0, 0);
         let mine: Vec<&String> =
             all.iter().filter(|file| part.paths.iter().any(|path| file.starts_with(path))).collect();
         assert!(!mine.is_empty(), "{}: {all:?}", part.name);
@@ -372,11 +418,20 @@ async fn any_bit_that_is_flipped_is_named_or_harmless_and_nothing_wrong_is_serve
                 if verdict.named.is_empty() && bit / 8 < matters && !same {
                     faults.push(format!("{at} of {} is found by nobody", bytes.len()));
                 }
+                // To deny in doubt is right, and not enough: somebody must be able to find out why.
+                if verdict.named.is_empty() && !verdict.in_doubt.is_empty() {
+                    faults.push(format!("{at}: {:?} deny in doubt, and nobody names the damage", verdict.in_doubt));
+                }
                 flipped += 1;
                 harmless += usize::from(verdict.named.is_empty());
+                doubtful += usize::from(!verdict.in_doubt.is_empty());
             }
         }
-        println!("{}: {flipped} flipped, {} named, {harmless} without harm", part.name, flipped - harmless);
+        println!(
+            "{}: {flipped} flipped, {} named ({doubtful} also denied in doubt), {harmless} without harm",
+            part.name,
+            flipped - harmless
+        );
     }
     let left_out: Vec<&String> = all.iter().filter(|file| !of_parts.contains(file)).collect();
     assert!(left_out.iter().all(|file| fs::metadata(whole.join(file)).unwrap().len() == 0), "{left_out:?}");
@@ -412,13 +467,13 @@ async fn any_bit_of_a_receipt_or_a_backup_that_is_flipped_is_named() {
     audit::verify_receipt_in(&data, None, &file).unwrap();
     println!("a receipt: {flipped} flipped");
 
-    let (ledger, nowhere) = (ErasureLedger::path(&data), dir.path().join("nowhere"));
+    let nowhere = dir.path().join("nowhere");
     flipped = 0;
     for file in files(&backup) {
         let bytes = fs::read(backup.join(&file)).unwrap();
         for bit in bits(&bytes, some, &mut dice) {
             flip(&backup.join(&file), bit);
-            let found = restore(&backup, &nowhere, Some(&ledger), None).map_err(|error| error.to_string());
+            let found = restore_after(&data, &backup, &nowhere).map_err(|error| error.to_string());
             assert!(found.as_ref().is_err_and(|error| error.contains(&file)), "bit {bit} of {file}: {found:?}");
             assert!(!nowhere.exists(), "nothing is left that a server would start on");
             flip(&backup.join(&file), bit);
@@ -426,5 +481,5 @@ async fn any_bit_of_a_receipt_or_a_backup_that_is_flipped_is_named() {
         }
     }
     println!("a backup: {flipped} flipped");
-    assert_eq!(restore(&backup, &nowhere, Some(&ledger), None).unwrap().known, 2);
+    assert_eq!(restore_after(&data, &backup, &nowhere).unwrap().known, 2);
 }

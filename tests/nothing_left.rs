@@ -13,14 +13,13 @@ use std::time::Duration;
 use onefold_core::erasure::Receipt;
 use onefold_proto::v1 as pb;
 use onefold_server::audit;
-use onefold_server::restore::restore;
-use onefold_store::erasures::ErasureLedger;
-use onefold_tests::backups::back_up;
+use onefold_tests::backups::{back_up, restore_after};
 use onefold_tests::canary::{canary, found_in, in_the_clear, mail, with_the_keys};
 use onefold_tests::child::{Child, Launch};
 use onefold_tests::consent::at;
 use onefold_tests::dice::{Dice, how_many};
 use onefold_tests::journey::{arrive, contract, fragments, prepare, seen};
+use onefold_tests::privacy::{request, verification};
 use onefold_tests::traffic::Message;
 use onefold_tests::{Clients, SEGMENT_BYTES, identifier, reason, text};
 use tonic::Status;
@@ -122,11 +121,9 @@ async fn go_on(clients: &mut Clients, leaving: &mut Leaving) -> Result<(), Statu
         Some(name) => name.clone(),
         None => {
             let request = pb::CreatePrivacyRequestRequest {
-                kind: pb::PrivacyRequestKind::Erasure as i32,
-                subjects: vec![at("email", &mail(leaving.who))],
                 // The same call again, should its answer be lost: a kill must not leave a request that nobody knows.
                 request_id: format!("00000000-0000-4000-8000-{:012x}", leaving.who),
-                ..Default::default()
+                ..request(pb::PrivacyRequestKind::Erasure, vec![at("email", &mail(leaving.who))])
             };
             let told = clients.privacy.create_privacy_request(request).await?.into_inner();
             leaving.request.insert(told.request.unwrap().name).clone()
@@ -137,13 +134,7 @@ async fn go_on(clients: &mut Clients, leaving: &mut Leaving) -> Result<(), Statu
     match found.state() {
         pb::PrivacyRequestState::Completed => return Ok(()),
         pb::PrivacyRequestState::Received => {
-            let request = pb::VerifyPrivacyRequestRequest {
-                name: name.clone(),
-                method: "email-link".to_owned(),
-                by: "dpo".to_owned(),
-                ..Default::default()
-            };
-            clients.privacy.verify_privacy_request(request).await?;
+            clients.privacy.verify_privacy_request(verification(&name)).await?;
         }
         pb::PrivacyRequestState::Verified => {}
         other => panic!("{leaving:?} is {other:?}: a start brings to its end what was begun"),
@@ -304,12 +295,11 @@ async fn nothing_is_left_of_whoever_was_erased_anywhere() {
     assert_nothing_left("the directory", &data, &here);
     let of_all = audit::verify(&data, None, None).unwrap();
     assert_eq!((of_all.erasures, of_all.receipts), (erased.len() as u64, erased.len() as u64));
-    let ledger = ErasureLedger::path(&data);
 
     // The backup taken since: as it lies, and with its keys.
     assert_eq!(in_the_clear(&late), BTreeSet::new());
     let from_late = dir.path().join("from-late");
-    assert_eq!(restore(&late, &from_late, Some(&ledger), None).unwrap().pending, 0);
+    assert_eq!(restore_after(&data, &late, &from_late).unwrap().pending, 0);
     assert_nothing_left("the backup taken since", &from_late, &here);
 
     // Sent again, replayed, imported again.
@@ -348,7 +338,7 @@ async fn nothing_is_left_of_whoever_was_erased_anywhere() {
 
     // The backup of before, which holds everybody and their keys.
     let from_old = dir.path().join("from-old");
-    let restored = restore(&old, &from_old, Some(&ledger), None).unwrap();
+    let restored = restore_after(&data, &old, &from_old).unwrap();
     assert_eq!((restored.known, restored.pending), (0, erased.len()), "it says whom it will not bring back");
     launch.data = from_old.clone();
     let (child, mut clients) = launch.start().await;

@@ -8,66 +8,13 @@ use std::path::Path;
 
 use onefold_proto::v1 as pb;
 use onefold_tests::consent::{at, of_profile, of_record, reasons, said};
-use onefold_tests::{House, identifier, person, reason, text};
+use onefold_tests::privacy::{correction, lift, objection, restriction};
+use onefold_tests::{House, identifier, person, reason};
 use pb::ConsentDecision::{Granted, Suppressed};
 use pb::PrivacyRequestKind as Kind;
 
 const THEN: i64 = 1_700_000_000;
 const ADA: &str = "ada@harbour-mail.net";
-
-/// A request of this kind, verified, with its scope.
-async fn ask(house: &mut House, kind: Kind, subject: pb::ConsentSubject) -> (String, String) {
-    let request = pb::CreatePrivacyRequestRequest { kind: kind as i32, subjects: vec![subject], ..Default::default() };
-    let name = house.privacy.create_privacy_request(request).await.unwrap().into_inner().request.unwrap().name;
-    let request = pb::VerifyPrivacyRequestRequest {
-        name: name.clone(),
-        method: "letter".to_owned(),
-        by: "dpo".to_owned(),
-        ..Default::default()
-    };
-    house.privacy.verify_privacy_request(request).await.unwrap();
-    let etag = house.preview(&name).await.unwrap().etag;
-    (name, etag)
-}
-
-fn restriction(name: &str, etag: &str) -> pb::ExecuteRestrictionRequest {
-    pb::ExecuteRestrictionRequest {
-        name: name.to_owned(),
-        etag: etag.to_owned(),
-        by: "dpo".to_owned(),
-        request_id: String::new(),
-    }
-}
-
-fn lift(name: &str) -> pb::LiftRestrictionRequest {
-    pb::LiftRestrictionRequest {
-        name: name.to_owned(),
-        by: "dpo".to_owned(),
-        ground: "dispute-settled".to_owned(),
-        request_id: String::new(),
-    }
-}
-
-fn objection(name: &str, etag: &str, purposes: &[&str]) -> pb::ExecuteObjectionRequest {
-    pb::ExecuteObjectionRequest {
-        name: name.to_owned(),
-        etag: etag.to_owned(),
-        by: "dpo".to_owned(),
-        purposes: purposes.iter().map(|purpose| (*purpose).to_owned()).collect(),
-        request_id: String::new(),
-    }
-}
-
-fn correction(name: &str, etag: &str, values: &[(&str, &str)]) -> pb::ExecuteRectificationRequest {
-    pb::ExecuteRectificationRequest {
-        name: name.to_owned(),
-        etag: etag.to_owned(),
-        by: "dpo".to_owned(),
-        identifiers: Vec::new(),
-        attributes: values.iter().map(|(name, value)| text(name, value)).collect(),
-        request_id: String::new(),
-    }
-}
 
 async fn read(house: &mut House, record: (&str, &str), purpose: &str) -> Result<pb::Profile, tonic::Status> {
     let key = pb::lookup_profile_request::Key::Record(onefold_tests::record(record.0, record.1));
@@ -114,7 +61,7 @@ async fn what_is_restricted_is_kept_and_not_used_until_it_is_lifted() {
     house.say(at("email", ADA), bounced).await.unwrap();
     assert!(read(&mut house, ("crm", "1"), "marketing").await.is_ok());
 
-    let (name, etag) = ask(&mut house, Kind::Restriction, at("email", ADA)).await;
+    let (name, etag) = house.ask_in_scope(Kind::Restriction, at("email", ADA)).await.unwrap();
     let wrong = house.erase(&name, &etag).await.unwrap_err();
     assert_eq!(reason(&wrong), "PRIVACY_REQUEST_KIND");
     let stale = house.privacy.execute_restriction(restriction(&name, &"0".repeat(32))).await.unwrap_err();
@@ -163,7 +110,7 @@ async fn what_is_restricted_is_kept_and_not_used_until_it_is_lifted() {
         house = restart(house, &data, alone).await;
     }
     // What was restricted can be erased.
-    let (name, etag) = ask(&mut house, Kind::Restriction, at("email", ADA)).await;
+    let (name, etag) = house.ask_in_scope(Kind::Restriction, at("email", ADA)).await.unwrap();
     house.privacy.execute_restriction(restriction(&name, &etag)).await.unwrap();
     let request = house.ask_for_erasure(vec![at("email", ADA)]).await.unwrap();
     let preview = house.preview(&request).await.unwrap();
@@ -183,7 +130,7 @@ async fn a_no_to_a_use_stands_at_every_way_to_reach_the_person() {
     house.put(person("crm", "1", THEN, &[("email", ADA), ("phone", "+49302000001"), ("user_id", "u1")], &[])).await;
     house.put(person("crm", "2", THEN, &[("phone", "+49302000001"), ("user_id", "u2")], &[])).await;
     house.say(of_record("crm", "1"), said(Granted, THEN)).await.unwrap();
-    let (name, etag) = ask(&mut house, Kind::Objection, at("email", ADA)).await;
+    let (name, etag) = house.ask_in_scope(Kind::Objection, at("email", ADA)).await.unwrap();
     let unknown = house.privacy.execute_objection(objection(&name, &etag, &["marketting"])).await.unwrap_err();
     assert_eq!(reason(&unknown), "REQUEST_INVALID");
     assert!(unknown.message().contains("marketing") || !unknown.details().is_empty());
@@ -203,17 +150,17 @@ async fn a_no_to_a_use_stands_at_every_way_to_reach_the_person() {
     assert_eq!(reasons(&house.may(at("email", ADA), false).await.unwrap()), ["OBJECTED"]);
 
     // California's: what the policy has is found by its term, and where it has nothing, that is said.
-    let (name, etag) = ask(&mut house, Kind::OptOutSaleShare, at("email", ADA)).await;
+    let (name, etag) = house.ask_in_scope(Kind::OptOutSaleShare, at("email", ADA)).await.unwrap();
     let done = house.privacy.execute_objection(objection(&name, &etag, &[])).await.unwrap().into_inner();
     let statement = done.request.unwrap().outcomes[0].statements[0].clone();
     let said = house.statements(of_record("crm", "1")).await.unwrap();
     let sale = said.iter().find(|one| one.statement_id == statement).unwrap();
     assert_eq!(sale.saying.as_ref().unwrap().purpose, "sale_or_sharing");
-    let (name, etag) = ask(&mut house, Kind::LimitSensitive, at("email", ADA)).await;
+    let (name, etag) = house.ask_in_scope(Kind::LimitSensitive, at("email", ADA)).await.unwrap();
     let none = house.privacy.execute_objection(objection(&name, &etag, &[])).await.unwrap_err();
     assert_eq!(reason(&none), "PURPOSE_NOT_CONFIGURED");
     assert!(none.message().contains("vocabulary_iri"), "{none}");
-    let (name, etag) = ask(&mut house, Kind::Objection, at("email", "nobody@harbour-mail.net")).await;
+    let (name, etag) = house.ask_in_scope(Kind::Objection, at("email", "nobody@harbour-mail.net")).await.unwrap();
     // Of somebody who is not here the no stands at the address that was named.
     house.privacy.execute_objection(objection(&name, &etag, &[])).await.unwrap();
     let held = house.holds(at("email", "nobody@harbour-mail.net")).await.unwrap();
@@ -232,14 +179,14 @@ async fn what_a_steward_corrects_outranks_what_sources_send_again() {
     let wrong = [("family_name", "Lovelase"), ("address.city", "Londn"), ("address.street", "St James Sq 12")];
     house.put(person("erp", "1", THEN, &[("email", ADA)], &wrong)).await;
     house.put(person("crm", "1", THEN + 1, &[("email", ADA)], &wrong)).await;
-    let (name, etag) = ask(&mut house, Kind::Rectification, at("email", ADA)).await;
-    let empty = house.privacy.execute_rectification(correction(&name, &etag, &[])).await.unwrap_err();
+    let (name, etag) = house.ask_in_scope(Kind::Rectification, at("email", ADA)).await.unwrap();
+    let empty = house.privacy.execute_rectification(correction(&name, &etag, &[], &[])).await.unwrap_err();
     assert_eq!(reason(&empty), "REQUEST_INVALID");
     let right = [("family_name", "Lovelace"), ("address.city", "London"), ("address.street", "St James Sq 12")];
-    let mut bad = correction(&name, &etag, &right);
+    let mut bad = correction(&name, &etag, &[], &right);
     bad.identifiers.push(identifier("email", "no address"));
     assert_eq!(reason(&house.privacy.execute_rectification(bad).await.unwrap_err()), "REQUEST_INVALID");
-    let mut good = correction(&name, &etag, &right);
+    let mut good = correction(&name, &etag, &[], &right);
     good.identifiers.push(identifier("email", "ada.lovelace@harbour-mail.net"));
     let done = house.privacy.execute_rectification(good).await.unwrap().into_inner().request.unwrap();
     assert_eq!((done.outcomes[0].did.as_str(), done.outcomes[0].values), ("RECTIFIED", 4));
@@ -268,8 +215,8 @@ async fn what_a_steward_corrects_outranks_what_sources_send_again() {
     let refused = house.admin.put_source(pb::PutSourceRequest { source: Some(source), ..Default::default() }).await;
     assert_eq!(reason(&refused.unwrap_err()), "REQUEST_INVALID");
 
-    let (name, etag) = ask(&mut house, Kind::Rectification, at("email", "nobody@harbour-mail.net")).await;
-    let nobody = house.privacy.execute_rectification(correction(&name, &etag, &right)).await.unwrap_err();
+    let (name, etag) = house.ask_in_scope(Kind::Rectification, at("email", "nobody@harbour-mail.net")).await.unwrap();
+    let nobody = house.privacy.execute_rectification(correction(&name, &etag, &[], &right)).await.unwrap_err();
     assert_eq!(reason(&nobody), "SCOPE_EMPTY");
     // It goes with the person.
     let profile = read(&mut house, ("crm", "1"), "").await.unwrap().name;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use onefold_proto::v1 as pb;
 use onefold_store::journal::{Journal, JournalOptions};
 use onefold_tests::child::Launch;
+use onefold_tests::consent::of_record;
 use onefold_tests::dice::Dice;
 use onefold_tests::traffic::Message;
 use onefold_tests::{Clients, person};
@@ -17,11 +18,20 @@ const ROUNDS: i64 = 14;
 const MORE_ROUNDS: i64 = 30;
 const PAUSE: Duration = Duration::from_millis(100);
 
+/// The record that moves.
+const MOVER: usize = 3;
+
+fn once(round: i64) -> String {
+    format!("once-{round}@harbour-mail.net")
+}
+
 /// One version of a record: who shares a mailbox with whom changes from round to round.
 fn version(record: usize, round: i64) -> Message {
     let mail = format!("m{}@harbour-mail.net", (record as i64 + round * 7) / 2);
     let card = format!("L{record:08}");
     let note = format!("{round}-{record}-").repeat(120);
+    // One has an address of its own in every round.
+    let mail = if record == MOVER { once(round) } else { mail };
     let fragment = person(
         "crm",
         &format!("k{record}"),
@@ -110,5 +120,9 @@ async fn what_is_superseded_leaves_the_disk_and_nothing_else_does() {
         again.iter().map(pb::IngestResult::status).collect::<Vec<_>>(),
         [pb::IngestStatus::Superseded, pb::IngestStatus::Accepted]
     );
+    // What only dropped versions said is known all the same: an erasure stops it.
+    clients.forget(vec![of_record("crm", &format!("k{MOVER}"))]).await.unwrap();
+    let again = person("crm", "under-a-new-key", 1_790_000_000, &[("email", &once(ROUNDS - 1))], &[]);
+    assert_eq!(clients.put(again).await.status(), pb::IngestStatus::Suppressed);
     child.stop();
 }

@@ -87,6 +87,10 @@ pub enum EntryKind {
     ReadLogPolicySet = 62,
     /// A request other than an erasure was carried out: [`Carried`](crate::erasure::Carried).
     RightCarriedOut = 65,
+    /// After a restore: statements at a point are heard at others too: [`StandsOn`](crate::consent::stops::StandsOn).
+    StopsStandOn = 66,
+    /// Identifiers that a record held once: [`Sealed`] around [`FormerKept`](crate::erasure::FormerKept).
+    FormerKept = 67,
     /// A request came from a controller: [`Forwarded`](crate::erasure::Forwarded).
     RequestForwarded = 70,
     /// A controller was told of a change: [`CallbackEnded`](crate::erasure::CallbackEnded).
@@ -132,6 +136,8 @@ impl EntryKind {
             61 => Self::ReadLogMarked,
             62 => Self::ReadLogPolicySet,
             65 => Self::RightCarriedOut,
+            66 => Self::StopsStandOn,
+            67 => Self::FormerKept,
             70 => Self::RequestForwarded,
             71 => Self::CallbackEnded,
             _ => return None,

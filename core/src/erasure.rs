@@ -230,6 +230,16 @@ pub struct ErasedRecord {
     pub slot: Option<SlotId>,
 }
 
+/// Identifiers that a record held once and holds no more, written down when the fragments that said so are dropped. Sealed
+/// under the record's key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FormerKept {
+    /// Keyed digest of the record.
+    pub record: Digest128,
+    /// The identifiers, by namespace and keyed digest, in the order in which they went.
+    pub values: Vec<(NamespaceId, Digest128)>,
+}
+
 /// Records were erased: the decision, durable before any key is destroyed. Carrying it out twice is harmless.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Erased {

@@ -13,9 +13,10 @@ use onefold_core::head::{HeadError, SignedHead, is_cut_line};
 use onefold_core::ids::{Sequence, TenantId};
 use onefold_core::reads::ReadLogMark;
 use onefold_store::datadir::{DataDir, DataDirError, OpenOptions};
-use onefold_store::erasures::{ErasureLedger, ErasureLedgerError};
+use onefold_store::erasures::ErasureLedger;
 use onefold_store::journal::{EntryView, Journal, JournalError, JournalOptions, JournalReader, Position, VerifyReport};
 use onefold_store::keys::RootKey;
+use onefold_store::ledger::LedgerError;
 use onefold_store::vault::{Vault, VaultError};
 
 use crate::app::heads;
@@ -85,7 +86,7 @@ pub enum AuditError {
     },
     /// The erasure ledger.
     #[error(transparent)]
-    Ledger(#[from] ErasureLedgerError),
+    Ledger(#[from] LedgerError),
     /// The ledger and the log tell different stories.
     #[error("the erasure ledger does not hold the erasure at sequence {} of tenant {}", .sequence.0, .tenant.0)]
     NotInLedger {
@@ -420,7 +421,12 @@ fn in_log(text: &str, trusted: &str, log: &JournalReader) -> Result<Receipt, Aud
 /// Checks every line of signed heads, and that the log still has each of them. Answers how many there are, and when the
 /// newest was signed.
 fn heads_hold(file: &Path, trusted: &str, log: &JournalReader, end: &Position) -> Result<(u64, String), AuditError> {
-    let text = fs::read_to_string(file).map_err(|source| AuditError::Io { path: file.to_owned(), source })?;
+    let bytes = fs::read(file).map_err(|source| AuditError::Io { path: file.to_owned(), source })?;
+    let text = std::str::from_utf8(&bytes).map_err(|odd| AuditError::HeadLine {
+        path: file.to_owned(),
+        line: heads::line_at(&bytes, odd.valid_up_to()),
+        source: HeadError::Text,
+    })?;
     // A last line without its end was never a whole one.
     let whole = text.rfind('\n').map_or("", |at| &text[..at]);
     let (mut previous, mut count, mut newest) = (None, 0, String::new());

@@ -16,6 +16,7 @@ use onefold_store::erasures::ErasureLedger;
 use onefold_store::journal::{EntryView, JournalError, JournalReader};
 use onefold_store::keyed::{self, Inspected};
 use onefold_store::keys::{RootKey, TenantKeys};
+use onefold_store::stops::StopLedger;
 use onefold_store::vault::{Vault, VaultError};
 use serde::Serialize;
 
@@ -334,6 +335,7 @@ fn journal(chart: &mut Chart, dir: &DataDir, data: &Path) -> Option<JournalReade
         chart.fine("vault", what);
     }
     erasures(chart, dir, data, &walked);
+    stops(chart, data);
     match walked.reads_are_whole(dir) {
         Ok(entries) => chart.fine("log of reads", format!("{entries} entries, as the journal knows them")),
         Err(error) => {
@@ -383,6 +385,31 @@ fn erasures(chart: &mut Chart, dir: &DataDir, data: &Path, walked: &Walked) {
             chart.warn(CHECK, what, "start the server: it carries them out before it serves");
         }
         _ => {}
+    }
+}
+
+fn stops(chart: &mut Chart, data: &Path) {
+    const CHECK: &str = "stops";
+    const ANEW: &str = "start the server: it writes it anew from the journal; keep copies of it apart from backups";
+    let path = StopLedger::path(data);
+    if !path.exists() {
+        let what = format!("{} is gone; a restore needs it so that nobody is contacted who said no", path.display());
+        return chart.warn(CHECK, what, ANEW);
+    }
+    match StopLedger::visit(&path, |_| {}) {
+        Ok((rows, _)) => chart.fine(CHECK, format!("{rows} words of people who said no, kept for a restore")),
+        Err(error) => chart.warn(CHECK, causes(&error), ANEW),
+    }
+    match StopLedger::pending(data) {
+        Ok(rows) if !rows.is_empty() => {
+            let what = format!("{} words wait to be said again, since a backup was restored", rows.len());
+            chart.warn(CHECK, what, "start the server: it says them again before it serves");
+        }
+        Ok(_) => {}
+        Err(error) => {
+            let advice = "no server starts with it: restore the backup again, with a copy of the ledger that is whole";
+            chart.fault(CHECK, causes(&error), advice);
+        }
     }
 }
 

@@ -42,7 +42,7 @@ pub struct Server {
     recovered: Recovered,
     failure: watch::Receiver<bool>,
     edge: grpc::Edge,
-    threads: app::recover::Threads,
+    threads: app::threads::Threads,
     drain: Duration,
 }
 

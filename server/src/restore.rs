@@ -1,20 +1,24 @@
 //! From a backup to a data directory that nobody erased since comes back in.
 //!
 //! A backup is a directory with a manifest and the files that it names. It holds the keys of its day, so whoever was
-//! erased after it was taken is in it. The erasure ledger, which lives outside of every backup, says who; what of it the
-//! backup does not know is put beside the new data directory as pending, and the first start carries it out before
-//! anything is served.
+//! erased after it was taken is in it, and whoever said no since is not known to have. The erasure ledger and the ledger of
+//! stops, which live outside of every backup, say who; what of them the backup does not know is put beside the new data
+//! directory as pending, and the first start carries it out before anything is served.
 
+use std::collections::HashSet;
 use std::fs;
 use std::io;
 use std::path::{Component, Path, PathBuf};
 
 use onefold_core::decision::{self, EntryKind};
 use onefold_core::erasure::Erased;
+use onefold_core::ids::{Sequence, TenantId};
 use onefold_store::datadir::{DataDir, DataDirError, OpenOptions};
-use onefold_store::erasures::{ErasureLedger, ErasureLedgerError, ErasureRow};
+use onefold_store::erasures::{ErasureLedger, ErasureRow};
 use onefold_store::journal::{Journal, JournalError, JournalOptions, Position};
 use onefold_store::keys::RootKey;
+use onefold_store::ledger::LedgerError;
+use onefold_store::stops::{ErasedPoints, StopLedger, StopRow};
 use serde::{Deserialize, Serialize};
 
 use crate::app::backup::digest_of;
@@ -70,6 +74,8 @@ pub struct Restored {
     pub known: usize,
     /// Erasures since, which the first start carries out.
     pub pending: usize,
+    /// Withdrawals, objections, suppressions, restrictions and their ends since, which the first start says again.
+    pub stops: usize,
 }
 
 /// A backup that is not restored.
@@ -106,9 +112,9 @@ pub enum RestoreError {
     /// The data directory cannot be opened.
     #[error(transparent)]
     DataDir(#[from] DataDirError),
-    /// The erasure ledger cannot be used.
+    /// A ledger cannot be used.
     #[error(transparent)]
-    Ledger(#[from] ErasureLedgerError),
+    Ledger(#[from] LedgerError),
     /// A file cannot be read or written.
     #[error("{path}: {source}")]
     Io {
@@ -181,18 +187,42 @@ impl Manifest {
     }
 }
 
-/// Makes a data directory of a backup. `ledger` is the erasure ledger of the installation as it is now; without it
-/// whoever was erased after the backup comes back, so leaving it out is the caller's explicit choice.
+/// The ledgers of the installation as it is now, which are in no backup.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Ledgers<'a> {
+    /// Who was erased. Without it whoever was erased after the backup comes back, so leaving it out is an explicit choice.
+    pub erasures: Option<&'a Path>,
+    /// Who said no. Without it whoever did after the backup is contacted again; likewise.
+    pub stops: Option<&'a Path>,
+}
+
+/// What the ledgers hold.
+struct Rows {
+    erasures: Vec<ErasureRow>,
+    /// Without those whom an erasure came after.
+    stops: Vec<StopRow>,
+}
+
+impl Rows {
+    fn read(ledgers: Ledgers<'_>) -> Result<Self, RestoreError> {
+        let erasures = ledgers.erasures.map(ErasureLedger::read).transpose()?.unwrap_or_default();
+        let stops = ledgers.stops.map(StopLedger::read).transpose()?.unwrap_or_default();
+        let erased = ErasedPoints::of(&erasures);
+        Ok(Self { stops: stops.into_iter().filter_map(|row| erased.take_out_of(row)).collect(), erasures })
+    }
+}
+
+/// Makes a data directory of a backup.
 ///
 /// # Errors
 /// [`RestoreError`] says what is damaged; nothing is left behind then that a server would start on.
 pub fn restore(
     backup: &Path,
     data: &Path,
-    ledger: Option<&Path>,
+    ledgers: Ledgers<'_>,
     root_key_file: Option<&Path>,
 ) -> Result<Restored, RestoreError> {
-    let rows = ledger.map(ErasureLedger::read).transpose()?.unwrap_or_default();
+    let rows = Rows::read(ledgers)?;
     let root_key = root_key_file.map(read_root_key).transpose()?;
     let manifest = Manifest::read(backup)?;
     manifest.verify(backup)?;
@@ -211,7 +241,7 @@ fn fill(
     backup: &Path,
     data: &Path,
     manifest: &Manifest,
-    rows: &[ErasureRow],
+    rows: &Rows,
     root_key: Option<RootKey>,
 ) -> Result<Restored, RestoreError> {
     private_dir(data)?;
@@ -229,9 +259,12 @@ fn fill(
     }
     let dir = DataDir::open(data, OpenOptions { root_key })?;
     let mut known: Vec<ErasureRow> = Vec::new();
+    let mut said: HashSet<(TenantId, Sequence)> = HashSet::new();
     let opened = Journal::open(JournalOptions::new(dir.journal()), None, |batch| {
-        for entry in batch.entries().filter(|entry| entry.kind.0 == EntryKind::Erased as u8) {
-            if let Some(payload) = entry.bytes() {
+        for entry in batch.entries() {
+            if entry.kind.0 == EntryKind::StatementRecorded as u8 {
+                said.insert((entry.tenant, entry.sequence));
+            } else if let (true, Some(payload)) = (entry.kind.0 == EntryKind::Erased as u8, entry.bytes()) {
                 let erased: Erased = decision::decode(payload)?;
                 known.push(ErasureRow { tenant: entry.tenant, sequence: entry.sequence, erased });
             }
@@ -251,18 +284,21 @@ fn fill(
     if end.is_none_or(|end| opened.appender.position().chain != end.chain) {
         return Err(RestoreError::End);
     }
-    let pending: Vec<ErasureRow> = rows.iter().filter(|row| !known.contains(row)).cloned().collect();
+    let pending: Vec<ErasureRow> = rows.erasures.iter().filter(|row| !known.contains(row)).cloned().collect();
     let (at_home, ..) = ErasureLedger::open(data)?;
     at_home.append(&known)?;
     if !pending.is_empty() {
         ErasureLedger::leave_pending(data, &pending)?;
     }
+    // All of them: the first start knows for each whether the backup holds this very word.
+    StopLedger::leave_pending(data, &rows.stops)?;
     Ok(Restored {
         files: manifest.files.len(),
         bytes: manifest.files.iter().map(|file| file.bytes).sum(),
         entries: opened.report.entries,
         known: known.len(),
         pending: pending.len(),
+        stops: rows.stops.iter().filter(|row| !said.contains(&(row.tenant, row.sequence))).count(),
     })
 }
 

@@ -5,6 +5,7 @@
 //! - [`vault`]: the key of each source record's content, in slots that can be destroyed in place.
 //! - [`seal`]: content under such a key, bound to its place in the journal.
 //! - [`keyed`]: what is read by key, in sled, written behind the journal and rebuilt from it when in doubt.
+//! - [`erasures`], [`stops`]: ledgers outside of every backup, of who was erased and who said no.
 //! - [`checkpoint`]: what memory holds, encrypted, so that start-up does not replay everything.
 //!
 //! All of it is synchronous: one writer (the commit lane) and any number of readers.
@@ -25,5 +26,7 @@ pub mod erasures;
 pub mod journal;
 pub mod keyed;
 pub mod keys;
+pub mod ledger;
 pub mod seal;
+pub mod stops;
 pub mod vault;

@@ -1,4 +1,4 @@
-//! Backups, taken as the command takes them.
+//! Backups, taken and restored as the commands do it.
 #![allow(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a backup that cannot be taken fails the test")]
 
 use std::fs;
@@ -6,7 +6,9 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use onefold_proto::v1 as pb;
-use onefold_server::restore::{FileEntry, MANIFEST, Manifest};
+use onefold_server::restore::{FileEntry, Ledgers, MANIFEST, Manifest, RestoreError, Restored, restore};
+use onefold_store::erasures::ErasureLedger;
+use onefold_store::stops::StopLedger;
 
 use crate::Clients;
 
@@ -51,4 +53,13 @@ pub async fn back_up(clients: &mut Clients, out: &Path) -> u64 {
     manifest.verify(out).unwrap();
     fs::write(out.join(MANIFEST), manifest.text()).unwrap();
     end.expect("a backup has an end")
+}
+
+/// Restores a backup of the installation at `data` to `to`, with the ledgers as they are there now.
+///
+/// # Errors
+/// What is wrong with the backup or the ledgers.
+pub fn restore_after(data: &Path, backup: &Path, to: &Path) -> Result<Restored, RestoreError> {
+    let (erasures, stops) = (ErasureLedger::path(data), StopLedger::path(data));
+    restore(backup, to, Ledgers { erasures: Some(&erasures), stops: Some(&stops) }, None)
 }

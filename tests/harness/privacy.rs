@@ -3,7 +3,63 @@
 use onefold_proto::v1 as pb;
 use tonic::Status;
 
-use crate::Clients;
+use crate::{Clients, identifier, text};
+
+/// The officer of the house, who verifies and carries out.
+const OFFICER: &str = "dpo";
+
+/// A request of this kind about these.
+#[must_use]
+pub fn request(kind: pb::PrivacyRequestKind, subjects: Vec<pb::ConsentSubject>) -> pb::CreatePrivacyRequestRequest {
+    pb::CreatePrivacyRequestRequest { kind: kind as i32, subjects, ..Default::default() }
+}
+
+/// That a request is the person's.
+#[must_use]
+pub fn verification(name: &str) -> pb::VerifyPrivacyRequestRequest {
+    let (method, by) = ("email-link".to_owned(), OFFICER.to_owned());
+    pb::VerifyPrivacyRequestRequest { name: name.to_owned(), method, by, ..Default::default() }
+}
+
+/// Restrict what a preview showed.
+#[must_use]
+pub fn restriction(name: &str, etag: &str) -> pb::ExecuteRestrictionRequest {
+    let (name, etag, by) = (name.to_owned(), etag.to_owned(), OFFICER.to_owned());
+    pb::ExecuteRestrictionRequest { name, etag, by, ..Default::default() }
+}
+
+/// End the restriction of a request.
+#[must_use]
+pub fn lift(name: &str) -> pb::LiftRestrictionRequest {
+    let (by, ground) = (OFFICER.to_owned(), "dispute-settled".to_owned());
+    pb::LiftRestrictionRequest { name: name.to_owned(), by, ground, ..Default::default() }
+}
+
+/// No to these purposes; to those that the kind means, where none is named.
+#[must_use]
+pub fn objection(name: &str, etag: &str, purposes: &[&str]) -> pb::ExecuteObjectionRequest {
+    let (name, etag, by) = (name.to_owned(), etag.to_owned(), OFFICER.to_owned());
+    let purposes = purposes.iter().map(|purpose| (*purpose).to_owned()).collect();
+    pb::ExecuteObjectionRequest { name, etag, by, purposes, ..Default::default() }
+}
+
+/// What is right: identifiers and texts, by their names.
+#[must_use]
+pub fn correction(
+    name: &str,
+    etag: &str,
+    identifiers: &[(&str, &str)],
+    texts: &[(&str, &str)],
+) -> pb::ExecuteRectificationRequest {
+    pb::ExecuteRectificationRequest {
+        name: name.to_owned(),
+        etag: etag.to_owned(),
+        by: OFFICER.to_owned(),
+        identifiers: identifiers.iter().map(|(namespace, value)| identifier(namespace, value)).collect(),
+        attributes: texts.iter().map(|(name, value)| text(name, value)).collect(),
+        ..Default::default()
+    }
+}
 
 impl Clients {
     /// Takes in a request for erasure, verified.
@@ -23,16 +79,33 @@ impl Clients {
         kind: pb::PrivacyRequestKind,
         subjects: Vec<pb::ConsentSubject>,
     ) -> Result<String, Status> {
-        let kind = kind as i32;
-        let request = pb::CreatePrivacyRequestRequest { kind, subjects, ..Default::default() };
-        let name = self.privacy.create_privacy_request(request).await?.into_inner().request.unwrap_or_default().name;
-        let request = pb::VerifyPrivacyRequestRequest {
-            name: name.clone(),
-            method: "email-link".to_owned(),
-            by: "dpo".to_owned(),
-            ..Default::default()
-        };
-        self.privacy.verify_privacy_request(request).await?;
+        let made = self.privacy.create_privacy_request(request(kind, subjects)).await?.into_inner();
+        let name = made.request.unwrap_or_default().name;
+        self.privacy.verify_privacy_request(verification(&name)).await?;
+        Ok(name)
+    }
+
+    /// The same about one person, and its scope.
+    ///
+    /// # Errors
+    /// What the server says.
+    pub async fn ask_in_scope(
+        &mut self,
+        kind: pb::PrivacyRequestKind,
+        subject: pb::ConsentSubject,
+    ) -> Result<(String, String), Status> {
+        let name = self.ask_for(kind, vec![subject]).await?;
+        let etag = self.preview(&name).await?.etag;
+        Ok((name, etag))
+    }
+
+    /// Has somebody restricted; the request.
+    ///
+    /// # Errors
+    /// What the server says.
+    pub async fn restrict(&mut self, subject: pb::ConsentSubject) -> Result<String, Status> {
+        let (name, etag) = self.ask_in_scope(pb::PrivacyRequestKind::Restriction, subject).await?;
+        self.privacy.execute_restriction(restriction(&name, &etag)).await?;
         Ok(name)
     }
 

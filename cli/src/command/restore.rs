@@ -3,12 +3,12 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use onefold_server::restore;
+use onefold_server::restore::{self, Ledgers};
 
 use super::{Failure, say};
 
-/// Makes a data directory of a backup. Whoever was erased since is erased again by the first start, before anything is
-/// served. A damaged backup is refused, and what is damaged is named.
+/// Makes a data directory of a backup. Whoever was erased since is erased again by the first start, and what people said no
+/// to since holds again, before anything is served. A damaged backup is refused, and what is damaged is named.
 #[derive(Args)]
 pub struct Arguments {
     /// The backup.
@@ -23,6 +23,13 @@ pub struct Arguments {
     /// There is no ledger: whoever was erased after the backup COMES BACK.
     #[arg(long, conflicts_with = "ledger")]
     without_ledger: bool,
+    /// The ledger of stops as it is now: `erasures/stops` in the data directory that is replaced, or your copy of it. Left
+    /// out, `stops` is looked for beside the erasure ledger.
+    #[arg(long, value_name = "FILE")]
+    stops: Option<PathBuf>,
+    /// There is no ledger of stops: whoever said no after the backup IS CONTACTED AGAIN.
+    #[arg(long, conflicts_with = "stops")]
+    without_stops: bool,
     /// The file of the root key, where it is kept outside the data directory.
     #[arg(long, value_name = "FILE")]
     root_key_file: Option<PathBuf>,
@@ -30,12 +37,34 @@ pub struct Arguments {
 
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let Arguments { backup, data, ledger, root_key_file, .. } = arguments;
-    let restored = restore::restore(backup, data, ledger.as_deref(), root_key_file.as_deref())
+    let stops = stops_of(arguments)?;
+    let ledgers = Ledgers { erasures: ledger.as_deref(), stops: stops.as_deref() };
+    let restored = restore::restore(backup, data, ledgers, root_key_file.as_deref())
         .map_err(|error| Failure::new(error.to_string()))?;
-    let warning =
-        if ledger.is_none() { "without the ledger: whoever was erased after the backup is back\n" } else { "" };
+    let mut warning = String::new();
+    if ledger.is_none() {
+        warning.push_str("without the ledger: whoever was erased after the backup is back\n");
+    }
+    if stops.is_none() {
+        warning.push_str("without the ledger of stops: whoever said no after the backup is contacted again\n");
+    }
     say(&format!(
-        "restored {} files, {} bytes, {} entries, checked\nerasures that the backup knows: {}; since: {}, carried out by the first start before it serves\n{warning}",
-        restored.files, restored.bytes, restored.entries, restored.known, restored.pending
+        "restored {} files, {} bytes, {} entries, checked\nerasures that the backup knows: {}; since: {}, carried out by the first start before it serves\nstops since: {}, said again by the first start before it serves\n{warning}",
+        restored.files, restored.bytes, restored.entries, restored.known, restored.pending, restored.stops
     ))
+}
+
+/// The ledger of stops: the one that is named, or the one beside the erasure ledger.
+fn stops_of(arguments: &Arguments) -> Result<Option<PathBuf>, Failure> {
+    if arguments.without_stops {
+        return Ok(None);
+    }
+    let beside = || arguments.ledger.as_ref().map(|ledger| ledger.with_file_name("stops")).filter(|path| path.exists());
+    match arguments.stops.clone().or_else(beside) {
+        Some(path) => Ok(Some(path)),
+        None => Err(Failure::new(
+            "the ledger of stops is missing: name it with --stops (`erasures/stops` in the data directory that is \
+             replaced, or your copy), or say --without-stops: then whoever said no after the backup is contacted again",
+        )),
+    }
 }

@@ -104,7 +104,8 @@ pub struct Ledger {
     by_content: HashMap<Digest128, u32>,
     /// Points of retracted records at which their stops stand on, and which record each comes from.
     orphans: HashMap<Digest128, Vec<Digest128>>,
-    /// The identifiers that a retracted record with a stop held when it went.
+    /// The identifiers that a retracted record with a stop held when it went; after a restore what stood together with a
+    /// point, record or identifier, when a stop was said there.
     left_behind: HashMap<Digest128, Vec<Digest128>>,
     /// Recorded, and not told in the feed yet.
     untold: Vec<u32>,
@@ -281,6 +282,45 @@ impl Ledger {
             self.orphans.entry(*identifier).or_default().push(record);
         }
         self.left_behind.insert(record, identifiers);
+    }
+
+    /// Statements at this point are heard at these too, until something new is told of it.
+    pub fn stand_on(&mut self, point: Digest128, heard_at: &[Digest128]) {
+        let mut all = self.left_behind.get(&point).cloned().unwrap_or_default();
+        all.extend(heard_at);
+        all.sort_unstable();
+        all.dedup();
+        all.retain(|other| *other != point);
+        self.leave_behind(point, all);
+    }
+
+    /// A record has a live fragment, with these identifiers: what was said at it or at them stands there and is heard
+    /// nowhere else.
+    pub fn came_back(&mut self, record: Digest128, identifiers: impl IntoIterator<Item = Digest128>) {
+        if !self.left_behind.is_empty() {
+            self.record_is_back(record);
+            identifiers.into_iter().for_each(|identifier| self.record_is_back(identifier));
+        }
+    }
+
+    /// Whether a restriction was carried out upon a person's request.
+    #[must_use]
+    pub fn is_bound(&self, restriction: Sequence) -> bool {
+        self.bound.contains(&restriction)
+    }
+
+    /// The restriction that this word was made to end.
+    #[must_use]
+    pub fn ended_by(&self, end: Sequence) -> Option<Sequence> {
+        let at = self.points_of(end).iter().flat_map(|point| self.by_point.get(point).map_or(&[][..], At::as_slice));
+        let entries = at.map(|index| &self.entries[*index as usize]);
+        entries.filter(|entry| entry.confirmed_by == Some(end)).map(|entry| entry.id).min()
+    }
+
+    /// Statements that were recorded after this one, in order.
+    #[must_use]
+    pub fn after(&self, id: Sequence) -> &[Entry] {
+        &self.entries[self.entries.partition_point(|entry| entry.id <= id)..]
     }
 
     /// A record has a live fragment: its statements stand at the record itself.

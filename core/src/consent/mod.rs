@@ -3,7 +3,8 @@
 //! A [`Statement`] is appended and never edited. It stands at *points*: a contact point (an identifier's value) or source
 //! records. What holds for a cluster is the join of all live statements at its points ([`state`], law 6), computed when it
 //! is asked for and never stored as truth. [`policy`] is what the tenant decided, in words a lawyer can read; [`contact`]
-//! decides whether one more message may go out, [`reserve`] counts them, [`permit`] opens the fields of a profile.
+//! decides whether one more message may go out, [`reserve`] counts them, [`permit`] opens the fields of a profile, [`stops`] is
+//! what a restore must not forget.
 
 pub mod contact;
 pub mod ledger;
@@ -13,6 +14,7 @@ pub mod reserve;
 pub mod rights;
 pub mod signal;
 pub mod state;
+pub mod stops;
 
 use std::fmt;
 
@@ -63,6 +65,12 @@ impl Decision {
     #[must_use]
     pub const fn is_hold(self) -> bool {
         matches!(self, Self::Suppressed | Self::Restricted)
+    }
+
+    /// Whether a restore must not forget it: a stop, a hold, or the end of a hold.
+    #[must_use]
+    pub const fn outlives_restores(self) -> bool {
+        self.is_stop() || self.is_hold() || matches!(self, Self::Released)
     }
 
     /// May be said of all purposes at once. A yes may not.

@@ -9,6 +9,7 @@ use onefold_core::change::ProfileChange;
 use onefold_core::config::STEWARD_SOURCE;
 use onefold_core::consent::ledger::Ledger;
 use onefold_core::consent::state::Question;
+use onefold_core::consent::stops::StandsOn;
 use onefold_core::consent::{Decision, Subject};
 use onefold_core::decision::{self, EntryKind, QuarantineCleared, Quarantined, RecordRetracted, Sealed};
 use onefold_core::erasure::{Carried, Did, Erased, PrivacyRequest, ResendsStopped};
@@ -79,6 +80,7 @@ enum Effect {
     Count(ResendsStopped),
     Erase(Box<(Erased, PrivacyRequest)>),
     Carry(Box<(Carried, PrivacyRequest)>),
+    StandOn(StandsOn),
 }
 
 /// An answer that still lacks the profile.
@@ -128,6 +130,12 @@ impl Decided {
         Self { effects, sequence: Some(sequence), ..Self::default() }
     }
 
+    /// Stops are heard at more points.
+    pub(super) fn standing_on(more: Vec<StandsOn>, last: Sequence) -> Self {
+        let effects = more.into_iter().map(Effect::StandOn).collect();
+        Self { effects, sequence: Some(last), ..Self::default() }
+    }
+
     /// The last sequence that was given out.
     pub(super) const fn last(&self) -> Option<Sequence> {
         self.sequence
@@ -153,9 +161,11 @@ impl Decided {
             match effect {
                 Effect::Put(prepared, (place, sequence), slot, bytes, says) => {
                     state.superseded.by(state.engine.record(prepared.record).as_ref(), bytes);
+                    state.note_former(&prepared);
                     let arrival = state.engine.put(&prepared, place, slot);
                     debug_assert!(arrival.applies(), "the lane and the engine judge by one order");
-                    state.consent.ledger.record_is_back(prepared.record);
+                    let links = prepared.links.iter().map(|link| link.digest);
+                    state.consent.ledger.came_back(prepared.record, links);
                     state.accounts.fragment_says(
                         prepared.record,
                         says.map_or_else(Says::default, |says| *says),
@@ -187,6 +197,7 @@ impl Decided {
                     state.carry(carried);
                     state.privacy.put(request);
                 }
+                Effect::StandOn(stands) => state.consent.ledger.stand_on(stands.point, &stands.heard_at),
                 Effect::LetGo(entry) => {
                     state.let_go(entry);
                 }
@@ -596,7 +607,7 @@ impl Deciding<'_> {
 
     /// Records a statement, once.
     fn say(&mut self, saying: Saying) -> Result<Outcome, JournalError> {
-        let Saying { mut statement, content, records_max, pinned, once } = saying;
+        let Saying { mut statement, content, records_max, pinned, once, restored } = saying;
         let ledger = &self.state.consent.ledger;
         let known = |statement| Outcome::Said { sequence: self.sequence, statement, known: true };
         if let Some(id) = self.said.get(&content).copied().or_else(|| ledger.known(content)) {
@@ -605,7 +616,7 @@ impl Deciding<'_> {
         let refuse = |path: &str, reason, message: &str| {
             Ok(Outcome::Rejected { faults: vec![FieldFault::new(path, reason, message)] })
         };
-        if let Some(request) = self.state.privacy.stops(statement.points.iter().copied()) {
+        if let Some(request) = self.state.privacy.stops(statement.points.iter().copied()).filter(|_| !restored) {
             return Ok(self.stopped(request).outcome);
         }
         if consent::is_full(self.state) {

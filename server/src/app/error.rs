@@ -5,6 +5,7 @@ use std::time::Duration;
 use onefold_core::fault::FieldFault;
 use onefold_core::ids::{Place, ProfileId, Sequence};
 use onefold_store::journal::JournalError;
+use onefold_store::keyed::KeyedError;
 use onefold_store::vault::VaultError;
 
 /// A place of the journal whose content cannot be had.
@@ -87,6 +88,9 @@ pub enum ReadError {
     /// What the answer needs is damaged on disk.
     #[error("{0}")]
     Damaged(Damaged),
+    /// What is read by key is damaged in sled.
+    #[error("the keyed store is damaged: {0}; the next start makes it anew from the journal")]
+    Keyed(&'static str),
     /// The tenant wants no read that is not in the log of reads, and the log cannot be written.
     #[error("the log of reads cannot be written, and this tenant's reads are not answered without it")]
     NotLogged,
@@ -156,6 +160,14 @@ impl ReadError {
         match error {
             JournalError::Damaged(damage) => Self::Damaged(Damaged { place, what: damage.to_string() }),
             error @ JournalError::NoEntry(_) => Self::Damaged(Damaged { place, what: error.to_string() }),
+            error => Self::Store(error.into()),
+        }
+    }
+
+    /// What is read by key cannot be.
+    pub fn of_keyed(error: KeyedError) -> Self {
+        match error {
+            KeyedError::Damaged => Self::Keyed("a value does not match its checksum"),
             error => Self::Store(error.into()),
         }
     }

@@ -11,7 +11,7 @@ use std::sync::{Mutex, PoisonError};
 
 use onefold_core::erasure::{LogHead, Receipt};
 use onefold_core::fragment::ObservedAt;
-use onefold_core::head::SignedHead;
+use onefold_core::head::{SignedHead, is_cut_line};
 use onefold_store::journal::{JournalError, JournalReader, Position};
 
 use super::privacy::receipt;
@@ -34,13 +34,19 @@ struct Open {
     newest: Option<Position>,
 }
 
+/// The number of the line, from 1, in which a byte lies.
+pub fn line_at(bytes: &[u8], at: usize) -> usize {
+    1 + bytes[..at].iter().filter(|byte| **byte == b'\n').count()
+}
+
 /// Where the heads of a data directory lie.
 pub fn path(data: &Path) -> PathBuf {
     data.join("heads").join("heads.jsonl")
 }
 
 impl Heads {
-    /// Opens the file, or begins one. A last line that a crash cut off is taken away.
+    /// Opens the file, or begins one. A last line that a crash cut off is taken away; one that ends otherwise than it was
+    /// written, or is no text, is told and left to an audit.
     ///
     /// # Errors
     /// When it cannot be read or written.
@@ -49,14 +55,28 @@ impl Heads {
         if let Some(dir) = path.parent() {
             fs::create_dir_all(dir)?;
         }
-        let file = OpenOptions::new().create(true).append(true).read(true).open(&path)?;
-        let text = fs::read_to_string(&path)?;
-        let whole = text.rfind('\n').map_or(0, |end| end + 1);
-        if whole < text.len() {
-            file.set_len(whole as u64)?;
+        let mut file = OpenOptions::new().create(true).append(true).read(true).open(&path)?;
+        let mut bytes = fs::read(&path)?;
+        let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+        if whole < bytes.len() {
+            let line = line_at(&bytes, whole);
+            if std::str::from_utf8(&bytes[whole..]).is_ok_and(is_cut_line) {
+                tracing::warn!(line, "the last line of heads/heads.jsonl was not written whole and is cut");
+                bytes.truncate(whole);
+                file.set_len(whole as u64)?;
+            } else {
+                tracing::error!(line, "a line of heads/heads.jsonl was changed; `onefold audit verify` looks at all");
+                bytes.push(b'\n');
+                file.write_all(b"\n")?;
+            }
             file.sync_data()?;
         }
-        let mut lines = text[..whole].lines().rev().map(str::to_owned);
+        if let Err(odd) = std::str::from_utf8(&bytes) {
+            let line = line_at(&bytes, odd.valid_up_to());
+            tracing::error!(line, "a line of heads/heads.jsonl is no text; `onefold audit verify` looks at all");
+        }
+        let text = String::from_utf8_lossy(&bytes);
+        let mut lines = text.lines().rev().map(str::to_owned);
         let (last, before_last) = (lines.next(), lines.next());
         let inner = Mutex::new(Open { file, last, before_last, signed: None, newest: None });
         Ok(Self { seed, inner })
@@ -120,6 +140,8 @@ impl Heads {
 
 #[cfg(test)]
 mod tests {
+    use onefold_core::head::HeadError;
+
     use super::*;
 
     fn at(number: u32) -> Position {
@@ -154,5 +176,33 @@ mod tests {
             before = Some(line);
         }
         assert_eq!(lines(dir.path()).len(), 3);
+    }
+
+    #[test]
+    fn a_line_that_was_changed_is_neither_cut_nor_trusted_nor_in_the_way() {
+        for changed in ["its end", "a byte that is no text"] {
+            let dir = tempfile::tempdir().unwrap();
+            let heads = Heads::open(dir.path(), [1; 32]).unwrap();
+            for number in [1, 2] {
+                heads.reached(at(number));
+                heads.sign(ObservedAt(i64::from(number) * 1_000_000)).unwrap();
+            }
+            drop(heads);
+            let second = lines(dir.path()).pop();
+            let mut bytes = fs::read(path(dir.path())).unwrap();
+            let last = bytes.len() - if changed == "its end" { 1 } else { 9 };
+            bytes[last] ^= 0x80;
+            fs::write(path(dir.path()), &bytes).unwrap();
+            let heads = Heads::open(dir.path(), [1; 32]).unwrap();
+            heads.reached(at(3));
+            heads.sign(ObservedAt(3_000_000)).unwrap();
+            let now = fs::read(path(dir.path())).unwrap();
+            assert!(now.starts_with(&bytes), "{changed}: what was found there is kept");
+            let lines: Vec<&[u8]> = now.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).collect();
+            assert_eq!(lines.len(), 3, "{changed}");
+            let newest = std::str::from_utf8(lines[2]).unwrap();
+            let follows = SignedHead::read(newest, second.as_deref(), None);
+            assert_eq!(follows, Err(HeadError::Order), "{changed}: it follows the line as it was found");
+        }
     }
 }

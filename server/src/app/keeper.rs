@@ -194,7 +194,7 @@ pub fn apply(
 /// A profile's history after a sequence, oldest first.
 ///
 /// # Errors
-/// [`ReadError::Store`] when sled cannot be read.
+/// [`ReadError::Store`] when sled cannot be read, [`ReadError::Keyed`] when it is damaged.
 pub fn read_history(
     shared: &Shared,
     tenant: TenantId,
@@ -203,24 +203,23 @@ pub fn read_history(
     most: usize,
 ) -> Result<Vec<(Sequence, HistoryEvent)>, ReadError> {
     let mut found = Vec::new();
-    let mut fault = None;
+    let mut damaged = false;
     let prefix = profile.0.to_be_bytes();
     let scanned = shared.keyed.scan(tenant, HISTORY, &prefix, Some(&key(profile, after)), &mut |key, value| {
         let sequence = key.get(4..12).and_then(|bytes| bytes.try_into().ok()).map(u64::from_be_bytes);
         match (sequence, decision::decode(value)) {
             (Some(sequence), Ok(event)) => found.push((Sequence(sequence), event)),
-            (_, event) => {
-                fault = event.err().map(|error| error.to_string()).or(Some("a history key is damaged".to_owned()));
+            _ => {
+                damaged = true;
                 return ControlFlow::Break(());
             }
         }
         if found.len() < most { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     });
-    scanned.map_err(|error| ReadError::Store(error.into()))?;
-    match fault {
-        Some(fault) => Err(ReadError::Store(fault.into())),
-        None => Ok(found),
-    }
+    let scanned = scanned.map_err(ReadError::of_keyed);
+    let whole = if damaged { Err(ReadError::Keyed("an event of a profile's history cannot be read")) } else { Ok(()) };
+    shared.noting_damage(scanned.and(whole))?;
+    Ok(found)
 }
 
 /// Works until the writer is gone.

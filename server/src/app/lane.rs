@@ -158,6 +158,13 @@ pub enum Command {
         /// What came of it.
         reply: oneshot::Sender<Result<review::Ruled, WriteError>>,
     },
+    /// Write down which identifiers records held once, before fragments are dropped that say so.
+    KeepFormer {
+        /// Whose.
+        tenant: Arc<Tenant>,
+        /// Done.
+        reply: oneshot::Sender<Result<(), WriteError>>,
+    },
     /// A step of a privacy request.
     Privacy(Box<privacy::act::Work>),
     /// Give or take back a key.
@@ -194,6 +201,7 @@ impl Command {
             Self::Accounts { reply, .. } => drop(reply.send(Err(WriteError::DiskFull))),
             Self::SetModel { reply, .. } => drop(reply.send(Err(WriteError::DiskFull))),
             Self::Rule { reply, .. } => drop(reply.send(Err(WriteError::DiskFull))),
+            Self::KeepFormer { reply, .. } => drop(reply.send(Err(WriteError::DiskFull))),
             Self::Privacy(work) => drop(work.reply.send(Err(WriteError::DiskFull))),
             Self::Key { reply, .. } => drop(reply.send(Err(WriteError::DiskFull))),
             Self::Moment(reply) => drop(reply.send(Err(WriteError::DiskFull))),
@@ -421,6 +429,7 @@ impl Lane {
                 Some(reply) => review::rule(self, &tenant, *ruling, request, reply),
                 None => Ok(()),
             },
+            Command::KeepFormer { tenant, reply } => privacy::former::keep(self, &tenant, reply),
             Command::Privacy(work) => privacy::commit::act(self, *work),
             Command::Key { tenant, act, request, reply } => match self.repeat(&tenant, request, reply)? {
                 Some(reply) => access::commit(self, &tenant, *act, request, reply),
@@ -608,7 +617,7 @@ impl Lane {
     }
 
     /// Items that no batch can hold together: batch after batch, answered behind the last.
-    fn ingest_in_pieces(
+    pub(super) fn ingest_in_pieces(
         &mut self,
         tenant: &Arc<Tenant>,
         items: Vec<Item>,

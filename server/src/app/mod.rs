@@ -28,8 +28,10 @@ pub mod requests;
 pub mod review;
 mod scrub;
 pub mod statistics;
+mod stops;
 pub mod survey;
 pub mod tenant;
+pub mod threads;
 pub mod tidy;
 pub mod writer;
 
@@ -111,6 +113,7 @@ pub struct Shared {
     failure: watch::Sender<bool>,
     full: watch::Sender<bool>,
     reads_missing: watch::Sender<bool>,
+    keyed_damaged: watch::Sender<bool>,
 }
 
 impl std::fmt::Debug for App {
@@ -171,6 +174,19 @@ impl Shared {
     /// Follows whether a log of reads cannot be written.
     pub fn reads_missing(&self) -> watch::Receiver<bool> {
         self.reads_missing.subscribe()
+    }
+
+    /// What became of a read by key. That it met damage is told by health from now on: the next start makes sled anew.
+    pub fn noting_damage<T>(&self, read: Result<T, error::ReadError>) -> Result<T, error::ReadError> {
+        if matches!(read, Err(error::ReadError::Keyed(_))) {
+            self.keyed_damaged.send_replace(true);
+        }
+        read
+    }
+
+    /// Follows whether sled was found damaged.
+    pub fn keyed_damaged(&self) -> watch::Receiver<bool> {
+        self.keyed_damaged.subscribe()
     }
 
     /// Follows [`Shared::has_failed`].

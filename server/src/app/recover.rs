@@ -5,9 +5,8 @@ use std::net::SocketAddr;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
-use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, RwLock};
-use std::thread::{self, JoinHandle};
 
 use onefold_core::config::TenantConfig;
 use onefold_core::consent::Statement;
@@ -21,10 +20,11 @@ use onefold_core::ids::{Digest128, Place, SlotId, TenantId};
 use onefold_core::judgement::Judged;
 use onefold_store::checkpoint::Checkpoints;
 use onefold_store::datadir::{DataDir, DataDirError, OpenOptions};
-use onefold_store::erasures::{ErasureLedger, ErasureLedgerError, ErasureRow};
+use onefold_store::erasures::{ErasureLedger, ErasureRow};
 use onefold_store::journal::{BatchView, EntryView, Journal, JournalError, JournalOptions, VisitError};
 use onefold_store::keyed::{self, Reached, SledStore};
 use onefold_store::keys::{RootKey, TenantKeys};
+use onefold_store::ledger::LedgerError;
 use onefold_store::vault::{Vault, VaultError};
 use tokio::sync::{mpsc, watch};
 
@@ -37,9 +37,11 @@ use super::lane::{CHECKPOINT_TAKES, Command, LANE_DEPTH_MAX, Lane, note_changes}
 use super::models::{Models, Studies};
 use super::reads::{self, ReadLog};
 use super::tenant::{Held, LiveConfig, State, Tenant};
+use super::threads::Threads;
 use super::writer::WRITER_DEPTH_MAX;
 use super::{
-    App, Shared, checkpoint, hierarchy, keeper, privacy, quarantine, reconfigure, scrub, survey, tidy, writer,
+    App, Shared, checkpoint, hierarchy, keeper, privacy, quarantine, reconfigure, scrub, stops, survey, threads, tidy,
+    writer,
 };
 use crate::clock::{Clock, Stopwatch};
 use crate::config::Config;
@@ -124,9 +126,9 @@ pub enum StartError {
     /// The vault cannot be opened.
     #[error("the vault of tenant number {tenant} cannot be opened: {1}; restore a backup", tenant = .0.0)]
     Vault(TenantId, VaultError),
-    /// The erasure ledger cannot be used: without it nobody can be kept erased.
+    /// The erasure ledger or the ledger of stops cannot be used: without the one nobody can be kept erased.
     #[error(transparent)]
-    Erasures(#[from] ErasureLedgerError),
+    Ledger(#[from] LedgerError),
     /// The signed heads of the log cannot be opened.
     #[error("the signed heads of the log cannot be read or written: {0}")]
     Heads(std::io::Error),
@@ -182,47 +184,6 @@ pub struct Recovered {
     pub profiles: u64,
     /// How long it took, in milliseconds.
     pub millis: u64,
-}
-
-/// The threads behind the edge.
-#[derive(Debug, Default)]
-pub struct Threads {
-    handles: Vec<JoinHandle<()>>,
-    lane: Option<mpsc::Sender<Command>>,
-    /// Ends, once it is dropped, the thread that writes the logs of reads.
-    reads: Option<(SyncSender<()>, JoinHandle<()>)>,
-}
-
-impl Threads {
-    /// Stops the lane behind what it was given, and waits for all.
-    pub fn join(mut self) {
-        // Before the lane: what it wrote last is written down there.
-        if let Some((stop, handle)) = self.reads.take() {
-            drop(stop);
-            if handle.join().is_err() {
-                tracing::error!("a thread panicked");
-            }
-        }
-        if let Some(lane) = self.lane.take() {
-            let _ = lane.blocking_send(Command::Stop);
-        }
-        for handle in self.handles {
-            if handle.join().is_err() {
-                tracing::error!("a thread panicked");
-            }
-        }
-    }
-}
-
-/// A thread that panics leaves the state half changed: nothing more may be acknowledged from it.
-struct FailOnPanic(Arc<Shared>);
-
-impl Drop for FailOnPanic {
-    fn drop(&mut self) {
-        if thread::panicking() {
-            self.0.fail();
-        }
-    }
 }
 
 /// An app and its threads.
@@ -365,12 +326,15 @@ pub fn open(config: &Config, clock: Arc<dyn Clock>, meters: Arc<Meters>) -> Resu
         failure: watch::Sender::new(false),
         full: watch::Sender::new(false),
         reads_missing: watch::Sender::new(false),
+        keyed_damaged: watch::Sender::new(false),
     });
     // What a crash kept from the ledger goes there before its keys are destroyed.
     let in_ledger: HashSet<(TenantId, Sequence)> = known.iter().map(|row| (row.tenant, row.sequence)).collect();
     let read = tenants.values_mut().flat_map(|tenant| std::mem::take(&mut tenant.erasures));
     let missing: Vec<ErasureRow> = read.filter(|row| !in_ledger.contains(&(row.tenant, row.sequence))).collect();
     shared.erasures.append(&missing)?;
+    known.extend(missing);
+    let follower = stops::Follower::open(&shared, &known);
     let mut unsettled = Vec::new();
     let mut unfinished = Vec::new();
     for (id, replaying) in tenants {
@@ -411,14 +375,8 @@ pub fn open(config: &Config, clock: Arc<dyn Clock>, meters: Arc<Meters>) -> Resu
         checkpoint_wanted: None,
         checkpoint_took: CHECKPOINT_TAKES,
     };
-    let spawn = |name: &str, run: Box<dyn FnOnce() + Send>| {
-        let guard = FailOnPanic(Arc::clone(&shared));
-        let guarded = move || {
-            let _guard = guard;
-            run();
-        };
-        thread::Builder::new().name(name.to_owned()).spawn(guarded).map_err(StartError::Thread)
-    };
+    let spawn =
+        |name: &str, run: Box<dyn FnOnce() + Send>| threads::spawn(&shared, name, run).map_err(StartError::Thread);
     let (for_writer, for_keeper, for_tidy) = (Arc::clone(&shared), Arc::clone(&shared), Arc::clone(&shared));
     let journal_writer = opened.writer;
     let writer = spawn("writer", Box::new(move || writer::run(&for_writer, journal_writer, &to_write, &keep)))?;
@@ -437,7 +395,9 @@ pub fn open(config: &Config, clock: Arc<dyn Clock>, meters: Arc<Meters>) -> Resu
         }
     }
     ErasureLedger::pending_done(shared.dir.path())?;
-    let tidying = spawn("tidy", Box::new(move || tidy::run(&for_tidy, &to_tidy)))?;
+    privacy::again::after_restore(&mut lane)?;
+    let to_lane = commands_in.clone();
+    let tidying = spawn("tidy", Box::new(move || tidy::run(&for_tidy, &to_tidy, &to_lane)))?;
     let handles = vec![spawn("lane", Box::new(move || lane.run()))?, writer, keeper, tidying];
     if recovered.from_checkpoint {
         scrub::start(&shared).map_err(StartError::Thread)?;
@@ -467,8 +427,11 @@ pub fn open(config: &Config, clock: Arc<dyn Clock>, meters: Arc<Meters>) -> Resu
     let gatherer = reads::writer::Gatherer::start(&app.shared, app.lane.clone());
     let (stop, stopped) = sync_channel(1);
     let reads = spawn("reads", Box::new(move || gatherer.run(&stopped)))?;
+    let (end_stops, ended) = sync_channel(1);
+    let stops = spawn("stops", Box::new(move || follower.run(&ended)))?;
     recovered.millis = u64::try_from(watch_.elapsed().as_millis()).unwrap_or(u64::MAX);
-    Ok(Opened { app, recovered, threads: Threads { handles, lane: Some(commands_in), reads: Some((stop, reads)) } })
+    let (reads, stops) = (Some((stop, reads)), Some((end_stops, stops)));
+    Ok(Opened { app, recovered, threads: Threads { handles, lane: Some(commands_in), reads, stops } })
 }
 
 pub(crate) fn read_root_key(path: &std::path::Path) -> Result<RootKey, StartError> {
@@ -631,8 +594,10 @@ impl Replaying {
                     let bytes = entry.bytes().map_or(0, |bytes| u32::try_from(bytes.len()).unwrap_or(u32::MAX));
                     let engine = &self.state.engine;
                     self.state.superseded.by(engine.record(prepared.record).as_ref(), bytes);
+                    self.state.note_former(&prepared);
                     self.state.engine.put(&prepared, entry.place, slot);
-                    self.state.consent.ledger.record_is_back(prepared.record);
+                    let links = prepared.links.iter().map(|link| link.digest);
+                    self.state.consent.ledger.came_back(prepared.record, links);
                     let digester = hierarchy::digest::Digester::new(&self.config, &self.keys.index);
                     let says = digester.says(&fragment, (entry.place, slot));
                     self.state.accounts.fragment_says(prepared.record, says, entry.sequence);
@@ -653,6 +618,11 @@ impl Replaying {
                     }
                 }
             },
+            EntryKind::FormerKept => {
+                if let Some((_, plain)) = self.opened_content(entry)? {
+                    self.state.privacy.former.learn(decision::decode(&plain)?);
+                }
+            }
             EntryKind::RecordRetracted => {
                 if let Some(payload) = entry.bytes() {
                     let retracted: RecordRetracted = decision::decode(payload)?;
@@ -790,6 +760,7 @@ impl Replaying {
             | EntryKind::RightCarriedOut
             | EntryKind::RequestForwarded
             | EntryKind::CallbackEnded
+            | EntryKind::StopsStandOn
             | EntryKind::ReceiptKept => privacy::replay::replay(self, kind, entry)?,
             EntryKind::ApiKeyPut => {
                 if let Some(payload) = entry.bytes() {

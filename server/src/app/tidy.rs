@@ -15,9 +15,11 @@ use onefold_core::ids::{Digest128, Place, TenantId};
 use onefold_matching::resolve::RecordView;
 use onefold_store::journal::{EntryView, JournalError};
 use serde::{Deserialize, Serialize};
+use tokio::sync::{mpsc, oneshot};
 
 use super::Shared;
-use super::tenant::State;
+use super::lane::Command;
+use super::tenant::{State, Tenant};
 
 /// A segment is written anew when at least this part of it is superseded: one of so many.
 const WORTH_REWRITING: u64 = 4;
@@ -102,9 +104,9 @@ pub(super) fn ask(to: &SyncSender<()>) {
 }
 
 /// Works until the last sender is gone.
-pub(super) fn run(shared: &Arc<Shared>, rounds: &Receiver<()>) {
+pub(super) fn run(shared: &Arc<Shared>, rounds: &Receiver<()>, lane: &mpsc::Sender<Command>) {
     while rounds.recv().is_ok() {
-        match round(shared) {
+        match round(shared, lane) {
             Ok(()) => {}
             // The old files stand: only their size is what it was.
             Err(error) => tracing::warn!(error = %error, "superseded content stays on disk for now"),
@@ -112,7 +114,17 @@ pub(super) fn run(shared: &Arc<Shared>, rounds: &Receiver<()>) {
     }
 }
 
-fn round(shared: &Shared) -> Result<(), JournalError> {
+/// False when it could not be written down: the next round will do.
+fn keep_former(tenant: &Arc<Tenant>, lane: &mpsc::Sender<Command>) -> bool {
+    if !tenant.state().privacy.former.has_unkept() {
+        return true;
+    }
+    let (reply, told) = oneshot::channel();
+    let asked = lane.blocking_send(Command::KeepFormer { tenant: Arc::clone(tenant), reply });
+    asked.is_ok() && matches!(told.blocking_recv(), Ok(Ok(())))
+}
+
+fn round(shared: &Shared, lane: &mpsc::Sender<Command>) -> Result<(), JournalError> {
     let tenants = shared.tenants();
     let mut waiting: BTreeMap<u32, u64> = BTreeMap::new();
     for tenant in &tenants {
@@ -134,6 +146,10 @@ fn round(shared: &Shared) -> Result<(), JournalError> {
         // Not durable in time: the next round will do.
         let Ok(of) = tenant.seen(Needed::of) else { return Ok(()) };
         needed.push((tenant.id, of));
+    }
+    // What only fragments say that are dropped now is written down before.
+    if !tenants.iter().all(|tenant| keep_former(tenant, lane)) {
+        return Ok(());
     }
     for segment in waiting.into_keys() {
         // A copy that is being taken reads these very files.

@@ -18,6 +18,9 @@ const ROOM_PROBED_EVERY: Duration = Duration::from_secs(2);
 /// The name under which is told whether all logs of reads can be written.
 const READS: &str = "onefold.reads";
 
+/// The name under which is told whether what is read by key is whole.
+const KEYED: &str = "onefold.keyed";
+
 /// What a service can do while the disk refuses writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Serves {
@@ -66,10 +69,11 @@ impl Health {
         let _ = self.stop.set(app.stop.clone());
         let health = self.clone();
         let (mut failed, mut full) = (app.shared.failure(), app.shared.disk_full());
-        let mut missing = app.shared.reads_missing();
+        let (mut missing, mut damaged) = (app.shared.reads_missing(), app.shared.keyed_damaged());
         // Not in the call: what is borrowed must not be held while it waits.
-        let reads_missing = *missing.borrow_and_update();
-        self.tell_of_reads(reads_missing).await;
+        let (reads_missing, keyed_damaged) = (*missing.borrow_and_update(), *damaged.borrow_and_update());
+        self.tell_of(READS, reads_missing).await;
+        self.tell_of(KEYED, keyed_damaged).await;
         let lane = app.lane.downgrade();
         let (mut leaving, mut left) = (self.leaving.subscribe(), self.leaving.subscribe());
         let (is_failed, is_full) = (*failed.borrow_and_update(), *full.borrow_and_update());
@@ -91,7 +95,12 @@ impl Health {
                 let told = tokio::select! {
                     changed = missing.changed() => {
                         let is_missing = *missing.borrow_and_update();
-                        health.tell_of_reads(is_missing).await;
+                        health.tell_of(READS, is_missing).await;
+                        changed
+                    }
+                    changed = damaged.changed() => {
+                        let is_damaged = *damaged.borrow_and_update();
+                        health.tell_of(KEYED, is_damaged).await;
                         changed
                     }
                     changed = failed.changed() => changed,
@@ -116,10 +125,11 @@ impl Health {
         }
     }
 
-    /// Whether reads are missing from a log of reads is told under a name of its own: what serves goes on serving.
-    async fn tell_of_reads(&self, missing: bool) {
-        let word = if missing { ServingStatus::NotServing } else { ServingStatus::Serving };
-        self.reporter.set_service_status(READS, word).await;
+    /// Whether reads are missing from a log of reads, or sled is damaged, is told under names of their own: what serves goes
+    /// on serving.
+    async fn tell_of(&self, name: &str, wrong: bool) {
+        let word = if wrong { ServingStatus::NotServing } else { ServingStatus::Serving };
+        self.reporter.set_service_status(name, word).await;
     }
 
     async fn tell(&self, failed: bool, full: bool) {

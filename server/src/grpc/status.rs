@@ -262,6 +262,13 @@ impl From<ReadErrorIn<'_>> for Status {
                 tracing::error!(error = %damaged, "a read met something damaged");
                 plain(Code::DataLoss, "DATA_DAMAGED", message)
             }
+            ReadError::Keyed(what) => {
+                tracing::error!(
+                    what,
+                    "a read met something damaged in the keyed store: start again, which makes it anew"
+                );
+                plain(Code::DataLoss, "DATA_DAMAGED", message)
+            }
             ReadError::Store(source) => {
                 tracing::error!(error = %source, "a read failed in the store");
                 plain(Code::Internal, "STORE_FAILED", message)

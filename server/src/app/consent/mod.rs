@@ -69,6 +69,8 @@ pub struct Saying {
     pub pinned: bool,
     /// Says nothing new where a stop is in force at its points: a link may be followed many times.
     pub once: bool,
+    /// A restore says it again: what was erased after it was said is taken out of it already.
+    pub restored: bool,
 }
 
 /// A statement as it was recorded: what the ledger is told.
@@ -114,7 +116,7 @@ impl Saying {
             }
             Subject::Identifier { .. } => 0,
         };
-        Self { statement, content, records_max, pinned: false, once: false }
+        Self { statement, content, records_max, pinned: false, once: false, restored: false }
     }
 
     /// Makes it stand at these points.

@@ -40,7 +40,7 @@ pub struct StageEvent {
 /// asynchronous threads.
 ///
 /// # Errors
-/// [`ReadError::Store`] when it cannot be read.
+/// [`ReadError::Store`] when it cannot be read, [`ReadError::Keyed`] and [`ReadError::Damaged`] when it is damaged.
 pub fn stages(
     shared: &Shared,
     tenant: &Tenant,
@@ -99,10 +99,9 @@ fn called(
         }
         ControlFlow::Continue(())
     });
-    scanned.map_err(|error| ReadError::Store(error.into()))?;
-    if damaged {
-        return Err(ReadError::Store("a key of the history is damaged".into()));
-    }
+    let scanned = scanned.map_err(ReadError::of_keyed);
+    let whole = if damaged { Err(ReadError::Keyed("a place of what was told cannot be read")) } else { Ok(()) };
+    shared.noting_damage(scanned.and(whole))?;
     places.sort_unstable_by_key(|(sequence, _)| *sequence);
     let mut sets = Vec::with_capacity(places.len());
     for (sequence, place) in places {

@@ -11,7 +11,7 @@ use onefold_core::consent::rights::Opposed;
 use onefold_core::consent::{Decision, PurposeId, Statement, Subject as About};
 use onefold_core::decision::{self, EntryKind, Sealed};
 use onefold_core::erasure::{
-    Carried, Did, ErasurePlan, PrivacyError, PrivacyRequest, RequestKind, RequestState, Subject,
+    Carried, Did, ErasurePlan, PrivacyError, PrivacyRequest, Regulation, RequestKind, RequestState, Subject,
 };
 use onefold_core::fault::{FaultReason, FieldFault};
 use onefold_core::fragment::ObservedAt;
@@ -68,7 +68,7 @@ fn may(
 }
 
 /// A word of the tenant's own about somebody, at these points.
-fn statement(
+pub(super) fn statement(
     (about, points): (About, Vec<Digest128>),
     decision: Decision,
     purpose: Option<PurposeId>,
@@ -99,7 +99,7 @@ fn statement(
 
 fn say(statement: Statement, tenant: &Tenant) -> Item {
     let content = statement.content(&tenant.keys.index);
-    Item::Say(Box::new(Saying { statement, content, records_max: 0, pinned: true, once: false }))
+    Item::Say(Box::new(Saying { statement, content, records_max: 0, pinned: true, once: false, restored: false }))
 }
 
 /// Whom statements name: the profile, where there is one.
@@ -251,6 +251,24 @@ fn make(state: &State, config: &LiveConfig, tenant: &Tenant, act: Act, now: Obse
         return Err(WriteError::Full { what: "consent statements", limit: limits::STATEMENTS_MAX });
     }
     Ok(Step::Do(Box::new(made)))
+}
+
+/// A restriction that a person's request brought, and that a restore did not bring back: it is in force again, as a request
+/// that can be lifted.
+pub(super) fn restrict_again(
+    lane: &mut Lane,
+    tenant: &Arc<Tenant>,
+    saying: Saying,
+    reply: Answer,
+) -> Result<(), JournalError> {
+    let given_at = saying.statement.given_at;
+    let ids = (tenant.state().sequence.next(), RequestKind::Restriction, Regulation::Gdpr);
+    let asked = PrivacyRequest::new(ids, super::RESTORED.to_owned(), Subject::default(), given_at);
+    let did = Did::Restricted(Vec::new());
+    let (by, records) = (super::RESTORED.to_owned(), saying.statement.points.len() as u32);
+    let carried = Carried { request: asked.id, at: lane.shared.clock.now(), by, records, identifiers: 0, did };
+    let made = Made { asked, carried, items: vec![Item::Say(Box::new(saying))], joins: None };
+    write(lane, tenant, made, None, reply)
 }
 
 /// Carries out a request other than an erasure.

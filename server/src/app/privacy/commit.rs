@@ -376,7 +376,7 @@ pub fn again(lane: &mut Lane, tenant: &Arc<Tenant>, row: &ErasureRow) -> Result<
     erased.suppressed.clone_from(&row.erased.suppressed);
     erased.review_at = row.erased.review_at;
     let ids = (id, RequestKind::Erasure, Regulation::Gdpr);
-    let mut asked = PrivacyRequest::new(ids, "restored-ledger".to_owned(), Subject::default(), row.erased.at);
+    let mut asked = PrivacyRequest::new(ids, super::RESTORED.to_owned(), Subject::default(), row.erased.at);
     asked.state = RequestState::InProgress;
     asked.figures = Some(figures(&plan, &tenant.config()));
     let before = lane.appender.position();

@@ -1,13 +1,15 @@
 //! The rights of persons: requests, what they touch, erasure and its proof.
 //!
 //! [`plan`] finds what is in scope, [`act`] is what callers ask for, `commit` does it in the lane (`carry` what is no
-//! erasure), [`receipt`] proves it, [`export`] hands over what is held, [`state`] is what memory keeps, `replay` brings it
+//! erasure, `again` what a restore forgot), [`receipt`] proves it, [`export`] hands over what is held, `former` knows what records held once, [`state`] is what memory keeps, `replay` brings it
 //! back from the journal.
 
 pub mod act;
+pub(super) mod again;
 mod carry;
 pub(super) mod commit;
 pub mod export;
+pub(super) mod former;
 pub mod plan;
 pub mod receipt;
 pub(super) mod replay;
@@ -25,6 +27,9 @@ use super::error::{ReadError, WriteError};
 use super::lane::kind;
 use super::read::durable_at;
 use super::tenant::Tenant;
+
+/// What stands for a caller's reference or name where a restore did it, of what a ledger says.
+const RESTORED: &str = "restored-ledger";
 
 /// A request.
 ///

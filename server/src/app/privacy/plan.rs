@@ -96,11 +96,12 @@ fn found_of(
             values.insert(scoped_value(state, config, value, &scope));
         }
     }
+    let digests: Vec<Digest128> = records.iter().map(|record| record.digest).chain(named.iter().copied()).collect();
+    values.extend(former_values(state, config, &digests, &scope, &values));
     if let Leads::On(identifiers) = leads {
         let named = known_of_nobody(state, &values, identifiers);
         values.extend(named.into_iter().map(|value| scoped_value(state, config, value, &scope)));
     }
-    let digests: Vec<Digest128> = records.iter().map(|record| record.digest).chain(named.iter().copied()).collect();
     let mut points: HashSet<Digest128> = digests.iter().copied().collect();
     if let Leads::Nowhere(known) = leads {
         points.extend(known);
@@ -122,7 +123,7 @@ fn found_of(
 }
 
 /// What is known of a value that the scope holds, or that the request names.
-fn scoped_value(state: &State, config: &LiveConfig, value: LinkValue, scope: &HashSet<u32>) -> ScopedValue {
+pub(crate) fn scoped_value(state: &State, config: &LiveConfig, value: LinkValue, scope: &HashSet<u32>) -> ScopedValue {
     let held = state.engine.held_beyond(value, scope);
     let class = config.config.namespace(value.namespace).map(|namespace| namespace.class);
     ScopedValue {
@@ -132,6 +133,25 @@ fn scoped_value(state: &State, config: &LiveConfig, value: LinkValue, scope: &Ha
         shared: held.shared,
         generic: held.generic,
     }
+}
+
+/// What these records held once, and none of them holds now: an old file must not bring anybody back by it. What others
+/// held once too is no more this person's alone.
+fn former_values(
+    state: &State,
+    config: &LiveConfig,
+    records: &[Digest128],
+    scope: &HashSet<u32>,
+    held: &HashSet<ScopedValue>,
+) -> Vec<ScopedValue> {
+    let former = &state.privacy.former;
+    let all: HashSet<LinkValue> = records.iter().flat_map(|record| former.of(*record)).copied().collect();
+    let gone = all.into_iter().filter(|value| !held.iter().any(|held| held.digest == value.digest));
+    let scoped = gone.map(|value| {
+        let now = scoped_value(state, config, value, scope);
+        ScopedValue { shared: now.shared || former.held_beyond(&value, records), ..now }
+    });
+    scoped.collect()
 }
 
 /// Identifiers that the request names, that no record in scope holds, and at which something is kept all the same: what was

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use onefold_core::consent::stops::StandsOn;
 use onefold_core::decision::{self, EntryKind};
 use onefold_core::erasure::{
     Carried, Erased, Exported, Forwarded, PrivacyPolicy, PrivacyRequest, Readmitted, ReceiptKept, ResendsStopped,
@@ -25,6 +26,10 @@ pub fn replay(tenant: &mut Replaying, kind: EntryKind, entry: &EntryView<'_>) ->
         EntryKind::AccessExported => privacy.note_export(decision::decode::<Exported>(payload)?),
         EntryKind::RequestForwarded => privacy.forward(decision::decode::<Forwarded>(payload)?),
         EntryKind::CallbackEnded => privacy.end_callback(&decision::decode(payload)?),
+        EntryKind::StopsStandOn => {
+            let stands: StandsOn = decision::decode(payload)?;
+            tenant.state.consent.ledger.stand_on(stands.point, &stands.heard_at);
+        }
         EntryKind::RightCarriedOut => tenant.state.carry(decision::decode::<Carried>(payload)?),
         EntryKind::ReceiptKept => {
             let kept: ReceiptKept = decision::decode(payload)?;

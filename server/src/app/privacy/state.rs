@@ -11,6 +11,7 @@ use onefold_core::ids::{Digest128, Place, Sequence, SlotId};
 use onefold_core::reads::{ReadLogMark, ReadLogPolicy};
 use serde::{Deserialize, Serialize};
 
+use super::former::{Former, FormerRows};
 use crate::app::tenant::State;
 
 /// All that a tenant's journal decides about the rights of persons. Only the lane changes it.
@@ -44,6 +45,8 @@ pub struct Privacy {
     numbers: HashMap<[u8; 16], Sequence>,
     /// Those of which a callback is owed.
     owing: BTreeSet<Sequence>,
+    /// Identifiers that records held once.
+    pub former: Former,
 }
 
 /// Default regions that are remembered.
@@ -64,6 +67,7 @@ pub struct PrivacyRows {
     reads_mark: Option<ReadLogMark>,
     former_regions: Vec<Option<String>>,
     forwards: Vec<Forward>,
+    former: FormerRows,
 }
 
 impl Privacy {
@@ -82,6 +86,7 @@ impl Privacy {
             reads_mark: self.reads_mark,
             former_regions: self.former_regions.clone(),
             forwards: self.forwards.values().cloned().collect(),
+            former: self.former.to_rows(),
         }
     }
 
@@ -106,6 +111,7 @@ impl Privacy {
             read_log: rows.read_log,
             reads_mark: rows.reads_mark,
             former_regions: rows.former_regions,
+            former: Former::from_rows(rows.former),
             exports: rows.exports.into_iter().map(|exported| (exported.request, exported)).collect(),
             numbers: rows.forwards.iter().map(|forward| (forward.from.number, forward.from.request)).collect(),
             owing: rows.forwards.iter().filter(owes).map(|forward| forward.from.request).collect(),
@@ -240,6 +246,7 @@ impl State {
         self.consent.ledger.forget(&points);
         self.accounts.forget(&records);
         self.judgements.forget(&records);
+        self.privacy.former.forget(&records);
         let held = erased.quarantined.iter().filter_map(|entry| self.let_go(*entry)).map(|held| held.slot).collect();
         let suppression = |namespace| Suppression {
             namespace,

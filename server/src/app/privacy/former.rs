@@ -1,0 +1,239 @@
+//! Identifiers that records held once and hold no more: an erasure suppresses them too, so that an old file does not bring
+//! back under its old address whoever was erased under the new one.
+//!
+//! They are known from the fragments of the journal. Before compaction drops superseded ones, what they alone said is
+//! written down by keyed digest, sealed under the record's key ([`keep`]).
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use onefold_core::decision::{self, EntryKind, Sealed};
+use onefold_core::erasure::FormerKept;
+use onefold_core::ids::{Digest128, NamespaceId, SlotId};
+use onefold_matching::prepared::{LinkValue, Prepared};
+use onefold_store::journal::{JournalError, entry_room};
+use onefold_store::seal::TAG_BYTES;
+use serde::{Deserialize, Serialize};
+use tokio::sync::oneshot;
+
+use crate::app::error::WriteError;
+use crate::app::lane::{Lane, kind};
+use crate::app::tenant::{State, Tenant};
+use crate::app::writer::{Commit, Reply};
+
+/// Former identifiers that are remembered of a record, the newest.
+const EACH_MAX: usize = 32;
+/// Bytes of one batch of [`keep`].
+const BATCH_BYTES_MAX: usize = 64 << 10;
+
+/// Of which records which are known.
+#[derive(Clone, Debug, Default)]
+pub struct Former {
+    /// In the order in which they went.
+    of_records: HashMap<Digest128, Vec<LinkValue>>,
+    /// How many records held a value once.
+    holders: HashMap<Digest128, u32>,
+    /// Records of which the fragments alone say so.
+    unkept: HashSet<Digest128>,
+}
+
+/// The same in a checkpoint: what was kept of each record, and the records of which the fragments alone say so.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct FormerRows {
+    kept: Vec<FormerKept>,
+    unkept: Vec<Digest128>,
+}
+
+impl Former {
+    /// A record comes that held these values before.
+    fn comes(&mut self, record: Digest128, before: Vec<LinkValue>, now: &[LinkValue]) {
+        let known = self.of(record);
+        let mut values: Vec<LinkValue> = known.iter().filter(|value| !now.contains(value)).copied().collect();
+        for value in before {
+            if !now.contains(&value) && !values.contains(&value) {
+                values.push(value);
+            }
+        }
+        let over = values.len().saturating_sub(EACH_MAX);
+        values.drain(..over);
+        if values != known {
+            self.set(record, values);
+            self.unkept.insert(record);
+        }
+    }
+
+    fn set(&mut self, record: Digest128, values: Vec<LinkValue>) {
+        for value in self.of_records.remove(&record).unwrap_or_default() {
+            if let Some(count) = self.holders.get_mut(&value.digest) {
+                *count -= 1;
+                if *count == 0 {
+                    self.holders.remove(&value.digest);
+                }
+            }
+        }
+        if !values.is_empty() {
+            values.iter().for_each(|value| *self.holders.entry(value.digest).or_default() += 1);
+            self.of_records.insert(record, values);
+        }
+    }
+
+    /// What a record held once.
+    pub fn of(&self, record: Digest128) -> &[LinkValue] {
+        self.of_records.get(&record).map_or(&[], Vec::as_slice)
+    }
+
+    /// Whether others than these records held a value once.
+    pub fn held_beyond(&self, value: &LinkValue, records: &[Digest128]) -> bool {
+        let among = records.iter().filter(|record| self.of(**record).contains(value)).count();
+        self.holders.get(&value.digest).is_some_and(|count| *count as usize > among)
+    }
+
+    /// Takes in what was kept when fragments were dropped.
+    pub fn learn(&mut self, kept: FormerKept) {
+        let value = |(namespace, digest): (NamespaceId, Digest128)| LinkValue { namespace, digest };
+        self.set(kept.record, kept.values.into_iter().map(value).collect());
+        self.unkept.remove(&kept.record);
+    }
+
+    /// LAW 7.
+    pub fn forget(&mut self, records: &[Digest128]) {
+        for record in records {
+            self.set(*record, Vec::new());
+            self.unkept.remove(record);
+        }
+    }
+
+    /// Whether there is something of which the fragments alone say so.
+    pub fn has_unkept(&self) -> bool {
+        !self.unkept.is_empty()
+    }
+
+    fn row(&self, record: Digest128) -> FormerKept {
+        FormerKept { record, values: self.of(record).iter().map(|value| (value.namespace, value.digest)).collect() }
+    }
+
+    /// As a checkpoint keeps it.
+    pub fn to_rows(&self) -> FormerRows {
+        let kept = self.of_records.keys().map(|record| self.row(*record)).collect();
+        FormerRows { kept, unkept: self.unkept.iter().copied().collect() }
+    }
+
+    /// From a checkpoint.
+    pub fn from_rows(rows: FormerRows) -> Self {
+        let mut former = Self::default();
+        rows.kept.into_iter().for_each(|kept| former.learn(kept));
+        former.unkept = rows.unkept.into_iter().collect();
+        former
+    }
+}
+
+impl State {
+    /// Notes what a record holds no more, once this fragment is there.
+    pub fn note_former(&mut self, prepared: &Prepared) {
+        let record = prepared.record;
+        if self.engine.ordinal_of(record).is_some() {
+            let mut before = self.engine.links_of(record);
+            before.extend(self.engine.last_links_of(record));
+            self.privacy.former.comes(record, before, &prepared.links);
+        }
+    }
+}
+
+/// In the lane: writes down what only fragments say that may be dropped after this.
+pub fn keep(
+    lane: &mut Lane,
+    tenant: &Arc<Tenant>,
+    reply: oneshot::Sender<Result<(), WriteError>>,
+) -> Result<(), JournalError> {
+    loop {
+        let (records, sealed) = next_of(&tenant.state());
+        if records.is_empty() {
+            break;
+        }
+        let room = sealed.iter().map(|(_, content)| entry_room(content.len() + Sealed::HEADER_BYTES + TAG_BYTES)).sum();
+        let Some(mut group) = lane.begin(room)? else {
+            let _ = reply.send(Err(WriteError::DiskFull));
+            return Ok(());
+        };
+        let mut state = tenant.state_mut();
+        for (slot, content) in sealed {
+            // Of a record whose key cannot be read nothing can be read: there is nobody to keep out.
+            let Ok(key) = tenant.vault.key(slot) else { continue };
+            let sequence = state.sequence.next();
+            group.builder.push(tenant.id, sequence, kind(EntryKind::FormerKept), |context, out| {
+                let header = Sealed::header(slot, false);
+                out.extend_from_slice(&header);
+                context.seal(&key, 0, &header, &content, out);
+            })?;
+            state.sequence = sequence;
+        }
+        for record in records {
+            state.privacy.former.unkept.remove(&record);
+        }
+        group.commit.published.push((Arc::clone(tenant), state.sequence));
+        drop(state);
+        lane.commit(group)?;
+    }
+    let mut commit = Commit::default();
+    commit.replies.push(Reply::of(reply, ()));
+    lane.hand_on(commit)
+}
+
+/// Records of which something is to be written down, and what: contents by the slots of their keys.
+fn next_of(state: &State) -> (Vec<Digest128>, Vec<(SlotId, Vec<u8>)>) {
+    let former = &state.privacy.former;
+    let (mut records, mut sealed, mut bytes) = (Vec::new(), Vec::new(), 0);
+    for record in &former.unkept {
+        records.push(*record);
+        if let Some(slot) = state.engine.record(*record).and_then(|view| view.slot) {
+            let content = decision::encode(&former.row(*record));
+            bytes += content.len();
+            sealed.push((slot, content));
+        }
+        if bytes >= BATCH_BYTES_MAX {
+            break;
+        }
+    }
+    (records, sealed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn value(number: u8) -> LinkValue {
+        LinkValue { namespace: NamespaceId(1), digest: Digest128([number; 16]) }
+    }
+
+    fn record(number: u8) -> Digest128 {
+        Digest128([100 + number; 16])
+    }
+
+    #[test]
+    fn what_is_held_again_is_no_former_value_and_what_others_held_is_theirs_too() {
+        let mut former = Former::default();
+        former.comes(record(1), vec![value(1), value(2)], &[value(2)]);
+        assert_eq!(former.of(record(1)), [value(1)]);
+        former.comes(record(1), vec![value(2)], &[value(3)]);
+        assert_eq!(former.of(record(1)), [value(1), value(2)]);
+        former.comes(record(1), vec![value(3)], &[value(1)]);
+        assert_eq!(former.of(record(1)), [value(2), value(3)]);
+        assert!(!former.held_beyond(&value(2), &[record(1)]));
+        former.comes(record(2), vec![value(2)], &[]);
+        assert!(former.held_beyond(&value(2), &[record(1)]));
+        assert!(!former.held_beyond(&value(2), &[record(1), record(2)]));
+        let again = Former::from_rows(former.to_rows());
+        assert_eq!((again.of(record(1)), again.unkept.len()), (former.of(record(1)), 2));
+        former.forget(&[record(2)]);
+        assert!(!former.held_beyond(&value(2), &[record(1)]));
+    }
+
+    #[test]
+    fn the_newest_are_remembered() {
+        let mut former = Former::default();
+        for number in 0..100 {
+            former.comes(record(1), vec![value(number)], &[]);
+        }
+        assert_eq!((former.of(record(1)).len(), former.of(record(1))[31]), (EACH_MAX, value(99)));
+    }
+}

@@ -512,3 +512,54 @@ async fn a_trained_model_holds_nothing_that_is_one_persons_alone() {
     assert!(versions.contains(&"mine"), "{versions:?}");
     house.close().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn training_and_previews_pass_over_who_is_erased_meanwhile() {
+    const PEOPLE: usize = 400;
+    const ERASED_AT_ONCE: usize = 15;
+    let dir = tempfile::tempdir().unwrap();
+    let mut house = house(dir.path()).await;
+    house.sources(&["crm"]).await;
+    for at in 0..PEOPLE {
+        // No two are alike: an erasure takes a whole profile.
+        let born = format!("19{:02}-{:02}-{:02}", 40 + at % 60, 1 + at / 60, 1 + at % 28);
+        let part = |at: usize| ["ba", "cor", "del", "fin", "gul", "hart", "jem", "kov", "lun", "mos"][at % 10];
+        let (given, family) =
+            (format!("{}{}a", part(at), part(at / 10)), format!("{}{}", part(at / 100), part(at + 3)));
+        let texts = [("given_name", given.as_str()), ("family_name", &family), ("birth_date", &born), ("shoe", "42")];
+        house.put(person("crm", &format!("p{at}"), 10, &[], &texts)).await;
+    }
+    let shoe = pb::CustomField { attribute: "shoe".to_owned(), kind: "number".to_owned() };
+    let request =
+        pb::TrainModelRequest { name: PERSONS.to_owned(), version: "mine".to_owned(), custom_fields: vec![shoe] };
+    let trained = house.admin.train_model(request.clone()).await.unwrap().into_inner();
+    assert_eq!(trained.record_count as usize, PEOPLE);
+    // It compares what the rows do not hold, so each fragment is read again.
+    let preview = pb::PreviewModelRequest {
+        name: PERSONS.to_owned(),
+        model: Some(pb::ModelChoice { choice: Some(pb::model_choice::Choice::ArtefactJson(trained.artefact_json)) }),
+        examples_max: 0,
+    };
+    let (mut admin, ended) = (house.admin.clone(), Arc::new(AtomicI64::new(0)));
+    let until = Arc::clone(&ended);
+    let (asked, wanted) = (request.clone(), preview.clone());
+    let studies = tokio::spawn(async move {
+        while until.load(Ordering::Acquire) == 0 {
+            admin.train_model(asked.clone()).await?;
+            admin.preview_model(wanted.clone()).await?;
+        }
+        Ok::<(), tonic::Status>(())
+    });
+    let left = 100;
+    for from in (left..PEOPLE).step_by(ERASED_AT_ONCE) {
+        let them = (from..from + ERASED_AT_ONCE).map(|at| onefold_tests::consent::of_record("crm", &format!("p{at}")));
+        house.forget(them.collect()).await.unwrap();
+    }
+    ended.store(1, Ordering::Release);
+    studies.await.unwrap().unwrap();
+    assert_eq!(house.admin.train_model(request).await.unwrap().into_inner().record_count, left as u64);
+    let told = house.admin.preview_model(preview).await.unwrap().into_inner();
+    let stats = house.admin.get_statistics(pb::GetStatisticsRequest::default()).await.unwrap().into_inner();
+    assert_eq!(told.profile_count_now, stats.profile_count);
+    house.close().await;
+}

@@ -1,8 +1,9 @@
 //! How fast and how small live matching is, on a generated population:
 //! `cargo run --release -p onefold-cli --example match_speed [FRAGMENTS]`.
 //!
-//! Trains on the first fragments, then puts and settles all of them in batches, as the lane of a server does; preparing
-//! is not counted, since servers do it on other threads. Then writes a checkpoint and reads it back.
+//! Trains on the first fragments, and weighs the candidate pairs among them: as linking does, which gives a pair up once it
+//! cannot reach the review line, and to the end. Then puts and settles all fragments in batches, as the lane of a server
+//! does; preparing is not counted, since servers do it on other threads. Then writes a checkpoint and reads it back.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -22,6 +23,8 @@ use onefold_matching::resolve::{Engine, LinkRules, Weigher};
 const BATCH: usize = 512;
 /// Fragments that the models are trained on at most.
 const TRAINING: usize = 50_000;
+/// Candidate pairs that are weighed one by one at most.
+const PAIRS: usize = 2_000_000;
 
 #[expect(clippy::disallowed_methods, reason = "this program measures")]
 fn clock() -> Instant {
@@ -45,6 +48,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         trained(PartyKind::Organisation, Schema::organisation(), &fragments, &features),
     ];
     println!("trained in {:.1} s", start.elapsed().as_secs_f64());
+    weigh_pairs(&models[PartyKind::Person as usize], &fragments, &features);
     let models = models.map(|model| Some(Arc::new(Matcher::new(model)) as Arc<dyn Weigher>));
 
     let mut engine = Engine::with_models(LinkRules::of(&config), models.clone());
@@ -121,4 +125,48 @@ fn trained(
     let (mut symbols, mut rows) = (Symbols::default(), Vec::new());
     sample.iter().for_each(|features| matcher.row(&mut symbols, features, &mut rows));
     train(model, &Rows { symbols: &symbols, rows: &rows }, Options { labels: None, version: "measured" })
+}
+
+/// Nanoseconds for each candidate pair of persons.
+fn weigh_pairs(model: &Model, fragments: &[Fragment], features: &dyn Fn(&Fragment) -> Features) {
+    let matcher = Matcher::new(model.clone());
+    let (stride, block_max) = (matcher.stride(), matcher.block_records_max() as usize);
+    let (mut symbols, mut rows) = (Symbols::default(), Vec::new());
+    let persons = fragments.iter().filter(|fragment| fragment.party == PartyKind::Person).take(TRAINING);
+    persons.for_each(|fragment| matcher.row(&mut symbols, &features(fragment), &mut rows));
+    let row = |at: u32| &rows[at as usize * stride..(at as usize + 1) * stride];
+    let mut keyed: Vec<(u64, u32)> = Vec::new();
+    let mut keys = smallvec::SmallVec::new();
+    for at in 0..(rows.len() / stride) as u32 {
+        matcher.keys(&symbols, row(at), &mut keys);
+        keyed.extend(keys.iter().map(|key| (*key, at)));
+    }
+    keyed.sort_unstable();
+    let mut pairs: Vec<(u32, u32)> = Vec::new();
+    for block in keyed.chunk_by(|a, b| a.0 == b.0).filter(|block| block.len() <= block_max) {
+        for (at, (_, one)) in block.iter().enumerate() {
+            pairs.extend(block[at + 1..].iter().map(|(_, other)| (*one, *other)));
+        }
+    }
+    pairs.sort_unstable();
+    pairs.dedup();
+    pairs.truncate(PAIRS);
+    let review = matcher.review_bits();
+    let nanos = |elapsed: Duration| elapsed.as_secs_f64() * 1e9 / pairs.len().max(1) as f64;
+    // The second round finds what the first one found out about pairs of texts, as a server does that runs for a while.
+    for round in ["first", "second"] {
+        let start = clock();
+        let near = pairs.iter().filter(|(a, b)| matcher.weigh_above(&symbols, row(*a), row(*b), review).is_some());
+        let near = near.count();
+        let above = clock();
+        let total: f64 = pairs.iter().map(|(a, b)| f64::from(matcher.weigh(&symbols, row(*a), row(*b)))).sum();
+        std::hint::black_box(total);
+        println!(
+            "{} candidate pairs of {stride} fields, {near} worth a question, {round} round: {:.0} ns a pair to the review line, \
+             {:.0} ns to the end",
+            pairs.len(),
+            nanos(above - start),
+            nanos(above.elapsed())
+        );
+    }
 }

@@ -727,3 +727,26 @@ fn a_limit_on_file_sizes_is_as_a_full_disk_and_is_told_in_plain_text() {
     assert!(told.err.contains("limit on file sizes") && told.err.contains("WARN"), "{}", told.err);
     assert!(!told.err.contains('\u{1b}'), "{:?}", told.err);
 }
+
+#[test]
+fn a_trained_model_takes_the_place_of_the_old_one_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let (crm, model, kept) = (path("crm.csv"), path("model.json"), path("kept.json"));
+    std::fs::write(&crm, "id,first_name,last_name,city\n1,Ada,Byron,Leeds\n2,Ada,Byron,York\n3,Cleo,Smith,Leeds\n")
+        .unwrap();
+    let served = Served::start(&folder.path().join("data"), "127.0.0.1:0");
+    assert_eq!(served.run(&["import", &crm]).code, Some(0));
+    std::fs::write(&model, "the old one").unwrap();
+    // A second name of the same file: writing into it would show there.
+    std::fs::hard_link(&model, &kept).unwrap();
+    let trained = served.run(&["model", "train", "--out", &model]);
+    assert_eq!(trained.code, Some(0), "{}", trained.err);
+    assert_eq!(std::fs::read_to_string(&kept).unwrap(), "the old one");
+    let written: Value = serde_json::from_str(&std::fs::read_to_string(&model).unwrap()).unwrap();
+    assert_eq!(written["version"], "trained");
+    assert_eq!(served.run(&["model", "preview", &model]).code, Some(0), "it can be used");
+    let nowhere = served.run(&["model", "train", "--out", &path("no/such/folder.json")]);
+    assert!(nowhere.code == Some(1) && nowhere.err.contains("folder.json: cannot be written"), "{}", nowhere.err);
+    assert_eq!(served.terminate(), Some(0));
+}

@@ -50,23 +50,31 @@ fn record(number: u32) -> Digest128 {
 /// A record's values, and a name where it matters.
 type Row<'a> = (&'a [(u16, u32)], Option<u64>);
 
+/// Somebody's fragment that links by these values.
+fn prepared(number: u32, links: Vec<LinkValue>) -> Prepared {
+    Prepared {
+        record: record(number),
+        facts: digest(&format!("f{number}")),
+        source: SourceId(0),
+        observed_at: ObservedAt(0),
+        party: PartyKind::Person,
+        links,
+        name: None,
+        features: None,
+    }
+}
+
+fn put(engine: &mut Engine, number: u32, prepared: &Prepared) {
+    engine.put(prepared, Place { segment: 1, offset: number }, SlotId(number));
+}
+
 /// An engine with these records.
 fn engine(records: &[Row<'_>]) -> Engine {
     let mut engine = Engine::new(rules());
     for (number, (values, name)) in (0..).zip(records) {
         let mut links: Vec<LinkValue> = values.iter().map(|(namespace, number)| value(*namespace, *number)).collect();
         links.sort();
-        let prepared = Prepared {
-            record: record(number),
-            facts: digest(&format!("f{number}")),
-            source: SourceId(0),
-            observed_at: ObservedAt(0),
-            party: PartyKind::Person,
-            links,
-            name: *name,
-            features: None,
-        };
-        engine.put(&prepared, Place { segment: 1, offset: number }, SlotId(number));
+        put(&mut engine, number, &Prepared { name: *name, ..prepared(number, links) });
     }
     engine.settle();
     engine
@@ -258,17 +266,7 @@ fn clusters_that_are_unlike_as_wholes_say_so() {
     for (number, look) in (0..).zip(["a", "b", "c", "d"]) {
         let mut features = Features::default();
         features.push(look);
-        let prepared = Prepared {
-            record: record(number),
-            facts: digest(&format!("f{number}")),
-            source: SourceId(0),
-            observed_at: ObservedAt(0),
-            party: PartyKind::Person,
-            links: Vec::new(),
-            name: None,
-            features: Some(features),
-        };
-        engine.put(&prepared, Place { segment: 1, offset: number }, SlotId(number));
+        put(&mut engine, number, &Prepared { features: Some(features), ..prepared(number, Vec::new()) });
         engine.settle();
     }
     assert_eq!(engine.profile_of(record(0)), engine.profile_of(record(1)));

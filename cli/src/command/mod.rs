@@ -39,6 +39,7 @@ pub mod watch;
 mod card;
 mod scope;
 mod waterfall;
+mod whole;
 
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};

@@ -6,6 +6,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use onefold_cli::output::{Paint, Side, Table, count};
 use onefold_proto::v1 as pb;
 
+use super::whole::write_text;
 use super::{Failure, by_hand, card, for_people, online, paint, read_text, say, say_json};
 use crate::client::{Client, Target, request_id, wire};
 
@@ -169,8 +170,7 @@ async fn train_one(train: &Train) -> Result<(), Failure> {
     let name = train.party.name(&train.target);
     let request = pb::TrainModelRequest { name, version: train.version.clone(), custom_fields };
     let found = client.ask(|| async { client.admin().train_model(request.clone()).await }).await?;
-    std::fs::write(&train.out, &found.artefact_json)
-        .map_err(|error| Failure::new(format!("{}: cannot be written: {error}", train.out.display())))?;
+    write_text(&train.out, &found.artefact_json)?;
     if train.target.json {
         return say_json(&serde_json::json!({ "recordCount": found.record_count, "file": train.out }));
     }

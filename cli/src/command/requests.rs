@@ -7,6 +7,7 @@ use onefold_cli::output::{Side, Table};
 use onefold_proto::v1 as pb;
 
 use super::consent::Who;
+use super::whole::write_text;
 use super::{Failure, card, online, paint, say, say_json};
 use crate::client::{Client, PAGE_SIZE, Target, request_id, wire};
 
@@ -315,8 +316,7 @@ async fn act(command: &Command) -> Result<(), Failure> {
             let request = pb::GetErasureReceiptRequest { name: named(target, number) };
             let got = client.ask(|| async { client.privacy().get_erasure_receipt(request.clone()).await }).await?;
             match out {
-                Some(file) => std::fs::write(file, got.receipt_json + "\n")
-                    .map_err(|error| Failure::new(format!("{}: cannot be written: {error}", file.display()))),
+                Some(file) => write_text(file, &(got.receipt_json + "\n")),
                 None => say(&(got.receipt_json + "\n")),
             }
         }

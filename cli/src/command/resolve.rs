@@ -1,7 +1,6 @@
 //! `onefold resolve`.
 
-use std::fs::File;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -15,6 +14,7 @@ use onefold_cli::resolve::{LinkOptions, OpenOptions, Progress, ResolveError, lin
 use onefold_core::fragment::PartyKind;
 use onefold_matching::pair::{Model, shipped_organisations, shipped_persons};
 
+use super::whole::write_whole;
 use super::{Failure, paint};
 use crate::clock::Stopwatch;
 
@@ -148,29 +148,6 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         let done = if to_stdout(path) { whole(&mut io::stdout()) } else { write_whole(path, whole) };
         written(path, done)?;
     }
-    Ok(())
-}
-
-/// Whole or not at all: what stood there before is replaced when all of it is written.
-fn write_whole(out: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
-    if out.exists() && !out.is_file() {
-        // A pipe or a device.
-        let mut file = BufWriter::new(File::create(out)?);
-        write(&mut file)?;
-        return file.flush();
-    }
-    // What a link leads to is replaced, not the link.
-    let out = out.canonicalize().unwrap_or_else(|_| out.to_owned());
-    let folder = out.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut draft = tempfile::NamedTempFile::new_in(folder)?;
-    let mut file = BufWriter::new(draft.as_file_mut());
-    write(&mut file)?;
-    file.flush()?;
-    drop(file);
-    // As any file that the user makes, not as a secret one.
-    let like = File::options().create(true).append(true).open(&out)?.metadata()?.permissions();
-    draft.as_file().set_permissions(like)?;
-    draft.persist(&out).map_err(|error| error.error)?;
     Ok(())
 }
 

@@ -376,15 +376,8 @@ impl Deciding<'_> {
             };
             return Ok(Drafted { outcome, record: Some(record) });
         }
-        let (slot, key) = self.key(known.and_then(|(_, slot)| slot))?;
-        let sequence = self.sequence.next();
-        let place =
-            self.group.builder.push(self.tenant.id, sequence, kind(EntryKind::FragmentPut), |context, out| {
-                let header = Sealed::header(slot, known.is_none());
-                out.extend_from_slice(&header);
-                context.seal(&key, 0, &header, &arriving.encoded, out);
-            })?;
-        self.sequence = sequence;
+        let slot = known.and_then(|(_, slot)| slot);
+        let (sequence, place, slot) = self.seal(EntryKind::FragmentPut, slot, known.is_none(), &arriving.encoded)?;
         self.overlay.insert(record, (version, Some(slot)));
         let bytes = u32::try_from(arriving.encoded.len()).unwrap_or(u32::MAX);
         let says = match arriving.tells.then(|| Fragment::decode(&arriving.encoded)) {
@@ -494,16 +487,8 @@ impl Deciding<'_> {
             judged_at: carried.at,
             expires_at: None,
         };
-        let (slot, key) = self.key(None)?;
-        let sequence = self.sequence.next();
         let content = decision::encode(&judged);
-        let place =
-            self.group.builder.push(self.tenant.id, sequence, kind(EntryKind::JudgementStated), |context, out| {
-                let header = Sealed::header(slot, false);
-                out.extend_from_slice(&header);
-                context.seal(&key, 0, &header, &content, out);
-            })?;
-        self.sequence = sequence;
+        let (sequence, place, slot) = self.seal(EntryKind::JudgementStated, None, false, &content)?;
         self.moved.insert(other, correction);
         self.effects.push(Effect::Judge(Box::new((judged, sequence, place, slot))));
         Ok(())
@@ -564,21 +549,13 @@ impl Deciding<'_> {
             ));
             return Ok(Drafted { outcome: Outcome::Rejected { faults }, record: None });
         }
-        let (slot, key) = self.key(None)?;
-        let sequence = self.sequence.next();
         let content = decision::encode(&Quarantined {
             fragment: arriving.encoded.clone(),
             undated: arriving.undated,
             faults: faults.clone(),
             received_at,
         });
-        let place =
-            self.group.builder.push(self.tenant.id, sequence, kind(EntryKind::Quarantined), |context, out| {
-                let header = Sealed::header(slot, false);
-                out.extend_from_slice(&header);
-                context.seal(&key, 0, &header, &content, out);
-            })?;
-        self.sequence = sequence;
+        let (sequence, place, slot) = self.seal(EntryKind::Quarantined, None, false, &content)?;
         self.held.insert(fragment, sequence);
         let source = arriving.prepared.source;
         let held = Held { place, slot, source, fragment };
@@ -668,16 +645,8 @@ impl Deciding<'_> {
             let newest = self.state.consent.ledger.newest_lift_at(&statement.points);
             statement.given_at = statement.given_at.max(newest.unwrap_or(statement.given_at));
         }
-        let (slot, key) = self.key(slot)?;
-        let sequence = self.sequence.next();
         let plain = decision::encode(&statement);
-        let place =
-            self.group.builder.push(self.tenant.id, sequence, kind(EntryKind::StatementRecorded), |context, out| {
-                let header = Sealed::header(slot, false);
-                out.extend_from_slice(&header);
-                context.seal(&key, 0, &header, &plain, out);
-            })?;
-        self.sequence = sequence;
+        let (sequence, place, slot) = self.seal(EntryKind::StatementRecorded, slot, false, &plain)?;
         self.said.insert(content, sequence);
         let said = Said::of(statement, sequence, place, slot, &self.tenant.keys);
         self.effects.push(Effect::Hear(Box::new(said)));
@@ -698,8 +667,23 @@ impl Deciding<'_> {
         Ok(())
     }
 
-    fn key(&self, slot: Option<SlotId>) -> Result<(SlotId, DataKey), JournalError> {
-        key_for(&self.tenant.vault, slot)
+    /// Adds an entry whose content is sealed under the key of a slot, a new one if it has none.
+    fn seal(
+        &mut self,
+        of: EntryKind,
+        slot: Option<SlotId>,
+        opens_record: bool,
+        content: &[u8],
+    ) -> Result<(Sequence, Place, SlotId), JournalError> {
+        let (slot, key) = key_for(&self.tenant.vault, slot)?;
+        let sequence = self.sequence.next();
+        let place = self.group.builder.push(self.tenant.id, sequence, kind(of), |context, out| {
+            let header = Sealed::header(slot, opens_record);
+            out.extend_from_slice(&header);
+            context.seal(&key, 0, &header, content, out);
+        })?;
+        self.sequence = sequence;
+        Ok((sequence, place, slot))
     }
 }
 

@@ -15,7 +15,7 @@ use onefold_matching::resolve::{Cut, Engine, Evidence, Explanation, GenericReaso
 
 use super::App;
 use super::error::ReadError;
-use super::read::fragment_at;
+use super::read::fragment_of;
 use super::tenant::{LiveConfig, Tenant};
 
 /// Records that one explanation opens at most.
@@ -104,7 +104,8 @@ impl Reading<'_> {
             let view = self.tenant.state().engine.record(record).filter(|view| view.live);
             let fragment = match view {
                 Some(view) if self.opened.len() < OPENED_MAX => {
-                    Some(fragment_at(&self.app.shared, &self.tenant.vault, view.place)?)
+                    let found = fragment_of(&self.app.shared, self.tenant, record, view.place)?;
+                    found.map(|(fragment, _)| fragment)
                 }
                 _ => None,
             };

@@ -161,10 +161,10 @@ pub struct Studies(Mutex<()>);
 
 /// A live record: where its fragment is, and what it says.
 struct LiveRecord {
+    digest: Digest128,
     place: Place,
     profile: Option<ProfileOrdinal>,
     facts: Digest128,
-    party: PartyKind,
 }
 
 /// The engine resolved afresh under other models, and what that changes. Reads go on meanwhile.
@@ -176,16 +176,39 @@ fn resolved(
 ) -> Result<(Engine, Vec<ProfileChange>), ReadError> {
     if !engine.set_models(after.models.weighers()) {
         // The models compare what the rows do not hold: every fragment is read again.
-        let places: Vec<Place> = engine.all_records().filter(|record| record.live).map(|record| record.place).collect();
-        for step in places.chunks(PREPARE_STEP) {
-            for place in step {
-                let fragment = read::fragment_at(shared, &tenant.vault, *place)?;
-                engine.prepare_again(&after.preparer().prepare(&fragment).0);
+        let live = engine.all_records().filter(|record| record.live);
+        let records: Vec<(Digest128, Place)> = live.map(|record| (record.digest, record.place)).collect();
+        for step in records.chunks(PREPARE_STEP) {
+            for (record, place) in step {
+                prepare_again(shared, tenant, &mut engine, after, (*record, *place))?;
             }
         }
     }
     let changes = engine.settle();
     Ok((engine, changes))
+}
+
+/// Prepares one record of the engine for other models. A preview runs beside the lane: what was erased or taken back since
+/// the engine was copied is left out, and what a newer fragment replaced is taken as it is now.
+fn prepare_again(
+    shared: &Shared,
+    tenant: &Tenant,
+    engine: &mut Engine,
+    after: &LiveConfig,
+    (record, place): (Digest128, Place),
+) -> Result<(), ReadError> {
+    let Some((fragment, found)) = read::fragment_of(shared, tenant, record, place)? else {
+        let ordinal = engine.ordinal_of(record);
+        engine.forget(ordinal.as_slice());
+        return Ok(());
+    };
+    let prepared = after.preparer().prepare(&fragment).0;
+    if !engine.prepare_again(&prepared)
+        && let Some(slot) = engine.record(record).and_then(|view| view.slot)
+    {
+        engine.put(&prepared, found, slot);
+    }
+    Ok(())
 }
 
 /// Puts a model in force.
@@ -330,32 +353,35 @@ pub fn fit(app: &App, tenant: &Tenant, schema: &Schema, version: &str) -> Result
         let mut records: Vec<LiveRecord> = tenant.seen(|state| {
             let live = state.engine.all_records().filter(|record| record.live && record.party == schema.party);
             live.map(|record| LiveRecord {
+                digest: record.digest,
                 place: record.place,
                 profile: record.profile,
                 facts: record.facts,
-                party: record.party,
             })
             .collect()
         })?;
         // By content: the order of arrival does not show in the model.
         records.sort_unstable_by_key(|record| record.facts);
         records.truncate(TRAINING_RECORDS_MAX);
-        if records.len() < 2 {
+        let extractor = Extractor::new(schema, &config.config).map_err(|error| ReadError::Store(error.into()))?;
+        let (mut features, mut profiles) = (Vec::with_capacity(records.len()), Vec::with_capacity(records.len()));
+        for record in &records {
+            // What was erased or taken back since is not learned from.
+            let found = read::fragment_of(&app.shared, tenant, record.digest, record.place)?;
+            if let Some((fragment, _)) = found.filter(|(fragment, _)| fragment.party == schema.party) {
+                features.push(extractor.features(&fragment, region::of(&fragment, &config.config)));
+                profiles.push(record.profile);
+            }
+        }
+        if features.len() < 2 {
             let message = "give at least two live records of this kind of party first; there is nothing to learn from";
             return Err(ReadError::Invalid(vec![FieldFault::new("name", FaultReason::Missing, message)]));
         }
-        let extractor = Extractor::new(schema, &config.config).map_err(|error| ReadError::Store(error.into()))?;
-        let mut features = Vec::with_capacity(records.len());
-        for record in &records {
-            let fragment = read::fragment_at(&app.shared, &tenant.vault, record.place)?;
-            debug_assert_eq!(record.party, fragment.party);
-            features.push(extractor.features(&fragment, region::of(&fragment, &config.config)));
-        }
         let mut model = fitted(schema, &features, version);
-        let with_profile = features.iter().zip(&records);
-        keep_shared(&mut model, with_profile.filter_map(|(features, record)| Some((features, record.profile?.0))));
+        let with_profile = features.iter().zip(&profiles);
+        keep_shared(&mut model, with_profile.filter_map(|(features, profile)| Some((features, profile.as_ref()?.0))));
         model.check().map_err(|error| ReadError::Store(error.into()))?;
-        Ok((model, records.len()))
+        Ok((model, features.len()))
     })
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use onefold_core::decision::Sealed;
 use onefold_core::fault::{FaultReason, FieldFault};
 use onefold_core::fragment::{Fragment, PartyKind, SourceRecord};
-use onefold_core::ids::{NamespaceId, Place, ProfileId, ProfileOrdinal, Sequence};
+use onefold_core::ids::{Digest128, NamespaceId, Place, ProfileId, ProfileOrdinal, Sequence};
 use onefold_core::profile::{Detail, Golden, unify};
 use onefold_matching::prepare::LookupError;
 use onefold_matching::resolve::{Standing, ValueStanding};
@@ -191,7 +191,7 @@ pub struct Plan {
     /// Sequence of its last change; once that is durable, so are all fragments.
     pub changed: Sequence,
     config: Arc<LiveConfig>,
-    places: Vec<Place>,
+    records: Vec<(Digest128, Place)>,
 }
 
 /// Looks up which fragments make up a live profile. Reads nothing.
@@ -201,11 +201,12 @@ pub struct Plan {
 pub fn plan(tenant: &Tenant, profile: ProfileOrdinal) -> Result<Plan, ReadError> {
     let config = tenant.config();
     let state = tenant.state();
-    let places: Vec<Place> = state.engine.members(profile).iter().map(|member| member.place).collect();
-    if places.is_empty() {
+    let records: Vec<(Digest128, Place)> =
+        state.engine.members(profile).iter().map(|member| (member.digest, member.place)).collect();
+    if records.is_empty() {
         return Err(ReadError::ProfileUnknown);
     }
-    Ok(Plan { profile, changed: state.changed(profile), config, places })
+    Ok(Plan { profile, changed: state.changed(profile), config, records })
 }
 
 impl Plan {
@@ -217,15 +218,19 @@ impl Plan {
 
     /// How many fragments there are to read.
     pub const fn len(&self) -> usize {
-        self.places.len()
+        self.records.len()
     }
 
     /// Reads them. Waits for the disk where they are not durable yet.
     ///
     /// # Errors
-    /// [`ReadError::Store`] when one cannot be read.
-    pub fn load(self, shared: &Shared, vault: &Vault) -> Result<Loaded, ReadError> {
-        let fragments = self.places.iter().map(|place| fragment_at(shared, vault, *place)).collect::<Result<_, _>>()?;
+    /// [`ReadError::ProfileUnknown`] when it is not what was planned any more, [`ReadError::Store`] when a fragment cannot
+    /// be read.
+    pub fn load(self, shared: &Shared, tenant: &Tenant) -> Result<Loaded, ReadError> {
+        let read = |(record, place): &(Digest128, Place)| {
+            planned_at(shared, tenant, *record, *place)?.ok_or(ReadError::ProfileUnknown)
+        };
+        let fragments = self.records.iter().map(read).collect::<Result<_, _>>()?;
         Ok(Loaded { profile: self.profile, changed: self.changed, config: self.config, fragments })
     }
 }
@@ -235,7 +240,7 @@ impl Plan {
 /// # Errors
 /// [`ReadError::ProfileUnknown`] when it is not live, [`ReadError::Store`] when a fragment cannot be read.
 pub fn load(shared: &Shared, tenant: &Tenant, profile: ProfileOrdinal) -> Result<Loaded, ReadError> {
-    plan(tenant, profile)?.load(shared, &tenant.vault)
+    plan(tenant, profile)?.load(shared, tenant)
 }
 
 /// Waits until the entry at this place is durable. The state knows of entries a moment before the disk does; reading them
@@ -252,6 +257,46 @@ pub fn durable_at(shared: &Shared, place: Place) -> Result<(), ReadError> {
         std::thread::sleep(DURABLE_WAIT_STEP);
     }
     Ok(())
+}
+
+/// The fragment that a record had when this place was looked up; `None` when it is gone since: the record was erased or
+/// taken back, or a newer fragment came and this one was tidied away.
+fn planned_at(
+    shared: &Shared,
+    tenant: &Tenant,
+    record: Digest128,
+    place: Place,
+) -> Result<Option<Fragment>, ReadError> {
+    let failed = match fragment_at(shared, &tenant.vault, place) {
+        Ok(fragment) => return Ok(Some(fragment)),
+        Err(failed) => failed,
+    };
+    match tenant.state().engine.record(record) {
+        Some(now) if now.live && now.place == place => Err(failed),
+        _ => Ok(None),
+    }
+}
+
+/// A record's fragment and its place, read by a long work beside the lane: what was live at this place when the work
+/// began, or what came in its stead since. `None` when nothing did: the record was erased or taken back.
+///
+/// # Errors
+/// [`ReadError::Store`] when it cannot be read.
+pub fn fragment_of(
+    shared: &Shared,
+    tenant: &Tenant,
+    record: Digest128,
+    mut place: Place,
+) -> Result<Option<(Fragment, Place)>, ReadError> {
+    loop {
+        if let Some(fragment) = planned_at(shared, tenant, record, place)? {
+            return Ok(Some((fragment, place)));
+        }
+        match tenant.state().engine.record(record) {
+            Some(now) if now.live => place = now.place,
+            _ => return Ok(None),
+        }
+    }
 }
 
 /// The fragment at a place of the journal.

@@ -459,17 +459,24 @@ pub fn questions(
         questions.truncate(most);
         let with_places = questions.into_iter().filter_map(|question| {
             let (one, other) = question.records;
-            let places = (state.engine.record(one)?.place, state.engine.record(other)?.place);
-            Some((question, places, state.engine.match_evidence(one, other)))
+            let place = |record: Digest128| Some((record, state.engine.record(record)?.place));
+            Some((question, (place(one)?, place(other)?), state.engine.match_evidence(one, other)))
         });
         (with_places.collect::<Vec<_>>(), more)
     })?;
     let mut asked = Vec::with_capacity(found.len());
     for (question, (one, other), evidence) in found {
-        let named = |place: Place| read::fragment_at(&app.shared, &tenant.vault, place);
-        asked.push(Asked { question, records: (named(one)?.record, named(other)?.record), evidence });
+        // What was erased meanwhile is no question any more.
+        if let Some(records) = name_of(app, tenant, one)?.zip(name_of(app, tenant, other)?) {
+            asked.push(Asked { question, records, evidence });
+        }
     }
     Ok((asked, more))
+}
+
+/// What a source calls the record that was live at a place; `None` when it is gone since.
+fn name_of(app: &App, tenant: &Tenant, (record, place): (Digest128, Place)) -> Result<Option<SourceRecord>, ReadError> {
+    Ok(read::fragment_of(&app.shared, tenant, record, place)?.map(|(fragment, _)| fragment.record))
 }
 
 /// A judgement in force, readable.
@@ -502,7 +509,8 @@ pub fn judgements(
             None => state.judgements.iter().map(|(entry, _)| entry).filter(later).take(most + 1).collect(),
         };
         let more = entries.len() > most;
-        let place = |record: Digest128| state.engine.record(record).filter(|view| view.live).map(|view| view.place);
+        let place =
+            |record: Digest128| state.engine.record(record).filter(|view| view.live).map(|view| (record, view.place));
         let told = entries.into_iter().take(most).filter_map(|entry| {
             let told = *state.judgements.get(entry)?;
             Some((entry, told, (place(told.records.0), place(told.records.1))))
@@ -512,9 +520,7 @@ pub fn judgements(
     let mut standing = Vec::with_capacity(found.len());
     for (entry, told, (one, other)) in found {
         let Some(judged) = judged_at(&app.shared, tenant, told.place)? else { continue };
-        let named = |place: Option<Place>| -> Result<Option<SourceRecord>, ReadError> {
-            place.map(|place| Ok(read::fragment_at(&app.shared, &tenant.vault, place)?.record)).transpose()
-        };
+        let named = |found: Option<(Digest128, Place)>| found.map_or(Ok(None), |found| name_of(app, tenant, found));
         standing.push(Standing { entry, judged, records: (named(one)?, named(other)?) });
     }
     Ok((standing, more))

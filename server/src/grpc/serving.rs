@@ -360,10 +360,10 @@ impl Serving {
         let plan = read::plan(tenant, profile)?;
         reading::wait_for(tenant, plan.durable_from()).await?;
         if plan.len() <= READ_INLINE_MAX {
-            return plan.load(&self.app.shared, &tenant.vault);
+            return plan.load(&self.app.shared, tenant);
         }
         let (app, tenant) = (Arc::clone(&self.app), Arc::clone(tenant));
-        let reading = tokio::task::spawn_blocking(move || plan.load(&app.shared, &tenant.vault));
+        let reading = tokio::task::spawn_blocking(move || plan.load(&app.shared, &tenant));
         reading.await.map_err(|error| ReadError::Store(error.into()))?
     }
 }

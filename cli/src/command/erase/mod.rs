@@ -10,6 +10,7 @@ use onefold_proto::v1 as pb;
 
 use super::requests::{named, show};
 use super::scope::{Taking, counts, records};
+use super::whole::write_text;
 use super::{Failure, online, paint, say, say_json};
 use crate::client::{Client, Target, request_id, wire};
 
@@ -92,8 +93,7 @@ async fn erase(arguments: &Arguments) -> Result<(), Failure> {
     }
     match &arguments.receipt {
         Some(file) => {
-            std::fs::write(file, receipt.receipt_json + "\n")
-                .map_err(|error| Failure::new(format!("{}: cannot be written: {error}", file.display())))?;
+            write_text(file, &(receipt.receipt_json + "\n"))?;
             if target.json { Ok(()) } else { say(&format!("receipt: {}\n", file.display())) }
         }
         None => say(&(receipt.receipt_json + "\n")),

@@ -282,8 +282,8 @@ async fn post(processor: &Processor, owed: &Owed, body: Bytes) -> Result<(), Str
 mod tests {
     use super::*;
 
-    #[tokio::test]
-    async fn one_host_that_is_down_does_not_hold_up_the_others_and_a_wait_is_kept() {
+    #[test]
+    fn one_host_that_is_down_does_not_hold_up_the_others_and_a_wait_is_kept() {
         let dir = tempfile::tempdir().unwrap();
         let config = crate::Config::new(dir.path(), ([127, 0, 0, 1], 0).into());
         let meters = Arc::new(crate::metrics::Meters::new(crate::grpc::calls()));

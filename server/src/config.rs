@@ -82,6 +82,15 @@ pub struct Tls {
     pub client_authority: Option<PathBuf>,
 }
 
+/// Who is told of traces.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Collector {
+    /// Where OTLP over gRPC is taken: `http://HOST:PORT` or `https://HOST:PORT`.
+    pub endpoint: String,
+    /// Of calls whose caller says nothing, one in so many is traced.
+    pub one_in: u64,
+}
+
 /// How to serve.
 #[derive(Clone)]
 pub struct Config {
@@ -104,6 +113,8 @@ pub struct Config {
     pub metrics_listen: Option<SocketAddr>,
     /// Serve metrics on an address that other machines can reach.
     pub allow_remote_metrics: bool,
+    /// Who is told of traces; none: nobody.
+    pub traces: Option<Collector>,
     /// Origins of web pages that may call through gRPC-Web, e.g. `https://console.example.org`; none: no browser may.
     pub web_origins: Vec<String>,
     /// Take the one-click posts of mail providers (RFC 8058), over HTTP/1.1 too.
@@ -159,6 +170,7 @@ impl Config {
             match_models: true,
             metrics_listen: None,
             allow_remote_metrics: false,
+            traces: None,
             web_origins: Vec::new(),
             one_click: false,
             tls: None,
@@ -195,6 +207,7 @@ impl Config {
         if let Some(opendsr) = &self.opendsr {
             opendsr.check().map_err(StartError::OpenDsr)?;
         }
+        self.traces.as_ref().map_or(Ok(()), crate::traces::check).map_err(StartError::Traces)?;
         if self.segment_bytes < SEGMENT_BYTES_MIN {
             return Err(StartError::SegmentTooSmall { given: self.segment_bytes, least: SEGMENT_BYTES_MIN });
         }

@@ -13,6 +13,7 @@ pub mod restore;
 pub mod secret;
 pub mod telemetry;
 pub mod tokens;
+mod traces;
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Weak};
@@ -44,6 +45,7 @@ pub struct Server {
     edge: grpc::Edge,
     threads: app::threads::Threads,
     drain: Duration,
+    traces: Option<Arc<traces::Traces>>,
 }
 
 /// The door of the metrics; shut when dropped.
@@ -142,7 +144,9 @@ impl Server {
         let address = listener.local_addr().map_err(|source| StartError::Listen { address: config.listen, source })?;
         let processor =
             config.opendsr.as_ref().map(opendsr::Processor::read).transpose().map_err(StartError::OpenDsr)?;
-        let meters = Arc::new(metrics::Meters::new(grpc::calls()));
+        let traces = config.traces.as_ref().map(traces::Traces::start).transpose().map_err(StartError::Traces)?;
+        let traces = traces.map(Arc::new);
+        let meters = Arc::new(metrics::Meters::new(grpc::calls()).traced(traces.clone()));
         let scrape = Arc::new(metrics::Scrape::new(Arc::clone(&meters)));
         let metrics = match config.metrics_listen {
             Some(address) => Some(Metrics::listen(address, &scrape).await?),
@@ -174,7 +178,7 @@ impl Server {
             tokio::spawn(opendsr::callbacks::follow(Arc::downgrade(&app), processor));
         }
         tokio::spawn(offer_rest(app.lane.downgrade()));
-        Ok(Self { address, metrics, recovered, failure, edge, threads, drain })
+        Ok(Self { address, metrics, recovered, failure, edge, threads, drain, traces })
     }
 
     /// Where it listens.
@@ -215,7 +219,14 @@ impl Server {
             }
         };
         let threads = std::mem::take(&mut self.threads);
-        let _ = tokio::task::spawn_blocking(move || threads.join()).await;
+        let traces = self.traces.take();
+        let end = move || {
+            threads.join();
+            if let Some(traces) = traces {
+                traces.end();
+            }
+        };
+        let _ = tokio::task::spawn_blocking(end).await;
         if failed {
             return Err(ServeError::Store);
         }

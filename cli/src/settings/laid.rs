@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use onefold_server::config::Tls;
+use onefold_server::config::{Collector, Tls};
 use onefold_server::opendsr::OpenDsr;
 use onefold_server::tokens::{Issuer, KeysAt};
 use onefold_server::{Config, StartError, telemetry};
@@ -18,8 +18,8 @@ use super::{ConfigFile, Fault, Given, Kind, SETTINGS, Setting, Value};
 pub enum Origin {
     /// The command line.
     Option,
-    /// The environment.
-    Environment,
+    /// The environment: this variable.
+    Environment(String),
     /// The configuration file, at this line.
     File(PathBuf, usize),
     /// Nobody said anything.
@@ -54,9 +54,15 @@ impl Settings {
             // An empty variable says nothing: that is how environments take one back.
             let Some(text) = environment.get(&variable).filter(|text| !text.is_empty()) else { continue };
             match setting.kind.read(text) {
-                Ok(value) => values[place] = (Some(value), Origin::Environment),
+                Ok(value) => values[place] = (Some(value), Origin::Environment(variable)),
                 Err(why) => faults.push(Fault::new(variable, why)),
             }
+        }
+        if let Some(place) = Setting::place("traces_to")
+            && !matches!(values[place].1, Origin::Environment(_))
+            && let Some((variable, endpoint)) = collector(environment)
+        {
+            values[place] = (Some(Value::Text(endpoint)), Origin::Environment(variable));
         }
         for (place, texts) in &given.values {
             let setting = &SETTINGS[*place];
@@ -117,6 +123,7 @@ impl Settings {
                 StartError::RemoteMetrics(_) => "metrics_listen",
                 StartError::SegmentTooSmall { .. } => "segment_bytes",
                 StartError::OpenDsr(_) => "opendsr_domain",
+                StartError::Traces(_) => "traces_to",
                 _ => "listen",
             };
             faults.push(Fault::new(self.said_at(key), error.to_string()));
@@ -158,6 +165,9 @@ impl Settings {
         config.admin_key.clone_from(&self.admin_key);
         config.metrics_listen = self.text("metrics_listen").parse().ok();
         config.allow_remote_metrics = self.flag("allow_remote_metrics");
+        config.traces = self
+            .value("traces_to")
+            .map(|_| Collector { endpoint: self.text("traces_to"), one_in: self.whole("trace_one_in") });
         config.one_click = self.flag("one_click");
         config.web_origins = self.texts("web_origin");
         config.opendsr = self.opendsr();
@@ -265,7 +275,7 @@ impl Settings {
         let setting = Setting::place(key).map(|place| &SETTINGS[place]);
         match (self.origin(key), setting) {
             (Origin::Option, Some(setting)) => setting.flag(),
-            (Origin::Environment, Some(setting)) => setting.variable(),
+            (Origin::Environment(variable), _) => variable.clone(),
             (Origin::File(path, line), _) => format!("{}:{line}", path.display()),
             _ => format!("the default of {key}"),
         }
@@ -291,6 +301,21 @@ impl Settings {
         }
         text
     }
+}
+
+/// The collector that the variables of OpenTelemetry name, and which of them did: those that every program reads.
+fn collector(environment: &BTreeMap<String, String>) -> Option<(String, String)> {
+    let said = |name: &str| environment.get(name).map(|text| text.trim()).filter(|text| !text.is_empty());
+    if said("OTEL_SDK_DISABLED").is_some_and(|text| text.eq_ignore_ascii_case("true")) {
+        return None;
+    }
+    // What takes OTLP over HTTP listens at another port, and does not take ours.
+    let protocol = said("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL").or_else(|| said("OTEL_EXPORTER_OTLP_PROTOCOL"));
+    if protocol.is_some_and(|protocol| protocol != "grpc") {
+        return None;
+    }
+    let variables = ["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"];
+    variables.into_iter().find_map(|name| Some((name.to_owned(), said(name)?.to_owned())))
 }
 
 /// A configuration file with every setting as it is by default, and what each does.

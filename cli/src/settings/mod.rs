@@ -237,6 +237,18 @@ pub const SETTINGS: &[Setting] = &[
         "Serves metrics to Prometheus at http://ADDR/metrics, in the clear and to whoever asks; without it nowhere.",
     ),
     setting("allow_remote_metrics", Kind::Flag, "false", "Serves metrics where other machines can read them."),
+    setting(
+        "traces_to",
+        Kind::Text,
+        "",
+        "Sends traces by OTLP over gRPC to the collector at this address, e.g. http://127.0.0.1:4317; without it nowhere. The variables OTEL_EXPORTER_OTLP_TRACES_ENDPOINT and OTEL_EXPORTER_OTLP_ENDPOINT may name it instead, unless OTEL_EXPORTER_OTLP_PROTOCOL is another than grpc or OTEL_SDK_DISABLED is true.",
+    ),
+    setting(
+        "trace_one_in",
+        Kind::Whole(1, 1_000_000_000),
+        "1",
+        "Of the calls whose caller sends no trace of its own, one in so many is traced.",
+    ),
     setting("log", Kind::Text, "info", "What is logged to standard error, e.g. info or onefold_server=debug."),
     setting("log_json", Kind::Flag, "false", "Logs as JSON lines."),
     setting(

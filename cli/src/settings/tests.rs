@@ -232,3 +232,48 @@ fn a_variable_that_is_nearly_a_setting_is_told_and_others_are_left_alone() {
     let told: Vec<String> = strange.iter().map(ToString::to_string).collect();
     assert_eq!(told, ["ONEFOLD_LISTN: is not read; did you mean ONEFOLD_LISTEN?"]);
 }
+
+#[test]
+fn the_collector_of_traces_is_named_as_every_program_is_told_of_it() {
+    const OTEL: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
+    const AT: (&str, &str) = (OTEL, "http://otel:4317");
+    /// Command line, environment, file; where traces go, and who said so.
+    type Row = (
+        &'static [&'static str],
+        &'static [(&'static str, &'static str)],
+        &'static str,
+        Option<(&'static str, &'static str)>,
+    );
+    let table: [Row; 10] = [
+        (&[], &[], "", None),
+        (&[], &[AT], "", Some(("http://otel:4317", OTEL))),
+        (&[], &[AT], "traces_to = \"http://file:1\"", Some(("http://otel:4317", OTEL))),
+        (&[], &[(OTEL, "")], "traces_to = \"http://file:1\"", Some(("http://file:1", "/etc/onefold/onefold.toml:1"))),
+        (&[], &[AT, ("ONEFOLD_TRACES_TO", "http://own:2")], "", Some(("http://own:2", "ONEFOLD_TRACES_TO"))),
+        (
+            &[],
+            &[AT, ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://traces:3")],
+            "",
+            Some(("http://traces:3", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")),
+        ),
+        (&["--traces-to", "http://option:4"], &[AT], "", Some(("http://option:4", "--traces-to"))),
+        (&[], &[AT, ("OTEL_SDK_DISABLED", "TRUE")], "", None),
+        (&[], &[AT, ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf")], "", None),
+        (&[], &[AT, ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")], "", Some(("http://otel:4317", OTEL))),
+    ];
+    for (arguments, pairs, file, want) in table {
+        let settings = lay(arguments, pairs, file).unwrap();
+        let traces = settings.config().traces;
+        assert_eq!(traces.as_ref().map(|to| to.endpoint.as_str()), want.map(|(to, _)| to), "{arguments:?} {pairs:?}");
+        let shown = settings.shown();
+        let line = shown.lines().find(|line| line.contains("traces_to")).unwrap();
+        assert!(line.ends_with(&format!("# {}", want.map_or("default", |(_, from)| from))), "{line}");
+    }
+    let one_in = lay(&["--trace-one-in", "1000"], &[AT], "").unwrap().config().traces.unwrap().one_in;
+    assert_eq!(one_in, 1000);
+    let wrong = lay(&[], &[(OTEL, "someone:secret@otel:4317")], "").unwrap_err();
+    assert_eq!(wrong.len(), 1);
+    let told = wrong[0].to_string();
+    assert!(told.starts_with("OTEL_EXPORTER_OTLP_ENDPOINT: ") && told.contains("http://HOST:PORT"), "{told}");
+    assert!(!told.contains("secret"), "{told}");
+}

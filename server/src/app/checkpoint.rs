@@ -89,9 +89,11 @@ impl Lane {
             return;
         }
         let began = Stopwatch::start();
+        let span = self.work("checkpoint");
         let written = self.write_checkpoint();
         self.checkpoint_took = began.elapsed();
         self.shared.meters.checkpoint.took(self.checkpoint_took);
+        drop(span);
         if let Err(error) = written {
             // The one before stands, and the journal has everything: only the next start is slower.
             tracing::warn!(error = %error, "a checkpoint was not written");

@@ -258,7 +258,7 @@ impl App {
         }
         let command = Command::Ingest { tenant: Arc::clone(tenant), items, request: None, reply };
         // A closed lane drops the command and with it the reply: the receiver sees that as a failed store.
-        let _ = self.lane.send(command).await;
+        let _ = self.lane.send(command.caused()).await;
         answers
     }
 
@@ -288,7 +288,8 @@ impl App {
     pub async fn learn_names_patiently(&self, tenant: &Arc<Tenant>, names: Vec<String>) -> Result<(), WriteError> {
         let (reply, answer) = oneshot::channel();
         // A closed lane drops the command and with it the reply.
-        let _ = self.lane.send(Command::LearnNames { tenant: Arc::clone(tenant), names, reply }).await;
+        let command = Command::LearnNames { tenant: Arc::clone(tenant), names, reply };
+        let _ = self.lane.send(command.caused()).await;
         answer.await.unwrap_or(Err(WriteError::StoreFailed))
     }
 
@@ -302,7 +303,7 @@ impl App {
         make: impl FnOnce(oneshot::Sender<Result<T, WriteError>>) -> Command,
     ) -> Result<T, WriteError> {
         let (reply, answer) = oneshot::channel();
-        match self.lane.send_timeout(make(reply), LANE_WAIT_MAX).await {
+        match self.lane.send_timeout(make(reply).caused(), LANE_WAIT_MAX).await {
             Ok(()) => answer.await.unwrap_or(Err(WriteError::StoreFailed)),
             Err(SendTimeoutError::Timeout(_)) => Err(WriteError::Busy { retry_after: LANE_WAIT_MAX }),
             Err(SendTimeoutError::Closed(_)) => Err(WriteError::StoreFailed),

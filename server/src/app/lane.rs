@@ -28,6 +28,7 @@ use super::requests::{RequestKey, remember, room_to_remember};
 use super::tenant::{ProfileTimes, State, Tenant};
 use super::writer::{Commit, Reply};
 use super::{Shared, access, backup, consent, hierarchy, models, privacy, reconfigure, review};
+use crate::traces::{self, Cause, Work};
 
 /// Commands that may wait in front of the lane.
 pub const LANE_DEPTH_MAX: usize = 64;
@@ -186,9 +187,24 @@ pub enum Command {
     Rest,
     /// Write a last checkpoint and end.
     Stop,
+    /// Any of these, asked for by something that is traced.
+    Caused {
+        /// What.
+        command: Box<Command>,
+        /// By what.
+        cause: Box<Cause>,
+    },
 }
 
 impl Command {
+    /// Goes along with what asks for it here, where that is traced.
+    pub fn caused(self) -> Self {
+        match traces::cause() {
+            Some(cause) => Self::Caused { command: Box::new(self), cause: Box::new(cause) },
+            None => self,
+        }
+    }
+
     /// Answers that the disk has no room.
     fn refuse(self) {
         match self {
@@ -205,6 +221,7 @@ impl Command {
             Self::Privacy(work) => drop(work.reply.send(Err(WriteError::DiskFull))),
             Self::Key { reply, .. } => drop(reply.send(Err(WriteError::DiskFull))),
             Self::Moment(reply) => drop(reply.send(Err(WriteError::DiskFull))),
+            Self::Caused { command, .. } => command.refuse(),
             Self::ProbeRoom | Self::Rest | Self::Stop => {}
         }
     }
@@ -232,6 +249,8 @@ pub struct Lane {
     pub(super) checkpoint_wanted: Option<Wanted>,
     /// How long the last checkpoint took.
     pub(super) checkpoint_took: Duration,
+    /// What is done now, where what asked for it is traced.
+    pub(super) span: Option<Work>,
 }
 
 /// How long a checkpoint that is due has waited. It costs as much as there is state and everybody waits for it, so it is
@@ -283,6 +302,15 @@ struct Share {
 /// Where the answers of an ingest command go.
 type IngestReply = oneshot::Sender<Result<Vec<Answer>, WriteError>>;
 
+/// What waits behind what is done.
+pub(super) enum Next {
+    /// This, and it was asked for.
+    Wanted(Command),
+    /// This, which was not and waits on.
+    Other(Command),
+    Nothing,
+}
+
 /// Whether the lane works on.
 enum Flow {
     /// With this, which was taken from the queue and waits behind what was done.
@@ -296,7 +324,10 @@ impl Lane {
         let mut waiting = None;
         while let Some(first) = waiting.take().or_else(|| self.commands.blocking_recv()) {
             let rest = matches!(first, Command::Rest);
-            match self.group(first) {
+            let first = self.noted(first);
+            let went = self.group(first);
+            self.span = None;
+            match went {
                 Ok(Flow::GoesOn(behind)) => waiting = behind,
                 Ok(Flow::Ends) => {
                     if self.since_checkpoint > 0 {
@@ -320,6 +351,31 @@ impl Lane {
         }
         // What is still queued gets its reply dropped, which callers see as a failed store.
         self.commands.close();
+    }
+
+    /// A command that is taken, once what asked for it is noted.
+    fn noted(&mut self, command: Command) -> Command {
+        let Command::Caused { command, cause } = command else { return command };
+        match &mut self.span {
+            Some(span) => span.also(*cause),
+            None => self.span = self.shared.meters.work("lane.batch", Some(&cause)),
+        }
+        *command
+    }
+
+    /// What waits next, and whether it is wanted beside what is done now.
+    pub(super) fn next_if(&mut self, wanted: impl FnOnce(&Command) -> bool) -> Next {
+        let Ok(next) = self.commands.try_recv() else { return Next::Nothing };
+        let is_wanted = match &next {
+            Command::Caused { command, .. } => wanted(command),
+            command => wanted(command),
+        };
+        if is_wanted { Next::Wanted(self.noted(next)) } else { Next::Other(next) }
+    }
+
+    /// Work of its own begins within what is done now; none where nobody makes spans.
+    pub(super) fn work(&self, name: &'static str) -> Option<Work> {
+        self.shared.meters.work(name, self.span.as_ref().and_then(Work::cause).as_ref())
     }
 
     /// Whether a checkpoint that is due may be written now.
@@ -386,19 +442,20 @@ impl Lane {
                 let mut bytes = room_of(&runs[0].1);
                 let mut after = None;
                 while items < GROUP_ITEMS_MAX && bytes < self.group_bytes_max() {
-                    match self.commands.try_recv() {
-                        Ok(Command::Ingest { tenant, items: more, request: None, reply })
-                            if room_of(&more) <= self.group_bytes_max() =>
-                        {
+                    let most = self.group_bytes_max();
+                    match self.next_if(
+                        |next| matches!(next, Command::Ingest { items, request: None, .. } if room_of(items) <= most),
+                    ) {
+                        Next::Wanted(Command::Ingest { tenant, items: more, reply, .. }) => {
                             items += more.len();
                             bytes += room_of(&more);
                             runs.push((tenant, more, reply));
                         }
-                        Ok(other) => {
+                        Next::Other(other) => {
                             after = Some(other);
                             break;
                         }
-                        Err(_) => break,
+                        Next::Wanted(_) | Next::Nothing => break,
                     }
                 }
                 self.ingest(runs, items, bytes, None)?;
@@ -439,6 +496,7 @@ impl Lane {
             Command::ProbeRoom => self.probe_room(),
             Command::Rest => Ok(()),
             Command::Stop => return Ok(Flow::Ends),
+            Command::Caused { command, .. } => return self.group(*command),
         }?;
         Ok(Flow::GoesOn(None))
     }
@@ -521,6 +579,7 @@ impl Lane {
             let batch = self.appender.seal(builder, self.shared.clock.now().0)?;
             self.shared.meters.batch_bytes.see(batch.bytes() as u64);
             commit.batch = Some(batch);
+            commit.cause = self.span.as_ref().and_then(Work::cause);
         }
         self.hand_on(commit)
     }

@@ -259,6 +259,7 @@ pub(super) fn change(
     }
     // Fragments may be read again below, so all of them must be on disk.
     lane.drain()?;
+    let span = lane.work("resolve.again");
     let engine = tenant.state().engine.clone();
     let (engine, changes) = match resolved(&lane.shared, tenant, engine, &after) {
         Ok(resolved) => resolved,
@@ -275,6 +276,7 @@ pub(super) fn change(
     tenant.state_mut().sequence = sequence;
     tenant.set_config(Arc::new(after));
     group = lane.settle(tenant, group, Decided::resolved(engine, changes))?;
+    drop(span);
     let end = tenant.state().sequence;
     remember(lane, tenant, request, &end, &mut group)?;
     group.commit.published.push((Arc::clone(tenant), tenant.state().sequence));

@@ -186,6 +186,7 @@ pub(super) fn change(
     tenant.state_mut().sequence = sequence;
     after.since = sequence;
     let after = Arc::new(after);
+    let span = relinks.then(|| lane.work("resolve.again")).flatten();
     if relinks {
         relink(&lane.shared, tenant, &after).map_err(|error| {
             tracing::error!(error = %error, "a fragment cannot be read while linking afresh");
@@ -198,6 +199,7 @@ pub(super) fn change(
     if relinks {
         group = lane.settle(tenant, group, Decided::relinked())?;
     }
+    drop(span);
     remember(lane, tenant, request, &changed, &mut group)?;
     let end = tenant.state().sequence;
     group.commit.published.push((Arc::clone(tenant), end));

@@ -62,6 +62,9 @@ pub enum StartError {
         "metrics on {0} can be read from other machines, by whoever asks: listen on 127.0.0.1, or say --allow-remote-metrics"
     )]
     RemoteMetrics(SocketAddr),
+    /// Traces cannot be sent to where they should be.
+    #[error("where traces go {0}")]
+    Traces(String),
     /// The address cannot be listened on.
     #[error("cannot listen on {address}: {source}")]
     Listen {
@@ -374,6 +377,7 @@ pub fn open(config: &Config, clock: Arc<dyn Clock>, meters: Arc<Meters>) -> Resu
         unfinished,
         checkpoint_wanted: None,
         checkpoint_took: CHECKPOINT_TAKES,
+        span: None,
     };
     let spawn =
         |name: &str, run: Box<dyn FnOnce() + Send>| threads::spawn(&shared, name, run).map_err(StartError::Thread);
@@ -566,7 +570,7 @@ impl Replaying {
     fn opened_content(&mut self, entry: &EntryView<'_>) -> Result<Option<(SlotId, Vec<u8>)>, VisitError> {
         let Some(payload) = entry.bytes() else { return Ok(None) };
         let sealed = Sealed::parse(payload)?;
-        self.next_slot = self.next_slot.max(sealed.slot.0 + 1);
+        self.next_slot = self.next_slot.max(sealed.slot.0.saturating_add(1));
         match self.vault.key(sealed.slot) {
             Ok(key) => {
                 let plain = entry.seal_context().open(&key, 0, &sealed.header, sealed.ciphertext)?;

@@ -140,6 +140,7 @@ fn round(shared: &Shared, lane: &mpsc::Sender<Command>) -> Result<(), JournalErr
     if waiting.is_empty() {
         return Ok(());
     }
+    let _span = shared.meters.work("journal.tidy", None);
     // What supersedes must be durable before what it supersedes is dropped.
     let mut needed: Vec<(TenantId, Needed)> = Vec::with_capacity(tenants.len());
     for tenant in &tenants {

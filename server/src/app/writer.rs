@@ -14,6 +14,7 @@ use super::ingest::Answer;
 use super::keeper::{Keep, KeyedWrite};
 use super::tenant::Tenant;
 use crate::clock::Stopwatch;
+use crate::traces::Cause;
 
 /// Batches that may wait for the disk while the lane goes on.
 pub const WRITER_DEPTH_MAX: usize = 4;
@@ -23,6 +24,8 @@ pub const WRITER_DEPTH_MAX: usize = 4;
 pub struct Commit {
     /// The batch; none when nothing had to be written and only the order of answers matters.
     pub batch: Option<SealedBatch>,
+    /// What the batch was made in, where that is traced.
+    pub cause: Option<Cause>,
     /// New ends of the tenants' orders of events.
     pub published: Vec<(Arc<Tenant>, Sequence)>,
     /// What the erasure ledger is to hold before keys are destroyed.
@@ -100,7 +103,15 @@ fn write(
     writer: &mut Writer,
     group: &mut [Commit],
 ) -> Result<Position, onefold_store::journal::JournalError> {
+    let mut span = None;
+    let mut bytes = 0;
     for commit in group {
+        match (commit.cause.take(), &mut span) {
+            (Some(cause), None) => span = shared.meters.work("journal.sync", Some(&cause)),
+            (Some(cause), Some(span)) => span.also(cause),
+            (None, _) => {}
+        }
+        bytes += commit.batch.as_ref().map_or(0, |batch| batch.bytes() as u64);
         if let Some(batch) = commit.batch.take() {
             writer.write(batch)?;
         }
@@ -108,6 +119,9 @@ fn write(
     let began = Stopwatch::start();
     let end = writer.sync()?;
     shared.meters.sync.took(began.elapsed());
+    if let Some(span) = &mut span {
+        span.counts("onefold.bytes", bytes);
+    }
     Ok(end)
 }
 

@@ -1,4 +1,4 @@
-//! Counts every call by its RPC and end, and contains what panics in one: it is answered INTERNAL, and the connection's
+//! Counts every call by its RPC and end, traces it where traces are wanted, and contains what panics in one: it is answered INTERNAL, and the connection's
 //! other calls go on.
 
 use std::convert::Infallible;
@@ -16,16 +16,22 @@ use tower::{Layer, Service};
 
 use super::{rights, status};
 use crate::metrics::calls::{Call, Calls};
+use crate::traces::{CallSpan, Traces};
 
 /// Puts a [`Metered`] around every service.
 #[derive(Clone, Debug)]
-pub struct Meter(pub Arc<Calls>);
+pub struct Meter {
+    /// Where calls are counted.
+    pub calls: Arc<Calls>,
+    /// Who makes spans of them; none: nobody.
+    pub traces: Option<Arc<Traces>>,
+}
 
 impl<S> Layer<S> for Meter {
     type Service = Metered<S>;
 
     fn layer(&self, inner: S) -> Metered<S> {
-        Metered { inner, calls: Arc::clone(&self.0) }
+        Metered { inner, meter: self.clone() }
     }
 }
 
@@ -33,7 +39,7 @@ impl<S> Layer<S> for Meter {
 #[derive(Clone, Debug)]
 pub struct Metered<S> {
     inner: S,
-    calls: Arc<Calls>,
+    meter: Meter,
 }
 
 impl<S> Service<http::Request<Body>> for Metered<S>
@@ -51,9 +57,15 @@ where
 
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
         let path = request.uri().path();
-        let call = self.calls.begin(path);
+        let mut call = self.meter.calls.begin(path);
+        if let Some(traces) = &self.meter.traces {
+            let span = call.name().and_then(|(service, method)| traces.call(request.headers(), service, method));
+            call.traced(span);
+        }
         let streams = rights::is_stream(path);
+        let entered = call.span().map(CallSpan::enter);
         let answer = catch_unwind(AssertUnwindSafe(|| self.inner.call(request))).ok();
+        drop(entered);
         Answering { answer, call: Some(call), streams }
     }
 }
@@ -73,10 +85,12 @@ impl<F: Future<Output = Result<http::Response<Body>, Infallible>> + Unpin> Futur
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
         let this = &mut *self;
+        let entered = this.call.as_ref().and_then(Call::span).map(CallSpan::enter);
         let polled = match &mut this.answer {
             Some(answer) => catch_unwind(AssertUnwindSafe(|| Pin::new(answer).poll(context))),
             None => Ok(Poll::Ready(Ok(panicked().into_http()))),
         };
+        drop(entered);
         let response = match polled {
             Ok(Poll::Pending) => return Poll::Pending,
             Ok(Poll::Ready(Ok(response))) => response,
@@ -124,7 +138,10 @@ impl http_body::Body for Streaming {
     fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         let this = &mut *self;
         let Some(body) = &mut this.body else { return Poll::Ready(None) };
-        let Ok(polled) = catch_unwind(AssertUnwindSafe(|| Pin::new(body).poll_frame(context))) else {
+        let entered = this.call.as_ref().and_then(Call::span).map(CallSpan::enter);
+        let polled = catch_unwind(AssertUnwindSafe(|| Pin::new(body).poll_frame(context)));
+        drop(entered);
+        let Ok(polled) = polled else {
             this.body = None;
             let status = panicked();
             if let Some(mut call) = this.call.take() {
@@ -217,7 +234,7 @@ mod tests {
         ];
         for (number, (faulty, path, code, reason)) in table.into_iter().enumerate() {
             let calls = Arc::new(Calls::new([UNARY, STREAM]));
-            let mut metered = Meter(Arc::clone(&calls)).layer(faulty);
+            let mut metered = Meter { calls: Arc::clone(&calls), traces: None }.layer(faulty);
             let request = http::Request::builder().uri(path).body(Body::empty()).unwrap();
             let response = metered.call(request).await.unwrap();
             let told = Status::from_header_map(response.headers());
@@ -242,7 +259,7 @@ mod tests {
     #[tokio::test]
     async fn a_caller_that_goes_away_is_counted_as_cancelled() {
         let calls = Arc::new(Calls::new([UNARY, STREAM]));
-        let mut metered = Meter(Arc::clone(&calls)).layer(Faulty::Not);
+        let mut metered = Meter { calls: Arc::clone(&calls), traces: None }.layer(Faulty::Not);
         let request = |path: &str| http::Request::builder().uri(path).body(Body::empty()).unwrap();
         drop(metered.call(request(UNARY)));
         let response = metered.call(request(STREAM)).await.unwrap();

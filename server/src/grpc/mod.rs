@@ -185,7 +185,7 @@ impl Edge {
             .layer(option_layer(web.then(|| origins.cors())))
             .layer(option_layer(web.then(|| browsers::OwnPagesOnly(origins.clone()))))
             .layer(option_layer(web.then(GrpcWebLayer::new)))
-            .layer(meter::Meter(Arc::clone(&meters.calls)))
+            .layer(meter::Meter { calls: Arc::clone(&meters.calls), traces: meters.traces.clone() })
             .layer(corrections::Correct::new(config::CALLS_MAX))
             .layer(guard.clone())
             .layer(promises::InWholeMessages)

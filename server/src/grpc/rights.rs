@@ -26,6 +26,7 @@ use crate::app::App;
 use crate::app::access::{Caller, Who};
 use crate::config::SIDE_STREAM_AGE_MAX;
 use crate::tokens::Refused;
+use crate::traces;
 
 /// What answers whoever calls.
 const OPEN_TO_ALL: &str = "/grpc.health.v1.Health/";
@@ -262,9 +263,10 @@ pub async fn acting<F: Future>(holder: Option<&Holder>, work: F) -> F::Output {
     }
 }
 
-/// Work that goes on behind a call, as its caller.
+/// Work that goes on behind a call, as its caller and as a part of it.
 pub fn carried<F: Future + Send>(work: F) -> impl Future<Output = F::Output> + Send {
     let caller = caller();
+    let work = traces::carried(work);
     async move {
         match caller {
             Some(caller) => CALLER.scope(caller, work).await,

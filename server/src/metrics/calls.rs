@@ -6,6 +6,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 
 use super::instrument::{Histogram, TIMES};
 use crate::clock::Stopwatch;
+use crate::traces::CallSpan;
 
 /// gRPC's codes by number.
 pub const CODES: [&str; 17] = [
@@ -68,7 +69,7 @@ impl Calls {
     pub fn begin(self: &std::sync::Arc<Self>, path: &str) -> Call {
         let rpc = self.by_path.get(path).copied().unwrap_or(self.names.len() - 1);
         self.under_way.fetch_add(1, Ordering::Relaxed);
-        Call { calls: std::sync::Arc::clone(self), rpc, began: Stopwatch::start(), code: CANCELLED }
+        Call { calls: std::sync::Arc::clone(self), rpc, began: Stopwatch::start(), code: CANCELLED, span: None }
     }
 
     /// A call was answered with an error of this reason.
@@ -108,9 +109,27 @@ pub struct Call {
     rpc: usize,
     began: Stopwatch,
     code: usize,
+    /// Where it is traced.
+    span: Option<Box<CallSpan>>,
 }
 
 impl Call {
+    /// Service and method; none for what is no RPC of ours.
+    pub fn name(&self) -> Option<(&str, &str)> {
+        let ours = self.rpc + 1 < self.calls.names.len();
+        ours.then(|| (self.calls.names[self.rpc].0.as_str(), self.calls.names[self.rpc].1.as_str()))
+    }
+
+    /// It is traced with this.
+    pub fn traced(&mut self, span: Option<Box<CallSpan>>) {
+        self.span = span;
+    }
+
+    /// Its span, where it is traced.
+    pub fn span(&self) -> Option<&CallSpan> {
+        self.span.as_deref()
+    }
+
     /// It ended with this code.
     pub fn ended(&mut self, code: usize) {
         self.code = code;
@@ -119,6 +138,9 @@ impl Call {
     /// It was refused for this reason.
     pub fn refused(&self, reason: &str) {
         self.calls.refuse(reason);
+        if let Some(span) = &self.span {
+            span.refused(reason);
+        }
     }
 }
 
@@ -128,6 +150,9 @@ impl Drop for Call {
         let code = self.code.min(CODES.len() - 1);
         let times = self.calls.cells[self.rpc][code].get_or_init(|| Box::new(Histogram::new(TIMES)));
         times.took(self.began.elapsed());
+        if let Some(span) = &self.span {
+            span.end(code);
+        }
     }
 }
 

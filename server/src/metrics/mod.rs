@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use onefold_core::ids::Sequence;
 
 use crate::app::App;
+use crate::traces::{Cause, Traces, Work};
 use calls::Calls;
 use instrument::{BYTES, COUNTS, Counter, Histogram, TIMES};
 
@@ -36,6 +37,8 @@ pub struct Meters {
     pub checkpoint: Histogram,
     /// Calls to controllers.
     pub callbacks: CallbackMeters,
+    /// Who makes spans of it; none: nobody.
+    pub traces: Option<Arc<Traces>>,
 }
 
 impl Meters {
@@ -50,7 +53,18 @@ impl Meters {
             sync: Histogram::new(TIMES),
             checkpoint: Histogram::new(TIMES),
             callbacks: CallbackMeters::default(),
+            traces: None,
         }
+    }
+
+    /// With somebody who makes spans.
+    pub fn traced(self, traces: Option<Arc<Traces>>) -> Self {
+        Self { traces, ..self }
+    }
+
+    /// Work begins, because of something that is traced or of its own accord; none where nobody makes spans.
+    pub fn work(&self, name: &'static str, cause: Option<&Cause>) -> Option<Work> {
+        self.traces.as_ref().map(|traces| traces.work(name, cause))
     }
 }
 

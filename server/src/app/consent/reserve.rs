@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 use super::contact::{Ask, Found, Verdict, evaluate};
 use crate::app::App;
 use crate::app::error::WriteError;
-use crate::app::lane::{Command, Group, Lane, SETTLED_ROOM, kind};
+use crate::app::lane::{Command, Group, Lane, Next, SETTLED_ROOM, kind};
 use crate::app::requests::{RequestKey, known, remember, room_to_remember};
 use crate::app::tenant::Tenant;
 use crate::app::writer::Reply;
@@ -70,13 +70,13 @@ pub(in crate::app) fn run(lane: &mut Lane, first: Work) -> Result<Option<Command
     let mut works = vec![first];
     let mut after = None;
     while works.len() < WORKS_MAX {
-        match lane.commands.try_recv() {
-            Ok(Command::Contact(work)) => works.push(*work),
-            Ok(other) => {
+        match lane.next_if(|next| matches!(next, Command::Contact(_))) {
+            Next::Wanted(Command::Contact(work)) => works.push(*work),
+            Next::Wanted(_) | Next::Nothing => break,
+            Next::Other(other) => {
                 after = Some(other);
                 break;
             }
-            Err(_) => break,
         }
     }
     let mut group = lane.begin(SETTLED_ROOM)?;

@@ -32,6 +32,12 @@ pub enum Normaliser {
     Folded,
 }
 
+impl Normaliser {
+    /// All of them.
+    pub const ALL: [Self; 6] =
+        [Self::Email, Self::Phone, Self::Domain, Self::Alphanumeric, Self::Verbatim, Self::Folded];
+}
+
 /// A namespace and its laws.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Namespace {

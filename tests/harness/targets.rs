@@ -2,6 +2,10 @@
 //! promise is broken. The crate in `fuzz/` hands them to libFuzzer; the test `fuzz_smoke` runs them on stable Rust.
 #![allow(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a panic is the finding")]
 
+pub mod backups;
+pub mod journal;
+pub mod tokens;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Cursor;
@@ -10,7 +14,7 @@ use std::sync::{Mutex, OnceLock};
 
 use onefold_cli::input::mapping::{MappingFile, guess};
 use onefold_cli::input::{Item, ReadOptions, Reader};
-use onefold_cli::settings::ConfigFile;
+use onefold_cli::settings::{ConfigFile, Given, Settings};
 use onefold_core::consent::Jurisdiction;
 use onefold_core::date::{DateCustom, DateOrder, read_date};
 use onefold_core::decision::{self, EntryKind, Sealed, TenantOpened};
@@ -20,7 +24,7 @@ use onefold_core::identifier::{Canonical, canonicalise, junk};
 use onefold_core::ids::{ProfileId, SlotId, TenantId};
 use onefold_core::namespace::Normaliser;
 use onefold_matching::normalise::{address, company, name, text};
-use onefold_matching::pair::Model;
+use onefold_matching::pair::{Features, Matcher, Model, Symbol, Symbols};
 use onefold_proto::v1 as pb;
 use onefold_store::checkpoint::Checkpoints;
 use onefold_store::datadir::{DataDir, OpenOptions};
@@ -50,25 +54,31 @@ pub struct Target {
 }
 
 /// All ways in.
-pub const TARGETS: [Target; 8] = [
+pub const TARGETS: [Target; 11] = [
+    Target { name: "backups", run: backups::backups, short: 150 },
     Target { name: "calls", run: calls_of_any_kind, short: 1_500 },
     Target { name: "entries", run: entries, short: 20_000 },
     Target { name: "files", run: files, short: 300 },
     Target { name: "identifiers", run: identifiers, short: 2_500 },
+    Target { name: "journal", run: journal::journal, short: 40 },
     Target { name: "models", run: models, short: 60 },
     Target { name: "parties", run: parties, short: 4_000 },
     Target { name: "rows", run: rows, short: 2_500 },
     Target { name: "settings", run: settings, short: 3_000 },
+    Target { name: "tokens", run: tokens::tokens, short: 1_500 },
 ];
 
 /// Inputs to begin with that are no text, and are made rather than kept: they follow the formats.
 #[must_use]
 pub fn seeds(target: &str) -> Vec<Vec<u8>> {
     match target {
+        "backups" => backups::seeds(),
         "calls" => call_seeds(),
         "entries" => entry_seeds(),
         "files" => (0..u8::MAX).map(|file| vec![file, 0, 7, 0, file, 1]).collect(),
+        "journal" => journal::seeds(),
         "models" => MODELS.iter().map(|model| model.as_bytes().to_vec()).collect(),
+        "tokens" => tokens::seeds(),
         _ => Vec::new(),
     }
 }
@@ -126,6 +136,21 @@ pub fn mutated(known: &[Vec<u8>], dice: &mut Dice) -> Vec<u8> {
     bytes
 }
 
+/// Bytes with changes in them, five bytes each: what is done, where (three bytes), and with what.
+fn edited(was: &[u8], edits: &[u8]) -> Vec<u8> {
+    let mut content = was.to_vec();
+    for edit in edits.chunks_exact(5) {
+        let place = u32::from_le_bytes([edit[1], edit[2], edit[3], 0]) as usize % (content.len() + 1);
+        match edit[0] % 4 {
+            0 => content.truncate(place),
+            1 => content.insert(place, edit[4]),
+            _ if place < content.len() => content[place] ^= edit[4],
+            _ => {}
+        }
+    }
+    content
+}
+
 /// The text behind a first byte that chooses among variants.
 fn choice(data: &[u8]) -> (u8, &str) {
     let (first, rest) = data.split_first().unwrap_or((&0, &[]));
@@ -137,17 +162,9 @@ fn choice(data: &[u8]) -> (u8, &str) {
 /// An identifier in its canonical form is in its canonical form, in every region.
 pub fn identifiers(data: &[u8]) {
     const REGIONS: [Option<&str>; 6] = [None, Some("US"), Some("DE"), Some("GB"), Some("IT"), Some("BR")];
-    const ALL: [Normaliser; 6] = [
-        Normaliser::Email,
-        Normaliser::Phone,
-        Normaliser::Domain,
-        Normaliser::Alphanumeric,
-        Normaliser::Verbatim,
-        Normaliser::Folded,
-    ];
     let (first, raw) = choice(data);
     let region = REGIONS[usize::from(first) % REGIONS.len()];
-    for normaliser in ALL {
+    for normaliser in Normaliser::ALL {
         let Ok(once) = canonicalise(normaliser, raw, region) else { continue };
         assert!(once.as_str().len() <= 3 * raw.len() + 64, "{normaliser:?} grew");
         for region in REGIONS {
@@ -162,21 +179,40 @@ pub fn identifiers(data: &[u8]) {
     let _ = Jurisdiction::parse(raw);
 }
 
-/// Names, dates, addresses and companies are read from any text, and a folded text folds to itself.
+/// Names, dates, addresses and companies are read from any text; what comes out is in comparable form: it folds to itself,
+/// and read again it is the same.
 pub fn parties(data: &[u8]) {
     let (first, raw) = choice(data);
     let folded = text::fold(raw);
     assert_eq!(text::fold(&folded), folded);
     let parts: Vec<&str> = raw.splitn(6, ['|', '\t']).collect();
     let part = |at: usize| parts.get(at).copied().unwrap_or_default();
-    if let Some(read) = name::PersonName::parse(raw) {
-        let _ = (read.family_core(), read.romanised());
+    let is_folded = |text: &str| assert_eq!(text::fold(text), text, "not in comparable form");
+    let of_parts = name::PersonName::from_parts(part(0), part(1), part(2), part(3));
+    for read in [name::PersonName::parse(raw), of_parts].into_iter().flatten() {
+        [&read.given, &read.middle, &read.family, &read.nickname].into_iter().for_each(|part| is_folded(part));
+        assert!(read.family.ends_with(read.family_core()));
+        assert_eq!(read.family.is_empty(), read.family_core().is_empty());
+        let _ = read.romanised();
     }
-    let _ = name::PersonName::from_parts(part(0), part(1), part(2), part(3));
-    let _ = company::CompanyName::parse(raw);
+    if let Some(read) = company::CompanyName::parse(raw) {
+        assert!(!read.core.is_empty(), "a company without a name");
+        is_folded(&read.core);
+        is_folded(&read.remark);
+    }
     let order = if first & 1 == 0 { DateOrder::DayFirst } else { DateOrder::MonthFirst };
-    if let Some(read) = read_date(raw, DateCustom { order, latest_year: 2_030 }) {
-        let _ = (read.date.plausibility(), read.other.map(|date| date.plausibility()));
+    let custom = DateCustom { order, latest_year: 2_030 };
+    if let Some(read) = read_date(raw, custom) {
+        for date in [Some(read.date), read.other].into_iter().flatten() {
+            let _ = date.plausibility();
+            let again = read_date(&date.to_string(), custom).unwrap();
+            assert_eq!(
+                (again.date, again.other, again.century_guessed),
+                (date, None, false),
+                "ISO 8601 says one thing"
+            );
+        }
+        assert_ne!(read.other, Some(read.date));
     }
     let fields = address::AddressFields {
         street: part(0),
@@ -186,7 +222,10 @@ pub fn parties(data: &[u8]) {
         postcode: part(4),
         country: part(5),
     };
-    let _ = address::PostalAddress::parse(fields, (first & 2 == 0).then_some("US"));
+    if let Some(read) = address::PostalAddress::parse(fields, (first & 2 == 0).then_some("US")) {
+        is_folded(&read.city);
+        is_folded(&read.region);
+    }
 }
 
 /// A file of records gives each row or says why not, holds no more than it was given, and ends.
@@ -223,13 +262,30 @@ pub fn rows(data: &[u8]) {
     assert_eq!(mapping.columns.len(), names.len());
 }
 
-/// Files of settings and of mappings are read, or refused with an error that says where.
+/// Files of settings and of mappings are read, or refused with an error that says where; what is shown of settings is a file
+/// that says the same.
 pub fn settings(data: &[u8]) {
     let (first, text) = choice(data);
     let path = Path::new("onefold.toml");
     if first & 1 == 0 {
-        if let Err(faults) = ConfigFile::parse(text, path) {
-            assert!(!faults.is_empty());
+        let lay = |file: &ConfigFile| Settings::lay(&Given::default(), &BTreeMap::new(), Some(file));
+        match ConfigFile::parse(text, path) {
+            Err(faults) => {
+                assert!(faults.iter().all(|fault| fault.at.starts_with("onefold.toml:")) && !faults.is_empty())
+            }
+            Ok(file) => match lay(&file) {
+                Err(faults) => assert!(!faults.is_empty()),
+                Ok(settings) => {
+                    let shown = ConfigFile::parse(&settings.shown(), path).unwrap();
+                    let values = |file: &ConfigFile| -> Vec<_> {
+                        file.values.iter().map(|(place, _, value)| (*place, value.clone())).collect()
+                    };
+                    let said = values(&shown);
+                    assert!(values(&file).iter().all(|value| said.contains(value)), "shown is not what was said");
+                    let again = ConfigFile::parse(&lay(&shown).unwrap().shown(), path).unwrap();
+                    assert_eq!(values(&again), said);
+                }
+            },
         }
     } else if let Err(fault) = MappingFile::parse(text, first & 2 != 0, path) {
         assert!(!fault.to_string().is_empty());
@@ -241,13 +297,45 @@ const MODELS: [&str; 2] = [
     include_str!("../../matching/src/pair/shipped/organisations.json"),
 ];
 
-/// A model that is taken is whole: it is written as it was read.
+/// A model that is taken is whole: it is written as it was read, and weighs any two records with a number, the same from both
+/// sides and however it is asked.
 pub fn models(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     if let Ok(model) = Model::from_json(text) {
         let written = model.to_json();
         let again = Model::from_json(&written).unwrap();
         assert_eq!(again.to_json(), written);
+        weighs(again);
+    }
+}
+
+/// Texts that say something in every kind of field, and one that says nothing.
+const SAYINGS: [&str; 6] = ["ada", "1985-04-11", "+4930901820", "ada@harbour-mail.net", "12", ""];
+
+fn weighs(model: Model) {
+    let matcher = Matcher::new(model);
+    let mut symbols = Symbols::default();
+    let rows: Vec<Vec<Symbol>> = (0..SAYINGS.len())
+        .map(|first| {
+            let mut features = Features::default();
+            (0..matcher.stride()).for_each(|field| features.push(SAYINGS[(first + field * first) % SAYINGS.len()]));
+            let mut row = Vec::new();
+            matcher.row(&mut symbols, &features, &mut row);
+            row
+        })
+        .collect();
+    let mut keys = smallvec::SmallVec::new();
+    for one in &rows {
+        matcher.keys(&symbols, one, &mut keys);
+        for other in &rows {
+            let bits = matcher.weigh(&symbols, one, other);
+            assert!(bits.is_finite(), "{bits} bits");
+            assert_eq!(bits, matcher.weigh(&symbols, other, one), "one weight from both sides");
+            assert!(matcher.weigh_against_kin(&symbols, one, other).is_finite());
+            let told = matcher.waterfall(&symbols, one, other).total_bits;
+            assert!((told - bits).abs() <= 1e-2 + bits.abs() / 1e3, "{bits} bits, explained as {told}");
+            assert_eq!(matcher.weigh_above(&symbols, one, other, bits), Some(bits), "a ceiling too low");
+        }
     }
 }
 
@@ -485,17 +573,7 @@ pub fn files(data: &[u8]) {
     let home = ground.dir.path().join("data");
     let Some((first, edits)) = data.split_first() else { return };
     let (path, was) = &ground.files[usize::from(*first) % ground.files.len()];
-    let mut content = was.clone();
-    for edit in edits.chunks_exact(5) {
-        let place = u32::from_le_bytes([edit[1], edit[2], edit[3], 0]) as usize % (content.len() + 1);
-        match edit[0] % 4 {
-            0 => content.truncate(place),
-            1 => content.insert(place, edit[4]),
-            _ if place < content.len() => content[place] ^= edit[4],
-            _ => {}
-        }
-    }
-    fs::write(path, &content).unwrap();
+    fs::write(path, edited(was, edits)).unwrap();
 
     let mut seen = 0;
     let opened = Journal::open(options(&home), None, |batch| {

@@ -320,15 +320,6 @@ fn nothing_shows_the_value() {
     assert_eq!(format!("{value:?}"), "Canonical(..)");
 }
 
-const ALL: [Normaliser; 6] = [
-    Normaliser::Email,
-    Normaliser::Phone,
-    Normaliser::Domain,
-    Normaliser::Alphanumeric,
-    Normaliser::Verbatim,
-    Normaliser::Folded,
-];
-
 /// Arbitrary text, and text made of the pieces that the parsers look for.
 fn raw() -> impl Strategy<Value = String> {
     let piece = prop_oneof![
@@ -382,7 +373,7 @@ proptest! {
         raw in raw(),
         region in prop::sample::select(vec![None, Some("US"), Some("GB"), Some("DE"), Some("IT"), Some("MX"), Some("AR"), Some("BR"), Some("zz")]),
     ) {
-        for normaliser in ALL {
+        for normaliser in Normaliser::ALL {
             let Ok(once) = canonicalise(normaliser, &raw, region) else { continue };
             prop_assert!(once.as_str().len() <= 3 * raw.len() + 64, "{normaliser:?} grew");
             let twice = canonicalise(normaliser, once.as_str(), region);

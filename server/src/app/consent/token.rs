@@ -83,7 +83,8 @@ impl Unsubscribe {
     /// What a token says; `None` when it was not made by this tenant.
     pub fn open(text: &str, keys: &TenantKeys) -> Option<Self> {
         let text = text.trim();
-        if !text.len().is_multiple_of(2) || !text.is_ascii() {
+        // A sign in front of a digit is a number too, and no token of ours.
+        if !text.len().is_multiple_of(2) || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             return None;
         }
         let bytes: Vec<u8> = (0..text.len() / 2)
@@ -125,6 +126,13 @@ mod tests {
             let mut bent = token.clone().into_bytes();
             bent[at] = if bent[at] == b'0' { b'1' } else { b'0' };
             assert_eq!(Unsubscribe::open(std::str::from_utf8(&bent).unwrap(), &ours), None, "bent at {at}");
+        }
+        // One spelling, but for capitals, which a mail program may make.
+        assert!(Unsubscribe::open(&token.to_uppercase(), &ours).is_some());
+        for at in (0..token.len()).step_by(2).filter(|at| token[*at..].starts_with('0')) {
+            let mut signed = token.clone();
+            signed.replace_range(at..=at, "+");
+            assert_eq!(Unsubscribe::open(&signed, &ours), None, "a sign at {at}");
         }
         for bad in ["", "0", "zz", "é", &token[2..]] {
             assert_eq!(Unsubscribe::open(bad, &ours), None, "{bad:?}");

@@ -464,6 +464,15 @@ async fn a_clock_that_is_set_back_gives_nobody_one_more_and_undoes_no_withdrawal
         house = House::open_at(config(), Arc::clone(&clock) as _).await;
     }
     house.consent.confirm_reservation(confirm(&second.reservation_id)).await.unwrap();
+    // A year too far: nothing of before counts there, but it does again once the clock is set back.
+    clock.0.store(THEN + 366 * 86_400, Ordering::Relaxed);
+    assert!(house.may(who.clone(), true).await.unwrap().allowed);
+    for restart in [false, true] {
+        clock.0.store(THEN + 120, Ordering::Relaxed);
+        assert_eq!(reasons(&house.may(who.clone(), true).await.unwrap()), ["CAP_REACHED"], "{restart}");
+        house.close().await;
+        house = House::open_at(config(), Arc::clone(&clock) as _).await;
+    }
     // Who withdraws after they granted has withdrawn, whatever the clock says meanwhile.
     let word = |decision| pb::ConsentSaying { given_time: None, ..said(decision, 0) };
     for (channel, stop) in [("email", pb::ConsentDecision::Withdrawn), ("post", pb::ConsentDecision::Objected)] {

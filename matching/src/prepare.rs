@@ -70,6 +70,23 @@ pub enum LookupError {
     Blocked(BlockReason),
 }
 
+/// An identifier as typed, read once: where it is indexed, and whether it may link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReadIdentifier {
+    /// Its digest as a person's and as an organisation's, by the ordinal of [`PartyKind`].
+    pub values: [LinkValue; 2],
+    /// Why it links nobody, where it does not. What was said at it is said all the same.
+    pub blocked: Option<BlockReason>,
+}
+
+impl ReadIdentifier {
+    /// The points of contact that it stands for.
+    #[must_use]
+    pub fn points(&self) -> [Digest128; 2] {
+        self.values.map(|value| value.digest)
+    }
+}
+
 struct NamespaceRules {
     normaliser: Normaliser,
     rules: BlockRules,
@@ -177,6 +194,22 @@ impl Preparer {
             NoteReason::Malformed(why) => LookupError::Malformed(why),
             NoteReason::Blocked(why) => LookupError::Blocked(why),
             NoteReason::UnknownNamespace => LookupError::UnknownNamespace,
+        })
+    }
+
+    /// Reads a value once for all that is asked of it: [`Self::link_value`] and [`Self::contact_point`] of either kind of
+    /// party.
+    ///
+    /// # Errors
+    /// [`LookupError::UnknownNamespace`] or [`LookupError::Malformed`].
+    pub fn read_identifier(&self, namespace: NamespaceId, raw: &str) -> Result<ReadIdentifier, LookupError> {
+        let rules = self.namespaces.get(usize::from(namespace.0)).ok_or(LookupError::UnknownNamespace)?;
+        let region = self.config.default_region.as_deref();
+        let value = identifier::canonicalise(rules.normaliser, raw, region).map_err(LookupError::Malformed)?;
+        let of = |party| LinkValue { namespace, digest: self.value_digest(namespace, party, &value) };
+        Ok(ReadIdentifier {
+            values: [PartyKind::Person, PartyKind::Organisation].map(of),
+            blocked: rules.rules.blocked(&value),
         })
     }
 

@@ -135,6 +135,12 @@ impl Reservations {
         now.max(self.latest)
     }
 
+    /// The latest time at which one was decided; `None` where none ever was.
+    #[must_use]
+    pub fn latest(&self) -> Option<ObservedAt> {
+        (self.latest != ObservedAt::default()).then_some(self.latest)
+    }
+
     /// Adds one that was decided at a steady time.
     pub fn reserve(&mut self, id: Sequence, reservation: Reservation, decided_at: ObservedAt) {
         self.latest = self.steady(decided_at);

@@ -3,6 +3,7 @@
 //! A group of commands becomes one batch of the journal. Reading goes on all the while: the state is locked for writing
 //! only to apply what was decided. The writer thread makes batches durable and only then gives the answers.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 use std::time::Duration;
@@ -11,7 +12,7 @@ use onefold_core::access::ApiKey;
 use onefold_core::change::ProfileChange;
 use onefold_core::config::{Source, TenantConfig, TenantSettings};
 use onefold_core::decision::{self, EntryKind, QuarantineCleared, Sealed, Settled};
-use onefold_core::ids::{Place, ProfileOrdinal, Sequence};
+use onefold_core::ids::{Place, ProfileOrdinal, Sequence, TenantId};
 use onefold_core::namespace::Namespace;
 use onefold_store::journal::{Appender, BatchBuilder, JournalError, batch_room, entry_room};
 use onefold_store::seal::TAG_BYTES;
@@ -19,6 +20,7 @@ use onefold_store::vault::VaultError;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 
+use super::consent::reserve::Passing;
 use super::decide::{Decided, decide};
 use super::error::WriteError;
 use super::hierarchy::act::{Act, Done};
@@ -30,16 +32,11 @@ use super::writer::{Commit, Reply};
 use super::{Shared, access, backup, consent, hierarchy, models, privacy, reconfigure, review};
 use crate::traces::{self, Cause, Work};
 
+mod rest;
+pub use rest::{CHECKPOINT_TAKES, REST_OFFERED_EVERY, Wanted};
+
 /// Commands that may wait in front of the lane.
 pub const LANE_DEPTH_MAX: usize = 64;
-/// How often the lane is offered a rest.
-pub const REST_OFFERED_EVERY: Duration = Duration::from_secs(1);
-/// Offers of rest with nothing in between, after which the lane is at rest.
-const RESTS_BEFORE_CHECKPOINT: u32 = 2;
-/// A checkpoint is put off for so many times as long as it takes, if the lane comes to no rest.
-const CHECKPOINT_PUT_OFF: u32 = 50;
-/// How long a checkpoint is thought to take before one was written.
-pub const CHECKPOINT_TAKES: Duration = Duration::from_secs(1);
 /// Items that one group takes at most, unless a single command brings more.
 const GROUP_ITEMS_MAX: usize = 1_024;
 /// Bytes of fragments that one batch takes at most.
@@ -251,33 +248,8 @@ pub struct Lane {
     pub(super) checkpoint_took: Duration,
     /// What is done now, where what asked for it is traced.
     pub(super) span: Option<Work>,
-}
-
-/// How long a checkpoint that is due has waited. It costs as much as there is state and everybody waits for it, so it is
-/// written when the lane rests, or when it costs but a small share of the time that it was put off.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Wanted {
-    /// Offers of rest since.
-    offers: u32,
-    /// Of these, the last ones with nothing in between.
-    at_rest: u32,
-    /// What checkpoints of before left is to be removed.
-    sweep: bool,
-}
-
-impl Wanted {
-    /// Checkpoints were destroyed just now.
-    pub(super) const fn now() -> Self {
-        Self { offers: 0, at_rest: 0, sweep: true }
-    }
-
-    /// The lane is offered a rest; whether the checkpoint is to be written in it.
-    fn rest(&mut self, took: Duration) -> bool {
-        self.offers += 1;
-        self.at_rest += 1;
-        let waited = REST_OFFERED_EVERY.saturating_mul(self.offers);
-        self.at_rest >= RESTS_BEFORE_CHECKPOINT || waited >= took.saturating_mul(CHECKPOINT_PUT_OFF)
-    }
+    /// Time as it passed for each tenant that reserves contacts.
+    pub(super) passing: HashMap<TenantId, Passing>,
 }
 
 /// A batch in the making, and what is to happen when it is durable.

@@ -8,7 +8,8 @@ use onefold_core::fault::{FaultReason, FieldFault};
 use onefold_core::fragment::{Fragment, PartyKind, SourceRecord};
 use onefold_core::ids::{Digest128, NamespaceId, Place, ProfileId, ProfileOrdinal, Sequence};
 use onefold_core::profile::{Detail, Golden, unify};
-use onefold_matching::prepare::LookupError;
+use onefold_matching::prepare::{LookupError, ReadIdentifier};
+use onefold_matching::prepared::LinkValue;
 use onefold_matching::resolve::{Standing, ValueStanding};
 use onefold_store::vault::Vault;
 
@@ -93,7 +94,10 @@ pub fn find(tenant: &Tenant, key: &ProfileKey) -> Result<ProfileOrdinal, ReadErr
 /// [`ReadError`] when there is none, or not one.
 pub fn look_up(tenant: &Tenant, config: &LiveConfig, key: &ProfileKey) -> Result<Found, ReadError> {
     match key {
-        ProfileKey::Id(id) => live_end(tenant, *id),
+        ProfileKey::Id(id) => {
+            let state = tenant.state();
+            live_end(tenant, &state, *id).map(|profile| Found::of(&state, profile))
+        }
         ProfileKey::Record(record) => {
             let digest = config.preparer().record_digest(record.source, &record.key);
             let state = tenant.state();
@@ -111,12 +115,15 @@ pub fn look_up(tenant: &Tenant, config: &LiveConfig, key: &ProfileKey) -> Result
     }
 }
 
-fn live_end(tenant: &Tenant, id: ProfileId) -> Result<Found, ReadError> {
+/// The live profile that an id leads to by now.
+///
+/// # Errors
+/// [`ReadError`] when there is none, or not one.
+pub fn live_end(tenant: &Tenant, state: &State, id: ProfileId) -> Result<ProfileOrdinal, ReadError> {
     let mut profile = id.open(&tenant.keys.id).ok_or(ReadError::ProfileUnknown)?;
-    let state = tenant.state();
     loop {
         match state.engine.standing(profile) {
-            Standing::Live => return Ok(Found::of(&state, profile)),
+            Standing::Live => return Ok(profile),
             // A merge keeps the older id, so this ends.
             Standing::MergedInto(into) => profile = into,
             Standing::SplitInto(_) => {
@@ -152,20 +159,42 @@ fn by_identifier(
             }
         };
         let state = tenant.state();
-        match state.engine.value(value) {
-            ValueStanding::Unknown => {}
-            ValueStanding::Generic(_) => return Err(ReadError::IdentifierShared { profiles: Vec::new(), more: true }),
-            ValueStanding::Profiles { profiles, more } => match profiles.as_slice() {
-                [] => {}
-                [profile] => return Ok(Found::of(&state, *profile)),
-                several => {
-                    let profiles = several.iter().map(|profile| tenant.profile_id(*profile)).collect();
-                    return Err(ReadError::IdentifierShared { profiles, more });
-                }
-            },
+        if let Some(profile) = holder_of(tenant, &state, value)? {
+            return Ok(Found::of(&state, profile));
         }
     }
     Err(ReadError::ProfileUnknown)
+}
+
+/// The live profile that an identifier leads to which was read before: a person's, or else an organisation's.
+///
+/// # Errors
+/// [`ReadError::ProfileUnknown`] or [`ReadError::IdentifierShared`].
+pub fn find_read(tenant: &Tenant, state: &State, read: &ReadIdentifier) -> Result<ProfileOrdinal, ReadError> {
+    if read.blocked.is_none() {
+        for value in read.values {
+            if let Some(profile) = holder_of(tenant, state, value)? {
+                return Ok(profile);
+            }
+        }
+    }
+    Err(ReadError::ProfileUnknown)
+}
+
+/// The one live profile that holds a value.
+fn holder_of(tenant: &Tenant, state: &State, value: LinkValue) -> Result<Option<ProfileOrdinal>, ReadError> {
+    match state.engine.value(value) {
+        ValueStanding::Unknown => Ok(None),
+        ValueStanding::Generic(_) => Err(ReadError::IdentifierShared { profiles: Vec::new(), more: true }),
+        ValueStanding::Profiles { profiles, more } => match profiles.as_slice() {
+            [] => Ok(None),
+            [profile] => Ok(Some(*profile)),
+            several => {
+                let profiles = several.iter().map(|profile| tenant.profile_id(*profile)).collect();
+                Err(ReadError::IdentifierShared { profiles, more })
+            }
+        },
+    }
 }
 
 /// The profiles that agree best with what a probe says, the likeliest first, with the evidence in bits. Not for

@@ -378,6 +378,7 @@ pub fn open(config: &Config, clock: Arc<dyn Clock>, meters: Arc<Meters>) -> Resu
         checkpoint_wanted: None,
         checkpoint_took: CHECKPOINT_TAKES,
         span: None,
+        passing: HashMap::new(),
     };
     let spawn =
         |name: &str, run: Box<dyn FnOnce() + Send>| threads::spawn(&shared, name, run).map_err(StartError::Thread);

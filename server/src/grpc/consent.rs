@@ -23,10 +23,10 @@ use super::mount::answer;
 use super::page::{self, Page};
 use super::{corrections, names, one_click, reading, requests, rights, silence, status};
 use crate::app::App;
-use crate::app::consent::contact::{Ask, Verdict};
+use crate::app::consent::contact::{Ask, Verdict, Whom};
 use crate::app::consent::read::{self, AsOf, Who};
 use crate::app::consent::token::{Handle, Unsubscribe};
-use crate::app::consent::{self, Saying};
+use crate::app::consent::{self, Saying, record_point};
 use crate::app::error::{ReadError, WriteError};
 use crate::app::ingest::{Answer, Item, Outcome};
 use crate::app::lane::Changed;
@@ -102,7 +102,7 @@ impl Consents {
             Err(faults) => (None, faults),
         };
         let (subject, points) = match about {
-            Some(About { subject, who }) => (subject, who.points),
+            Some(About { subject, who, .. }) => (subject, who.points),
             // What was said is read all the same, so that every fault is told.
             None => (Subject::Profile(onefold_core::ids::ProfileOrdinal(0)), Vec::new()),
         };
@@ -167,10 +167,16 @@ impl Consents {
             faults.push(FieldFault::new("contact_time", FaultReason::Malformed, message));
         }
         match (about, purpose, channel) {
-            (Some(About { who, .. }), Some(purpose), Some(channel)) if faults.is_empty() => {
-                // A record is no address: what was said at it is found through the profile.
-                let points = if matches!(who.key, ProfileKey::Record(_)) { Vec::new() } else { who.points };
-                Ok(Ask { key: who.key, points, purpose, channel, at, jurisdiction, reserve: request.reserve })
+            (Some(About { who, read, .. }), Some(purpose), Some(channel)) if faults.is_empty() => {
+                let whom = match (who.key, read) {
+                    (ProfileKey::Identifier(namespace, raw, _), Some(read)) => {
+                        Whom::Identifier { namespace, raw, read, version: config.version }
+                    }
+                    (ProfileKey::Id(id), _) => Whom::Profile(id),
+                    (ProfileKey::Record(record), _) => Whom::Record(record_point(&config, &record)),
+                    (ProfileKey::Identifier(..), None) => return Err(faults),
+                };
+                Ok(Ask { whom, purpose, channel, at, jurisdiction, reserve: request.reserve })
             }
             _ => Err(faults),
         }
@@ -341,7 +347,7 @@ impl ConsentService for Consents {
         let purpose = door::purpose(&request.purpose, "purpose", &config, &mut faults);
         let channel = door::channel(&request.channel, "channel", &config, &mut faults);
         match about {
-            Some(About { subject: Subject::Identifier { namespace, .. }, who }) if faults.is_empty() => {
+            Some(About { subject: Subject::Identifier { namespace, .. }, who, .. }) if faults.is_empty() => {
                 let issued_at = self.app.now();
                 let said = Unsubscribe { namespace, points: who.points, purpose, channel, issued_at };
                 let token = said.seal(&tenant.keys).map_err(|error| {

@@ -15,14 +15,15 @@ use onefold_core::consent::{ChannelId, Jurisdiction, PurposeId};
 use onefold_core::fragment::ObservedAt;
 use onefold_core::hierarchy::view::Companies;
 use onefold_core::hierarchy::{AccountOrdinal, Moment};
-use onefold_core::ids::{Digest128, ProfileOrdinal, Sequence};
+use onefold_core::ids::{Digest128, NamespaceId, ProfileId, ProfileOrdinal, Sequence};
+use onefold_matching::prepare::ReadIdentifier;
 
 use serde::{Deserialize, Serialize};
 
 use super::person::{Person, Persons, local_time};
 use crate::app::error::{ReadError, WriteError};
 use crate::app::hierarchy::read::PartiesNow;
-use crate::app::read::{self, ProfileKey};
+use crate::app::read;
 use crate::app::requests::RequestKey;
 use crate::app::tenant::{LiveConfig, State, Tenant};
 use crate::app::{App, Shared};
@@ -35,13 +36,31 @@ const INLINE_MAX: usize = 4;
 /// How long a decision waits for the disk.
 const DURABLE_WAIT_MAX: Duration = Duration::from_secs(1);
 
+/// Whom a decision is asked about.
+#[derive(Clone, Debug)]
+pub enum Whom {
+    /// A profile.
+    Profile(ProfileId),
+    /// A source record, by its keyed digest.
+    Record(Digest128),
+    /// An identifier.
+    Identifier {
+        /// Of which namespace.
+        namespace: NamespaceId,
+        /// As typed.
+        raw: String,
+        /// As read: it is read once, since that costs more than all else about it.
+        read: ReadIdentifier,
+        /// The version of the configuration that it was read under.
+        version: u64,
+    },
+}
+
 /// A decision that is asked for.
 #[derive(Clone, Debug)]
 pub struct Ask {
-    /// Who: a profile, an identifier, or a source record.
-    pub key: ProfileKey,
-    /// The points of the identifier that it is asked by.
-    pub points: Vec<Digest128>,
+    /// Who.
+    pub whom: Whom,
     /// What for.
     pub purpose: PurposeId,
     /// Over which channel.
@@ -80,6 +99,32 @@ pub struct Verdict {
     pub decided_at: ObservedAt,
 }
 
+impl Ask {
+    /// The points of the identifier that it is asked by; none of a record, which is no address: what was said at it is
+    /// found through its profile.
+    fn points(&self) -> Vec<Digest128> {
+        match &self.whom {
+            Whom::Identifier { read, .. } => read.points().to_vec(),
+            Whom::Profile(_) | Whom::Record(_) => Vec::new(),
+        }
+    }
+
+    /// Whether it was read under this configuration.
+    fn is_read_under(&self, config: &LiveConfig) -> bool {
+        !matches!(self.whom, Whom::Identifier { version, .. } if version != config.version)
+    }
+
+    /// Reads the identifier anew where the configuration is another by now. False when it is none under this one.
+    fn read_under(&mut self, config: &LiveConfig) -> bool {
+        let Whom::Identifier { namespace, raw, read, version } = &mut self.whom else { return true };
+        if *version != config.version {
+            let Ok(anew) = config.preparer().read_identifier(*namespace, raw) else { return false };
+            (*read, *version) = (anew, config.version);
+        }
+        true
+    }
+}
+
 impl Verdict {
     /// Whether the contact is allowed.
     pub fn allows(&self) -> bool {
@@ -96,8 +141,9 @@ impl Verdict {
 pub struct Stale;
 
 /// Finds whom an ask is about, and reads what deciding needs. Not for asynchronous threads.
-pub fn find(shared: &Shared, persons: &Persons, tenant: &Tenant, ask: &Ask) -> Found {
-    match read::find(tenant, &ask.key) {
+fn find(shared: &Shared, persons: &Persons, tenant: &Tenant, ask: &Ask) -> Found {
+    let profile = holder(tenant, &tenant.state(), ask);
+    match profile {
         Ok(profile) => match persons.read(shared, tenant, profile) {
             Ok(person) => Found::Profile(profile, person),
             Err(ReadError::ProfileUnknown) => Found::Not(Reason::ProfileGone),
@@ -106,15 +152,37 @@ pub fn find(shared: &Shared, persons: &Persons, tenant: &Tenant, ask: &Ask) -> F
                 Found::Not(Reason::Unavailable)
             }
         },
-        Err(ReadError::IdentifierShared { .. }) => Found::Not(Reason::IdentifierShared),
-        Err(ReadError::ProfileUnknown) if !ask.points.is_empty() => Found::Nobody,
-        Err(
-            ReadError::ProfileUnknown
-            | ReadError::ProfileEmptied
-            | ReadError::ProfileErased
-            | ReadError::ProfileSplit { .. },
-        ) => Found::Not(Reason::ProfileGone),
-        Err(_) => Found::Not(Reason::Unavailable),
+        Err(error) => not_found(&error, ask),
+    }
+}
+
+/// The same where no fragment need be read for it; then it is of this very state.
+fn find_at_once(persons: &Persons, tenant: &Tenant, config: &LiveConfig, state: &State, ask: &Ask) -> Option<Found> {
+    match holder(tenant, state, ask) {
+        Ok(profile) => Some(Found::Profile(profile, persons.known_in(tenant, config, state, profile)?)),
+        Err(error) => Some(not_found(&error, ask)),
+    }
+}
+
+/// The live profile that an ask is about.
+fn holder(tenant: &Tenant, state: &State, ask: &Ask) -> Result<ProfileOrdinal, ReadError> {
+    match &ask.whom {
+        Whom::Profile(id) => read::live_end(tenant, state, *id),
+        Whom::Record(record) => state.engine.profile_of(*record).ok_or(ReadError::ProfileUnknown),
+        Whom::Identifier { read, .. } => read::find_read(tenant, state, read),
+    }
+}
+
+/// What it means that there is no profile, or not one.
+fn not_found(error: &ReadError, ask: &Ask) -> Found {
+    match error {
+        ReadError::IdentifierShared { .. } => Found::Not(Reason::IdentifierShared),
+        ReadError::ProfileUnknown if matches!(ask.whom, Whom::Identifier { .. }) => Found::Nobody,
+        ReadError::ProfileUnknown
+        | ReadError::ProfileEmptied
+        | ReadError::ProfileErased
+        | ReadError::ProfileSplit { .. } => Found::Not(Reason::ProfileGone),
+        _ => Found::Not(Reason::Unavailable),
     }
 }
 
@@ -147,8 +215,27 @@ pub(super) fn evaluate(
     found: &Found,
     now: ObservedAt,
 ) -> Result<(Verdict, Vec<Digest128>), Stale> {
+    still(state, config, ask, found)?;
+    Ok(judge(state, config, ask, found, now))
+}
+
+/// Whether what was found is so still.
+fn still(state: &State, config: &LiveConfig, ask: &Ask, found: &Found) -> Result<(), Stale> {
+    let so = match found {
+        Found::Not(_) => true,
+        Found::Profile(profile, person) => {
+            let changed = state.changed_if_live(*profile).ok_or(Stale)?;
+            person.is_of(changed, config) && !moved(state, ask, Some(*profile))
+        }
+        Found::Nobody => !moved(state, ask, None),
+    };
+    if so && ask.is_read_under(config) { Ok(()) } else { Err(Stale) }
+}
+
+/// Decides about somebody who was found in this very state.
+fn judge(state: &State, config: &LiveConfig, ask: &Ask, found: &Found, now: ObservedAt) -> (Verdict, Vec<Digest128>) {
     let policy = &config.config.consent;
-    let deny = |reason| Ok((Verdict::deny(reason, state.sequence, now), Vec::new()));
+    let deny = |reason| (Verdict::deny(reason, state.sequence, now), Vec::new());
     let (Some(purpose), Some(channel)) = (policy.purpose(ask.purpose), policy.channel(ask.channel)) else {
         return deny(Reason::Unavailable);
     };
@@ -159,34 +246,29 @@ pub(super) fn evaluate(
         true => LocalTime::Unknown,
         false => zones(),
     };
+    let asked = ask.points();
     let (cluster, known, households, local, profile, changed) = match found {
         Found::Not(reason) => return deny(reason.clone()),
         Found::Profile(profile, person) => {
-            let changed = state.changed_if_live(*profile).ok_or(Stale)?;
-            if !person.is_of(changed, config) || (!ask.points.is_empty() && moved(state, ask, Some(*profile))) {
-                return Err(Stale);
-            }
-            let cluster = points_of(state, *profile, person, &ask.points);
+            let cluster = points_of(state, *profile, person, &asked);
             let (laws, homes) = (person.jurisdictions.clone(), person.households.clone());
-            (cluster, laws, homes, clock(&|| person.local_time(at, default_zone)), Some(*profile), changed)
+            let local = clock(&|| person.local_time(at, default_zone));
+            (cluster, laws, homes, local, Some(*profile), person.changed)
         }
         Found::Nobody => {
-            if moved(state, ask, None) {
-                return Err(Stale);
-            }
-            let cluster = Cluster { records: Vec::new(), points: ask.points.clone() };
+            let cluster = Cluster { records: Vec::new(), points: asked.clone() };
             (cluster, Vec::new(), Vec::new(), clock(&|| local_time(&[], at, default_zone)), None, Sequence(0))
         }
     };
     // What was erased is not written to, whoever asks: its keyed digest is kept for this.
-    let former = match &ask.key {
-        ProfileKey::Identifier(namespace, raw, _) => {
+    let former = match &ask.whom {
+        Whom::Identifier { namespace, raw, .. } => {
             let regions = state.privacy.former_regions.iter();
             let under =
                 |region: &Option<String>| config.preparer().contact_point_under(*namespace, raw, region.as_deref());
             regions.flat_map(under).collect()
         }
-        ProfileKey::Id(_) | ProfileKey::Record(_) => Vec::new(),
+        Whom::Profile(_) | Whom::Record(_) => Vec::new(),
     };
     if state.privacy.stops(cluster.points.iter().copied().chain(former)).is_some() {
         return deny(Reason::Suppressed(Vec::new()));
@@ -206,12 +288,12 @@ pub(super) fn evaluate(
     let seen = effective.decided_by.iter().chain(&effective.suppressed_by).chain(&effective.restricted_by).copied();
     let seen = seen.max().unwrap_or(Sequence(0)).max(changed);
     let mut charged = cluster.records;
-    charged.extend_from_slice(&ask.points);
+    charged.extend_from_slice(&asked);
     charged.extend_from_slice(&counted.households);
     charged.extend(counted.accounts.iter().flatten());
     charged.sort_unstable();
     charged.dedup();
-    Ok((Verdict { reasons, profile, reservation: None, seen, decided_at: now }, charged))
+    (Verdict { reasons, profile, reservation: None, seen, decided_at: now }, charged)
 }
 
 /// The accounts in which these records of a person have a role at a moment: of each the charges of all source accounts that
@@ -234,7 +316,8 @@ fn accounts_of(state: &State, config: &LiveConfig, records: &[Digest128], at: Mo
 
 /// Whether the identifier asked by leads elsewhere by now.
 fn moved(state: &State, ask: &Ask, to: Option<ProfileOrdinal>) -> bool {
-    let mut holders = ask.points.iter().map(|point| state.engine.profiles_at(*point));
+    let Whom::Identifier { read, .. } = &ask.whom else { return false };
+    let mut holders = read.points().into_iter().map(|point| state.engine.profiles_at(point));
     match to {
         Some(profile) => !holders.any(|holders| holders.len() == 1 && holders.contains(&profile)),
         None => holders.any(|holders| !holders.is_empty()),
@@ -255,20 +338,27 @@ impl App {
     ) -> Result<Vec<Verdict>, WriteError> {
         let mut verdicts: Vec<Option<Verdict>> = vec![None; asks.len()];
         for _ in 0..TRIES_MAX {
-            let open: Vec<(usize, Ask)> =
-                (0..).zip(&asks).filter(|(at, _)| verdicts[*at].is_none()).map(|(at, ask)| (at, ask.clone())).collect();
+            let mut open: Vec<usize> = (0..asks.len()).filter(|at| verdicts[*at].is_none()).collect();
             if open.is_empty() {
                 break;
             }
+            let mut taken = Vec::new();
             // Who was read before is decided here and now; reading fragments goes to a thread that may wait.
-            let taken = if open.len() <= INLINE_MAX && open.iter().all(|(_, ask)| self.is_quick(tenant, ask)) {
-                self.try_each(tenant, open)
-            } else {
+            if open.len() <= INLINE_MAX {
+                open.retain(|at| match self.take_at_once(tenant, &asks[*at]) {
+                    Some(outcome) => {
+                        taken.push((*at, outcome));
+                        false
+                    }
+                    None => true,
+                });
+            }
+            if !open.is_empty() {
                 let (app, of) = (Arc::clone(self), Arc::clone(tenant));
-                let taken = tokio::task::spawn_blocking(move || app.try_each(&of, open)).await;
-                let Ok(taken) = taken else { break };
-                taken
-            };
+                let open: Vec<(usize, Ask)> = open.into_iter().map(|at| (at, asks[at].clone())).collect();
+                let Ok(read) = tokio::task::spawn_blocking(move || app.take_each(&of, open)).await else { break };
+                taken.extend(read);
+            }
             let mut to_reserve = Vec::new();
             for (at, outcome) in taken {
                 match outcome {
@@ -298,26 +388,39 @@ impl App {
         Ok(told)
     }
 
-    /// Whether an ask needs no fragment to be read. If that changes before it is decided, one is read all the same.
-    fn is_quick(&self, tenant: &Tenant, ask: &Ask) -> bool {
-        match read::find(tenant, &ask.key) {
-            Ok(profile) => self.persons.known(tenant, profile).is_some(),
-            Err(_) => true,
+    /// Decides without reading a fragment; `None` when one is to be read for it.
+    fn take_at_once(&self, tenant: &Tenant, ask: &Ask) -> Option<Taken> {
+        let config = tenant.config();
+        if !ask.is_read_under(&config) {
+            return None;
         }
+        let state = tenant.state();
+        let found = find_at_once(&self.persons, tenant, &config, &state, ask)?;
+        if ask.reserve && !matches!(found, Found::Not(_)) {
+            return Some(Taken::Reserves(ask.clone(), found));
+        }
+        Some(Taken::Decided(judge(&state, &config, ask, &found, self.now()).0))
     }
 
-    fn try_each(&self, tenant: &Tenant, asks: Vec<(usize, Ask)>) -> Vec<(usize, Taken)> {
-        asks.into_iter()
-            .map(|(at, ask)| {
-                let found = find(&self.shared, &self.persons, tenant, &ask);
-                if ask.reserve && !matches!(found, Found::Not(_)) {
-                    return (at, Taken::Reserves(ask, found));
-                }
-                let config = tenant.config();
-                let taken = evaluate(&tenant.state(), &config, &ask, &found, self.now());
-                (at, taken.map_or(Taken::Again, |(verdict, _)| Taken::Decided(verdict)))
-            })
-            .collect()
+    /// Decides each, and reads what that takes. Not for asynchronous threads.
+    fn take_each(&self, tenant: &Tenant, asks: Vec<(usize, Ask)>) -> Vec<(usize, Taken)> {
+        asks.into_iter().map(|(at, ask)| (at, self.take(tenant, ask))).collect()
+    }
+
+    fn take(&self, tenant: &Tenant, mut ask: Ask) -> Taken {
+        if let Some(taken) = self.take_at_once(tenant, &ask) {
+            return taken;
+        }
+        let config = tenant.config();
+        let found = match ask.read_under(&config) {
+            true => find(&self.shared, &self.persons, tenant, &ask),
+            false => Found::Not(Reason::Unavailable),
+        };
+        if ask.reserve && !matches!(found, Found::Not(_)) {
+            return Taken::Reserves(ask, found);
+        }
+        let taken = evaluate(&tenant.state(), &config, &ask, &found, self.now());
+        taken.map_or(Taken::Again, |(verdict, _)| Taken::Decided(verdict))
     }
 }
 

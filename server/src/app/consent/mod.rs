@@ -13,9 +13,10 @@ use onefold_core::consent::ledger::{Entry, Ledger, LedgerRows, entry_of};
 use onefold_core::consent::reserve::{Reservation, Reservations};
 use onefold_core::consent::{Decision, Statement, Subject};
 use onefold_core::fault::{FaultReason, FieldFault};
-use onefold_core::fragment::{ObservedAt, PartyKind, SourceRecord};
+use onefold_core::fragment::{ObservedAt, SourceRecord};
 use onefold_core::ids::{Digest128, NamespaceId, Place, Sequence, SlotId};
 use onefold_core::limits;
+use onefold_matching::prepare::ReadIdentifier;
 use onefold_store::journal::entry_room;
 use onefold_store::keys::TenantKeys;
 use serde::{Deserialize, Serialize};
@@ -177,15 +178,21 @@ pub fn identifier_points(
     raw: &str,
     path: &str,
 ) -> Result<Vec<Digest128>, FieldFault> {
-    [PartyKind::Person, PartyKind::Organisation]
-        .into_iter()
-        .map(|party| {
-            let point = config.preparer().contact_point(namespace, party, raw);
-            point
-                .map(|value| value.digest)
-                .map_err(|why| FieldFault::new(path, FaultReason::Malformed, why.to_string()))
-        })
-        .collect()
+    read_identifier(config, namespace, raw, path).map(|read| read.points().to_vec())
+}
+
+/// Reads an identifier: its points, and whether it may link.
+///
+/// # Errors
+/// The fault of a value that is none of its kind.
+pub fn read_identifier(
+    config: &LiveConfig,
+    namespace: NamespaceId,
+    raw: &str,
+    path: &str,
+) -> Result<ReadIdentifier, FieldFault> {
+    let read = config.preparer().read_identifier(namespace, raw);
+    read.map_err(|why| FieldFault::new(path, FaultReason::Malformed, why.to_string()))
 }
 
 /// The profiles that statements at these points bear on, oldest first.

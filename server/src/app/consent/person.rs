@@ -13,7 +13,7 @@ use onefold_core::ids::{AttributeId, Digest128, ProfileOrdinal, Sequence, Tenant
 use crate::app::Shared;
 use crate::app::error::ReadError;
 use crate::app::read;
-use crate::app::tenant::{LiveConfig, Tenant};
+use crate::app::tenant::{LiveConfig, State, Tenant};
 
 /// Bytes that kept persons may take, roughly.
 const KEPT_BYTES_MAX: u64 = 64 << 20;
@@ -145,9 +145,20 @@ impl Persons {
 
     /// The person behind a live profile as it is now, if it was read since its last change.
     pub fn known(&self, tenant: &Tenant, profile: ProfileOrdinal) -> Option<Arc<Person>> {
+        let config = tenant.config();
+        self.known_in(tenant, &config, &tenant.state(), profile)
+    }
+
+    /// The same of a state and configuration that the caller holds.
+    pub fn known_in(
+        &self,
+        tenant: &Tenant,
+        config: &LiveConfig,
+        state: &State,
+        profile: ProfileOrdinal,
+    ) -> Option<Arc<Person>> {
         let known = self.0.get(&(tenant.id, profile))?;
-        let changed = tenant.state().changed_if_live(profile)?;
-        known.is_of(changed, &tenant.config()).then_some(known)
+        known.is_of(state.changed_if_live(profile)?, config).then_some(known)
     }
 
     /// The person behind a live profile as it is now; reads its fragments. Not for asynchronous threads.

@@ -19,6 +19,29 @@ use crate::app::lane::{Command, Group, Lane, Next, SETTLED_ROOM, kind};
 use crate::app::requests::{RequestKey, known, remember, room_to_remember};
 use crate::app::tenant::Tenant;
 use crate::app::writer::Reply;
+use crate::clock::Stopwatch;
+
+/// Time as it passed while the server ran. What was counted is forgotten by this: a clock that leaps ahead and is set back
+/// must not have made the lane forget contacts that count again.
+#[derive(Debug)]
+pub(in crate::app) struct Passing {
+    since: ObservedAt,
+    stopwatch: Stopwatch,
+}
+
+impl Passing {
+    /// From the last time that was counted by; a server that was down catches up when it is started again.
+    fn from(tenant: &Tenant, now: ObservedAt) -> Self {
+        let latest = tenant.state().consent.reservations.latest();
+        Self { since: latest.map_or(now, |latest| latest.min(now)), stopwatch: Stopwatch::start() }
+    }
+
+    /// The clock's time, but no later than time can have passed.
+    fn at_most(&self, now: ObservedAt) -> ObservedAt {
+        let passed = i64::try_from(self.stopwatch.elapsed().as_micros()).unwrap_or(i64::MAX);
+        now.min(ObservedAt(self.since.0.saturating_add(passed)))
+    }
+}
 
 /// Commands that share a batch at most.
 const WORKS_MAX: usize = 1_024;
@@ -180,6 +203,7 @@ fn reserve(
 ) -> Result<Option<Vec<Option<Verdict>>>, JournalError> {
     let config = tenant.config();
     let now = lane.shared.clock.now();
+    let passed = lane.passing.entry(tenant.id).or_insert_with(|| Passing::from(tenant, now)).at_most(now);
     let waits = i64::from(config.config.consent.reservation_seconds) * 1_000_000;
     let mut verdicts = Vec::with_capacity(asks.len());
     for (ask, found) in asks {
@@ -224,7 +248,7 @@ fn reserve(
         verdicts.push(Some(verdict));
     }
     let past = i64::from(limits::CAP_WINDOW_SECONDS_MAX) + limits::CONTACT_AHEAD_SECONDS_MAX;
-    tenant.state_mut().consent.reservations.forget_before(ObservedAt(now.0.saturating_sub(past * 1_000_000)));
+    tenant.state_mut().consent.reservations.forget_before(ObservedAt(passed.0.saturating_sub(past * 1_000_000)));
     Ok(Some(verdicts))
 }
 

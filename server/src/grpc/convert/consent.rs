@@ -12,13 +12,14 @@ use onefold_core::fault::{FaultReason, FieldFault};
 use onefold_core::fragment::ObservedAt;
 use onefold_core::ids::{Digest128, ProfileOrdinal, Sequence, SourceId};
 use onefold_core::limits;
+use onefold_matching::prepare::ReadIdentifier;
 use onefold_proto::v1 as pb;
 
 use super::fragment::{observed, record, record_out, timestamp, too_long, too_many, unknown};
 use crate::app::consent::contact::Verdict;
 use crate::app::consent::read::{Holding, Who};
 use crate::app::consent::token::Handle;
-use crate::app::consent::{Saying, identifier_points, record_point};
+use crate::app::consent::{Saying, read_identifier, record_point};
 use crate::app::read::ProfileKey;
 use crate::app::tenant::{LiveConfig, Tenant};
 use crate::grpc::names;
@@ -30,6 +31,8 @@ pub struct About {
     pub subject: Subject,
     /// For questions.
     pub who: Who,
+    /// The identifier, where it is one.
+    pub read: Option<ReadIdentifier>,
 }
 
 /// Reads a subject.
@@ -48,7 +51,7 @@ pub fn subject(
             Ok((of, id)) if of == tenant.name => match id.open(&tenant.keys.id) {
                 Some(profile) => {
                     let who = Who { key: ProfileKey::Id(id), points: Vec::new() };
-                    Some(About { subject: Subject::Profile(profile), who })
+                    Some(About { subject: Subject::Profile(profile), who, read: None })
                 }
                 None => fault(&mut faults, "subject.profile", FaultReason::Unknown, "there is no such profile"),
             },
@@ -59,7 +62,7 @@ pub fn subject(
         Some(Wire::Record(wire)) => record(Some(wire), "subject.record", config, &mut faults).map(|record| {
             let points = vec![record_point(config, &record)];
             let who = Who { key: ProfileKey::Record(record.clone()), points };
-            About { subject: Subject::Record(record), who }
+            About { subject: Subject::Record(record), who, read: None }
         }),
         None => fault(&mut faults, "subject", FaultReason::Missing, "give a profile, an identifier or a record"),
     };
@@ -86,11 +89,11 @@ pub fn identifier(
         faults.push(unknown(path, &wire.namespace, "namespace", config.namespace_names(), "PutNamespace"));
         return None;
     };
-    match identifier_points(config, namespace, &wire.value, &format!("{path}.value")) {
-        Ok(points) => {
+    match read_identifier(config, namespace, &wire.value, &format!("{path}.value")) {
+        Ok(read) => {
             let raw = wire.value.trim().to_owned();
-            let who = Who { key: ProfileKey::Identifier(namespace, raw.clone(), None), points };
-            Some(About { subject: Subject::Identifier { namespace, raw: Some(raw) }, who })
+            let who = Who { key: ProfileKey::Identifier(namespace, raw.clone(), None), points: read.points().to_vec() };
+            Some(About { subject: Subject::Identifier { namespace, raw: Some(raw) }, who, read: Some(read) })
         }
         Err(bad) => {
             faults.push(bad);

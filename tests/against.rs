@@ -3,7 +3,11 @@
 #![allow(missing_docs, clippy::unwrap_used, reason = "test code")]
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
 
+use onefold_core::fragment::ObservedAt;
 use onefold_proto::v1 as pb;
 use onefold_proto::v1::admin_service_client::AdminServiceClient;
 use onefold_proto::v1::privacy_service_client::PrivacyServiceClient;
@@ -16,6 +20,15 @@ use pb::ConsentDecision::{Granted, Released, Restricted, Withdrawn};
 use pb::PrivacyRequestKind as Kind;
 use serde_json::Value;
 use tonic::transport::Channel;
+
+/// A clock that stands where it is put.
+struct Put(AtomicI64);
+
+impl Clock for Put {
+    fn now(&self) -> ObservedAt {
+        ObservedAt(self.0.load(Ordering::Relaxed) * 1_000_000)
+    }
+}
 
 const THEN: i64 = 1_700_000_000;
 const ADA: &str = "ada@harbour-mail.net";
@@ -456,6 +469,58 @@ async fn a_feed_for_a_purpose_shows_nobody_whom_the_purpose_must_not_see() {
         ..Default::default()
     };
     assert_eq!(reason(&house.profiles.watch_profiles(unheard).await.unwrap_err()), "REQUEST_INVALID");
+    house.close().await;
+}
+
+/// What a feed for marketing tells next; nothing, where it tells nothing for a while.
+async fn told(house: &mut House, cursor: u64, tries: u32) -> (BTreeSet<String>, u64) {
+    for _ in 0..tries {
+        let (shown, withheld, reached) = watched(house, Some(cursor)).await;
+        assert_eq!(shown, BTreeSet::new());
+        if !withheld.is_empty() {
+            return (withheld, reached);
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    (BTreeSet::new(), cursor)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_feed_tells_of_a_yes_that_runs_out_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let clock = Arc::new(Put(AtomicI64::new(THEN + 10)));
+    let open = |clock: &Arc<Put>| House::open_at(House::config(&data), Arc::clone(clock) as _);
+    let mut house = open(&clock).await;
+    house.sources(&["crm"]).await;
+    for (key, mail, until) in [("1", ADA, 100), ("2", "bo@harbour-mail.net", 200)] {
+        house.put(person("crm", key, THEN, &[("email", mail)], &[("given_name", key)])).await;
+        let yes = pb::ConsentSaying {
+            expire_time: Some(prost_types::Timestamp { seconds: THEN + until, nanos: 0 }),
+            ..said(Granted, THEN)
+        };
+        house.say(of_record("crm", key), yes).await.unwrap();
+    }
+    let (shown, withheld, cursor) = watched(&mut house, None).await;
+    assert_eq!((shown.len(), withheld), (2, BTreeSet::new()));
+    clock.0.store(THEN + 100, Ordering::Relaxed);
+    let expired = BTreeSet::from(["EXPIRED".to_owned()]);
+    let (withheld, cursor) = told(&mut house, cursor, 100).await;
+    assert_eq!(withheld, expired, "nobody said anything, and the copy must go all the same");
+    // What ran out while the server was down is told when it is up again, and nothing is told twice.
+    house.close().await;
+    clock.0.store(THEN + 300, Ordering::Relaxed);
+    house = open(&clock).await;
+    let (withheld, cursor) = told(&mut house, cursor, 100).await;
+    assert_eq!(withheld, expired);
+    for checkpoint in [true, false] {
+        house.close().await;
+        if !checkpoint {
+            std::fs::remove_dir_all(data.join("checkpoint")).unwrap();
+        }
+        house = open(&clock).await;
+        assert_eq!(told(&mut house, cursor, 25).await.0, BTreeSet::new(), "{checkpoint}");
+    }
     house.close().await;
 }
 

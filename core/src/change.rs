@@ -49,7 +49,8 @@ pub enum ProfileChange<R = Digest128> {
         /// Which profile.
         profile: ProfileOrdinal,
     },
-    /// Something was said that bears on what the profile's person allowed. Facts and records are as before.
+    /// Something was said that bears on what the profile's person allowed, or a yes of theirs ran out. Facts and records
+    /// are as before.
     ConsentChanged {
         /// Which profile.
         profile: ProfileOrdinal,

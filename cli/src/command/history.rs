@@ -67,7 +67,7 @@ pub fn what(event: &pb::ProfileEvent) -> String {
         pb::ProfileEventKind::Emptied => "emptied: its last record was retracted".to_owned(),
         pb::ProfileEventKind::Erased if event.stays_live => "lost records to an erasure".to_owned(),
         pb::ProfileEventKind::Erased => "erased".to_owned(),
-        pb::ProfileEventKind::ConsentChanged => "something was said about consent".to_owned(),
+        pb::ProfileEventKind::ConsentChanged => "something was said about consent, or a yes ran out".to_owned(),
         pb::ProfileEventKind::AccountChanged => "account changed".to_owned(),
         pb::ProfileEventKind::Unspecified => "something that this version does not know".to_owned(),
     }

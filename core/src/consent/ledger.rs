@@ -2,7 +2,8 @@
 //!
 //! Append-only. The words themselves lie sealed in the journal, at [`Entry::place`].
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::ops::Bound;
 
 use serde::{Deserialize, Serialize};
 
@@ -111,6 +112,10 @@ pub struct Ledger {
     untold: Vec<u32>,
     /// Restrictions that were carried out upon a person's request.
     bound: HashSet<Sequence>,
+    /// When statements end.
+    ends: BTreeMap<ObservedAt, Vec<u32>>,
+    /// The feed has told of all that ended up to here.
+    ended_by: ObservedAt,
 }
 
 /// The ledger as a checkpoint keeps it.
@@ -119,6 +124,7 @@ pub struct LedgerRows {
     rows: Vec<Row>,
     left_behind: Vec<(Digest128, Vec<Digest128>)>,
     untold: Vec<u32>,
+    ended_by: ObservedAt,
 }
 
 impl Ledger {
@@ -150,6 +156,9 @@ impl Ledger {
             self.by_point.entry(*point).and_modify(|at| at.push(index)).or_insert(At::One(index));
         }
         self.by_content.insert(content, index);
+        if let Some(end) = entry.expires_at {
+            self.ends.entry(end).or_default().push(index);
+        }
         self.entries.push(entry);
         self.points.push(points);
         self.contents.push(content);
@@ -352,6 +361,32 @@ impl Ledger {
         !self.untold.is_empty()
     }
 
+    /// Statements that end between what the feed has told of and now. Where the clock was set back, those that hold again.
+    fn ending(&self, now: ObservedAt) -> impl Iterator<Item = u32> {
+        let span = (Bound::Excluded(self.ended_by.min(now)), Bound::Included(self.ended_by.max(now)));
+        let none = self.ended_by == now;
+        let ending = (!none).then(|| self.ends.range(span)).into_iter().flatten();
+        ending.flat_map(|(_, indexes)| indexes).copied()
+    }
+
+    /// Whether a statement ended that stands somewhere, and the feed has not told of it.
+    #[must_use]
+    pub fn has_ended(&self, now: ObservedAt) -> bool {
+        self.ending(now).any(|index| !self.points[index as usize].is_empty())
+    }
+
+    /// Time passes: the feed is to tell of what ended meanwhile. Nobody says anything when a yes runs out.
+    pub fn pass(&mut self, now: ObservedAt) {
+        let ended: Vec<u32> = self.ending(now).collect();
+        self.untold.extend(ended);
+        self.ended_by = now;
+    }
+
+    /// The feed has told of what ended up to here.
+    pub fn passed(&mut self, until: ObservedAt) {
+        self.ended_by = until;
+    }
+
     /// Puts a statement at other points: identifiers are read by other rules now.
     pub fn move_to(&mut self, id: Sequence, points: Vec<Digest128>) {
         let Some(index) = self.index_of(id) else { return };
@@ -441,7 +476,7 @@ impl Ledger {
         let rows = rows.map(|((entry, points), content)| (*entry, points.to_vec(), *content)).collect();
         let mut left_behind: Vec<_> = self.left_behind.iter().map(|(r, i)| (*r, i.clone())).collect();
         left_behind.sort_unstable();
-        LedgerRows { rows, left_behind, untold: self.untold.clone() }
+        LedgerRows { rows, left_behind, untold: self.untold.clone(), ended_by: self.ended_by }
     }
 
     /// From a checkpoint.
@@ -456,6 +491,7 @@ impl Ledger {
             ledger.leave_behind(record, identifiers);
         }
         ledger.untold = rows.untold;
+        ledger.ended_by = rows.ended_by;
         ledger
     }
 }

@@ -371,6 +371,22 @@ impl Lane {
         wanted.rest(took) && self.commands.is_empty()
     }
 
+    /// Tells the feed of a yes that ran out: nobody says anything when it does.
+    fn tell_what_ended(&mut self) -> Result<(), JournalError> {
+        if !self.unsettled.is_empty() {
+            return Ok(());
+        }
+        for tenant in self.shared.tenants() {
+            if tenant.state().consent.ledger.has_ended(self.shared.clock.now()) {
+                // Without room it is told later.
+                let Some(group) = self.begin(self.settled_room())? else { return Ok(()) };
+                let group = self.settle(&tenant, group, Decided::default())?;
+                self.commit(group)?;
+            }
+        }
+        Ok(())
+    }
+
     /// A checkpoint costs as much as there is state, so the more there is, the more must have happened.
     fn checkpoint_due(&self) -> u64 {
         let known: u64 = self.shared.tenants().iter().map(|tenant| tenant.state().times.len() as u64).sum();
@@ -466,7 +482,7 @@ impl Lane {
             },
             Command::Moment(reply) => backup::answer(self, reply),
             Command::ProbeRoom => self.probe_room(),
-            Command::Rest => Ok(()),
+            Command::Rest => self.tell_what_ended(),
             Command::Stop => return Ok(Flow::Ends),
             Command::Caused { command, .. } => return self.group(*command),
         }?;
@@ -708,6 +724,7 @@ impl Lane {
                 change.rename(|record| state.engine.ordinal_of(*record).ok_or(JournalError::Poisoned))
             };
             let mut changes = by_digest.iter().map(by_ordinal).collect::<Result<Vec<_>, JournalError>>()?;
+            state.consent.ledger.pass(committed_at);
             let said_at = state.consent.ledger.take_untold();
             let concerned = consent::profiles_at(&state, &said_at);
             changes.extend(concerned.into_iter().map(|profile| ProfileChange::ConsentChanged { profile }));

@@ -8,6 +8,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, RwLock};
 
+use onefold_core::change::ProfileChange;
 use onefold_core::config::TenantConfig;
 use onefold_core::consent::Statement;
 use onefold_core::decision::{
@@ -215,6 +216,8 @@ pub(super) struct Replaying {
     pub relinks: bool,
     /// Facts came behind the last whole settlement.
     pub unsettled: bool,
+    /// The settlement that is being read tells of what was said.
+    tells: bool,
 }
 
 pub(super) type Tenants = HashMap<TenantId, Replaying>;
@@ -557,6 +560,7 @@ impl Replaying {
             erasures: Vec::new(),
             relinks: false,
             unsettled: false,
+            tells: false,
         })
     }
 
@@ -654,7 +658,12 @@ impl Replaying {
                     note_changes(&mut self.state, entry.sequence, &settled.changes);
                     self.state.index_feed(entry.sequence, batch.start);
                     self.unsettled = settled.more;
+                    let tells = |change: &ProfileChange<u32>| matches!(change, ProfileChange::ConsentChanged { .. });
+                    self.tells |= settled.changes.iter().any(tells);
                     if !settled.more {
+                        if std::mem::take(&mut self.tells) {
+                            self.state.consent.ledger.passed(settled.committed_at);
+                        }
                         // What was said before it is told with it.
                         self.state.consent.ledger.take_untold();
                         self.state.accounts.take_untold();

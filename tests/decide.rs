@@ -3,7 +3,7 @@
 #![allow(missing_docs, clippy::unwrap_used, reason = "test code")]
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use onefold_core::fragment::ObservedAt;
 use onefold_proto::v1 as pb;
@@ -16,6 +16,58 @@ use pb::ConsentDecision::{Granted, Withdrawn};
 use tokio_stream::StreamExt;
 
 const THEN: i64 = 1_700_000_000;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_no_is_heard_while_numbers_are_read_under_another_country() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut house = House::open(&dir.path().join("data")).await;
+    house.sources(&["crm"]).await;
+    let region = |code: &str| pb::UpdateTenantRequest {
+        tenant: Some(pb::Tenant {
+            name: "tenants/default".to_owned(),
+            default_region: code.to_owned(),
+            ..Default::default()
+        }),
+        ..Default::default()
+    };
+    house.admin.update_tenant(region("DE")).await.unwrap();
+    for number in 0..400 {
+        let phone = format!("030 76{number:05}");
+        house.put(person("crm", &number.to_string(), THEN, &[("phone", &phone)], &[])).await;
+        house.say(at("phone", &phone), said(Withdrawn, THEN)).await.unwrap();
+    }
+    let may = |number: usize| pb::DecideContactRequest {
+        subject: Some(at("phone", &format!("030 76{number:05}"))),
+        purpose: "marketing".to_owned(),
+        channel: "phone".to_owned(),
+        // Where silence is a yes, a no that is not heard is one.
+        jurisdiction: "US".to_owned(),
+        ..Default::default()
+    };
+    let changing = Arc::new(AtomicBool::new(true));
+    let asker = {
+        let (mut consent, changing) = (house.consent.clone(), Arc::clone(&changing));
+        tokio::spawn(async move {
+            let mut heard = 0;
+            while changing.load(Ordering::Relaxed) {
+                for number in [0, 200, 399] {
+                    let verdict = consent.decide_contact(may(number)).await.unwrap().into_inner().verdict.unwrap();
+                    assert!(!verdict.allowed, "{number}: {verdict:?}");
+                    heard += usize::from(reasons(&verdict) == ["WITHDRAWN"]);
+                }
+            }
+            heard
+        })
+    };
+    for code in ["AT", "DE", "AT", "DE", "AT", "DE", "AT", "DE"] {
+        house.admin.update_tenant(region(code)).await.unwrap();
+        let verdict = house.consent.decide_contact(may(7)).await.unwrap().into_inner().verdict.unwrap();
+        assert_eq!(reasons(&verdict), ["WITHDRAWN"], "{code}");
+    }
+    changing.store(false, Ordering::Relaxed);
+    assert!(asker.await.unwrap() > 0, "some were decided");
+    house.close().await;
+}
 
 /// A clock that stands where it is put.
 #[derive(Debug)]

@@ -188,6 +188,7 @@ pub(super) fn change(
     let after = Arc::new(after);
     let span = relinks.then(|| lane.work("resolve.again")).flatten();
     if relinks {
+        tenant.state_mut().relinking = true;
         relink(&lane.shared, tenant, &after).map_err(|error| {
             tracing::error!(error = %error, "a fragment cannot be read while linking afresh");
             JournalError::Poisoned
@@ -198,6 +199,7 @@ pub(super) fn change(
     tenant.set_config(after);
     if relinks {
         group = lane.settle(tenant, group, Decided::relinked())?;
+        tenant.state_mut().relinking = false;
     }
     drop(span);
     remember(lane, tenant, request, &changed, &mut group)?;

@@ -182,6 +182,9 @@ pub struct State {
     pub superseded: Superseded,
     /// Sparse index of the feed: first sequence of a settlement, and where its batch begins.
     pub feed: Vec<(Sequence, Place)>,
+    /// Records and statements are being put where another configuration reads them, piece by piece: until all are, what was
+    /// said may be found nowhere, and nothing is decided by it.
+    pub relinking: bool,
 }
 
 impl State {
@@ -203,6 +206,7 @@ impl State {
             api_keys: ApiKeys::default(),
             superseded: Superseded::default(),
             feed: Vec::new(),
+            relinking: false,
         }
     }
 

@@ -239,6 +239,9 @@ fn judge(state: &State, config: &LiveConfig, ask: &Ask, found: &Found, now: Obse
     let (Some(purpose), Some(channel)) = (policy.purpose(ask.purpose), policy.channel(ask.channel)) else {
         return deny(Reason::Unavailable);
     };
+    if state.relinking {
+        return deny(Reason::Unavailable);
+    }
     let at = ask.at.unwrap_or(now);
     let default_zone = policy.default_time_zone.as_deref();
     // What time it is where somebody is takes a look at tables of the world: only where it matters.
@@ -390,11 +393,12 @@ impl App {
 
     /// Decides without reading a fragment; `None` when one is to be read for it.
     fn take_at_once(&self, tenant: &Tenant, ask: &Ask) -> Option<Taken> {
+        let state = tenant.state();
+        // Looked at under the state's lock: a configuration that comes with other links is told of with them.
         let config = tenant.config();
         if !ask.is_read_under(&config) {
             return None;
         }
-        let state = tenant.state();
         let found = find_at_once(&self.persons, tenant, &config, &state, ask)?;
         if ask.reserve && !matches!(found, Found::Not(_)) {
             return Some(Taken::Reserves(ask.clone(), found));
@@ -419,7 +423,8 @@ impl App {
         if ask.reserve && !matches!(found, Found::Not(_)) {
             return Taken::Reserves(ask, found);
         }
-        let taken = evaluate(&tenant.state(), &config, &ask, &found, self.now());
+        let state = tenant.state();
+        let taken = evaluate(&state, &tenant.config(), &ask, &found, self.now());
         taken.map_or(Taken::Again, |(verdict, _)| Taken::Decided(verdict))
     }
 }

@@ -85,6 +85,7 @@ pub fn look<T>(
         };
         let config = tenant.config();
         let seen = tenant.seen(|state| match &found {
+            _ if state.relinking => None,
             Found::Profile(profile, person) => {
                 let changed = state.changed_if_live(*profile)?;
                 person.is_of(changed, &config).then(|| {

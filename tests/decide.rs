@@ -39,7 +39,7 @@ async fn a_no_is_heard_while_numbers_are_read_under_another_country() {
     let may = |number: usize| pb::DecideContactRequest {
         subject: Some(at("phone", &format!("030 76{number:05}"))),
         purpose: "marketing".to_owned(),
-        channel: "phone".to_owned(),
+        channel: "email".to_owned(),
         // Where silence is a yes, a no that is not heard is one.
         jurisdiction: "US".to_owned(),
         ..Default::default()

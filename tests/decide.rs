@@ -488,6 +488,25 @@ async fn reservations_are_confirmed_released_or_expire() {
 }
 
 #[tokio::test]
+async fn two_that_leave_in_one_moment_both_leave() {
+    let dir = tempfile::tempdir().unwrap();
+    let clock = Arc::new(Stopped(AtomicI64::new(THEN)));
+    let mut house = House::open_at(House::config(&dir.path().join("data")), clock as _).await;
+    let mails = ["ada@acme-corp.com", "byron@acme-corp.com"];
+    for mail in mails {
+        house.say(at("email", mail), said(Granted, THEN)).await.unwrap();
+        let identifier = Some(onefold_tests::identifier("email", mail));
+        let token = pb::IssueUnsubscribeTokenRequest { identifier, ..Default::default() };
+        let token = house.consent.issue_unsubscribe_token(token).await.unwrap().into_inner().token;
+        house.consent.unsubscribe(pb::UnsubscribeRequest { token, ..Default::default() }).await.unwrap();
+    }
+    for mail in mails {
+        assert_eq!(reasons(&house.may(at("email", mail), false).await.unwrap()), ["WITHDRAWN"], "{mail}");
+    }
+    house.close().await;
+}
+
+#[tokio::test]
 async fn a_clock_that_is_set_back_gives_nobody_one_more_and_undoes_no_withdrawal() {
     let dir = tempfile::tempdir().unwrap();
     let clock = Arc::new(Stopped(AtomicI64::new(THEN)));

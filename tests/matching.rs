@@ -561,6 +561,9 @@ async fn training_and_previews_pass_over_who_is_erased_meanwhile() {
     let told = house.admin.preview_model(preview).await.unwrap().into_inner();
     let stats = house.admin.get_statistics(pb::GetStatisticsRequest::default()).await.unwrap().into_inner();
     assert_eq!(told.profile_count_now, stats.profile_count);
+    house.close().await;
+}
+
 #[tokio::test]
 async fn a_key_of_the_crm_outweighs_that_somebody_has_another_address() {
     let dir = tempfile::tempdir().unwrap();

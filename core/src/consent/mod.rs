@@ -271,10 +271,15 @@ impl fmt::Debug for Statement {
 }
 
 impl Statement {
-    /// Digest of what was said, without where it stands and when it came: the same statement sent again is the same.
+    /// Digest of what was said, without where it stands and when it came: the same statement sent again is the same. Where the
+    /// subject is known by its points alone, they tell one from another.
     #[must_use]
     pub fn content(&self, key: &[u8; 32]) -> Digest128 {
-        let said = Self { points: Vec::new(), recorded_at: ObservedAt(0), ..self.clone() };
+        let points = match &self.subject {
+            Subject::Identifier { raw: None, .. } => self.points.clone(),
+            _ => Vec::new(),
+        };
+        let said = Self { points, recorded_at: ObservedAt(0), ..self.clone() };
         let bytes = crate::decision::encode(&said);
         Digest128::of(&blake3::keyed_hash(key, &bytes))
     }

@@ -1,5 +1,5 @@
 //! An auditor's check of a data directory whose server is down: the whole chain, the erasure ledger, every receipt against
-//! both, and the logs of reads. [`running`] makes the same checks in a server, beside its writes.
+//! both, and the logs of reads. `audit/running.rs` makes the same checks in a server, beside its writes.
 
 pub(crate) mod running;
 

@@ -563,29 +563,3 @@ async fn training_and_previews_pass_over_who_is_erased_meanwhile() {
     assert_eq!(told.profile_count_now, stats.profile_count);
     house.close().await;
 }
-
-#[tokio::test]
-async fn a_key_of_the_crm_outweighs_that_somebody_has_another_address() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut house = house(&dir.path().join("data")).await;
-    house.sources(&["crm"]).await;
-    for (namespace, value) in [("crm_id", "C-55501"), ("device_id", "dev-9912-aa"), ("anonymous_id", "an-771234")] {
-        let mut profiles = Vec::new();
-        for half in ["1", "2"] {
-            let key = format!("{namespace}{half}");
-            let email = format!("{namespace}{half}@acme-corp.com");
-            house.put(person("crm", &key, 5, &[(namespace, value), ("email", &email)], &[])).await;
-            profiles.push(profile_of(&mut house, &key).await);
-        }
-        assert_eq!(profiles[0], profiles[1], "{namespace}");
-    }
-    // What speaks plainly against it still does.
-    for (key, given, family, birth) in
-        [("a", "Wilhelmina", "Quillfeather", "1931-02-03"), ("b", "Okonkwo", "Adeyemi", "1999-11-30")]
-    {
-        let texts = [("given_name", given), ("family_name", family), ("birth_date", birth)];
-        house.put(person("crm", key, 5, &[("crm_id", "C-77701")], &texts)).await;
-    }
-    assert_ne!(profile_of(&mut house, "a").await, profile_of(&mut house, "b").await);
-    house.close().await;
-}

@@ -14,7 +14,7 @@ use crate::pair::MatchEvidence;
 use crate::prepared::LinkValue;
 use crate::resolve::diversity::Behind;
 use crate::resolve::lookup::GenericReason;
-use crate::resolve::partition::{CROSS_CLAMP_BITS, CROSS_RECORDS_MAX, Rank, Tier, mean_bits, whole_bits};
+use crate::resolve::partition::{CROSS_CLAMP_BITS, CROSS_MEAN_BITS, CROSS_RECORDS_MAX, Rank, Tier, whole_bits};
 use crate::resolve::region::{JUDGED, rank_by_weight};
 use crate::resolve::{Engine, Verdict};
 
@@ -347,8 +347,8 @@ impl Engine {
         let cross = pairs.filter_map(|(one, other)| self.weigh_across(tier, one, other));
         let cross: Vec<f32> = cross.map(|bits| bits.clamp(-CROSS_CLAMP_BITS, CROSS_CLAMP_BITS)).collect();
         let mean = cross.iter().sum::<f32>() / cross.len().max(1) as f32;
-        if mean < mean_bits(tier) {
-            return Some(SeparateReason::Unlike { weight_bits: mean, least_bits: mean_bits(tier) });
+        if mean < CROSS_MEAN_BITS {
+            return Some(SeparateReason::Unlike { weight_bits: mean, least_bits: CROSS_MEAN_BITS });
         }
         let (weight_bits, least_bits) = (self.weigh_whole(tier, &near, &far)?, whole_bits(tier, &lines));
         (weight_bits < least_bits).then_some(SeparateReason::Unlike { weight_bits, least_bits })

@@ -16,7 +16,7 @@ use crate::index::NONE;
 use crate::index::postings::{Holders, INLINE};
 use crate::index::records::{Warm, flag};
 use crate::pair::Features;
-use crate::resolve::partition::{KIN_MEAN_BITS, Tier};
+use crate::resolve::partition::{CROSS_MEAN_BITS, Tier};
 use crate::resolve::{Engine, Thresholds};
 
 /// Records whose edges are looked for before any of them is put in.
@@ -89,7 +89,7 @@ impl Engine {
             _ => {
                 let bits = self.rows.weigh_against_kin(party, one, other)?;
                 // Strangers who contradict each other outright do not share an identifier rightly, kin or no kin.
-                let against = (bits < KIN_MEAN_BITS).then(|| self.rows.weigh(party, one, other)).flatten();
+                let against = (bits < CROSS_MEAN_BITS).then(|| self.rows.weigh(party, one, other)).flatten();
                 let conflict_bits = self.thresholds(party)?.conflict_bits;
                 Some(against.filter(|weight| *weight < conflict_bits).unwrap_or(bits))
             }

@@ -24,18 +24,15 @@ pub const CROSS_RECORDS_MAX: usize = 16;
 pub const CROSS_PAIRS_MAX: usize = 1_024;
 /// One pair counts for no more than this in the mean across, for or against, in bits.
 pub const CROSS_CLAMP_BITS: f32 = 12.0;
-/// Match weight that pairs across must have in the mean, in bits. A multiple of a half, so that sums of it are exact.
+/// Match weight that pairs across must have in the mean, in bits. A whole number, so that sums of it are exact.
 pub const CROSS_MEAN_BITS: f32 = -1.0;
-/// The same against kin, where an identifier is shared: one field that may well differ (somebody's other address) takes less, and
-/// alone it does not stand against the identifier.
-pub const KIN_MEAN_BITS: f32 = -1.5;
 
 /// By so much more than two records must two clusters match, all that is known of each taken together, in bits.
 const WHOLE_OVER_BITS: f32 = 1.0;
 /// And no more is asked of them, however high a model draws its line for records, of which each may tell little.
 const WHOLE_BITS_MAX: f32 = 4.0;
 /// Match weight against kin below which two clusters that share an identifier are plainly two, in bits.
-const WHOLE_AGAINST_KIN_BITS: f32 = KIN_MEAN_BITS;
+const WHOLE_AGAINST_KIN_BITS: f32 = -1.5;
 
 /// Where a link's strength comes from, strongest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -127,21 +124,15 @@ pub enum ParkReason {
     Contradiction,
 }
 
-/// Match weight that pairs across must have in the mean for a link of this tier, in bits.
-#[must_use]
-pub const fn mean_bits(tier: Tier) -> f32 {
-    if matches!(tier, Tier::Probable) { CROSS_MEAN_BITS } else { KIN_MEAN_BITS }
-}
-
 /// Whether clusters may be joined on evidence that only suggests, when pairs across them have these match weights, in an
 /// order that is one of content: none may contradict, and by and large they must not speak against it.
 ///
 /// # Errors
 /// Why not.
-pub fn admits(cross: &[f32], thresholds: &Thresholds, tier: Tier) -> Result<(), ParkReason> {
+pub fn admits(cross: &[f32], thresholds: &Thresholds) -> Result<(), ParkReason> {
     let total: f32 = cross.iter().map(|weight| weight.clamp(-CROSS_CLAMP_BITS, CROSS_CLAMP_BITS)).sum();
     let contradicts = cross.iter().any(|weight| *weight < thresholds.conflict_bits);
-    if contradicts || total < mean_bits(tier) * cross.len() as f32 {
+    if contradicts || total < CROSS_MEAN_BITS * cross.len() as f32 {
         return Err(ParkReason::Contradiction);
     }
     Ok(())
@@ -227,7 +218,7 @@ pub fn partition(component: &Component, about: &dyn Across) -> Partition {
                 let tier = link.rank.tier;
                 let clusters = first_by_content(&roots, &held, &by_facts);
                 let cross = across(&clusters, tier, about);
-                admits(&cross, thresholds, tier)?;
+                admits(&cross, thresholds)?;
                 // Where no pair is against it, nothing is: even clusters need no guard.
                 if cross.iter().any(|bits| *bits < harmless_bits(thresholds)) {
                     admits_wholly(&clusters, tier, about, thresholds)?;

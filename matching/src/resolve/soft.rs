@@ -11,7 +11,7 @@ use onefold_core::namespace::NamespaceClass;
 
 use crate::index::values::flag as value_flag;
 use crate::resolve::Engine;
-use crate::resolve::partition::{KIN_MEAN_BITS, Tier};
+use crate::resolve::partition::{CROSS_MEAN_BITS, Tier};
 
 /// Different rows behind one value that are compared each with each. Further ones are compared with these only.
 pub const SOFT_ROWS_MAX: usize = 32;
@@ -59,7 +59,7 @@ impl Engine {
             one != other
                 && self.weigh(one, other).is_some_and(|weight| weight < conflict_bits)
                 // Records that say little about each other do not speak against each other.
-                && self.weigh_across(Tier::Identifying, one, other).is_some_and(|bits| bits < KIN_MEAN_BITS)
+                && self.weigh_across(Tier::Identifying, one, other).is_some_and(|bits| bits < CROSS_MEAN_BITS)
         };
         // By kind, the witnesses that it contradicts, as bits.
         let mut against = vec![0u32; kinds.len()];

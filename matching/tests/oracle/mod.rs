@@ -227,8 +227,7 @@ impl Judge {
         }
         let weights: Vec<f32> = pairs.into_iter().take(1_024).filter_map(|(a, b)| self.weight(a, b)).collect();
         let total: f32 = weights.iter().map(|weight| weight.clamp(-12.0, 12.0)).sum();
-        let mean = if class == 2 { -1.0 } else { -1.5 };
-        if weights.iter().any(|weight| *weight < self.lines().conflict_bits) || total < mean * weights.len() as f32 {
+        if weights.iter().any(|weight| *weight < self.lines().conflict_bits) || total < -(weights.len() as f32) {
             return false;
         }
         let harmless = self.lines().conflict_bits.max(-1.0);

@@ -83,20 +83,25 @@ pub fn look<T>(
             }
             Err(error) => return Err(error),
         };
-        let config = tenant.config();
-        let seen = tenant.seen(|state| match &found {
-            _ if state.relinking => None,
-            Found::Profile(profile, person) => {
-                let changed = state.changed_if_live(*profile)?;
-                person.is_of(changed, &config).then(|| {
-                    let cluster = points_of(state, *profile, person, &who.points);
-                    Picture {
-                        profile: Some(*profile),
-                        seen: see(state, &config, &cluster.points, Some(person.as_ref())),
-                    }
-                })
+        let seen = tenant.seen(|state| {
+            if state.relinking {
+                return None;
             }
-            _ => Some(Picture { profile: None, seen: see(state, &config, &who.points, None) }),
+            // Looked at under the state's lock: a person who was read under another configuration is read again.
+            let config = tenant.config();
+            match &found {
+                Found::Profile(profile, person) => {
+                    let changed = state.changed_if_live(*profile)?;
+                    person.is_of(changed, &config).then(|| {
+                        let cluster = points_of(state, *profile, person, &who.points);
+                        Picture {
+                            profile: Some(*profile),
+                            seen: see(state, &config, &cluster.points, Some(person.as_ref())),
+                        }
+                    })
+                }
+                _ => Some(Picture { profile: None, seen: see(state, &config, &who.points, None) }),
+            }
         })?;
         if let Some(picture) = seen {
             return Ok(picture);

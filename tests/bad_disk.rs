@@ -247,6 +247,67 @@ async fn a_full_disk_refuses_writes_and_goes_on_once_there_is_room() {
     house.close().await;
 }
 
+/// What is read by key goes to sled, which after a failed write answers nothing but that failure. It used to stay behind
+/// until the next start.
+#[tokio::test(flavor = "multi_thread")]
+async fn histories_catch_up_by_themselves_once_the_disk_has_room() {
+    let Some(disk) = SmallDisk::mount("64m") else { return };
+    let config = || {
+        let mut config = House::config(&disk.path().join("data"));
+        config.segment_bytes = 8 << 20;
+        // With each checkpoint what sled holds is written out.
+        config.checkpoint_every = 64;
+        config
+    };
+    let mut house = House::open_with(config()).await;
+    open_sources(&mut house, "").await;
+    let anchor = house.put(person("crm", "anchor", AT, &[("email", "anchor@harbour-mail.net")], &[])).await.profile;
+    let history = |house: &House| {
+        let mut profiles = house.profiles.clone();
+        let request = pb::ListProfileHistoryRequest { name: anchor.clone(), page_size: 1_000, ..Default::default() };
+        async move { profiles.list_profile_history(request).await.map(|answer| answer.into_inner().events) }
+    };
+    let absorbed = |events: &[pb::ProfileEvent]| {
+        events.iter().filter(|event| event.kind() == pb::ProfileEventKind::Absorbed).count()
+    };
+    disk.fill();
+    let (mut merges, mut failed) = (0, None);
+    while failed.is_none() {
+        // Someone new, who turns out to be the anchor's: a merge is history.
+        let (own, at) = (format!("n{merges}@harbour-mail.net"), AT + 1);
+        house.put(person("crm", &format!("n{merges}"), AT, &[("email", &own)], &[])).await;
+        let both = [("email", own.as_str()), ("email", "anchor@harbour-mail.net")];
+        assert_eq!(house.put(person("crm", &format!("n{merges}"), at, &both, &[])).await.status(), Accepted);
+        merges += 1;
+        failed = history(&house).await.err();
+        assert!(merges < 800, "sled fails on a full disk");
+    }
+    println!("sled failed after {merges} merges");
+    let failed = failed.unwrap();
+    assert_eq!((failed.code(), reason(&failed).as_str()), (Code::Unavailable, "HISTORY_BEHIND"));
+    assert!(failed.get_details_retry_info().is_some(), "and when to try again");
+    house.assert_lives("without-sled").await;
+
+    disk.free();
+    let mut events = history(&house).await;
+    while let Err(status) = events {
+        assert_eq!(reason(&status), "HISTORY_BEHIND", "{status:?}");
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        events = history(&house).await;
+    }
+    assert_eq!(absorbed(&events.unwrap()), merges, "what was merged meanwhile is told as well");
+    let own = "last@harbour-mail.net";
+    house.put(person("crm", "last", AT, &[("email", own)], &[])).await;
+    let both = [("email", own), ("email", "anchor@harbour-mail.net")];
+    house.put(person("crm", "last", AT + 1, &both, &[])).await;
+    let events = history(&house).await.unwrap();
+    assert_eq!(absorbed(&events), merges + 1, "and what comes now goes on");
+    house.close().await;
+    let house = House::open_with(config()).await;
+    assert_eq!(history(&house).await.unwrap(), events);
+    house.close().await;
+}
+
 /// One damaged key must not cost more than the record it opens.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_change_that_meets_a_damaged_record_is_refused_and_changes_nothing() {

@@ -168,6 +168,8 @@ impl ReadError {
     pub fn of_keyed(error: KeyedError) -> Self {
         match error {
             KeyedError::Damaged => Self::Keyed("a value does not match its checksum"),
+            // It is being opened afresh.
+            KeyedError::InUse => Self::HistoryBehind,
             error => Self::Store(error.into()),
         }
     }

@@ -1,22 +1,23 @@
 //! Keeps sled up behind the journal: what is read by key and need not be durable with the answer.
 
 use std::ops::ControlFlow;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::Receiver;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use onefold_core::change::ProfileChange;
-use onefold_core::decision;
+use onefold_core::decision::{self, EntryKind, Settled};
 use onefold_core::fragment::ObservedAt;
-use onefold_core::ids::{ProfileOrdinal, Sequence, TenantId};
-use onefold_store::journal::Position;
-use onefold_store::keyed::{KeyedBatch, KeyedStore, SledStore, Table};
+use onefold_core::ids::{Place, ProfileOrdinal, Sequence, TenantId};
+use onefold_store::journal::{JournalError, JournalReader, Position};
+use onefold_store::keyed::{self, KeyedBatch, KeyedError, KeyedStore, Reached, SledStore, Table};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
-use super::Shared;
 use super::error::ReadError;
+use super::{Shared, hierarchy};
+use crate::clock::Stopwatch;
 
 /// Messages that may wait for sled; then the writer waits.
 pub const KEEPER_DEPTH_MAX: usize = 256;
@@ -24,6 +25,12 @@ pub const KEEPER_DEPTH_MAX: usize = 256;
 const CATCH_UP_WAIT_MAX: Duration = Duration::from_secs(1);
 /// Commits after which the position is noted even when there was nothing to write.
 const NOTE_EVERY: u32 = 1_024;
+/// Writes that catching up with the journal puts in at a time.
+const CATCH_UP_WRITES: usize = 4_096;
+/// After a failure sled is opened afresh this much later, and later still when that fails too.
+const MEND_PAUSE_MIN: Duration = Duration::from_secs(1);
+/// At most.
+const MEND_PAUSE_MAX: Duration = Duration::from_secs(60);
 
 /// Profile history: profile ordinal and sequence, big-endian, to a [`HistoryEvent`].
 const HISTORY: Table = Table(1);
@@ -96,13 +103,21 @@ pub enum Keep {
 #[derive(Debug)]
 pub struct Kept {
     told: AtomicU64,
-    /// How many tellings were applied; `None` once sled fell behind for good.
-    applied: watch::Sender<Option<u64>>,
+    reached: watch::Sender<Followed>,
+}
+
+/// How far the keeper has followed what was told.
+#[derive(Clone, Copy, Debug)]
+struct Followed {
+    /// How many tellings it took.
+    taken: u64,
+    /// Whether sled has all of them.
+    whole: bool,
 }
 
 impl Default for Kept {
     fn default() -> Self {
-        Self { told: AtomicU64::new(0), applied: watch::Sender::new(Some(0)) }
+        Self { told: AtomicU64::new(0), reached: watch::Sender::new(Followed { taken: 0, whole: true }) }
     }
 }
 
@@ -112,33 +127,25 @@ impl Kept {
         self.told.fetch_add(1, Ordering::Release);
     }
 
-    fn applied(&self) {
-        self.applied.send_modify(|applied| {
-            if let Some(count) = applied {
-                *count += 1;
-            }
-        });
+    fn taken(&self) {
+        self.reached.send_modify(|followed| followed.taken += 1);
     }
 
-    fn fall_behind(&self) {
-        self.applied.send_replace(None);
+    fn is_whole(&self, whole: bool) {
+        self.reached.send_modify(|followed| followed.whole = whole);
     }
 
     /// Waits, but not for long, until sled has everything that was acknowledged before.
     ///
     /// # Errors
-    /// [`ReadError::HistoryBehind`] when it takes too long, [`ReadError::Store`] when sled fell behind for good.
+    /// [`ReadError::HistoryBehind`] when it takes too long, or sled failed and has not caught up yet.
     pub async fn caught_up(&self) -> Result<(), ReadError> {
         let told = self.told.load(Ordering::Acquire);
-        let mut applied = self.applied.subscribe();
-        let waited = tokio::time::timeout(
-            CATCH_UP_WAIT_MAX,
-            applied.wait_for(|applied| applied.is_none_or(|applied| applied >= told)),
-        );
-        match waited.await {
-            Ok(Ok(applied)) if applied.is_some() => Ok(()),
-            Ok(_) => Err(ReadError::Store("sled fell behind; history is whole again after the next start".into())),
-            Err(_) => Err(ReadError::HistoryBehind),
+        let mut reached = self.reached.subscribe();
+        let waited = reached.wait_for(|followed| !followed.whole || followed.taken >= told);
+        match tokio::time::timeout(CATCH_UP_WAIT_MAX, waited).await {
+            Ok(Ok(followed)) if followed.whole => Ok(()),
+            _ => Err(ReadError::HistoryBehind),
         }
     }
 }
@@ -179,11 +186,7 @@ pub fn history(tenant: TenantId, first: Sequence, at: ObservedAt, changes: &[Pro
 }
 
 /// Applies writes to the keyed store, noting the position.
-pub fn apply(
-    keyed: &SledStore,
-    writes: Vec<KeyedWrite>,
-    position: &Position,
-) -> Result<(), onefold_store::keyed::KeyedError> {
+pub fn apply(keyed: &SledStore, writes: Vec<KeyedWrite>, position: &Position) -> Result<(), KeyedError> {
     let mut batch = KeyedBatch::new();
     for write in writes {
         batch.put(write.tenant, write.table, &write.key, write.value);
@@ -205,7 +208,7 @@ pub fn read_history(
     let mut found = Vec::new();
     let mut damaged = false;
     let prefix = profile.0.to_be_bytes();
-    let scanned = shared.keyed.scan(tenant, HISTORY, &prefix, Some(&key(profile, after)), &mut |key, value| {
+    let mut visit = |key: &[u8], value: &[u8]| {
         let sequence = key.get(4..12).and_then(|bytes| bytes.try_into().ok()).map(u64::from_be_bytes);
         match (sequence, decision::decode(value)) {
             (Some(sequence), Ok(event)) => found.push((Sequence(sequence), event)),
@@ -215,7 +218,9 @@ pub fn read_history(
             }
         }
         if found.len() < most { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-    });
+    };
+    let after = key(profile, after);
+    let scanned = shared.keyed.with(|keyed| keyed.scan(tenant, HISTORY, &prefix, Some(&after), &mut visit));
     let scanned = scanned.map_err(ReadError::of_keyed);
     let whole = if damaged { Err(ReadError::Keyed("an event of a profile's history cannot be read")) } else { Ok(()) };
     shared.noting_damage(scanned.and(whole))?;
@@ -224,44 +229,199 @@ pub fn read_history(
 
 /// Works until the writer is gone.
 pub fn run(shared: &Arc<Shared>, keep: &Receiver<Keep>) {
-    let mut waiting: Option<Position> = None;
-    let mut unnoted = 0;
-    let mut failed = false;
+    let mut keeper = Keeper { shared, keep, waiting: None, unnoted: 0 };
     while let Ok(message) = keep.recv() {
-        if failed {
-            continue;
+        if let Err(error) = keeper.take(message) {
+            // The journal has everything.
+            tracing::error!(error = %error, "sled falls behind; it is brought up to the journal again once it can be");
+            shared.kept.is_whole(false);
+            if !keeper.mend() {
+                return;
+            }
+            tracing::info!("sled has caught up with the journal");
+            shared.keyed_is_new();
+            shared.kept.is_whole(true);
         }
-        let applied = match message {
-            Keep::Writes(writes, position) if writes.is_empty() && unnoted < NOTE_EVERY => {
-                waiting = Some(position);
-                unnoted += 1;
+    }
+    // What is not noted would be applied again at the next start, which is harmless and takes a while.
+    let waiting = keeper.waiting.take();
+    let ended = waiting.map_or(Ok(()), |position| shared.keyed.with(|keyed| apply(keyed, Vec::new(), &position)));
+    if let Err(error) = ended.and_then(|()| shared.keyed.with(KeyedStore::flush)) {
+        tracing::error!(error = %error, "sled could not be flushed at the end");
+    }
+}
+
+struct Keeper<'a> {
+    shared: &'a Shared,
+    keep: &'a Receiver<Keep>,
+    /// A position that is not noted yet, since there was nothing to write.
+    waiting: Option<Position>,
+    unnoted: u32,
+}
+
+impl Keeper<'_> {
+    fn take(&mut self, message: Keep) -> Result<(), KeyedError> {
+        let keyed = &self.shared.keyed;
+        match message {
+            Keep::Writes(writes, position) if writes.is_empty() && self.unnoted < NOTE_EVERY => {
+                self.waiting = Some(position);
+                self.unnoted += 1;
                 Ok(())
             }
             Keep::Writes(writes, position) => {
-                waiting = None;
-                unnoted = 0;
+                self.waiting = None;
+                self.unnoted = 0;
                 let told = !writes.is_empty();
-                let applied = apply(&shared.keyed, writes, &position);
-                if told && applied.is_ok() {
-                    shared.kept.applied();
+                let applied = keyed.with(|keyed| apply(keyed, writes, &position));
+                if applied.is_err() {
+                    // Before it counts as taken: nobody is to read what is not there.
+                    self.shared.kept.is_whole(false);
+                }
+                if told {
+                    self.shared.kept.taken();
                 }
                 applied
             }
             Keep::Flush => {
-                let noted = waiting.take().map_or(Ok(()), |position| apply(&shared.keyed, Vec::new(), &position));
-                noted.and_then(|()| shared.keyed.flush())
+                let waiting = self.waiting.take();
+                let noted = waiting.map_or(Ok(()), |position| keyed.with(|keyed| apply(keyed, Vec::new(), &position)));
+                noted.and_then(|()| keyed.with(KeyedStore::flush))
             }
-        };
-        if let Err(error) = applied {
-            // The journal has everything; the next start brings sled up to it.
-            tracing::error!(error = %error, "sled falls behind until the next start");
-            failed = true;
-            shared.kept.fall_behind();
         }
     }
-    // What is not noted would be applied again at the next start, which is harmless and takes a while.
-    let ended = waiting.map_or(Ok(()), |position| apply(&shared.keyed, Vec::new(), &position));
-    if !failed && let Err(error) = ended.and_then(|()| shared.keyed.flush()) {
-        tracing::error!(error = %error, "sled could not be flushed at the end");
+
+    /// After a failure sled answers nothing but that failure, so it is opened afresh, and gets from the journal what it
+    /// lacks. Tried again, ever less often, until it works; false once the writer is gone.
+    fn mend(&mut self) -> bool {
+        let mut pause = MEND_PAUSE_MIN;
+        loop {
+            if !self.wait(pause) {
+                return false;
+            }
+            match self.open_again() {
+                Ok(()) => return true,
+                Err(error) => tracing::warn!(error = %error, "sled cannot be brought up to the journal yet"),
+            }
+            pause = (pause * 2).min(MEND_PAUSE_MAX);
+        }
+    }
+
+    /// Lets messages go by for so long: the journal holds what they say. False once the writer is gone.
+    fn wait(&mut self, pause: Duration) -> bool {
+        let waited = Stopwatch::start();
+        while let Some(left) = pause.checked_sub(waited.elapsed()) {
+            match self.keep.recv_timeout(left) {
+                Ok(message) => self.pass_over(&message),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return false,
+            }
+        }
+        true
+    }
+
+    fn pass_over(&mut self, message: &Keep) {
+        self.waiting = None;
+        if matches!(message, Keep::Writes(writes, _) if !writes.is_empty()) {
+            self.shared.kept.taken();
+        }
+    }
+
+    fn open_again(&mut self) -> Result<(), CatchUpError> {
+        let Shared { dir, root, journal, keyed, .. } = self.shared;
+        keyed::has_room(&dir.keyed())?;
+        keyed.take_out();
+        let opened = keyed::open(&dir.keyed(), root, journal)?;
+        // This may take long, and the writer must not wait for it. What is passed over meanwhile is in the journal.
+        catch_up(&opened.store, opened.reached, journal, || {
+            while let Ok(message) = self.keep.try_recv() {
+                self.pass_over(&message);
+            }
+        })?;
+        // Behind a scan that passes over nothing the messages that wait go on where it ends, or before.
+        catch_up(&opened.store, opened.store.reached()?, journal, || {})?;
+        opened.store.flush()?;
+        keyed.put_in(opened.store);
+        Ok(())
+    }
+}
+
+/// The keyed store cannot be brought up to the journal.
+#[derive(Debug, thiserror::Error)]
+pub enum CatchUpError {
+    /// It cannot be opened or written.
+    #[error("the keyed store cannot be opened: {0}")]
+    Keyed(#[from] KeyedError),
+    /// The journal cannot be read.
+    #[error("the journal cannot be read: {0}")]
+    Journal(#[from] JournalError),
+}
+
+/// Applies what the store lacks of the journal; `between` is called after each batch that is read.
+///
+/// # Errors
+/// [`CatchUpError`].
+pub fn catch_up(
+    store: &SledStore,
+    reached: Reached,
+    journal: &JournalReader,
+    mut between: impl FnMut(),
+) -> Result<(), CatchUpError> {
+    let from = match reached {
+        Reached::Nothing => Place { segment: 1, offset: 0 },
+        Reached::At(position) => position.place(),
+    };
+    let mut waiting = Vec::new();
+    let mut last = None;
+    journal.scan(from, |batch| {
+        for entry in batch.entries() {
+            waiting.extend(hierarchy::history_in(&entry)?);
+            if entry.kind.0 != EntryKind::Settled as u8 {
+                continue;
+            }
+            let Some(payload) = entry.bytes() else { continue };
+            let settled = Settled::decode(payload)?;
+            waiting.extend(history(entry.tenant, entry.sequence, settled.committed_at, &settled.changes));
+        }
+        last = Some(batch.end);
+        if waiting.len() > CATCH_UP_WRITES {
+            apply(store, std::mem::take(&mut waiting), &batch.end)?;
+        }
+        between();
+        Ok(ControlFlow::Continue(()))
+    })?;
+    if let Some(end) = last {
+        apply(store, waiting, &end)?;
+    }
+    Ok(())
+}
+
+/// The store, which is taken out while it is opened afresh.
+#[derive(Debug)]
+pub struct Keyed(RwLock<Option<SledStore>>);
+
+impl Keyed {
+    /// With this store in it.
+    pub const fn new(store: SledStore) -> Self {
+        Self(RwLock::new(Some(store)))
+    }
+
+    /// Uses the store.
+    ///
+    /// # Errors
+    /// [`KeyedError::InUse`] while it is being opened afresh, and what `use_it` says.
+    pub fn with<T>(&self, use_it: impl FnOnce(&SledStore) -> Result<T, KeyedError>) -> Result<T, KeyedError> {
+        match self.0.read().unwrap_or_else(PoisonError::into_inner).as_ref() {
+            Some(store) => use_it(store),
+            None => Err(KeyedError::InUse),
+        }
+    }
+
+    /// Closes it, once nobody reads.
+    fn take_out(&self) {
+        drop(self.0.write().unwrap_or_else(PoisonError::into_inner).take());
+    }
+
+    fn put_in(&self, store: SledStore) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Some(store);
     }
 }

@@ -511,14 +511,18 @@ impl Lane {
                 // A small write may find room where a larger one did not.
                 if bytes >= self.refused_bytes && self.refused_keys == 0 {
                     self.refused_bytes = 0;
-                    self.shared.note_room(true);
+                    if self.shared.note_room(true) {
+                        tracing::info!("the disk has room again; writes go on");
+                    }
                 }
                 Ok(Some(self.empty_group()?))
             }
             Err(JournalError::NoSpace) => {
                 self.refused_bytes = self.refused_bytes.max(bytes);
-                self.shared.note_room(false);
-                tracing::warn!("the disk has no room for the journal; writes are refused");
+                // It is asked for again and again, and a log may lie on the same disk.
+                if self.shared.note_room(false) {
+                    tracing::warn!("the disk has no room for the journal; writes are refused");
+                }
                 Ok(None)
             }
             Err(error) => Err(error),
@@ -541,9 +545,10 @@ impl Lane {
         match tenant.vault.reserve(items) {
             Ok(()) => Ok(true),
             Err(VaultError::NoSpace) => {
-                tracing::warn!("the disk has no room for keys; writes are refused");
                 self.refused_keys = self.refused_keys.max(items);
-                self.shared.note_room(false);
+                if self.shared.note_room(false) {
+                    tracing::warn!("the disk has no room for keys; writes are refused");
+                }
                 Ok(false)
             }
             Err(error) => {

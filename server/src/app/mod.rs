@@ -45,7 +45,6 @@ use onefold_store::checkpoint::Checkpoints;
 use onefold_store::datadir::DataDir;
 use onefold_store::erasures::ErasureLedger;
 use onefold_store::journal::JournalReader;
-use onefold_store::keyed::SledStore;
 use onefold_store::keys::RootKey;
 use tokio::sync::{mpsc, watch};
 
@@ -83,7 +82,7 @@ pub struct Shared {
     /// Reads the journal.
     pub journal: JournalReader,
     /// What is read by key.
-    pub keyed: Arc<SledStore>,
+    pub keyed: keeper::Keyed,
     /// Writes and finds checkpoints.
     pub checkpoints: Checkpoints,
     /// What was erased, kept outside of every backup.
@@ -155,9 +154,9 @@ impl Shared {
         self.failed.load(Ordering::Acquire)
     }
 
-    /// Says whether the disk has room for writes.
-    pub fn note_room(&self, room: bool) {
-        self.full.send_if_modified(|full| std::mem::replace(full, !room) == room);
+    /// Says whether the disk has room for writes; true when it was otherwise before.
+    pub fn note_room(&self, room: bool) -> bool {
+        self.full.send_if_modified(|full| std::mem::replace(full, !room) == room)
     }
 
     /// Follows whether the disk has no room for writes.
@@ -182,6 +181,11 @@ impl Shared {
             self.keyed_damaged.send_replace(true);
         }
         read
+    }
+
+    /// sled was opened afresh, and counted: what was damaged in it is gone.
+    pub fn keyed_is_new(&self) {
+        self.keyed_damaged.send_replace(false);
     }
 
     /// Follows whether sled was found damaged.

@@ -2,7 +2,6 @@
 
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
-use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::sync_channel;
@@ -17,13 +16,13 @@ use onefold_core::decision::{
 };
 use onefold_core::fragment::{Fragment, ObservedAt};
 use onefold_core::ids::Sequence;
-use onefold_core::ids::{Digest128, Place, SlotId, TenantId};
+use onefold_core::ids::{Digest128, SlotId, TenantId};
 use onefold_core::judgement::Judged;
 use onefold_store::checkpoint::Checkpoints;
 use onefold_store::datadir::{DataDir, DataDirError, OpenOptions};
 use onefold_store::erasures::{ErasureLedger, ErasureRow};
 use onefold_store::journal::{BatchView, EntryView, Journal, JournalError, JournalOptions, VisitError};
-use onefold_store::keyed::{self, Reached, SledStore};
+use onefold_store::keyed;
 use onefold_store::keys::{RootKey, TenantKeys};
 use onefold_store::ledger::LedgerError;
 use onefold_store::vault::{Vault, VaultError};
@@ -127,6 +126,9 @@ pub enum StartError {
     /// The keyed store cannot be opened.
     #[error("the keyed store cannot be opened: {0}")]
     Keyed(#[from] onefold_store::keyed::KeyedError),
+    /// The keyed store cannot be brought up to the journal.
+    #[error(transparent)]
+    CatchUp(#[from] keeper::CatchUpError),
     /// The vault cannot be opened.
     #[error("the vault of tenant number {tenant} cannot be opened: {1}; restore a backup", tenant = .0.0)]
     Vault(TenantId, VaultError),
@@ -304,7 +306,8 @@ pub fn open(config: &Config, clock: Arc<dyn Clock>, meters: Arc<Meters>) -> Resu
         ..Recovered::default()
     };
     let reader = opened.reader;
-    let keyed = catch_up(&dir, &root, &reader)?;
+    let keyed = keyed::open(&dir.keyed(), &root, &reader)?;
+    keeper::catch_up(&keyed.store, keyed.reached, &reader, || {})?;
     let heads = Heads::open(dir.path(), root.derive(privacy::receipt::SIGNING_KEY)).map_err(StartError::Heads)?;
     if let Some(missed) = heads.missed_by(&reader)? {
         let (time, segment, offset) = (missed.time, missed.log.segment, missed.log.offset);
@@ -315,7 +318,7 @@ pub fn open(config: &Config, clock: Arc<dyn Clock>, meters: Arc<Meters>) -> Resu
         reads: ReadLog::new(dir.reads()),
         dir,
         journal: reader,
-        keyed: Arc::new(keyed),
+        keyed: keeper::Keyed::new(keyed.store),
         checkpoints,
         erasures,
         heads,
@@ -460,42 +463,6 @@ pub(crate) fn read_root_key(path: &std::path::Path) -> Result<RootKey, StartErro
 fn read_admin_key(path: &std::path::Path) -> Result<String, StartError> {
     let text = secret::read_file(path).map_err(|source| StartError::AdminKeyFile { path: path.to_owned(), source })?;
     Ok(text.trim().to_owned())
-}
-
-/// Opens sled and applies what it lacks.
-fn catch_up(
-    dir: &DataDir,
-    root: &RootKey,
-    reader: &onefold_store::journal::JournalReader,
-) -> Result<SledStore, StartError> {
-    let opened = keyed::open(&dir.keyed(), root, reader)?;
-    let from = match opened.reached {
-        Reached::Nothing => Place { segment: 1, offset: 0 },
-        Reached::At(position) => position.place(),
-    };
-    let store = opened.store;
-    let mut waiting = Vec::new();
-    let mut last = None;
-    reader.scan(from, |batch| {
-        for entry in batch.entries() {
-            waiting.extend(hierarchy::history_in(&entry)?);
-            if entry.kind.0 != EntryKind::Settled as u8 {
-                continue;
-            }
-            let Some(payload) = entry.bytes() else { continue };
-            let settled = Settled::decode(payload)?;
-            waiting.extend(keeper::history(entry.tenant, entry.sequence, settled.committed_at, &settled.changes));
-        }
-        last = Some(batch.end);
-        if waiting.len() > 4_096 {
-            keeper::apply(&store, std::mem::take(&mut waiting), &batch.end)?;
-        }
-        Ok(ControlFlow::Continue(()))
-    })?;
-    if let Some(end) = last {
-        keeper::apply(&store, waiting, &end)?;
-    }
-    Ok(store)
 }
 
 fn replay_batch(

@@ -26,6 +26,8 @@ const CHECKSUM: usize = 8;
 /// Shorter than any entry's key, so it collides with none.
 const REACHED_KEY: &[u8] = &[0xFF];
 const CACHE_BYTES: u64 = 32 << 20;
+/// sled writes half a MiB at a time, and a snapshot of its page table when it is opened.
+const ROOM_BYTES: u64 = 4 << 20;
 /// Written after everything else on closing, removed before anything else on opening.
 const CLOSED_FILE: &str = "keyed.closed";
 const SLED_DIR: &str = "sled";
@@ -124,6 +126,19 @@ pub fn open(dir: &Path, root: &RootKey, journal: &JournalReader) -> Result<Opene
             Err(KeyedError::Engine { doing: "open", why: "an empty store cannot be made".to_owned() })
         }
     }
+}
+
+/// Makes sure that there is room to open the store in `dir` and to write to it: on a full disk a store that is whole
+/// would not open, which [`open`] takes for damage.
+///
+/// # Errors
+/// [`KeyedError::NoSpace`], [`KeyedError::Engine`].
+pub fn has_room(dir: &Path) -> Result<(), KeyedError> {
+    let probe = disk::unfinished(&dir.join("room"));
+    let io = failed("look for room for");
+    let reserved = File::create(&probe).and_then(|file| disk::preallocate(&file, ROOM_BYTES));
+    let removed = fs::remove_file(&probe);
+    reserved.and(removed).map_err(io)
 }
 
 /// What an inspection found.

@@ -16,7 +16,7 @@ use std::ops::ControlFlow;
 
 use onefold_core::ids::TenantId;
 
-pub use disk::{Inspected, OpenedKeyed, Replaced, SledStore, inspect, open};
+pub use disk::{Inspected, OpenedKeyed, Replaced, SledStore, has_room, inspect, open};
 pub use memory::MemoryStore;
 
 use crate::journal::Position;

@@ -89,7 +89,7 @@ fn called(
 ) -> Result<Vec<(Sequence, StageSet)>, ReadError> {
     let mut places: Vec<(Sequence, Place)> = Vec::new();
     let mut damaged = false;
-    let scanned = shared.keyed.scan(tenant.id, TOLD, &record.0, None, &mut |key, value| {
+    let mut visit = |key: &[u8], value: &[u8]| {
         let (Some(sequence), Some((kind, place))) = (sequence_of(key), place_of(value)) else {
             damaged = true;
             return ControlFlow::Break(());
@@ -98,7 +98,8 @@ fn called(
             places.push((sequence, place));
         }
         ControlFlow::Continue(())
-    });
+    };
+    let scanned = shared.keyed.with(|keyed| keyed.scan(tenant.id, TOLD, &record.0, None, &mut visit));
     let scanned = scanned.map_err(ReadError::of_keyed);
     let whole = if damaged { Err(ReadError::Keyed("a place of what was told cannot be read")) } else { Ok(()) };
     shared.noting_damage(scanned.and(whole))?;

@@ -346,7 +346,7 @@ impl Deciding<'_> {
 
     fn put(&mut self, mut arriving: Arriving) -> Result<Drafted, JournalError> {
         if arriving.config_version != self.config.version {
-            // The configuration changed between the door and here: what decides is the one in force.
+            // A correction; what else arrives was looked at again by the lane (`Item::under`).
             if let Ok(fragment) = Fragment::decode(&arriving.encoded) {
                 arriving.prepared = self.config.preparer().prepare(&fragment).0;
             }

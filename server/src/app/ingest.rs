@@ -105,6 +105,45 @@ impl Item {
         }
     }
 
+    /// Whether it was looked at under another configuration than this one.
+    pub fn is_stale(&self, config: &LiveConfig) -> bool {
+        match self {
+            Self::Put(arriving) | Self::Quarantine { arriving, .. } | Self::Replay { arriving, .. } => {
+                arriving.config_version != config.version
+            }
+            Self::StillHeld { .. } | Self::Say(_) | Self::Retract { .. } => false,
+        }
+    }
+
+    /// Looked at again, where the configuration changed between the door and the lane: a fragment is judged by the contract
+    /// that is in force when it is committed.
+    #[must_use]
+    pub fn under(self, config: &LiveConfig, now: ObservedAt) -> Self {
+        if !self.is_stale(config) {
+            return self;
+        }
+        match self {
+            Self::Put(arriving) => match arriving.again(config) {
+                (arriving, faults) if faults.is_empty() => {
+                    Self::Put(Box::new(Arriving { bound_to_steps: arriving.bound_to_steps.map(|_| now), ..arriving }))
+                }
+                (arriving, faults) => Self::Quarantine { arriving: Box::new(arriving), faults, received_at: now },
+            },
+            Self::Quarantine { arriving, faults: _, received_at } => match arriving.again(config) {
+                (arriving, faults) if faults.is_empty() => {
+                    let bound_to_steps = arriving.bound_to_steps.map(|_| received_at);
+                    Self::Put(Box::new(Arriving { bound_to_steps, ..arriving }))
+                }
+                (arriving, faults) => Self::Quarantine { arriving: Box::new(arriving), faults, received_at },
+            },
+            Self::Replay { arriving, entry } => match arriving.again(config) {
+                (arriving, faults) if faults.is_empty() => Self::Replay { arriving: Box::new(arriving), entry },
+                (_, faults) => Self::StillHeld { entry, faults },
+            },
+            item => item,
+        }
+    }
+
     /// Bytes that the journal will take for it, before sealing.
     pub fn bytes(&self) -> usize {
         match self {
@@ -170,6 +209,16 @@ impl Arriving {
         let bound_to_steps = (binds && !fragment.stages.is_empty()).then(ObservedAt::default);
         let (config_version, says) = (config.version, Vec::new());
         (Self { encoded, prepared, undated, config_version, notes, tells, bound_to_steps, says }, faults)
+    }
+}
+
+impl Arriving {
+    /// The same, prepared and checked under another configuration.
+    fn again(self, config: &LiveConfig) -> (Self, Vec<FieldFault>) {
+        // It was encoded here, so it reads.
+        let Ok(fragment) = Fragment::decode(&self.encoded) else { return (self, Vec::new()) };
+        let (arriving, faults) = Self::of(&fragment, self.undated, config);
+        (Self { says: self.says, ..arriving }, faults)
     }
 }
 

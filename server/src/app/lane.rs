@@ -412,12 +412,24 @@ impl Lane {
         Ok(true)
     }
 
+    /// What arrives, looked at under the configuration in force: before its room is counted, for faults take room too.
+    fn up_to_date(&self, command: Command) -> Command {
+        match command {
+            Command::Ingest { tenant, items, request, reply } if are_stale(&tenant, &items) => {
+                let (config, now) = (tenant.config(), self.shared.clock.now());
+                let items = items.into_iter().map(|item| item.under(&config, now)).collect();
+                Command::Ingest { tenant, items, request, reply }
+            }
+            command => command,
+        }
+    }
+
     fn group(&mut self, first: Command) -> Result<Flow, JournalError> {
         if !matches!(first, Command::Stop | Command::Rest) && !self.settle_left_overs()? {
             first.refuse();
             return Ok(Flow::GoesOn(None));
         }
-        match first {
+        match self.up_to_date(first) {
             Command::Ingest { tenant, items, request: Some(request), reply } => {
                 self.ingest_named(tenant, items, request, reply)
             }
@@ -432,7 +444,7 @@ impl Lane {
                 while items < GROUP_ITEMS_MAX && bytes < self.group_bytes_max() {
                     let most = self.group_bytes_max();
                     match self.next_if(
-                        |next| matches!(next, Command::Ingest { items, request: None, .. } if room_of(items) <= most),
+                        |next| matches!(next, Command::Ingest { tenant, items, request: None, .. } if room_of(items) <= most && !are_stale(tenant, items)),
                     ) {
                         Next::Wanted(Command::Ingest { tenant, items: more, reply, .. }) => {
                             items += more.len();
@@ -832,6 +844,12 @@ fn change_bytes_max(change: &ProfileChange<u32>) -> usize {
         _ => 0,
     };
     CHANGE_BYTES_MAX + CHANGED_RECORD_BYTES_MAX * records
+}
+
+/// Whether some of these were looked at under a configuration that is no longer in force.
+fn are_stale(tenant: &Tenant, items: &[Item]) -> bool {
+    let config = tenant.config();
+    items.iter().any(|item| item.is_stale(&config))
 }
 
 /// Bytes of a batch that these items may take, settling not counted.

@@ -42,7 +42,11 @@ fn profiles(app: &App) -> u32 {
 
 /// Two records of each of many people, who share a customer number.
 fn item(config: &crate::app::tenant::LiveConfig, namespace: NamespaceId, at: usize) -> Item {
-    let fragment = Fragment {
+    Item::of(fragment(namespace, at), false, config, onefold_core::fragment::ObservedAt(2_000_000))
+}
+
+fn fragment(namespace: NamespaceId, at: usize) -> Fragment {
+    Fragment {
         record: SourceRecord { source: SourceId(0), key: at.to_string() },
         observed_at: onefold_core::fragment::ObservedAt(1_000_000),
         party: PartyKind::Person,
@@ -51,8 +55,7 @@ fn item(config: &crate::app::tenant::LiveConfig, namespace: NamespaceId, at: usi
         traits: None,
         affiliations: Vec::new(),
         stages: Vec::new(),
-    };
-    Item::of(fragment, false, config, onefold_core::fragment::ObservedAt(2_000_000))
+    }
 }
 
 async fn make_namespace(app: &App, class: NamespaceClass) -> NamespaceId {
@@ -262,6 +265,59 @@ fn start_without_room(copied: &Path, data: &Path, at: Place, parted: &str, runti
     assert_eq!(digest(&reopened.app), parted);
     reopened.threads.join();
     drop(reopened.app);
+}
+
+/// A fragment is judged by the contract that is in force when it is committed, whichever its door knew.
+#[test]
+fn a_contract_that_changes_on_the_way_is_the_one_that_judges() {
+    use crate::app::ingest::Outcome;
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let runtime = Runtime::new().unwrap();
+    let opened = open(&data);
+    let app = Arc::clone(&opened.app);
+    let tenant = app.tenant(DEFAULT_TENANT).unwrap();
+    let source =
+        |contract| Source { id: SourceId(0), name: "crm".to_owned(), display_name: String::new(), trust: 5, contract };
+    let put = |contract| runtime.block_on(app.put_source(&tenant, source(contract), String::new(), None)).unwrap();
+    let ingest = |item| runtime.block_on(app.ingest(&tenant, vec![item], None)).unwrap().remove(0).outcome;
+    put(Contract::default());
+    let lax = tenant.config();
+    let user_id = lax.config.namespace_named("user_id").unwrap().id;
+    let phone = lax.config.namespace_named("phone").unwrap().id;
+    put(Contract { require_any_namespace: vec![phone], ..Contract::default() });
+    let strict = tenant.config();
+    // More than fit into a batch as they came through the door, and more still with their faults.
+    let many: Vec<Item> = (2..600).map(|at| item(&lax, user_id, at)).collect();
+    let held = runtime.block_on(app.ingest(&tenant, many, None)).unwrap();
+    assert!(held.iter().all(|answer| matches!(answer.outcome, Outcome::Quarantined { .. })));
+    let held = ingest(item(&lax, user_id, 0));
+    let Outcome::Quarantined { entry, faults, .. } = held else { panic!("{held:?}") };
+    assert_eq!(faults.len(), 1, "as if it had come now: {faults:?}");
+    let again = ingest(item(&strict, user_id, 0));
+    assert!(matches!(again, Outcome::Quarantined { entry: known, .. } if known == entry), "held once: {again:?}");
+
+    let replay = {
+        let (arriving, _) = crate::app::ingest::Arriving::of(&fragment(user_id, 0), false, &lax);
+        Item::Replay { arriving: Box::new(arriving), entry }
+    };
+    let kept = ingest(replay);
+    assert!(matches!(kept, Outcome::Quarantined { entry: known, .. } if known == entry), "{kept:?}");
+    put(Contract::default());
+    let taken = ingest(item(&strict, user_id, 1));
+    assert!(matches!(taken, Outcome::Accepted { profile: Some(_), .. }), "{taken:?}");
+
+    let (digest_before, held) = (digest(&app), tenant.state().quarantine.len());
+    assert_eq!(held, 599);
+    drop((app, tenant));
+    opened.threads.join();
+    drop(opened.app);
+    fs::remove_dir_all(data.join("checkpoint")).unwrap();
+    let restarted = open(&data);
+    let tenant = restarted.app.tenant(DEFAULT_TENANT).unwrap();
+    assert_eq!((digest(&restarted.app), tenant.state().quarantine.len()), (digest_before, held));
+    drop(tenant);
+    restarted.threads.join();
 }
 
 #[test]

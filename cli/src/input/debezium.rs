@@ -1,4 +1,7 @@
 //! Change data capture as Debezium writes it: `op` c, u and r put the row, d takes it back.
+//!
+//! All changes of one transaction carry the time of its commit, so a row that was inserted and then updated in it has two
+//! events of one time. Their order in the file decides, since a topic keeps the changes of one row in order.
 
 use onefold_core::fragment::ObservedAt;
 use serde_json::{Map, Value};
@@ -32,14 +35,23 @@ pub(super) fn change(object: &Map<String, Value>) -> Option<Result<Change<'_>, L
 
 pub(super) fn records(change: Change<'_>, columns: &mut Columns) -> Result<Vec<RawRecord>, LineFault> {
     let source = change.envelope.get("source").and_then(Value::as_object);
-    let time = source.and_then(|source| source.get("ts_ms")).or_else(|| change.envelope.get("ts_ms"));
-    let time = time.filter(|time| !time.is_null());
-    let observed_at = time.and_then(Value::as_i64).map(|millis| ObservedAt(millis.saturating_mul(1000)));
+    let told = |name: &str| {
+        let time = source.and_then(|source| source.get(name)).or_else(|| change.envelope.get(name));
+        time.filter(|time| !time.is_null())
+    };
+    let time = told("ts_ms");
+    let millis = time.and_then(Value::as_i64).map(|millis| millis.saturating_mul(1000));
+    // Newer releases tell finer times beside it; one that is of another moment is something else.
+    let finer = told("ts_us")
+        .and_then(Value::as_i64)
+        .filter(|micros| millis.is_some_and(|millis| (0..1000).contains(&micros.saturating_sub(millis))));
+    let observed_at = finer.or(millis).map(ObservedAt);
     let table = source.and_then(|source| source.get("table")).and_then(Value::as_str);
     Ok(vec![RawRecord {
         action: change.action,
         observed_at,
         time_unreadable: time.is_some() && observed_at.is_none(),
+        in_order: observed_at.is_some(),
         source: table.map(str::to_owned),
         ..flat(change.row, columns)?
     }])

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use super::lines::Lines;
 use super::mapping::names_identifier;
 use super::separated::too_long;
-use super::{COLUMNS_MAX, Columns, Item, RawRecord, Refusal, debezium, segment};
+use super::{COLUMNS_MAX, Columns, HEAD_BYTES, Item, RawRecord, Refusal, debezium, segment};
 
 /// Objects in objects.
 const DEPTH_MAX: usize = 8;
@@ -62,6 +62,26 @@ impl<R: BufRead> JsonLines<R> {
     }
 }
 
+/// Whether the file begins with a value that goes on behind its first line, as an indented one does. A first line that is
+/// merely damaged is followed by something that cannot be the rest of it.
+pub(super) fn over_lines(head: &[u8]) -> bool {
+    let Some(start) = head.iter().position(|byte| !byte.is_ascii_whitespace()) else { return false };
+    let text = &head[start..];
+    let Some(first) = text.split(|byte| *byte == b'\n').next().filter(|first| first.len() < text.len()) else {
+        return false;
+    };
+    let cut_off = |text: &[u8]| {
+        let mut values = serde_json::Deserializer::from_slice(text).into_iter::<de::IgnoredAny>();
+        values.next().is_some_and(|value| value.is_err_and(|fault| fault.is_eof()))
+    };
+    let whole = |text: &[u8]| {
+        let mut values = serde_json::Deserializer::from_slice(text).into_iter::<de::IgnoredAny>();
+        values.next().is_some_and(|value| value.is_ok())
+    };
+    // Of a long object the head holds the beginning alone.
+    cut_off(first) && (whole(text) || (head.len() >= HEAD_BYTES && cut_off(text)))
+}
+
 fn records(line: u64, bytes: &[u8], columns: &mut Columns) -> Result<Vec<RawRecord>, LineFault> {
     if std::str::from_utf8(bytes).is_err() {
         return Err(super::NOT_TEXT.to_owned());
@@ -72,7 +92,7 @@ fn records(line: u64, bytes: &[u8], columns: &mut Columns) -> Result<Vec<RawReco
         false => format!("is not valid JSON at column {}", fault.column()),
     })?;
     let Value::Object(object) = value else {
-        return Err("is not a JSON object".to_owned());
+        return Err("is not a JSON object, and each line must be one".to_owned());
     };
     let records = if let Some(change) = debezium::change(&object) {
         debezium::records(change?, columns)?

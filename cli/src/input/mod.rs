@@ -94,6 +94,8 @@ pub struct RawRecord {
     pub observed_at: Option<ObservedAt>,
     /// Whether the envelope names a time, and it cannot be read.
     pub time_unreadable: bool,
+    /// Whether its place says more than its time: of two changes to one record at one time the later in the file is the newer.
+    pub in_order: bool,
     /// Person or organisation, where the envelope says so.
     pub party: Option<PartyKind>,
     /// Trimmed, never empty; a column may occur several times.
@@ -271,8 +273,13 @@ impl Reader {
         let bytes: Bytes = BufReader::with_capacity(1 << 18, whole);
         let mut columns = Columns::default();
         let (format, rows) = match first {
-            b'[' if !matches!(ending.as_str(), "csv" | "ndjson" | "jsonl") => {
+            b'[' if ending != "csv" && (!matches!(ending.as_str(), "ndjson" | "jsonl") || json::over_lines(&head)) => {
                 let why = "is one JSON array; one object a line is needed (`jq -c '.[]' FILE` makes that)";
+                return Err(ReadError::Shape { file, line: 1, why: why.to_owned() });
+            }
+            b'{' if json::over_lines(&head) => {
+                let why =
+                    "holds a JSON object over several lines; one object a line is needed (`jq -c . FILE` makes that)";
                 return Err(ReadError::Shape { file, line: 1, why: why.to_owned() });
             }
             b'{' => (Format::JsonLines, Rows::Json(json::JsonLines::new(bytes))),

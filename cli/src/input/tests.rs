@@ -409,3 +409,26 @@ proptest! {
         }
     }
 }
+
+/// An indented file used to be refused line by line, which said nothing of what it is.
+#[test]
+fn json_over_several_lines_is_named_and_how_to_make_lines_of_it() {
+    let long = format!("{{\n  \"note\": \"{}\",\n  \"a\": [\n    1\n", "x ".repeat(40_000));
+    for text in
+        ["{\n  \"a\": 1,\n  \"b\": {\n    \"c\": 2\n  }\n}\n{\n  \"a\": 2\n}\n", "{ \"a\": 1,\n\"b\": 2 }", &long]
+    {
+        let told = open("t.json", text.as_bytes()).map(|_| ()).map_err(|error| error.to_string()).unwrap_err();
+        assert!(told.contains("several lines") && told.contains("`jq -c . FILE`"), "{told}");
+    }
+    let told = open("t.ndjson", b"[\n  {\"a\": 1}\n]\n").map(|_| ()).map_err(|error| error.to_string()).unwrap_err();
+    assert!(told.contains("one JSON array") && told.contains("`jq -c '.[]' FILE`"), "{told}");
+    // A damaged first line is one refused row.
+    for text in [
+        "{\"a\": \"x\n{\"a\": 2}\n{\"a\": 3}\n",
+        "{\"a\":\n{\"a\": 2}\n{\"a\": 3}\n",
+        "{\"a\": 1,\n{\"a\": 2}\n{\"a\": 3}\n",
+    ] {
+        let (rows, refused) = read("t.json", text.as_bytes());
+        assert_eq!((rows.len(), refused.len()), (2, 1), "{text}");
+    }
+}

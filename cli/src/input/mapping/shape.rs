@@ -1,5 +1,7 @@
 //! From a raw row and a mapping to a fragment.
 
+use std::collections::HashMap;
+
 use onefold_core::config::{BUILT_IN_ATTRIBUTES, Source, TenantConfig};
 use onefold_core::fragment::{
     Affiliation, Attribute, AttributeValue, Fragment, Identifier, ObservedAt, PartyKind, SourceRecord, StageTold,
@@ -36,13 +38,14 @@ pub struct Shaper {
     /// By column.
     roles: Vec<Role>,
     file_source: SourceId,
+    moments: Moments,
 }
 
 impl Shaper {
     /// The file's own source is added to the tenant when it is new.
     pub fn new(mapping: Mapping, config: &mut TenantConfig) -> Result<Self, TooMany> {
         let file_source = source_id(&mapping.source, config)?;
-        Ok(Self { mapping, roles: Vec::new(), file_source })
+        Ok(Self { mapping, roles: Vec::new(), file_source, moments: Moments::default() })
     }
 
     /// The mapping in use.
@@ -109,7 +112,10 @@ impl Shaper {
         });
         let time = by_role(&Role::ObservedAt);
         let read = time.map(|text| observed_at(text, self.mapping.date_order));
-        let observed = raw.observed_at.or(read.flatten()).unwrap_or(ObservedAt(0));
+        let mut observed = raw.observed_at.or(read.flatten()).unwrap_or(ObservedAt(0));
+        if raw.in_order && keyed {
+            observed = self.moments.of((source, &record_id), observed);
+        }
         let untold = raw.observed_at.is_none() && read.flatten().is_none();
         let time_unreadable = untold && (raw.time_unreadable || read.is_some());
         let mut fragment = Fragment {
@@ -168,6 +174,33 @@ impl Shaper {
         }
         fragment.canonicalise();
         Ok(Shaped { record_id, keyed, truth, action: raw.action, fragment, values_cut, time_unreadable })
+    }
+}
+
+/// Records whose last time is remembered.
+const MOMENTS_MAX: usize = 65_536;
+/// Times are told in milliseconds at the coarsest, and none is moved into the next.
+const MOVED_MICROS_MAX: i64 = 999;
+
+/// The times of what comes in order. Of two changes to one record at one time the later gets the next microsecond, so that
+/// it is the newer one. The same file gives the same times, so sending it again changes nothing.
+#[derive(Default)]
+struct Moments(HashMap<(SourceId, String), (ObservedAt, ObservedAt)>);
+
+impl Moments {
+    fn of(&mut self, (source, key): (SourceId, &str), told: ObservedAt) -> ObservedAt {
+        // Changes at one time stand close to each other, so what is forgotten here is hardly missed.
+        if self.0.len() >= MOMENTS_MAX {
+            self.0.clear();
+        }
+        let last = self.0.entry((source, key.to_owned())).or_insert((ObservedAt(i64::MIN), ObservedAt(i64::MIN)));
+        if told < last.0 {
+            return told;
+        }
+        let given =
+            if told > last.1 { told } else { ObservedAt((last.1.0 + 1).min(told.0.saturating_add(MOVED_MICROS_MAX))) };
+        *last = (told, given);
+        given
     }
 }
 

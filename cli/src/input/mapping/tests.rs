@@ -422,3 +422,52 @@ proptest! {
         prop_assert_eq!(straight.party, turned.party);
     }
 }
+
+/// All changes of one transaction carry the time of its commit: a row inserted and updated in it, or deleted and inserted
+/// anew, has two events of one time. The digest of the facts used to choose between them.
+#[test]
+fn changes_to_one_row_at_one_time_keep_their_order() {
+    let change = |op: &str, id: u8, millis: u64, more: &str| {
+        let side = if op == "d" { "before" } else { "after" };
+        format!(
+            "{{\"op\":\"{op}\",\"{side}\":{{\"id\":{id},\"email\":\"a{id}@b.de\"}},\"source\":{{\"table\":\"c\",\"ts_ms\":{millis}{more}}}}}\n"
+        )
+    };
+    let text = [
+        change("c", 1, 1_700_000_000_000, ""),
+        change("u", 1, 1_700_000_000_000, ""),
+        change("c", 2, 1_700_000_000_000, ""),
+        change("d", 1, 1_700_000_000_000, ""),
+        change("c", 1, 1_700_000_000_000, ""),
+        // Finer times are taken, where they are of the same moment.
+        change("u", 2, 1_700_000_000_001, ",\"ts_us\":1700000000001250"),
+        change("u", 2, 1_700_000_000_001, ",\"ts_us\":1700000000001250"),
+        change("u", 2, 1_700_000_000_001, ",\"ts_us\":1700000000001251"),
+        change("u", 1, 1_700_000_000_002, ",\"ts_us\":5"),
+        // An older one stays older.
+        change("u", 1, 1_600_000_000_000, ""),
+    ]
+    .concat();
+    let times = |text: &str| -> Vec<i64> {
+        let bytes = Box::new(std::io::Cursor::new(text.as_bytes().to_vec()));
+        let opened = Reader::from_bytes(Path::new("t.ndjson"), bytes, &ReadOptions::default());
+        let mut reader = opened.map_err(|error| error.to_string()).unwrap();
+        reader.sample().unwrap();
+        let columns = reader.columns().names().to_vec();
+        let mapping = guess(&columns, &reader.sample().unwrap(), "file", None);
+        let mut config = TenantConfig::new("t", "T");
+        let mut shaper = Shaper::new(mapping, &mut config).map_err(|fault| fault.to_string()).unwrap();
+        let mut times = Vec::new();
+        while let Some(item) = reader.next_item().unwrap() {
+            let Item::Record(raw) = item else { panic!("a row was refused") };
+            let shaped = shaper.shape(raw, reader.columns(), &mut config).map_err(|refusal| refusal.reason).unwrap();
+            assert!(shaped.keyed);
+            times.push(shaped.fragment.observed_at.0 - 1_700_000_000_000_000);
+        }
+        times
+    };
+    let want = [0, 1, 0, 2, 3, 1_250, 1_251, 1_252, 2_000, -100_000_000_000_000];
+    assert_eq!(times(&text), want);
+    let many = times(&change("u", 1, 1_700_000_000_000, "").repeat(1_500));
+    assert_eq!((many[998], many[999], many[1_499]), (998, 999, 999), "never into the next millisecond");
+}

@@ -70,8 +70,9 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         mapping: arguments.mapping.clone(),
     };
     let mut inputs = open::open(&arguments.files, &options)?;
-    if let Some(source) = &arguments.source {
-        rows::one_source(&mut inputs, source);
+    match &arguments.source {
+        Some(source) => rows::one_source(&mut inputs, source),
+        None => each_of_one_source(&inputs)?,
     }
     if arguments.print_mapping {
         let mappings: Vec<(String, &Mapping)> =
@@ -86,6 +87,16 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         }
     }
     online(import(arguments, inputs, paint))
+}
+
+/// The server remembers: what source a row is of must not hang on which other files are named beside its own.
+fn each_of_one_source(inputs: &[Input]) -> Result<(), Failure> {
+    let unclear = |input: &&Input| input.numbered && input.mapping.column_of(&Role::Source).is_none();
+    let Some(input) = inputs.iter().find(unclear) else { return Ok(()) };
+    Err(Failure::usage(format!(
+        "two files are named {name}: are their rows of one source, or of two?\nhint: `--source NAME` says the source of all; `source = \"NAME\"` under `[file.\"FOLDER/{name}\"]` in a mapping that of one",
+        name = input.name
+    )))
 }
 
 /// What to know about keys and times before rows go out.
@@ -276,5 +287,37 @@ fn progress(bytes: Option<u64>) -> ProgressBar {
     match ProgressStyle::with_template(template) {
         Ok(style) => bar.with_style(style),
         Err(_) => bar,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The second of two files of one name became the source `export_2`, and `export` when it was imported alone.
+    #[test]
+    fn the_source_of_a_file_does_not_hang_on_the_files_beside_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |path: &str, text: &str| {
+            let file = folder.path().join(path);
+            std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+            std::fs::write(&file, text).unwrap();
+            file
+        };
+        let files = ["a/export.csv", "b/export.csv"].map(|path| write(path, "id,email\n1,ada@acme-corp.com\n"));
+        let unclear = |files: &[PathBuf], mapping: Option<PathBuf>| {
+            let options = OpenOptions { mapping, ..OpenOptions::default() };
+            let inputs = open::open(files, &options).map_err(|fault| fault.to_string()).unwrap();
+            each_of_one_source(&inputs).err().map(|failure| (failure.code, failure.message))
+        };
+        let (code, why) = unclear(&files, None).unwrap();
+        assert!(code == 2 && why.contains("two files are named export.csv") && why.contains("--source"), "{why}");
+        assert!(unclear(&[files[0].clone(), files[0].clone()], None).is_some(), "nor one file twice");
+        assert_eq!(unclear(&files[1..], None), None);
+        let told = format!("[file.\"{}\"]\nsource = \"export\"\n", files[1].display());
+        assert_eq!(unclear(&files, Some(write("m.toml", &told))), None, "told by its path");
+        assert_eq!(unclear(&files, Some(write("all.toml", "source = \"crm\"\n"))), None, "told for all");
+        let own = ["c/all.csv", "d/all.csv"].map(|path| write(path, "id,source,email\n1,crm,ada@acme-corp.com\n"));
+        assert_eq!(unclear(&own, None), None, "rows that name their source");
     }
 }

@@ -95,7 +95,7 @@ impl One<'_> {
         config: &mut TenantConfig,
         bytes_before: u64,
     ) -> Result<Result<u64, Failure>, Gone> {
-        let Input { mut reader, mapping, name } = input;
+        let Input { mut reader, mapping, name, .. } = input;
         let piped = reader.file() == Path::new(STDIN);
         let file_time = if piped { None } else { modified(reader.file()) };
         let keyed = mapping.column_of(&Role::RecordId).is_some();
@@ -378,7 +378,7 @@ mod tests {
                 Reader::from_bytes(path, bytes, &ReadOptions::default()).map_err(|e| e.to_string()).unwrap();
             let columns = reader.columns().names().to_vec();
             let mapping = guess(&columns, &reader.sample().unwrap(), "stdin", None);
-            let inputs = vec![Input { reader, mapping, name: "stdin".to_owned() }];
+            let inputs = vec![Input { reader, mapping, name: "stdin".to_owned(), numbered: false }];
             let config = open::tenant(&inputs, None);
             let (send, mut receive) = mpsc::channel(16);
             read(inputs, config, &RowOptions::default(), &send, &Arc::default());

@@ -249,7 +249,7 @@ impl Run {
         bytes_before: u64,
         told: &mut dyn FnMut(Progress),
     ) -> Result<u64, ResolveError> {
-        let Input { mut reader, mapping, name } = input;
+        let Input { mut reader, mapping, name, .. } = input;
         let numbered = mapping.column_of(&Role::RecordId).is_none();
         let mut shaper =
             Shaper::new(mapping, &mut self.config).map_err(|fault| ResolveError::Usage(fault.to_string()))?;

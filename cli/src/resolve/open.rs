@@ -18,6 +18,8 @@ pub struct Input {
     pub mapping: Mapping,
     /// How messages call it: its name, or `stdin`.
     pub name: String,
+    /// A file before it has its name, so its source got a number. Only for this run: alone it would have none.
+    pub numbered: bool,
 }
 
 /// What the caller says about the files.
@@ -84,6 +86,7 @@ fn open_one(
     let mut mapping = guess(&columns, &sample, stem, options.truth.as_deref());
     // Two files of one name are two sources, unless the mapping says otherwise.
     let taken = |source: &str| before.iter().any(|input| input.mapping.source == source);
+    let guessed = mapping.source.clone();
     if taken(&mapping.source) {
         let copies = (2..).find(|copy| !taken(&format!("{}_{copy}", mapping.source))).unwrap_or(2);
         mapping.source = format!("{}_{copies}", mapping.source);
@@ -95,13 +98,14 @@ fn open_one(
     if let Some(truth) = &options.truth {
         set_truth(&mut mapping, truth);
     }
+    let numbered = mapping.source != guessed && given.is_none_or(|given| !given.names_source(file));
     if empty && reader.columns().names().is_empty() {
-        return Ok(Input { reader, mapping, name: name.to_owned() });
+        return Ok(Input { reader, mapping, name: name.to_owned(), numbered });
     }
     if !mapping.has_facts() {
         return Err(ResolveError::NoFacts { file: file.to_owned(), columns: columns.join(", ") });
     }
-    Ok(Input { reader, mapping, name: name.to_owned() })
+    Ok(Input { reader, mapping, name: name.to_owned(), numbered })
 }
 
 /// The option names the one truth; another column that looked like it stays out of sight, never a feature.

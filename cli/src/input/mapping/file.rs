@@ -132,15 +132,27 @@ impl MappingFile {
         &self.namespaces
     }
 
+    /// Whether it says which source `input` is.
+    #[must_use]
+    pub fn names_source(&self, input: &Path) -> bool {
+        let own = self.of(input).and_then(|section| section.source.as_ref());
+        own.or(self.common.source.as_ref()).is_some()
+    }
+
+    /// What it says of this file alone: by its name, or by its path as it was given.
+    fn of(&self, input: &Path) -> Option<&Section> {
+        let name = input.file_name().and_then(|name| name.to_str()).unwrap_or("-");
+        self.files.get(name).or_else(|| self.files.get(input.to_str().unwrap_or("-")))
+    }
+
     /// Lays what the file says over the guess for `input`. With `complete`, the columns of the guess are all there are.
     ///
     /// # Errors
     /// [`MappingFault`] for a column that the input does not have.
     pub fn apply(&self, input: &Path, complete: bool, mapping: &mut Mapping) -> Result<(), MappingFault> {
         let name = input.file_name().and_then(|name| name.to_str()).unwrap_or("-");
-        let whole = input.to_str().unwrap_or("-");
-        let own = self.files.get(name).or_else(|| self.files.get(whole));
-        for (section, strict) in std::iter::once((&self.common, false)).chain(own.map(|own| (own, true))) {
+        let own = self.of(input).map(|own| (own, true));
+        for (section, strict) in std::iter::once((&self.common, false)).chain(own) {
             mapping.party = section.party.unwrap_or(mapping.party);
             mapping.date_order = section.date_order.unwrap_or(mapping.date_order);
             if let Some(source) = &section.source {

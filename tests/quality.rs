@@ -35,7 +35,7 @@ const ACCEPTED: &[(&str, [f64; 3], bool)] = &[
 ];
 /// Accepted of the models that ship, which never saw the data.
 const ACCEPTED_UNTRAINED: &[(&str, [f64; 3])] =
-    &[("fake_1000", [1.0, 0.8032, 0.8594]), ("febrl1", [1.0, 0.9744, 0.9873]), ("rldata500", [1.0, 0.9796, 0.9980])];
+    &[("fake_1000", [1.0, 0.8018, 0.8587]), ("febrl1", [1.0, 0.9909, 0.9955]), ("rldata500", [1.0, 0.9796, 0.9980])];
 /// A figure may move by so much before somebody must look at it.
 const TOLERANCE: f64 = 0.002;
 

@@ -89,6 +89,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("{done} fragments: {rate:.0}/s, slowest batch {slowest:?}");
     println!("{:?}", engine.stats());
     println!("{:.1} bytes per fragment", engine.memory_bytes() as f64 / f64::from(done));
+    for (part, bytes) in engine.memory_parts() {
+        println!("{:>8.1} {part}", bytes as f64 / f64::from(done));
+    }
 
     let start = clock();
     let mut sections: BTreeMap<String, Vec<u8>> = BTreeMap::new();

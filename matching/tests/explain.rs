@@ -30,6 +30,7 @@ fn rules() -> LinkRules {
             rule(Identifying, 500, 2),
             rule(Supporting, 100, 50),
         ],
+        names: Vec::new(),
         value_records_max: 8,
         cluster_records_max: 6,
     }

@@ -101,6 +101,7 @@ fn rules() -> LinkRules {
             rule(Identifying, 500, 1),
             rule(Supporting, 100, 2),
         ],
+        names: Vec::new(),
         value_records_max: 6,
         cluster_records_max: 7,
     }

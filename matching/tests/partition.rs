@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use onefold_core::fragment::PartyKind;
 use onefold_core::ids::{Digest128, NamespaceId};
 use onefold_core::laws;
-use onefold_matching::resolve::Thresholds;
 use onefold_matching::resolve::partition::{
-    Across, Component, Link, Node, ParkReason, Partition, Rank, Tier, admits, harmless_bits, partition,
+    Across, Component, Grounds, Link, Node, ParkReason, Partition, Rank, Tier, admits, harmless_bits, partition,
 };
+use onefold_matching::resolve::{Shared, Thresholds};
 use proptest::collection::{btree_set, vec};
 use proptest::prelude::*;
 
@@ -28,6 +28,7 @@ fn component() -> impl Strategy<Value = Component> {
         });
         let links = links.into_iter().map(|(tier, weakness, members)| Link {
             rank: Rank { tier, weakness, members: members.len() as u32 },
+            shared: Shared::NOTHING,
             members: members.into_iter().collect(),
         });
         Component {
@@ -121,8 +122,11 @@ fn each_bar_has_its_reason() {
         party: PartyKind::Person,
         uniques: unique.map(|value| (NamespaceId(7), value)).into_iter().collect(),
     };
-    let link =
-        Link { rank: Rank { tier: Tier::Identifying, weakness: 0, members: 2 }, members: [0, 1].into_iter().collect() };
+    let link = Link {
+        rank: Rank { tier: Tier::Identifying, weakness: 0, members: 2 },
+        shared: Shared::NOTHING,
+        members: [0, 1].into_iter().collect(),
+    };
     let table = [
         ("nothing bars it", [None, Some(1)], vec![], 2, -1.0, None),
         ("two values", [Some(1), Some(2)], vec![], 2, 9.0, Some(ParkReason::Exclusive(NamespaceId(7)))),
@@ -150,19 +154,20 @@ fn clusters_that_are_unlike_as_wholes_are_not_joined_by_records_that_tell_little
         whole: f32,
     }
     impl Across for About {
-        fn pair(&self, _: Tier, one: u32, other: u32) -> Option<f32> {
+        fn pair(&self, _: Grounds, one: u32, other: u32) -> Option<f32> {
             Some(if (one, other) == (0, 2) || (one, other) == (2, 0) { 5.0 } else { self.across })
         }
 
-        fn whole(&self, tier: Tier, ones: &[u32], others: &[u32]) -> Option<f32> {
-            assert_eq!((tier, ones.len(), others.len()), (Tier::Probable, 2, 2));
+        fn whole(&self, grounds: Grounds, ones: &[u32], others: &[u32]) -> Option<f32> {
+            assert_eq!((grounds.tier, ones.len(), others.len()), (Tier::Probable, 2, 2));
             Some(self.whole)
         }
     }
     let node = |index: usize| Node { facts: facts(index), party: PartyKind::Organisation, uniques: Default::default() };
     let link = |weakness: u16, one: u32, other: u32| {
         let tier = if weakness == 0 { Tier::Unique } else { Tier::Probable };
-        Link { rank: Rank { tier, weakness, members: 2 }, members: [one, other].into_iter().collect() }
+        let members = [one, other].into_iter().collect();
+        Link { rank: Rank { tier, weakness, members: 2 }, shared: Shared::NOTHING, members }
     };
     let links = vec![link(0, 0, 1), link(0, 2, 3), link(9, 0, 2)];
     let table = [

@@ -1,4 +1,5 @@
 //! Somebody has several addresses: whichever of them another system knows, it is the same person, under the model that ships.
+//! So it is where systems share a key of that person, though each knows another address.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::sync::Arc;
@@ -91,4 +92,54 @@ fn what_speaks_against_a_shared_value_is_told() {
     let unlike = |reason: &SeparateReason| matches!(reason, SeparateReason::Unlike { weight_bits, least_bits } if weight_bits < least_bits);
     assert!(reasons.iter().any(unlike), "{reasons:?}");
     assert!(!reasons.iter().any(|reason| matches!(reason, SeparateReason::Contested { .. })), "{reasons:?}");
+}
+
+/// A key that the model does not compare says as much as one that it does: more for a customer number than for a device that a
+/// household passes round.
+#[test]
+fn a_shared_key_outweighs_another_address_and_not_another_person() {
+    const CARD: (&str, &str) = ("crm_id", "C-55501");
+    const DEVICE: (&str, &str) = ("device_id", "dev-9912-aa");
+    const BROWSER: (&str, &str) = ("anonymous_id", "an-771234");
+    type Half = (Vec<(&'static str, &'static str)>, Vec<(AttributeId, &'static str)>);
+    type Case<'a> = (&'a str, [Half; 2], &'a [(&'static str, &'static str)], bool);
+    let half = |identifiers: &[_], attributes: &[_]| -> Half { (identifiers.to_vec(), attributes.to_vec()) };
+    let mail = [[("email", "x@acme-corp.com")], [("email", "y@globex-corp.com")]].map(|held| half(&held, &[]));
+    let reach = [("x@acme-corp.com", "+12127365001"), ("y@globex-corp.com", "+13105557144")]
+        .map(|(mail, phone)| half(&[("email", mail), ("phone", phone)], &[]));
+    let born = ["1980-02-03", "1955-11-30"].map(|date| half(&[], &[(attribute::BIRTH_DATE, date)]));
+    let given = ["Anna", "Peter"]
+        .map(|given| half(&[], &[(attribute::GIVEN_NAME, given), (attribute::FAMILY_NAME, "Throckmorton")]));
+    let married = [("Throckmorton", "1980-02-03"), ("Byron", "1980-02-03")].map(|(family, date)| {
+        let told = [(attribute::GIVEN_NAME, "Anna"), (attribute::FAMILY_NAME, family), (attribute::BIRTH_DATE, date)];
+        half(&[], &told)
+    });
+    let other = [("Wilhelmina", "Quillfeather", "1931-02-03"), ("Okonkwo", "Adeyemi", "1999-11-30")].map(
+        |(given, family, date)| {
+            half(
+                &[],
+                &[(attribute::GIVEN_NAME, given), (attribute::FAMILY_NAME, family), (attribute::BIRTH_DATE, date)],
+            )
+        },
+    );
+    let table: [Case; 13] = [
+        ("another address, one card", mail.clone(), &[CARD], true),
+        ("another address, one device", mail.clone(), &[DEVICE], true),
+        ("another address, one browser", mail, &[BROWSER], true),
+        ("another address and number, one card", reach.clone(), &[CARD], true),
+        ("another address and number, one device", reach, &[DEVICE], false),
+        ("another birth date, one card", born.clone(), &[CARD], false),
+        ("another birth date, one device", born, &[DEVICE], false),
+        ("a couple, one card", given.clone(), &[CARD], false),
+        ("a couple, one device", given, &[DEVICE], false),
+        ("another family name, one card", married.clone(), &[CARD], true),
+        ("another family name, one device", married, &[DEVICE], true),
+        ("somebody else, one card", other.clone(), &[CARD], false),
+        ("somebody else, one device", other, &[DEVICE], false),
+    ];
+    for (case, halves, shared, wanted) in table {
+        let halves = halves.map(|(identifiers, attributes)| ([shared, &identifiers].concat(), attributes));
+        let told = [0, 1].map(|at| (halves[at].0.as_slice(), halves[at].1.as_slice()));
+        assert_eq!(are_one(told), wanted, "{case}");
+    }
 }

@@ -230,8 +230,8 @@ impl Rows {
         self.fresh.get(slot).copied().filter(|symbol| *symbol != ABSENT)
     }
 
-    /// Bytes of memory, spare capacity included.
-    pub(crate) fn memory_bytes(&self) -> usize {
-        self.cells.memory_bytes() + self.kin.iter().map(|kin| kin.symbols.memory_bytes()).sum::<usize>()
+    /// Bytes of memory of the rows and of their texts, spare capacity included.
+    pub(crate) fn memory_bytes(&self) -> (usize, usize) {
+        (self.cells.memory_bytes(), self.kin.iter().map(|kin| kin.symbols.memory_bytes()).sum())
     }
 }

@@ -14,7 +14,7 @@ use crate::pair::MatchEvidence;
 use crate::prepared::LinkValue;
 use crate::resolve::diversity::Behind;
 use crate::resolve::lookup::GenericReason;
-use crate::resolve::partition::{CROSS_CLAMP_BITS, CROSS_MEAN_BITS, CROSS_RECORDS_MAX, Rank, Tier, whole_bits};
+use crate::resolve::partition::{CROSS_CLAMP_BITS, CROSS_MEAN_BITS, CROSS_RECORDS_MAX, Grounds, Rank, whole_bits};
 use crate::resolve::region::{JUDGED, rank_by_weight};
 use crate::resolve::{Engine, Verdict};
 
@@ -335,22 +335,23 @@ impl Engine {
         if let Some(namespace) = self.clash(one.1, other.1) {
             return Some(SeparateReason::Exclusive { namespace, weight_bits });
         }
-        self.contradiction_across(one.1, other.1).or_else(|| self.unlike_wholly(Tier::Probable, one.1, other.1))
+        let grounds = Grounds::WEIGHT;
+        self.contradiction_across(grounds, one.1, other.1).or_else(|| self.unlike_wholly(grounds, one.1, other.1))
     }
 
     /// What all that is known of two profiles says, in the mean of their records or taken together, if it is too little for a
-    /// link of this tier.
-    fn unlike_wholly(&self, tier: Tier, one: ProfileOrdinal, other: ProfileOrdinal) -> Option<SeparateReason> {
+    /// link on these grounds.
+    fn unlike_wholly(&self, grounds: Grounds, one: ProfileOrdinal, other: ProfileOrdinal) -> Option<SeparateReason> {
         let (near, far) = (self.first_by_content(one), self.first_by_content(other));
         let lines = self.thresholds(self.records.warm[*near.first()?].party())?;
         let pairs = near.iter().flat_map(|one| far.iter().map(move |other| (*one, *other)));
-        let cross = pairs.filter_map(|(one, other)| self.weigh_across(tier, one, other));
+        let cross = pairs.filter_map(|(one, other)| self.weigh_across(grounds, one, other));
         let cross: Vec<f32> = cross.map(|bits| bits.clamp(-CROSS_CLAMP_BITS, CROSS_CLAMP_BITS)).collect();
         let mean = cross.iter().sum::<f32>() / cross.len().max(1) as f32;
         if mean < CROSS_MEAN_BITS {
             return Some(SeparateReason::Unlike { weight_bits: mean, least_bits: CROSS_MEAN_BITS });
         }
-        let (weight_bits, least_bits) = (self.weigh_whole(tier, &near, &far)?, whole_bits(tier, &lines));
+        let (weight_bits, least_bits) = (self.weigh_whole(grounds, &near, &far)?, whole_bits(grounds.tier, &lines));
         (weight_bits < least_bits).then_some(SeparateReason::Unlike { weight_bits, least_bits })
     }
 
@@ -364,11 +365,17 @@ impl Engine {
 
     /// The pair across two profiles that weighs least, among those that the guard of the partition looks at, if it is a
     /// contradiction.
-    fn contradiction_across(&self, one: ProfileOrdinal, other: ProfileOrdinal) -> Option<SeparateReason> {
+    fn contradiction_across(
+        &self,
+        grounds: Grounds,
+        one: ProfileOrdinal,
+        other: ProfileOrdinal,
+    ) -> Option<SeparateReason> {
         let (near, far) = (self.first_by_content(one), self.first_by_content(other));
         let conflict_bits = self.thresholds(self.records.warm[*near.first()?].party())?.conflict_bits;
+        let shared_bits = grounds.shared.over_strangers_bits;
         let pairs = near.iter().flat_map(|one| far.iter().map(move |other| (*one, *other)));
-        let weighed = pairs.filter_map(|(one, other)| Some((self.weigh(one, other)?, one, other)));
+        let weighed = pairs.filter_map(|(one, other)| Some((self.weigh(one, other)? + shared_bits, one, other)));
         let (weight_bits, one, other) = weighed.min_by(|a, b| a.0.total_cmp(&b.0))?;
         let digest = |record: u32| self.records.cold[record].digest;
         (weight_bits < conflict_bits).then(|| SeparateReason::Contradiction {
@@ -418,9 +425,11 @@ impl Engine {
         if held.has(value_flag::DIVIDED) {
             return SeparateReason::Divided { value: name };
         }
+        let grounds = self.holders(value).first().map(|holder| self.grounds(value, *holder));
         if profiles.len() == 2
+            && let Some(grounds) = grounds
             && let Some(contradiction) =
-                self.contradiction_across(one, other).or_else(|| self.unlike_wholly(Tier::Identifying, one, other))
+                self.contradiction_across(grounds, one, other).or_else(|| self.unlike_wholly(grounds, one, other))
         {
             return contradiction;
         }

@@ -60,7 +60,7 @@ pub use judge::{JUDGEMENTS_MAX, Judgement, JudgementRefused, Verdict};
 pub use lookup::{GenericReason, RecordView, Standing, Stats, VALUE_PROFILES_MAX, ValueStanding};
 pub use redo::RedoError;
 pub use review::{AGAINST_BITS, Doubt, QUESTIONS_MAX, Question, QuestionCursor};
-pub use rules::{LinkRules, NamespaceRule, VALUE_RECORDS_MAX};
+pub use rules::{LinkRules, NamespaceRule, Shared, VALUE_RECORDS_MAX};
 pub use search::{SEARCH_COMPARED_MAX, SEARCH_HITS_MAX, SearchHit};
 pub use soft::SOFT_ROWS_MAX;
 pub use weigher::{Thresholds, Weigher};
@@ -174,20 +174,34 @@ impl Engine {
     /// Bytes of memory that the engine holds, spare capacity included.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
-        size_of::<Self>()
-            + self.records.memory_bytes()
-            + self.values.memory_bytes()
-            + self.profiles.memory_bytes()
-            + self.lists.memory_bytes()
-            + self.counted.allocation_size()
-            + self.counted.values().map(|diversity| diversity.memory_bytes()).sum::<usize>()
-            + (self.dirty_records.capacity() + self.dirty_values.capacity() + self.unmatched.capacity())
-                * size_of::<u32>()
-            + self.rows.memory_bytes()
-            + self.postings.memory_bytes()
-            + self.edges.memory_bytes()
-            + self.judgements.memory_bytes()
-            + self.bygone.memory_bytes()
+        self.memory_parts().iter().map(|(_, bytes)| bytes).sum()
+    }
+
+    /// The same, by what takes them.
+    #[must_use]
+    pub fn memory_parts(&self) -> [(&'static str, usize); 10] {
+        let dirty = self.dirty_records.capacity() + self.dirty_values.capacity() + self.unmatched.capacity();
+        let counted = self.counted.values().map(|diversity| diversity.memory_bytes()).sum::<usize>();
+        let (cells, texts) = self.rows.memory_bytes();
+        [
+            ("records", self.records.memory_bytes()),
+            ("values", self.values.memory_bytes()),
+            ("profiles", self.profiles.memory_bytes()),
+            ("lists", self.lists.memory_bytes()),
+            ("rows", cells),
+            ("texts", texts),
+            ("blocking keys", self.postings.memory_bytes()),
+            ("edges", self.edges.memory_bytes()),
+            ("judgements", self.judgements.memory_bytes()),
+            (
+                "everything else",
+                size_of::<Self>()
+                    + self.counted.allocation_size()
+                    + counted
+                    + dirty * size_of::<u32>()
+                    + self.bygone.memory_bytes(),
+            ),
+        ]
     }
 
     fn touch_record(&mut self, record: u32, flags: u16) {

@@ -16,7 +16,7 @@ use crate::index::NONE;
 use crate::index::postings::{Holders, INLINE};
 use crate::index::records::{Warm, flag};
 use crate::pair::Features;
-use crate::resolve::partition::{CROSS_MEAN_BITS, Tier};
+use crate::resolve::partition::{CROSS_MEAN_BITS, Grounds, Tier};
 use crate::resolve::{Engine, Thresholds};
 
 /// Records whose edges are looked for before any of them is put in.
@@ -78,30 +78,33 @@ impl Engine {
         if party == same { self.rows.weigh_above(party, one, other, thresholds.review_bits) } else { None }
     }
 
-    /// What speaks across two records that a link of this tier would join: for one that rests on a shared identifier, their
+    /// What speaks across two records that a link on these grounds would join: for one that rests on a shared identifier, their
     /// weight against kin alone, since records that say little about each other have the prior of strangers against them,
-    /// which the identifier has answered.
-    pub(super) fn weigh_across(&self, tier: Tier, one: u32, other: u32) -> Option<f32> {
+    /// which the identifier has answered; and what the identifier says that the model does not.
+    pub(super) fn weigh_across(&self, grounds: Grounds, one: u32, other: u32) -> Option<f32> {
         let (party, same) = (self.records.warm[one].party(), self.records.warm[other].party());
-        match tier {
+        match grounds.tier {
             _ if party != same => None,
             Tier::Probable => self.rows.weigh(party, one, other),
             _ => {
-                let bits = self.rows.weigh_against_kin(party, one, other)?;
+                let shared = grounds.shared;
+                let bits = self.rows.weigh_against_kin(party, one, other)? + shared.over_kin_bits;
                 // Strangers who contradict each other outright do not share an identifier rightly, kin or no kin.
                 let against = (bits < CROSS_MEAN_BITS).then(|| self.rows.weigh(party, one, other)).flatten();
                 let conflict_bits = self.thresholds(party)?.conflict_bits;
+                let against = against.map(|weight| weight + shared.over_strangers_bits);
                 Some(against.filter(|weight| *weight < conflict_bits).unwrap_or(bits))
             }
         }
     }
 
-    /// What speaks across two clusters that a link of this tier would join, all that is known of each taken together.
-    pub(super) fn weigh_whole(&self, tier: Tier, ones: &[u32], others: &[u32]) -> Option<f32> {
+    /// What speaks across two clusters that a link on these grounds would join, all that is known of each taken together.
+    pub(super) fn weigh_whole(&self, grounds: Grounds, ones: &[u32], others: &[u32]) -> Option<f32> {
         let party = self.records.warm[*ones.first()?].party();
         let ours = |record: &u32| self.records.warm[*record].party() == party && self.rows.known(*record);
         let kept = |records: &[u32]| records.iter().copied().filter(ours).collect::<SmallVec<[u32; 16]>>();
-        self.rows.weigh_whole(party, tier, &kept(ones), &kept(others))
+        let bits = self.rows.weigh_whole(party, grounds.tier, &kept(ones), &kept(others))?;
+        Some(bits + grounds.shared.over_kin_bits)
     }
 
     /// The neighbours that a record is linked with by weight, if both may link.

@@ -16,7 +16,7 @@ use onefold_core::ids::{Digest128, NamespaceId};
 use petgraph::unionfind::UnionFind;
 use smallvec::SmallVec;
 
-use crate::resolve::Thresholds;
+use crate::resolve::{Shared, Thresholds};
 
 /// Records of each cluster that are compared across before two clusters are joined: the first by content.
 pub const CROSS_RECORDS_MAX: usize = 16;
@@ -69,11 +69,27 @@ pub struct Node {
     pub uniques: SmallVec<[(NamespaceId, u32); 2]>,
 }
 
+/// What a match model is asked beside: on what a link rests.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Grounds {
+    /// Its kind.
+    pub tier: Tier,
+    /// What the shared value says that the model does not.
+    pub shared: Shared,
+}
+
+impl Grounds {
+    /// Those of a match by weight, of which the model has said all.
+    pub const WEIGHT: Self = Self { tier: Tier::Probable, shared: Shared::NOTHING };
+}
+
 /// Evidence that its members are one party.
 #[derive(Clone, Debug)]
 pub struct Link {
     /// Its strength.
     pub rank: Rank,
+    /// What it says that no match model does.
+    pub shared: Shared,
     /// Indexes of nodes, no index twice.
     pub members: SmallVec<[u32; 4]>,
 }
@@ -93,21 +109,21 @@ pub struct Component {
     pub thresholds: [Option<Thresholds>; 2],
 }
 
-/// What is asked of a match model about nodes that a link of this tier would join. Answers must be symmetric.
+/// What is asked of a match model about nodes that a link on these grounds would join. Answers must be symmetric.
 pub trait Across {
     /// What speaks across two nodes, in bits; `None` when nothing is known of one of them.
-    fn pair(&self, tier: Tier, one: u32, other: u32) -> Option<f32>;
+    fn pair(&self, grounds: Grounds, one: u32, other: u32) -> Option<f32>;
 
     /// What all that is known of the ones says against all that is known of the others, in bits: what no two records tell of
     /// both, two clusters may. `None` when nothing is known of one side, or it is not asked for.
-    fn whole(&self, _tier: Tier, _ones: &[u32], _others: &[u32]) -> Option<f32> {
+    fn whole(&self, _grounds: Grounds, _ones: &[u32], _others: &[u32]) -> Option<f32> {
         None
     }
 }
 
-impl<F: Fn(Tier, u32, u32) -> Option<f32>> Across for F {
-    fn pair(&self, tier: Tier, one: u32, other: u32) -> Option<f32> {
-        self(tier, one, other)
+impl<F: Fn(Grounds, u32, u32) -> Option<f32>> Across for F {
+    fn pair(&self, grounds: Grounds, one: u32, other: u32) -> Option<f32> {
+        self(grounds, one, other)
     }
 }
 
@@ -215,13 +231,13 @@ pub fn partition(component: &Component, about: &dyn Across) -> Partition {
             if link.rank.tier >= Tier::Identifying
                 && let Some(thresholds) = &component.thresholds[nodes[*first as usize].party as usize]
             {
-                let tier = link.rank.tier;
+                let grounds = Grounds { tier: link.rank.tier, shared: link.shared };
                 let clusters = first_by_content(&roots, &held, &by_facts);
-                let cross = across(&clusters, tier, about);
+                let cross = across(&clusters, grounds, about);
                 admits(&cross, thresholds)?;
                 // Where no pair is against it, nothing is: even clusters need no guard.
                 if cross.iter().any(|bits| *bits < harmless_bits(thresholds)) {
-                    admits_wholly(&clusters, tier, about, thresholds)?;
+                    admits_wholly(&clusters, grounds, about, thresholds)?;
                 }
             }
             Ok(whole)
@@ -320,7 +336,7 @@ fn first_by_content(roots: &[u32], held: &[Held], by_facts: &[u32]) -> SmallVec<
 }
 
 /// Match weights across clusters, within bounds.
-fn across(clusters: &[SmallVec<[u32; 16]>], tier: Tier, about: &dyn Across) -> SmallVec<[f32; 64]> {
+fn across(clusters: &[SmallVec<[u32; 16]>], grounds: Grounds, about: &dyn Across) -> SmallVec<[f32; 64]> {
     let mut weights = SmallVec::new();
     let mut pairs = 0;
     for (at, one) in clusters.iter().enumerate() {
@@ -331,7 +347,7 @@ fn across(clusters: &[SmallVec<[u32; 16]>], tier: Tier, about: &dyn Across) -> S
                         return weights;
                     }
                     pairs += 1;
-                    weights.extend(about.pair(tier, *a, *b));
+                    weights.extend(about.pair(grounds, *a, *b));
                 }
             }
         }
@@ -343,7 +359,7 @@ fn across(clusters: &[SmallVec<[u32; 16]>], tier: Tier, about: &dyn Across) -> S
 /// may be told by two, as seat and registration of two companies of one name.
 fn admits_wholly(
     clusters: &[SmallVec<[u32; 16]>],
-    tier: Tier,
+    grounds: Grounds,
     about: &dyn Across,
     thresholds: &Thresholds,
 ) -> Result<(), ParkReason> {
@@ -354,7 +370,7 @@ fn admits_wholly(
             if pairs > CROSS_PAIRS_MAX {
                 return Ok(());
             }
-            if about.whole(tier, one, other).is_some_and(|bits| bits < whole_bits(tier, thresholds)) {
+            if about.whole(grounds, one, other).is_some_and(|bits| bits < whole_bits(grounds.tier, thresholds)) {
                 return Err(ParkReason::Contradiction);
             }
         }

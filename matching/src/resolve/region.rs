@@ -18,10 +18,10 @@ use smallvec::SmallVec;
 
 use crate::index::records::flag;
 use crate::index::values::flag as value_flag;
-use crate::resolve::Engine;
 use crate::resolve::identity::NewCluster;
-use crate::resolve::partition::{Across, Component, Link, Node, Partition, Rank, Tier, partition};
+use crate::resolve::partition::{Across, Component, Grounds, Link, Node, Partition, Rank, Tier, partition};
 use crate::resolve::soft::Group;
+use crate::resolve::{Engine, Shared};
 
 /// How often a region grows profile by profile before it takes in its whole fringe at a time.
 const ROUNDS_MAX: u32 = 8;
@@ -49,8 +49,8 @@ struct Description {
 }
 
 impl Description {
-    fn link(&mut self, rank: Rank, members: impl Iterator<Item = u32>) {
-        self.component.links.push(Link { rank, members: members.collect() });
+    fn link(&mut self, rank: Rank, shared: Shared, members: impl Iterator<Item = u32>) {
+        self.component.links.push(Link { rank, shared, members: members.collect() });
     }
 }
 
@@ -61,14 +61,14 @@ struct Regional<'a> {
 }
 
 impl Across for Regional<'_> {
-    fn pair(&self, tier: Tier, one: u32, other: u32) -> Option<f32> {
-        self.engine.weigh_across(tier, self.records[one as usize], self.records[other as usize])
+    fn pair(&self, grounds: Grounds, one: u32, other: u32) -> Option<f32> {
+        self.engine.weigh_across(grounds, self.records[one as usize], self.records[other as usize])
     }
 
-    fn whole(&self, tier: Tier, ones: &[u32], others: &[u32]) -> Option<f32> {
+    fn whole(&self, grounds: Grounds, ones: &[u32], others: &[u32]) -> Option<f32> {
         let records =
             |nodes: &[u32]| nodes.iter().map(|node| self.records[*node as usize]).collect::<SmallVec<[u32; 16]>>();
-        self.engine.weigh_whole(tier, &records(ones), &records(others))
+        self.engine.weigh_whole(grounds, &records(ones), &records(others))
     }
 }
 
@@ -214,7 +214,7 @@ impl Engine {
             });
             for group in groups.iter().filter(|group| group.len() > 1) {
                 if group.iter().any(|holder| told.node_of.get(holder).is_some_and(|node| (*node as usize) < inside)) {
-                    self.add_link(&mut told, self.rank(*value, group.len()), group);
+                    self.add_value_link(&mut told, *value, group);
                 }
             }
         }
@@ -248,8 +248,19 @@ impl Engine {
         });
     }
 
-    /// Adds a link, and the profiles of those of its members that are not there yet.
+    /// Adds the link of a value to these holders of it.
+    fn add_value_link(&self, told: &mut Description, value: u32, holders: &[u32]) {
+        let Some(first) = holders.first() else { return };
+        self.add_shared(told, self.rank(value, holders.len()), self.grounds(value, *first).shared, holders);
+    }
+
+    /// Adds a link that rests on no value.
     fn add_link(&self, told: &mut Description, rank: Rank, members: &[u32]) {
+        self.add_shared(told, rank, Shared::NOTHING, members);
+    }
+
+    /// Adds a link, and the profiles of those of its members that are not there yet.
+    fn add_shared(&self, told: &mut Description, rank: Rank, shared: Shared, members: &[u32]) {
         for member in members {
             if told.node_of.contains_key(member) {
                 continue;
@@ -266,7 +277,7 @@ impl Engine {
             }
         }
         let nodes: SmallVec<[u32; 4]> = members.iter().map(|member| told.node_of[member]).collect();
-        told.link(rank, nodes.into_iter());
+        told.link(rank, shared, nodes.into_iter());
     }
 
     /// Adds the inner links of the profiles in the fringe: those whose members are all of one of them.
@@ -288,7 +299,7 @@ impl Engine {
                     let inner = first.is_some_and(|owner| owner > 0)
                         && group.iter().all(|holder| owner_of(told, *holder) == first);
                     if inner {
-                        self.add_link(told, self.rank(*value, group.len()), &group);
+                        self.add_value_link(told, *value, &group);
                     }
                 }
             }
@@ -312,17 +323,31 @@ impl Engine {
         values.map(|value| (NamespaceId(self.values.column[*value].namespace), *value)).collect()
     }
 
+    /// On what a link rests that this value makes between this record and others.
+    pub(super) fn grounds(&self, value: u32, holder: u32) -> Grounds {
+        let namespace = NamespaceId(self.values.column[value].namespace);
+        let (rule, party) = (self.rules.rule(namespace), self.records.warm[holder].party());
+        let model = self.rows.weigher(party);
+        let compared = |name| model.is_some_and(|model| model.compares(name));
+        let shared = if self.rules.name(namespace).is_some_and(compared) { Shared::NOTHING } else { rule.shared() };
+        Grounds { tier: tier_of(rule.class), shared }
+    }
+
     /// How strongly a value links this many records.
     pub(super) fn rank(&self, value: u32, members: usize) -> Rank {
         let rule = self.rules.rule(NamespaceId(self.values.column[value].namespace));
         Rank {
-            tier: match rule.class {
-                NamespaceClass::Unique => Tier::Unique,
-                NamespaceClass::Identifying | NamespaceClass::Supporting => Tier::Identifying,
-            },
+            tier: tier_of(rule.class),
             weakness: u16::MAX - rule.priority,
             members: u32::try_from(members).unwrap_or(u32::MAX),
         }
+    }
+}
+
+const fn tier_of(class: NamespaceClass) -> Tier {
+    match class {
+        NamespaceClass::Unique => Tier::Unique,
+        NamespaceClass::Identifying | NamespaceClass::Supporting => Tier::Identifying,
     }
 }
 

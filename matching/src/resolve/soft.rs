@@ -11,7 +11,7 @@ use onefold_core::namespace::NamespaceClass;
 
 use crate::index::values::flag as value_flag;
 use crate::resolve::Engine;
-use crate::resolve::partition::{CROSS_MEAN_BITS, Tier};
+use crate::resolve::partition::CROSS_MEAN_BITS;
 
 /// Different rows behind one value that are compared each with each. Further ones are compared with these only.
 pub const SOFT_ROWS_MAX: usize = 32;
@@ -39,6 +39,8 @@ impl Engine {
             self.linking_holders(value).map(|holder| (self.records.cold[holder].facts, holder)).collect();
         let first = holders.first()?.1;
         let conflict_bits = self.thresholds(self.records.warm[first].party())?.conflict_bits;
+        let grounds = self.grounds(value, first);
+        let far_bits = grounds.shared.over_strangers_bits;
         if holders.len() < 2 {
             return None;
         }
@@ -57,9 +59,9 @@ impl Engine {
         let contradict = |one: usize, other: usize| {
             let (one, other) = (kinds[one][0], kinds[other][0]);
             one != other
-                && self.weigh(one, other).is_some_and(|weight| weight < conflict_bits)
+                && self.weigh(one, other).is_some_and(|weight| weight + far_bits < conflict_bits)
                 // Records that say little about each other do not speak against each other.
-                && self.weigh_across(Tier::Identifying, one, other).is_some_and(|bits| bits < CROSS_MEAN_BITS)
+                && self.weigh_across(grounds, one, other).is_some_and(|bits| bits < CROSS_MEAN_BITS)
         };
         // By kind, the witnesses that it contradicts, as bits.
         let mut against = vec![0u32; kinds.len()];

@@ -4,6 +4,7 @@ use std::fmt;
 
 use smallvec::SmallVec;
 
+use crate::pair::schema::Origin;
 use crate::pair::{Features, MatchEvidence, Matcher, Symbol, Symbols};
 
 /// Where a model draws its lines, all in bits of match weight.
@@ -57,6 +58,11 @@ pub trait Weigher: Send + Sync + fmt::Debug {
         None
     }
 
+    /// Whether its weights say what a shared value of this namespace says.
+    fn compares(&self, _namespace: &str) -> bool {
+        false
+    }
+
     /// The part of every match weight that says how likely two records are one party before they are looked at, in bits.
     fn prior_bits(&self) -> f32 {
         0.0
@@ -104,6 +110,11 @@ impl Weigher for Matcher {
 
     fn weigh_whole(&self, symbols: &Symbols, ones: &[&[Symbol]], others: &[&[Symbol]], strangers: bool) -> Option<f32> {
         Some(Self::weigh_whole(self, symbols, ones, others, strangers))
+    }
+
+    fn compares(&self, namespace: &str) -> bool {
+        let fields = &self.model().schema.fields;
+        fields.iter().any(|field| matches!(&field.origin, Origin::Namespace(name) if name == namespace))
     }
 
     fn prior_bits(&self) -> f32 {

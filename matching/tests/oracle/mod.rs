@@ -68,10 +68,11 @@ impl Ground {
                 continue;
             }
             let class = if rule.class == NamespaceClass::Unique { 0 } else { 1 };
-            let groups = if class == 1 { judge.groups(members) } else { vec![members] };
+            let says = if class == 1 { says(rule.priority) } else { NOTHING };
+            let groups = if class == 1 { judge.groups(members, says) } else { vec![members] };
             for members in groups {
                 let facts = sorted_facts(&members);
-                links.push((class, u16::MAX - rule.priority, members.len(), facts, members));
+                links.push((class, u16::MAX - rule.priority, members.len(), facts, members, says));
             }
         }
         for ((one, other), verdict) in &self.judgements {
@@ -79,26 +80,27 @@ impl Ground {
                 live.iter().copied().filter(|fragment| [one, other].contains(&&fragment.record)).collect();
             let may_link = pair.len() == 2 && pair.iter().all(|fragment| !contradicts(rules, &[fragment]));
             if *verdict == Verdict::Same && may_link {
-                links.push((-1, 0, 2, sorted_facts(&pair), pair));
+                links.push((-1, 0, 2, sorted_facts(&pair), pair, NOTHING));
             }
         }
         for (one, other, weight) in judge.edges(&live) {
             let pair = vec![one, other];
             if weight >= judge.lines().link_bits && pair.iter().all(|fragment| !contradicts(rules, &[fragment])) {
-                links.push((2, u16::MAX - (weight * 64.0).round() as u16, 2, sorted_facts(&pair), pair));
+                let weakness = u16::MAX - (weight * 64.0).round() as u16;
+                links.push((2, weakness, 2, sorted_facts(&pair), pair, NOTHING));
             }
         }
         links.sort_by(|a, b| (a.0, a.1, a.2, &a.3).cmp(&(b.0, b.1, b.2, &b.3)));
 
         let mut clusters: Vec<Vec<&Prepared>> = live.iter().map(|fragment| vec![*fragment]).collect();
-        for (class, .., members) in links {
+        for (class, .., members, says) in links {
             let touches =
                 |cluster: &Vec<&Prepared>| cluster.iter().any(|f| members.iter().any(|m| m.record == f.record));
             let (touched, others): (Vec<_>, Vec<_>) = clusters.iter().cloned().partition(touches);
             let whole: Vec<&Prepared> = touched.concat();
             let fits =
                 whole.len() <= rules.cluster_records_max as usize && !contradicts(rules, &whole) && !self.parts(&whole);
-            if fits && (class <= 0 || judge.admits(class, &touched)) {
+            if fits && (class <= 0 || judge.admits(class, says, &touched)) {
                 clusters = others;
                 clusters.extend((!whole.is_empty()).then_some(whole));
             }
@@ -133,8 +135,18 @@ impl Ground {
     }
 }
 
-/// Class, weakness, members, their facts, and they themselves.
-type OrderedLink<'a> = (i8, u16, usize, Vec<Digest128>, Vec<&'a Prepared>);
+/// Class, weakness, members, their facts, they themselves, and what the value says that the model does not.
+type OrderedLink<'a> = (i8, u16, usize, Vec<Digest128>, Vec<&'a Prepared>, Says);
+
+/// Bits for one party: rather than two of a household, rather than strangers.
+type Says = (f32, f32);
+
+const NOTHING: Says = (0.0, 0.0);
+
+/// What a shared value says that the dice, which know faces only, do not.
+const fn says(priority: u16) -> Says {
+    if priority < 600 { (1.0, 12.0) } else { (3.25, 12.0) }
+}
 
 fn sorted_facts(members: &[&Prepared]) -> Vec<Digest128> {
     let mut facts: Vec<Digest128> = members.iter().map(|fragment| fragment.facts).collect();
@@ -158,23 +170,23 @@ impl Judge {
         Some(looks::weight(seed, &face(one)?, &face(other)?))
     }
 
-    fn contradict(&self, one: &Prepared, other: &Prepared) -> bool {
-        self.weight(one, other).is_some_and(|weight| weight < self.lines().conflict_bits)
+    fn contradict(&self, one: &Prepared, other: &Prepared, says: Says) -> bool {
+        let plainly = |weight: f32| weight + says.1 < self.lines().conflict_bits && weight + says.0 < -1.0;
+        self.weight(one, other).is_some_and(plainly)
     }
 
     /// Holders that are not torn between two that contradict each other, in classes.
-    fn groups<'a>(&self, members: Vec<&'a Prepared>) -> Vec<Vec<&'a Prepared>> {
+    fn groups<'a>(&self, members: Vec<&'a Prepared>, says: Says) -> Vec<Vec<&'a Prepared>> {
+        let contradict = |one: &Prepared, other: &Prepared| self.contradict(one, other, says);
         let torn = |holder: &Prepared| {
-            members.iter().any(|a| {
-                members
-                    .iter()
-                    .any(|b| self.contradict(a, b) && !self.contradict(holder, a) && !self.contradict(holder, b))
-            })
+            members
+                .iter()
+                .any(|a| members.iter().any(|b| contradict(a, b) && !contradict(holder, a) && !contradict(holder, b)))
         };
         let firm: Vec<&Prepared> = members.iter().copied().filter(|holder| !torn(holder)).collect();
         let mut groups: Vec<Vec<&Prepared>> = Vec::new();
         for holder in firm {
-            match groups.iter_mut().find(|group| group.iter().all(|other| !self.contradict(holder, other))) {
+            match groups.iter_mut().find(|group| group.iter().all(|other| !contradict(holder, other))) {
                 Some(group) => group.push(holder),
                 None => groups.push(vec![holder]),
             }
@@ -211,7 +223,7 @@ impl Judge {
 
     /// No pair across contradicts, and the mean does not speak against it, among the first sixteen of each cluster by content,
     /// and 1,024 pairs; and where a pair speaks against it, the clusters as wholes match well enough.
-    fn admits(&self, class: i8, clusters: &[Vec<&Prepared>]) -> bool {
+    fn admits(&self, class: i8, says: Says, clusters: &[Vec<&Prepared>]) -> bool {
         let mut sorted: Vec<Vec<&Prepared>> = clusters.to_vec();
         for cluster in &mut sorted {
             cluster.sort_by_key(|fragment| fragment.facts);
@@ -225,16 +237,23 @@ impl Judge {
                 }
             }
         }
-        let weights: Vec<f32> = pairs.into_iter().take(1_024).filter_map(|(a, b)| self.weight(a, b)).collect();
+        let conflict_bits = self.lines().conflict_bits;
+        // Of what strangers would hardly share, strangers' odds count only where they contradict each other all the same.
+        let told = |weight: f32| {
+            let (kin, strangers) = (weight + says.0, weight + says.1);
+            if class < 2 && kin < -1.0 && strangers < conflict_bits { strangers } else { kin }
+        };
+        let first = pairs.into_iter().take(1_024);
+        let weights: Vec<f32> = first.filter_map(|(a, b)| self.weight(a, b)).map(told).collect();
         let total: f32 = weights.iter().map(|weight| weight.clamp(-12.0, 12.0)).sum();
-        if weights.iter().any(|weight| *weight < self.lines().conflict_bits) || total < -(weights.len() as f32) {
+        if weights.iter().any(|weight| *weight < conflict_bits) || total < -(weights.len() as f32) {
             return false;
         }
-        let harmless = self.lines().conflict_bits.max(-1.0);
-        weights.iter().all(|weight| *weight >= harmless) || self.match_wholly(class, &sorted)
+        let harmless = conflict_bits.max(-1.0);
+        weights.iter().all(|weight| *weight >= harmless) || self.match_wholly(class, says, &sorted)
     }
 
-    fn match_wholly(&self, class: i8, sorted: &[Vec<&Prepared>]) -> bool {
+    fn match_wholly(&self, class: i8, says: Says, sorted: &[Vec<&Prepared>]) -> bool {
         let Some((seed, lines)) = self.model else { return true };
         let least = if class == 2 { (lines.link_bits + 1.0).min(4.0) } else { -1.5 };
         let faces = |cluster: &[&Prepared]| -> Vec<String> {
@@ -247,7 +266,7 @@ impl Judge {
                 looked_at += one.len().min(16) * other.len().min(16);
                 let (one, other) = (faces(one), faces(other));
                 let known = !one.is_empty() && !other.is_empty();
-                if looked_at <= 1_024 && known && looks::whole_weight(seed, one, other, class == 2) < least {
+                if looked_at <= 1_024 && known && looks::whole_weight(seed, one, other, class == 2) + says.0 < least {
                     return false;
                 }
             }

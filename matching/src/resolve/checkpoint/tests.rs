@@ -22,6 +22,7 @@ fn rules(value_records_max: u32) -> LinkRules {
     let rule = |class, priority| NamespaceRule { class, priority, diversity_limit: 2 };
     LinkRules {
         namespaces: vec![rule(Unique, 900), rule(Unique, 800), rule(Identifying, 600), rule(Supporting, 100)],
+        names: Vec::new(),
         value_records_max,
         cluster_records_max: 7,
     }

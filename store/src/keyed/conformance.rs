@@ -280,3 +280,19 @@ fn two_handles_in_one_process_are_refused_and_nothing_is_thrown_away() {
     assert_eq!(first.reached, Reached::At(ends[0]));
     assert!(first.store.get(TenantId(1), Table(1), &[0; 4]).unwrap().is_some());
 }
+
+#[test]
+fn a_look_for_room_leaves_nothing_behind() {
+    let dir = scratch();
+    let (journal, _) = journal(&dir);
+    let keyed = dir.path().join("keyed");
+    drop(open_disk(&dir, &journal));
+    let files = || std::fs::read_dir(&keyed).unwrap().map(|entry| entry.unwrap().file_name()).collect::<Vec<_>>();
+    let before = files();
+    super::has_room(&keyed).unwrap();
+    assert_eq!(files(), before);
+    // A crash in the middle of it.
+    std::fs::write(keyed.join("room.tmp"), [0; 4_096]).unwrap();
+    drop(open_disk(&dir, &journal));
+    assert_eq!(files(), before);
+}

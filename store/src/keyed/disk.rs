@@ -87,6 +87,11 @@ struct Tally {
 pub fn open(dir: &Path, root: &RootKey, journal: &JournalReader) -> Result<OpenedKeyed, KeyedError> {
     let io = failed("open");
     fs::create_dir_all(dir).map_err(&io)?;
+    // Of a look for room that was cut off; it holds nothing.
+    match fs::remove_file(room_probe(dir)) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(io(error)),
+        _ => {}
+    }
     let closed = dir.join(CLOSED_FILE);
     let closed_in_order = closed.exists();
     if closed_in_order {
@@ -128,13 +133,17 @@ pub fn open(dir: &Path, root: &RootKey, journal: &JournalReader) -> Result<Opene
     }
 }
 
+fn room_probe(dir: &Path) -> PathBuf {
+    disk::unfinished(&dir.join("room"))
+}
+
 /// Makes sure that there is room to open the store in `dir` and to write to it: on a full disk a store that is whole
 /// would not open, which [`open`] takes for damage.
 ///
 /// # Errors
 /// [`KeyedError::NoSpace`], [`KeyedError::Engine`].
 pub fn has_room(dir: &Path) -> Result<(), KeyedError> {
-    let probe = disk::unfinished(&dir.join("room"));
+    let probe = room_probe(dir);
     let io = failed("look for room for");
     let reserved = File::create(&probe).and_then(|file| disk::preallocate(&file, ROOM_BYTES));
     let removed = fs::remove_file(&probe);

@@ -7,7 +7,8 @@ use prost_build::{Config, Service, ServiceGenerator};
 /// RPCs whose answers a server may keep encoded; see `src/encoded.rs`. To clients they are as all others.
 const KEPT: [&str; 3] = ["GetProfile", "LookupProfile", "BatchLookupProfiles"];
 
-/// Clients as they are; servers answer [`KEPT`] RPCs with an `Encoded` message.
+/// Clients as they are; servers count what a message brings before they decode it (`src/bounds.rs`), and answer [`KEPT`] RPCs
+/// with an `Encoded` message.
 struct Generator {
     clients: Box<dyn ServiceGenerator>,
     servers: Box<dyn ServiceGenerator>,
@@ -49,9 +50,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let services = tonic_prost_build::configure;
     let generator = Generator {
         clients: services().build_server(false).service_generator(),
-        servers: services().build_client(false).service_generator(),
+        servers: services().build_client(false).codec_path("crate::codec::Counted").service_generator(),
     };
     let fds = compiler.file_descriptor_set();
-    Config::new().btree_map(["."]).service_generator(Box::new(generator)).compile_fds(fds)?;
+    let mut config = Config::new();
+    config.btree_map(["."]).enable_type_names().service_generator(Box::new(generator));
+    config.compile_fds(fds)?;
     Ok(())
 }

@@ -1,5 +1,7 @@
 //! Onefold's wire contract: the messages and services of `onefold.v1`, generated from `proto/onefold/v1`.
 
+pub mod bounds;
+pub mod codec;
 mod encoded;
 
 pub use encoded::Encoded;

@@ -37,6 +37,8 @@ use crate::app::tenant::Tenant;
 
 /// Messages of one stream that are taken at once.
 const STREAM_BATCH_MAX: usize = 256;
+/// Bytes after which no more are.
+const STREAM_BATCH_BYTES_MAX: usize = 1 << 20;
 /// Answers of one stream that may wait for a slow reader; then it is not read further.
 const STREAM_DEPTH_MAX: usize = 256;
 
@@ -569,7 +571,7 @@ fn serve_in_batches<In, Out, Work>(
     mut work: impl FnMut(String, Vec<In>) -> Work + Send + 'static,
 ) -> Response<Answers<Out>>
 where
-    In: Send + 'static,
+    In: Message + 'static,
     Out: Send + 'static,
     Work: Future<Output = Result<Vec<Out>, Status>> + Send,
 {
@@ -628,16 +630,18 @@ where
 }
 
 /// Waits for one message, then takes along what is there already; and the status that ended the stream, if one did.
-async fn batch<In>(inbound: &mut Streaming<In>) -> (Vec<In>, Option<Status>) {
+async fn batch<In: Message>(inbound: &mut Streaming<In>) -> (Vec<In>, Option<Status>) {
     let mut messages = Vec::new();
+    let mut bytes = 0;
     let mut ended = None;
     std::future::poll_fn(|context| {
         use std::task::Poll;
         loop {
             match Pin::new(&mut *inbound).poll_next(context) {
                 Poll::Ready(Some(Ok(message))) => {
+                    bytes += message.encoded_len();
                     messages.push(message);
-                    if messages.len() >= STREAM_BATCH_MAX {
+                    if messages.len() >= STREAM_BATCH_MAX || bytes >= STREAM_BATCH_BYTES_MAX {
                         return Poll::Ready(());
                     }
                 }

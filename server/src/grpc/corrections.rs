@@ -1,6 +1,6 @@
 //! Three corrections to tonic: a message over the size limit is RESOURCE_EXHAUSTED, not OUT_OF_RANGE, bytes that are no
 //! message are INVALID_ARGUMENT, not INTERNAL, and a deadline that passed is DEADLINE_EXCEEDED, not CANCELLED. Clients
-//! decide by these codes whether to try again.
+//! decide by these codes whether to try again. What was refused before it was decoded is told as every fault of a field is.
 //!
 //! Here too: every call has a deadline, the client's or ours, whichever is nearer, as many calls are under way as the server
 //! can hold, and streams of small messages are compressed only for who compresses them too.
@@ -11,6 +11,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use onefold_core::fault::FaultReason;
+use onefold_proto::bounds::TooMany;
 use tokio::sync::Semaphore;
 use tonic::{Code, Status};
 use tower::{Layer, Service};
@@ -53,6 +55,11 @@ fn corrected(wrong: &Status) -> Option<Status> {
         }
         Code::ResourceExhausted if wrong.message().contains(INFLATES) => {
             Some(status::message_too_large(wrong.message(), config::MESSAGE_IN_BYTES_MAX))
+        }
+        Code::InvalidArgument => {
+            let many = TooMany::read(wrong.message())?;
+            let message = format!("at most {} in all are taken in one message", many.most);
+            Some(status::field(&many.field, FaultReason::TooLarge, message))
         }
         Code::Internal if wrong.message().contains(NO_MESSAGE) => Some(status::message_malformed(wrong.message())),
         Code::Internal if wrong.message().contains(NOT_COMPRESSED) => {
@@ -249,6 +256,8 @@ mod tests {
             (Code::Internal, format!("{NOT_COMPRESSED}: invalid gzip header, while sending request"), "3", true),
             (Code::OutOfRange, "the cursor is ahead".to_owned(), "11", false),
             (Code::Internal, format!("{NO_MESSAGE}: invalid wire type"), "3", true),
+            (Code::InvalidArgument, TooMany { field: "fragment.consents".to_owned(), most: 7 }.to_string(), "3", true),
+            (Code::InvalidArgument, "say what is known".to_owned(), "3", false),
             (Code::Internal, "the store failed".to_owned(), "13", false),
             (Code::Cancelled, "the caller went away".to_owned(), "1", false),
         ];

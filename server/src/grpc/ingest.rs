@@ -31,7 +31,7 @@ use crate::app::tenant::{LiveConfig, Tenant};
 
 /// Messages that one stream hands to the lane at once.
 const STREAM_BATCH_MAX: usize = 512;
-/// Bytes after which a batch is handed on.
+/// Bytes in memory after which a batch is handed on.
 const STREAM_BATCH_BYTES_MAX: usize = 1 << 20;
 /// Batches of one stream that may wait for the lane or the disk; then the stream is not read (HTTP/2 holds the client).
 const STREAM_BATCHES_MAX: usize = 4;
@@ -312,6 +312,21 @@ fn with_consents(
     Ok((admitted, says))
 }
 
+/// Bytes that a message takes, about: what it says, and the room of what it lists, which may say nothing.
+fn weight(message: &pb::StreamFragmentsRequest) -> usize {
+    let Some(pb::stream_fragments_request::Action::Put(fragment)) = &message.action else {
+        return message.encoded_len();
+    };
+    let signals = fragment.consents.iter().filter_map(|consent| consent.saying.as_ref());
+    let listed = size_of_val(fragment.identifiers.as_slice())
+        + size_of_val(fragment.attributes.as_slice())
+        + size_of_val(fragment.consents.as_slice())
+        + size_of_val(fragment.affiliations.as_slice())
+        + size_of_val(fragment.stages.as_slice())
+        + signals.map(|saying| size_of_val(saying.signals.as_slice())).sum::<usize>();
+    message.encoded_len() + listed
+}
+
 /// Waits for one message, then takes along what is there already.
 async fn next_batch(
     inbound: &mut Streaming<pb::StreamFragmentsRequest>,
@@ -327,7 +342,7 @@ async fn next_batch(
         loop {
             match Pin::new(&mut *inbound).poll_next(context) {
                 Poll::Ready(Some(Ok(message))) => {
-                    bytes += message.encoded_len();
+                    bytes += weight(&message);
                     batch.push(message);
                     if batch.len() >= STREAM_BATCH_MAX || bytes >= STREAM_BATCH_BYTES_MAX {
                         return Poll::Ready(());
@@ -418,4 +433,19 @@ fn responses(pending: Pending, answers: Vec<Answer>) -> VecDeque<pb::StreamFragm
             })
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_that_says_nothing_weighs_what_it_takes() {
+        let consents = vec![pb::FragmentConsent::default(); 512];
+        let fragment = pb::Fragment { consents, ..Default::default() };
+        let put = pb::stream_fragments_request::Action::Put(fragment);
+        let message = pb::StreamFragmentsRequest { action: Some(put), ..Default::default() };
+        assert!(message.encoded_len() < 1_100);
+        assert!(weight(&message) > STREAM_BATCH_BYTES_MAX / 20, "a few of them are a batch: {}", weight(&message));
+    }
 }

@@ -9,7 +9,9 @@ use serde_json::{Map, Value};
 use super::lines::Lines;
 use super::mapping::names_identifier;
 use super::separated::too_long;
-use super::{COLUMNS_MAX, Columns, HEAD_BYTES, Item, RawRecord, Refusal, debezium, segment};
+use super::{
+    COLUMN_NAME_BYTES_MAX, COLUMNS_MAX, Columns, HEAD_BYTES, Item, NoColumn, RawRecord, Refusal, debezium, segment,
+};
 
 /// Objects in objects.
 const DEPTH_MAX: usize = 8;
@@ -88,6 +90,9 @@ fn records(line: u64, bytes: &[u8], columns: &mut Columns) -> Result<Vec<RawReco
     }
     // The parser's own message can repeat a piece of the input, so only the place is told.
     let Whole(value) = serde_json::from_slice(bytes).map_err(|fault| match fault.is_data() {
+        true if fault.to_string().starts_with(NAME_TOO_LONG) => {
+            format!("names a field by more than {COLUMN_NAME_BYTES_MAX} bytes at column {}", fault.column())
+        }
         true => format!("names a field twice at column {}, and one of the two would be lost", fault.column()),
         false => format!("is not valid JSON at column {}", fault.column()),
     })?;
@@ -103,6 +108,9 @@ fn records(line: u64, bytes: &[u8], columns: &mut Columns) -> Result<Vec<RawReco
     };
     Ok(records.into_iter().map(|record| RawRecord { line, ..record }).collect())
 }
+
+/// What [`Whole`] says of a name that no column could have.
+const NAME_TOO_LONG: &str = "the name of a field is too long";
 
 /// Any JSON value, of whose objects none names a field twice: the parser's own type keeps the last and says nothing.
 struct Whole(Value);
@@ -160,7 +168,11 @@ impl<'de> Visitor<'de> for WholeVisitor {
 
     fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Value, A::Error> {
         let mut values = Map::new();
-        while let Some((name, Whole(value))) = object.next_entry::<String, Whole>()? {
+        while let Some(name) = object.next_key::<String>()? {
+            if name.len() > COLUMN_NAME_BYTES_MAX {
+                return Err(de::Error::custom(NAME_TOO_LONG));
+            }
+            let Whole(value) = object.next_value()?;
             if values.insert(name, value).is_some() {
                 return Err(de::Error::custom("a field is named twice"));
             }
@@ -254,7 +266,12 @@ fn put(
     if record.fields.len() >= VALUES_MAX {
         return Err(format!("holds more than {VALUES_MAX} values"));
     }
-    let column = columns.intern(path).ok_or_else(|| format!("brings the file to more than {COLUMNS_MAX} columns"))?;
+    let column = columns.intern(path).map_err(|fault| match fault {
+        NoColumn::TooMany => format!("brings the file to more than {COLUMNS_MAX} columns"),
+        NoColumn::NameTooLong { bytes } => {
+            format!("names a field by a path of {bytes} bytes; at most {COLUMN_NAME_BYTES_MAX} are read")
+        }
+    })?;
     record.fields.push((column, text));
     Ok(())
 }

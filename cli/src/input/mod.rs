@@ -25,6 +25,8 @@ pub use encoding::{Encoding, UnknownEncoding};
 pub const ROW_BYTES_MAX: usize = 1024 * 1024;
 /// Distinct columns of one file; matters for JSON lines, whose columns appear as they come.
 pub const COLUMNS_MAX: usize = 2_000;
+/// Bytes in a column's name, or in the path that is one; whole questions of a survey fit.
+pub const COLUMN_NAME_BYTES_MAX: usize = 1_024;
 /// Rows that are looked at before the meaning of the columns is guessed.
 pub const SAMPLE_ROWS: usize = 1_000;
 /// Bytes of values in those rows at most.
@@ -54,19 +56,30 @@ impl Columns {
         &self.names
     }
 
-    /// The column of this name, added when it is new; `None` when there are too many already.
-    fn intern(&mut self, name: &str) -> Option<ColumnIx> {
+    /// The column of this name, added when it is new.
+    fn intern(&mut self, name: &str) -> Result<ColumnIx, NoColumn> {
         if let Some(column) = self.index.get(name) {
-            return Some(*column);
+            return Ok(*column);
+        }
+        if name.len() > COLUMN_NAME_BYTES_MAX {
+            return Err(NoColumn::NameTooLong { bytes: name.len() });
         }
         if self.names.len() >= COLUMNS_MAX {
-            return None;
+            return Err(NoColumn::TooMany);
         }
         let column = self.names.len() as ColumnIx;
         self.names.push(name.to_owned());
         self.index.insert(name.to_owned(), column);
-        Some(column)
+        Ok(column)
     }
+}
+
+/// Why a name becomes no column.
+enum NoColumn {
+    /// There are [`COLUMNS_MAX`] already.
+    TooMany,
+    /// It has more than [`COLUMN_NAME_BYTES_MAX`].
+    NameTooLong { bytes: usize },
 }
 
 /// Whether a row states facts or takes its record back.

@@ -8,7 +8,9 @@ use std::io::{self, BufRead};
 use std::path::PathBuf;
 
 use super::lines::{Line, Lines};
-use super::{Columns, Item, ROW_BYTES_MAX, RawRecord, ReadError, Refusal};
+use super::{
+    COLUMN_NAME_BYTES_MAX, COLUMNS_MAX, Columns, Item, NoColumn, ROW_BYTES_MAX, RawRecord, ReadError, Refusal,
+};
 
 const DELIMITERS: [u8; 4] = [b',', b';', b'\t', b'|'];
 /// Rows that are split to guess the delimiter.
@@ -232,10 +234,15 @@ impl<R: BufRead> Separated<R> {
                 unique = format!("{name}_{copies}");
                 notes.push(format!("the header names `{name}` twice; the later one is called `{unique}`"));
             }
-            if columns.intern(&unique).is_none() {
-                let why = format!("has {} columns; at most {} are read", names.len(), super::COLUMNS_MAX);
-                return Err(HeaderFault::Shape(line, why));
-            }
+            let why = match columns.intern(&unique) {
+                Ok(_) => continue,
+                Err(NoColumn::TooMany) => format!("has {} columns; at most {COLUMNS_MAX} are read", names.len()),
+                Err(NoColumn::NameTooLong { bytes }) => format!(
+                    "the name of column {} has {bytes} bytes; at most {COLUMN_NAME_BYTES_MAX} are read",
+                    place + 1
+                ),
+            };
+            return Err(HeaderFault::Shape(line, why));
         }
         this.width = names.len();
         Ok((this, notes))

@@ -2,7 +2,9 @@ use std::path::Path;
 
 use proptest::prelude::*;
 
-use super::{Action, Encoding, Item, ROW_BYTES_MAX, ReadError, ReadOptions, Reader};
+use super::{
+    Action, COLUMN_NAME_BYTES_MAX, COLUMNS_MAX, Encoding, Item, ROW_BYTES_MAX, ReadError, ReadOptions, Reader,
+};
 
 /// Rows as (line, fields as text by column name) and refusals as (line, reason).
 type Seen = (Vec<(u64, Vec<(String, String)>)>, Vec<(u64, String)>);
@@ -219,6 +221,39 @@ fn lines_over_the_bound_are_refused_and_the_next_is_read() {
     let (rows, refused) = read("t.ndjson", format!("{{\"a\":\"{long}\"}}\n{{\"a\":1}}\n").as_bytes());
     assert_eq!(rows, [row(2, &[("a", "1")])]);
     assert_eq!(refused.len(), 1);
+}
+
+#[test]
+fn columns_and_their_names_have_a_bound() {
+    let (fits, long) = ("n".repeat(COLUMN_NAME_BYTES_MAX), "n".repeat(COLUMN_NAME_BYTES_MAX + 1));
+    let many = |count: usize| (0..count).map(|at| format!("c{at}")).collect::<Vec<_>>().join(",");
+    let table = [
+        (format!("a,b,{fits}\n1,2,3\n"), None),
+        (format!("a,b,{long}\n1,2,3\n"), Some("line 1: the name of column 3 has 1025 bytes; at most 1024 are read")),
+        (format!("sep=;\na;{long}\n1;2\n"), Some("line 2: the name of column 2 has 1025 bytes")),
+        (format!("{}\n", many(COLUMNS_MAX)), None),
+        (format!("{}\n", many(COLUMNS_MAX + 1)), Some("line 1: has 2001 columns; at most 2000 are read")),
+    ];
+    for (text, want) in table {
+        let fault = open("t.csv", text.as_bytes()).err().map(|error| error.to_string());
+        let short = fault.as_deref().map(|fault| &fault[..fault.len().min(200)]);
+        assert_eq!(fault.is_some(), want.is_some(), "{short:?}");
+        assert!(fault.unwrap_or_default().contains(want.unwrap_or_default()), "{want:?}");
+    }
+    // Of JSON lines the line alone is refused, by the place where the parser stands and never by what is written there.
+    let half = "m".repeat(COLUMN_NAME_BYTES_MAX / 2);
+    let path = format!("{{\"{half}\":{{\"{half}\":1}}}}");
+    let lines = format!("{{\"{fits}\":1}}\n{{\"a\":{{\"{long}\":1}}}}\n{path}\n{{\"a\":1}}\n");
+    let (rows, refused) = read("t.ndjson", lines.as_bytes());
+    assert_eq!(rows, [row(1, &[(&fits, "1")]), row(4, &[("a", "1")])]);
+    assert!(refused[0].1.starts_with("names a field by more than 1024 bytes at column 103"), "{}", refused[0].1);
+    assert_eq!((refused.len(), refused[0].0), (2, 2));
+    assert_eq!(refused[1], (3, "names a field by a path of 1025 bytes; at most 1024 are read".to_owned()));
+    // And of one whose names are all new: nothing is kept of what is refused.
+    let lines: String = (0..COLUMNS_MAX + 9).map(|at| format!("{{\"c{at}\":1}}\n")).collect();
+    let (rows, refused) = read("t.ndjson", lines.as_bytes());
+    assert_eq!((rows.len(), refused.len()), (COLUMNS_MAX, 9));
+    assert_eq!(refused[0], (COLUMNS_MAX as u64 + 1, "brings the file to more than 2000 columns".to_owned()));
 }
 
 /// An export with one stray quote took time by the square of its lines: the open row was read anew at every line.

@@ -5,9 +5,13 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use onefold_core::decision;
+use onefold_core::ids::Sequence;
+use onefold_server::Server;
 use onefold_server::doctor::{Finding, Level, examine};
+use onefold_store::journal::{EntryKind, Journal, JournalOptions};
 use onefold_tests::consent::of_record;
-use onefold_tests::{House, person};
+use onefold_tests::{House, SEGMENT_BYTES, person};
 
 /// A directory with some of everything: fragments, an erasure, a checkpoint.
 async fn lived_in(data: &Path) -> String {
@@ -178,4 +182,29 @@ async fn what_is_wrong_is_named_and_what_a_start_mends_is_only_a_warning() {
         findings.iter().any(|one| one.level == Level::Fault && one.advice.contains("--root-key-file")),
         "{findings:#?}"
     );
+}
+
+/// Nobody writes it but who forges a journal, checksums and all; the next entry would have had no number.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sequence_that_no_tenant_reaches_is_refused_with_words() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    lived_in(&data).await;
+    let options = JournalOptions { dir: data.join("journal"), segment_bytes: SEGMENT_BYTES };
+    let mut tenant = None;
+    let mut opened = Journal::open(options, None, |batch| {
+        tenant = batch.entries().last().map(|entry| entry.tenant).or(tenant);
+        Ok(())
+    })
+    .unwrap();
+    opened.appender.ensure_room(4_096).unwrap();
+    let mut batch = opened.appender.begin().unwrap();
+    let kind = EntryKind(decision::EntryKind::FragmentPut as u8);
+    batch.push(tenant.unwrap(), Sequence(u64::MAX), kind, |_, payload| payload.push(1)).unwrap();
+    let batch = opened.appender.seal(batch, 0).unwrap();
+    opened.writer.write(batch).unwrap();
+    opened.writer.sync().unwrap();
+    drop(opened);
+    let refused = Server::start(House::config(&data)).await.err().map(|error| error.to_string()).unwrap_or_default();
+    assert!(refused.contains("which no tenant reaches"), "{refused}");
 }

@@ -25,10 +25,13 @@ pub struct AttributeId(pub u16);
 pub struct Sequence(pub u64);
 
 impl Sequence {
+    /// The last that a journal may name: a million entries a second do not reach it in 200,000 years.
+    pub const MAX: Self = Self(i64::MAX as u64);
+
     /// The one after this.
     #[must_use]
     pub const fn next(self) -> Self {
-        Self(self.0 + 1)
+        Self(self.0.saturating_add(1))
     }
 }
 

@@ -560,6 +560,9 @@ impl Replaying {
         batch: &BatchView<'_>,
         erased: &ErasedSlots,
     ) -> Result<(), VisitError> {
+        if entry.sequence > Sequence::MAX {
+            return Err(format!("an entry has the sequence {}, which no tenant reaches", entry.sequence.0).into());
+        }
         self.state.sequence = self.state.sequence.max(entry.sequence);
         match kind {
             EntryKind::TenantOpened => {}

@@ -185,6 +185,10 @@ fn replay(
         let here = Position { segment: number, offset: end.logical, chain: end.chain };
         match next {
             Some(next) if next.header.chain == end.chain => {
+                // Behind the last batch there is reserved room, or the file's end. Whatever else stands there is none of ours.
+                if bytes.get(end.physical..).is_some_and(|rest| rest.iter().any(|byte| *byte != 0)) {
+                    return Err(JournalError::damaged(number, end.logical, end.fault));
+                }
                 (logical, physical, chain) = (SEGMENT_HEADER, SEGMENT_HEADER, end.chain);
                 segment = next;
             }

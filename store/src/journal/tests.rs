@@ -490,3 +490,21 @@ fn what_is_let_go_is_gone_and_the_rest_goes_on() {
     ));
     assert!(Journal::open_kept(options(dir.path()), Some(&last), |_| Ok(())).is_ok());
 }
+
+/// Whoever verified the journal named it, and a start went past it.
+#[test]
+fn what_stands_behind_the_last_batch_of_a_closed_segment_is_found_at_the_start() {
+    let dir = scratch();
+    let batches: Vec<Model> = (0..12_u64).map(|at| vec![(1, at, 7, vec![at as u8; 1_500])]).collect();
+    fill(dir.path(), &batches);
+    let first = super::segment::path(dir.path(), 1);
+    let whole = std::fs::read(&first).unwrap();
+    for more in [&[0; 40][..], b"neither a batch nor nothing"] {
+        std::fs::write(&first, [&whole[..], more].concat()).unwrap();
+        let opened = open_from(dir.path(), None);
+        match more[0] {
+            0 => assert_eq!(opened.unwrap().1, batches, "room that was reserved"),
+            _ => assert!(matches!(opened, Err(JournalError::Damaged(damage)) if damage.segment == 1)),
+        }
+    }
+}

@@ -1,5 +1,7 @@
 //! `cargo xtask check` says what review would say: format, clippy, walls, documentation, tests, and where the tools are
-//! there, the protos' lint and the licences.
+//! there, the protos' lint and the licences. `cargo xtask fuzz` is an hour of libFuzzer.
+
+mod fuzz;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,8 +17,9 @@ fn main() -> ExitCode {
     match std::env::args().nth(1).as_deref() {
         Some("check") => check(),
         Some("walls") => report("walls", &walls(Path::new("server/src"))),
+        Some("fuzz") => fuzz::run(std::env::args().nth(2).as_deref()),
         _ => {
-            eprintln!("usage: cargo xtask check | walls");
+            eprintln!("usage: cargo xtask check | walls | fuzz [SECONDS]");
             ExitCode::from(2)
         }
     }
@@ -53,6 +56,7 @@ fn check() -> ExitCode {
             return ExitCode::FAILURE;
         }
     }
+    println!("not in this: `cargo xtask fuzz`, an hour of libFuzzer (fuzz/README.md)");
     ExitCode::SUCCESS
 }
 

@@ -3,6 +3,7 @@
 pub mod contact;
 pub mod idle;
 pub mod load;
+pub mod open;
 
 use onefold_cli::generate::{Population, Record, Sizes};
 use onefold_core::fragment::PartyKind;

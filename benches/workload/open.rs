@@ -110,6 +110,8 @@ pub struct Run {
     pub took: Duration,
     /// From due to done, of calls that were done, in microseconds.
     pub done: Histogram<u64>,
+    /// How many were done while calls were due; the others came behind.
+    pub in_time: u64,
     /// From sent to told, of calls that were shed, in microseconds.
     pub shed: Histogram<u64>,
     /// Calls by what they ended with.
@@ -121,13 +123,13 @@ pub struct Run {
 impl Run {
     fn empty(rate: f64, took: Duration) -> Result<Self, Failure> {
         let histogram = || Histogram::new_with_max(LATENCY_MAX, 3);
-        Ok(Self { rate, took, done: histogram()?, shed: histogram()?, ends: BTreeMap::new(), unsent: 0 })
+        Ok(Self { rate, took, done: histogram()?, in_time: 0, shed: histogram()?, ends: BTreeMap::new(), unsent: 0 })
     }
 
-    /// Calls done a second.
+    /// Calls done a second, while calls were due.
     #[must_use]
     pub fn goodput(&self) -> f64 {
-        self.done.len() as f64 / self.took.as_secs_f64()
+        self.in_time as f64 / self.took.as_secs_f64()
     }
 
     /// Milliseconds that 99 of 100 calls that were done do not exceed.
@@ -211,6 +213,7 @@ where
         let named = match end {
             Ok(()) => {
                 run.done.record(micros(due))?;
+                run.in_time += u64::from(over <= lasts);
                 "done".to_owned()
             }
             Err(status) => {
@@ -247,7 +250,10 @@ where
                 let sent = now();
                 let (channel, _) = &lines.0[caller % lines.0.len()];
                 match make(number, channel.clone()).await {
-                    Ok(()) => run.done.record((sent.elapsed().as_micros() as u64).clamp(1, LATENCY_MAX))?,
+                    Ok(()) => {
+                        run.done.record((sent.elapsed().as_micros() as u64).clamp(1, LATENCY_MAX))?;
+                        run.in_time += u64::from(start.elapsed() <= lasts);
+                    }
                     Err(status) => *run.ends.entry(format!("{:?}", status.code())).or_default() += 1,
                 }
                 number += callers as u64;
@@ -259,6 +265,7 @@ where
     for task in tasks {
         let one = task.await??;
         all.done.add(one.done)?;
+        all.in_time += one.in_time;
         for (end, count) in one.ends {
             *all.ends.entry(end).or_default() += count;
         }

@@ -2,17 +2,26 @@
 //! that other machines reach starts with both locks or not at all.
 #![allow(missing_docs, clippy::unwrap_used, reason = "test code")]
 
+use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use onefold_proto::v1 as pb;
 use onefold_proto::v1::admin_service_client::AdminServiceClient;
 use onefold_server::config::Tls;
+use onefold_server::opendsr::OpenDsr;
 use onefold_server::{Config, Server};
 use onefold_tests::House;
 use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
-use tokio::io::AsyncReadExt;
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::rustls::crypto::ring;
 use tonic::Request;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Identity};
 
@@ -185,4 +194,130 @@ async fn who_does_not_agree_on_encryption_in_time_is_hung_up_on_and_others_are_s
     let took = begun.elapsed();
     assert!(took > Duration::from_secs(9) && took < Duration::from_secs(60), "{took:?}");
     server.stop().await.unwrap();
+}
+
+/// A controller's server over TLS, and what it was posted: the head of each request that came in whole.
+struct Controller {
+    port: u16,
+    heard: Arc<Mutex<Vec<String>>>,
+}
+
+impl Controller {
+    async fn listen(authority: &Authority, answer: String) -> Self {
+        let (certificate, key) = authority.certify("localhost", ExtendedKeyUsagePurpose::ServerAuth);
+        let chain = vec![CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap()];
+        let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap();
+        let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(chain, key)
+            .unwrap();
+        let acceptor = TlsAcceptor::from(Arc::new(config));
+        let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
+        let this = Self { port: listener.local_addr().unwrap().port(), heard: Arc::default() };
+        let heard = Arc::clone(&this.heard);
+        tokio::spawn(async move {
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                // Who does not believe this certificate goes away here.
+                let Ok(mut stream) = acceptor.accept(stream).await else { continue };
+                let mut bytes = Vec::new();
+                while !bytes.ends_with(b"}") && stream.read_buf(&mut bytes).await.is_ok_and(|read| read > 0) {}
+                let text = String::from_utf8(bytes).unwrap();
+                heard.lock().unwrap().push(text);
+                let _ = stream.write_all(answer.as_bytes()).await;
+                let _ = stream.shutdown().await;
+            }
+        });
+        this
+    }
+
+    fn host(&self) -> String {
+        format!("localhost:{}", self.port)
+    }
+
+    fn heard(&self) -> usize {
+        self.heard.lock().unwrap().len()
+    }
+}
+
+/// One request over HTTP/1.1; what is answered.
+async fn ask(at: SocketAddr, text: String) -> String {
+    let mut stream = TcpStream::connect(at).await.unwrap();
+    stream.write_all(text.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    answer
+}
+
+/// What a server counted under this name and these labels.
+async fn counted(at: SocketAddr, line: &str) -> u64 {
+    let text = ask(at, "GET /metrics HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n".to_owned()).await;
+    let found = text.lines().find_map(|told| told.strip_prefix(line)?.trim().parse().ok());
+    found.unwrap_or_default()
+}
+
+/// Calls back go over TLS to hosts that were named and that the authority vouches for, and to nobody else: not to a host with
+/// a stranger's certificate, not where a redirect leads, and not into a private network, unless the operator allows that.
+#[tokio::test(flavor = "multi_thread")]
+async fn callbacks_go_over_tls_to_whom_they_should_and_follow_nobody_elsewhere() {
+    let dir = tempfile::tempdir().unwrap();
+    let (authority, stranger) = (Authority::new(), Authority::new());
+    let tls = files(dir.path(), &authority, true);
+    let taken = || "HTTP/1.1 202 Accepted\r\ncontent-length: 0\r\n\r\n".to_owned();
+    let good = Controller::listen(&authority, taken()).await;
+    let false_one = Controller::listen(&stranger, taken()).await;
+    let elsewhere = Controller::listen(&authority, taken()).await;
+    let location = format!("location: https://{}/opendsr/callbacks\r\n", elsewhere.host());
+    let leads = format!("HTTP/1.1 307 Temporary Redirect\r\n{location}content-length: 0\r\n\r\n");
+    let redirects = Controller::listen(&authority, leads).await;
+    for allow_private_callbacks in [false, true] {
+        let opendsr = OpenDsr {
+            domain: "localhost".to_owned(),
+            certificate: tls.certificate.clone(),
+            key: tls.key.clone(),
+            identities: Vec::new(),
+            callback_hosts: [&good, &false_one, &redirects, &elsewhere].map(Controller::host).to_vec(),
+            callback_authority: tls.client_authority.clone(),
+            allow_private_callbacks,
+        };
+        let metrics_listen = Some(SocketAddr::from(([127, 0, 0, 1], 0)));
+        let data = dir.path().join(format!("data-{allow_private_callbacks}"));
+        let config = Config { opendsr: Some(opendsr), metrics_listen, ..House::config(&data) };
+        let server = Server::start(config).await.unwrap();
+        let urls = [&good, &false_one, &redirects].map(|one| format!("\"https://{}/opendsr/callbacks\"", one.host()));
+        let body = format!(
+            "{{\"regulation\": \"gdpr\", \"subject_request_id\": \"a7551968-d5d6-44b2-9831-815ac9017798\", \
+             \"subject_request_type\": \"erasure\", \"submitted_time\": \"2026-10-02T15:00:00Z\", \
+             \"subject_identities\": [{{\"identity_type\": \"email\", \"identity_format\": \"raw\", \
+             \"identity_value\": \"ada@harbour-mail.net\"}}], \"status_callback_urls\": [{}]}}",
+            urls.join(", ")
+        );
+        let head =
+            "POST /v2/requests HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-type: application/json";
+        let answer = ask(server.address(), format!("{head}\r\ncontent-length: {}\r\n\r\n{body}", body.len())).await;
+        assert!(answer.starts_with("HTTP/1.1 201"), "{answer}");
+        let metrics = server.metrics_address().unwrap();
+        let failed = "onefold_opendsr_callbacks_total{outcome=\"failed\"}";
+        // Those that fail are called again, so that what must not happen had its time to.
+        let wanted = if allow_private_callbacks { 4 } else { 6 };
+        for _ in 0..600 {
+            if counted(metrics, failed).await >= wanted {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        assert!(counted(metrics, failed).await >= wanted);
+        let heard = [&good, &false_one, &elsewhere].map(Controller::heard);
+        assert_eq!(heard, [usize::from(allow_private_callbacks), 0, 0]);
+        assert_eq!(redirects.heard() > 0, allow_private_callbacks);
+        let line =
+            "onefold_rpc_duration_seconds_count{service=\"opendsr\",method=\"CreatePrivacyRequest\",code=\"OK\"}";
+        assert_eq!(counted(metrics, line).await, 1);
+        server.stop().await.unwrap();
+    }
+    let heard = good.heard.lock().unwrap().clone();
+    assert!(heard[0].starts_with("POST /opendsr/callbacks HTTP/1.1\r\n"), "{}", heard[0]);
+    assert!(heard[0].contains("x-opendsr-signature: ") && heard[0].contains("\"request_status\":\"pending\""));
 }

@@ -9,6 +9,7 @@ mod grpc;
 mod metrics;
 pub mod opendsr;
 mod outgoing;
+mod renewal;
 pub mod restore;
 pub mod secret;
 pub mod telemetry;
@@ -175,6 +176,7 @@ impl Server {
         tokio::spawn(end_judgements(Arc::downgrade(&app)));
         tokio::spawn(sign_heads(Arc::downgrade(&app)));
         if let Some(processor) = processor {
+            tokio::spawn(renewal::follow(Arc::downgrade(&processor)));
             tokio::spawn(opendsr::callbacks::follow(Arc::downgrade(&app), processor));
         }
         tokio::spawn(offer_rest(app.lane.downgrade()));

@@ -66,6 +66,7 @@ use crate::config::{self, Config};
 use crate::metrics::Meters;
 use crate::metrics::calls::Calls;
 use crate::opendsr::Processor;
+use crate::renewal;
 use connections::Terms;
 use gate::{Gate, Services};
 use health::{Health, Serves};
@@ -89,9 +90,9 @@ const SERVICES: &[(&str, Serves)] = &[
     ("onefold.v1.AdminService", Serves::Reads),
 ];
 
-/// Counts calls of every RPC there is.
+/// Counts calls of every RPC there is, and what controllers ask for.
 pub fn calls() -> Calls {
-    Calls::new(rights::paths().iter().map(String::as_str))
+    Calls::new(rights::paths().iter().map(String::as_str).chain(opendsr::COUNTED))
 }
 
 /// The services over an app.
@@ -141,7 +142,7 @@ impl Edge {
         let http1 = web || how.one_click || processor.is_some();
         let certificates = how.tls.as_ref().map(|tls| Certificates::read(tls, http1)).transpose()?;
         if let Some(certificates) = &certificates {
-            tokio::spawn(Certificates::follow(Arc::downgrade(certificates)));
+            tokio::spawn(renewal::follow(Arc::downgrade(certificates)));
         }
         let loopback = how.listen.ip().is_loopback();
         let usual = if loopback { how.connections_max } else { how.connections_max.div_ceil(4) };
@@ -165,7 +166,8 @@ impl Edge {
             leaves.down().await;
         };
         let door = how.one_click.then(|| Door::new(!web));
-        let desk = processor.map(|processor| Desk::new(processor, guard.clone(), !web && !how.one_click));
+        let desk =
+            processor.map(|processor| Desk::new(processor, guard.clone(), &meters.calls, !web && !how.one_click));
         // Outermost first: requests of controllers, one-click posts, what a browser may ask, who may ask at all, its dialect, the count, then what every call goes through.
         let mut server = Server::builder()
             .max_concurrent_streams(Some(config::STREAMS_PER_CONNECTION_MAX))

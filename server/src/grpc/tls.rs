@@ -2,8 +2,7 @@
 //! change, so that certificates and keys are replaced without a restart.
 
 use std::path::Path;
-use std::sync::{Arc, PoisonError, RwLock, Weak};
-use std::time::Duration;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
@@ -12,10 +11,9 @@ use tokio_rustls::rustls::server::WebPkiClientVerifier;
 use tokio_rustls::rustls::{RootCertStore, ServerConfig};
 
 use crate::config::Tls;
+use crate::renewal::Renewed;
 use crate::secret;
 
-/// The files are looked at this often.
-const LOOKED_AT_EVERY: Duration = Duration::from_secs(5);
 /// Bytes that a file of certificates may have.
 const CERTIFICATES_BYTES_MAX: u64 = 1 << 20;
 
@@ -111,8 +109,11 @@ impl Certificates {
     pub fn current(&self) -> Arc<ServerConfig> {
         Arc::clone(&self.now.read().unwrap_or_else(PoisonError::into_inner).1)
     }
+}
 
-    /// Reads the files again; `true` when what they hold is shown from now on. What cannot be used changes nothing.
+impl Renewed for Certificates {
+    const WHAT: &'static str = "the certificates that new connections see";
+
     fn look(&self) -> Result<bool, String> {
         let texts = Texts::read(&self.tls)?;
         let digest = texts.digest();
@@ -122,26 +123,5 @@ impl Certificates {
         let config = Arc::new(texts.config(&self.tls, &self.speaks)?);
         *self.now.write().unwrap_or_else(PoisonError::into_inner) = (digest, config);
         Ok(true)
-    }
-
-    /// Follows the files for as long as the server lives.
-    pub async fn follow(of: Weak<Self>) {
-        let mut told = String::new();
-        loop {
-            tokio::time::sleep(LOOKED_AT_EVERY).await;
-            let Some(certificates) = of.upgrade() else { return };
-            let looked = tokio::task::spawn_blocking(move || certificates.look()).await;
-            match looked {
-                Ok(Ok(true)) => tracing::info!("new connections see the certificates that were put in place"),
-                Ok(Ok(false)) => told.clear(),
-                // Certificate and key are two files: between the two they do not fit.
-                Ok(Err(why)) if why != told => {
-                    tracing::warn!(why, "the certificates in place cannot be used; those of before stay");
-                    told = why;
-                }
-                Ok(Err(_)) => {}
-                Err(_) => return,
-            }
-        }
     }
 }

@@ -269,12 +269,13 @@ async fn post(processor: &Processor, owed: &Owed, body: Bytes) -> Result<(), Str
     if addresses.is_empty() {
         return Err("its name leads to no public address; opendsr_allow_private_callbacks lets it be called".to_owned());
     }
-    let signature = processor.signer.sign(&body)?;
+    let papers = processor.papers();
+    let signature = papers.signer.sign(&body)?;
     let mut request = Request::post("/").header(header::CONTENT_TYPE, "application/json");
     for (name, value) in processor.headers(&signature) {
         request = request.header(name, value);
     }
-    let (status, _) = outgoing::ask(&place, &addresses, &processor.trust, request, (body, ANSWER_BYTES_MAX)).await?;
+    let (status, _) = outgoing::ask(&place, &addresses, &papers.trust, request, (body, ANSWER_BYTES_MAX)).await?;
     if status.is_success() { Ok(()) } else { Err(format!("it answers {status}")) }
 }
 

@@ -6,11 +6,12 @@ pub mod callbacks;
 mod signer;
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use tokio_rustls::rustls::ClientConfig;
 
-use crate::outgoing;
+use crate::renewal::Renewed;
+use crate::{outgoing, secret};
 pub use addresses::CallbackRules;
 pub use signer::Signer;
 
@@ -112,13 +113,43 @@ pub struct Processor {
     pub domain: String,
     /// Its host.
     pub host: String,
-    /// Signs in its name.
-    pub signer: Signer,
     /// Identity type and namespace.
     pub identities: Vec<(String, String)>,
     /// Who may be called back.
     pub callbacks: CallbackRules,
-    trust: Arc<ClientConfig>,
+    how: OpenDsr,
+    papers: RwLock<Arc<Papers>>,
+}
+
+/// What the files of a processor held when they were read.
+#[derive(Debug)]
+pub struct Papers {
+    /// Tells them from those of another time.
+    pub digest: blake3::Hash,
+    /// Signs in our name.
+    pub signer: Signer,
+    /// Whom to believe that they are who is called back.
+    pub trust: Arc<ClientConfig>,
+}
+
+impl Papers {
+    /// Of the files as they are. Taken before they are read, so that what is replaced in between is looked at again.
+    fn digest(how: &OpenDsr) -> Result<blake3::Hash, String> {
+        let mut hasher = blake3::Hasher::new();
+        let key = secret::read_file(&how.key).map_err(|error| format!("{} {error}", how.key.display()))?;
+        hasher.update(&(key.len() as u64).to_le_bytes()).update(key.as_bytes());
+        for path in std::iter::once(&how.certificate).chain(&how.callback_authority) {
+            let bytes = std::fs::read(path).map_err(|error| format!("{} cannot be read: {error}", path.display()))?;
+            hasher.update(&(bytes.len() as u64).to_le_bytes()).update(&bytes);
+        }
+        Ok(hasher.finalize())
+    }
+
+    fn read(how: &OpenDsr, host: &str) -> Result<Self, String> {
+        let digest = Self::digest(how)?;
+        let signer = Signer::read(&how.certificate, &how.key, host)?;
+        Ok(Self { digest, signer, trust: outgoing::trusting(how.callback_authority.as_deref())? })
+    }
 }
 
 impl Processor {
@@ -130,8 +161,8 @@ impl Processor {
         how.check()?;
         let host = host_and_port(&how.domain).map(|(host, _)| host).unwrap_or_default();
         Ok(Arc::new(Self {
-            signer: Signer::read(&how.certificate, &how.key, &host)?,
-            trust: outgoing::trusting(how.callback_authority.as_deref())?,
+            papers: RwLock::new(Arc::new(Papers::read(how, &host)?)),
+            how: how.clone(),
             domain: how.domain.clone(),
             host,
             identities: mapping(&how.identities),
@@ -140,6 +171,12 @@ impl Processor {
                 allow_private: how.allow_private_callbacks,
             },
         }))
+    }
+
+    /// Key, certificate and trust as they are now.
+    #[must_use]
+    pub fn papers(&self) -> Arc<Papers> {
+        Arc::clone(&self.papers.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// The headers of what was signed, under the names of this version and of the one before (section 10.1).
@@ -157,6 +194,19 @@ impl Processor {
     #[must_use]
     pub fn url(&self, path: &str) -> String {
         format!("https://{}{path}", self.domain)
+    }
+}
+
+impl Renewed for Processor {
+    const WHAT: &'static str = "key and certificate of OpenDSR";
+
+    fn look(&self) -> Result<bool, String> {
+        if Papers::digest(&self.how)? == self.papers().digest {
+            return Ok(false);
+        }
+        let papers = Arc::new(Papers::read(&self.how, &self.host)?);
+        *self.papers.write().unwrap_or_else(PoisonError::into_inner) = papers;
+        Ok(true)
     }
 }
 
@@ -180,6 +230,46 @@ mod tests {
         for bad in ["email", "=email", "e mail=x", "email=a b"] {
             assert!(OpenDsr::identity(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn key_and_certificate_are_replaced_without_a_restart_and_what_does_not_fit_changes_nothing() {
+        use std::os::unix::fs::PermissionsExt;
+
+        let dir = tempfile::tempdir().unwrap();
+        let put = |name: &str, text: &str| {
+            std::fs::write(dir.path().join(name), text).unwrap();
+            std::fs::set_permissions(dir.path().join(name), std::fs::Permissions::from_mode(0o600)).unwrap();
+        };
+        let issue = || rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let (before, after) = (issue(), issue());
+        put("cert.pem", &before.cert.pem());
+        put("key.pem", &before.signing_key.serialize_pem());
+        put("ca.pem", &before.cert.pem());
+        let how = OpenDsr {
+            domain: "localhost".to_owned(),
+            certificate: dir.path().join("cert.pem"),
+            key: dir.path().join("key.pem"),
+            identities: Vec::new(),
+            callback_hosts: Vec::new(),
+            callback_authority: Some(dir.path().join("ca.pem")),
+            allow_private_callbacks: false,
+        };
+        let processor = Processor::read(&how).unwrap();
+        let first = processor.papers();
+        assert_eq!(processor.look(), Ok(false));
+        // One of two files is in place: they do not fit, and those of before stay.
+        put("key.pem", &after.signing_key.serialize_pem());
+        processor.look().unwrap_err();
+        assert_eq!(processor.papers().digest, first.digest);
+        put("cert.pem", &after.cert.pem());
+        assert_eq!(processor.look(), Ok(true));
+        let second = processor.papers();
+        assert_ne!(second.signer.certificates, first.signer.certificates);
+        assert!(!Arc::ptr_eq(&second.trust, &first.trust));
+        assert_eq!(processor.look(), Ok(false));
+        put("ca.pem", &after.cert.pem());
+        assert_eq!(processor.look(), Ok(true), "whom to believe is replaced too");
     }
 
     #[test]

@@ -6,6 +6,7 @@
 //! here too (section 10.1).
 
 mod asked;
+mod counted;
 mod said;
 
 use std::pin::Pin;
@@ -31,6 +32,8 @@ use tonic::body::Body;
 use tower::{Layer, Service};
 
 use self::asked::{Asked, FORMAT, KINDS};
+pub use self::counted::COUNTED;
+use self::counted::counted;
 use self::said::{Trouble, not_allowed, plain, signed};
 use super::connections::Line;
 use super::lasting::{Holder, Lasting};
@@ -45,6 +48,7 @@ use crate::app::privacy::act::{Act, Forwarding};
 use crate::app::privacy::receipt::{self, time};
 use crate::app::tenant::Tenant;
 use crate::config;
+use crate::metrics::calls::Calls;
 use crate::opendsr::callbacks::{results_count, results_path, uuid};
 use crate::opendsr::{API_VERSION, Processor};
 
@@ -106,6 +110,9 @@ fn path(path: &str) -> Option<Path<'_>> {
     Some(Path { tenant, older, route })
 }
 
+/// An answer that was signed with the key of these papers.
+type Signed = (blake3::Hash, Bytes, http::HeaderMap);
+
 /// Takes requests of controllers; it says to come again until [`Desk::open`].
 #[derive(Clone)]
 pub struct Desk {
@@ -113,17 +120,18 @@ pub struct Desk {
     processor: Arc<Processor>,
     guard: Guard,
     room: Arc<Semaphore>,
-    /// What discovery says is signed once.
-    discovery: Arc<tokio::sync::OnceCell<(Bytes, http::HeaderMap)>>,
+    calls: Arc<Calls>,
+    /// What discovery says is signed once with each key.
+    discovery: Arc<tokio::sync::Mutex<Option<Signed>>>,
     /// Whether the listener speaks HTTP/1.1 for this alone.
     alone: bool,
 }
 
 impl Desk {
     /// A shut desk. `alone`: nothing else is to be reached over HTTP/1.1.
-    pub fn new(processor: Arc<Processor>, guard: Guard, alone: bool) -> Self {
-        let room = Arc::new(Semaphore::new(REQUESTS_MAX));
-        Self { app: Arc::default(), processor, guard, room, discovery: Arc::default(), alone }
+    pub fn new(processor: Arc<Processor>, guard: Guard, calls: &Arc<Calls>, alone: bool) -> Self {
+        let (room, calls) = (Arc::new(Semaphore::new(REQUESTS_MAX)), Arc::clone(calls));
+        Self { app: Arc::default(), processor, guard, room, calls, discovery: Arc::default(), alone }
     }
 
     /// Takes requests from now on.
@@ -168,15 +176,30 @@ where
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        if path(request.uri().path()).is_some() {
+        if let Some(asked) = path(request.uri().path()) {
+            let counted_as = asked.route.and_then(|route| stands_for(&route, request.method())).unwrap_or_default();
             let desk = self.desk.clone();
-            return Box::pin(async move { Ok(desk.answer(request).await.unwrap_or_else(Trouble::answer)) });
+            return Box::pin(async move { Ok(counted(&desk.calls, counted_as, desk.answer(request)).await) });
         }
         if self.desk.alone && request.version() < Version::HTTP_2 {
             return Box::pin(std::future::ready(Ok(nothing_there().answer())));
         }
         Box::pin(self.inner.call(request))
     }
+}
+
+/// What a request is counted as, by [`COUNTED`].
+fn stands_for(route: &Route<'_>, method: &Method) -> Option<&'static str> {
+    let at = match (route, method) {
+        (Route::Discovery, &Method::GET) => 0,
+        (Route::Certificate, &Method::GET) => 1,
+        (Route::Requests, &Method::POST) => 2,
+        (Route::One(_), &Method::GET) => 3,
+        (Route::One(_), &Method::DELETE) => 4,
+        (Route::Results(_), &Method::GET) => 5,
+        _ => return None,
+    };
+    Some(COUNTED[at])
 }
 
 fn nothing_there() -> Trouble {
@@ -242,7 +265,11 @@ impl Desk {
             (Route::Discovery, &Method::GET) => return self.discovery().await,
             (Route::Certificate, &Method::GET) => {
                 let kind = HeaderValue::from_static("application/x-pem-file");
-                return Ok(plain(StatusCode::OK, kind, Bytes::from(self.processor.signer.certificates.to_string())));
+                return Ok(plain(
+                    StatusCode::OK,
+                    kind,
+                    Bytes::from(self.processor.papers().signer.certificates.to_string()),
+                ));
             }
             (Route::Requests, &Method::POST) => "CreatePrivacyRequest",
             (Route::One(_), &Method::GET) => "GetPrivacyRequest",
@@ -282,21 +309,26 @@ impl Desk {
     }
 
     async fn discovery(&self) -> Result<Response<Body>, Trouble> {
-        let said = || async {
-            let mut identities: Vec<&str> = self.processor.identities.iter().map(|(kind, _)| kind.as_str()).collect();
-            identities.dedup();
-            let identity = |identity_type| Identity { identity_type, identity_format: FORMAT };
-            let said = Discovery {
-                api_version: API_VERSION,
-                supported_identities: identities.into_iter().map(identity).collect(),
-                supported_subject_request_types: KINDS.iter().map(|(kind, _)| *kind).collect(),
-                processor_certificate: self.processor.url(CERTIFICATE_PATH),
-            };
-            let (head, body) = signed(&self.processor, StatusCode::OK, &said).await?.into_parts();
-            let body = body.collect().await.map_err(Trouble::from)?.to_bytes();
-            Ok::<_, Trouble>((body, head.headers))
+        let papers = self.processor.papers().digest;
+        let mut known = self.discovery.lock().await;
+        let (_, body, headers) = match known.take() {
+            Some(said) if said.0 == papers => known.insert(said),
+            _ => {
+                let mut identities: Vec<&str> =
+                    self.processor.identities.iter().map(|(kind, _)| kind.as_str()).collect();
+                identities.dedup();
+                let identity = |identity_type| Identity { identity_type, identity_format: FORMAT };
+                let said = Discovery {
+                    api_version: API_VERSION,
+                    supported_identities: identities.into_iter().map(identity).collect(),
+                    supported_subject_request_types: KINDS.iter().map(|(kind, _)| *kind).collect(),
+                    processor_certificate: self.processor.url(CERTIFICATE_PATH),
+                };
+                let (head, body) = signed(&self.processor, StatusCode::OK, &said).await?.into_parts();
+                let body = body.collect().await.map_err(Trouble::from)?.to_bytes();
+                known.insert((papers, body, head.headers))
+            }
         };
-        let (body, headers) = self.discovery.get_or_try_init(said).await?;
         let mut answer = Response::new(Body::new(http_body_util::Full::new(body.clone())));
         answer.headers_mut().clone_from(headers);
         Ok(answer)

@@ -66,6 +66,11 @@ impl Trouble {
         Self { code, message, errors }
     }
 
+    /// Its reason, as errors are counted.
+    pub fn reason(&self) -> &str {
+        self.errors.first().map_or("REQUEST_INVALID", |(reason, _)| reason.as_str())
+    }
+
     /// The answer.
     pub fn answer(self) -> Response<Body> {
         let errors: Vec<_> = self
@@ -145,9 +150,9 @@ pub async fn signed(
         Trouble::new(StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL", "the answer cannot be signed")
     };
     let bytes: Bytes = serde_json::to_vec(body).map_err(|error| failed(&error))?.into();
-    let (of, to_sign) = (Arc::clone(processor), bytes.clone());
+    let (papers, to_sign) = (processor.papers(), bytes.clone());
     // A signature takes a millisecond and more.
-    let signature = tokio::task::spawn_blocking(move || of.signer.sign(&to_sign)).await;
+    let signature = tokio::task::spawn_blocking(move || papers.signer.sign(&to_sign)).await;
     let signature = signature.map_err(|error| failed(&error))?.map_err(|error| failed(&error))?;
     let mut answer = plain(code, JSON, bytes);
     for (name, value) in processor.headers(&signature) {

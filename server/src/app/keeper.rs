@@ -227,6 +227,15 @@ pub fn read_history(
     Ok(found)
 }
 
+/// Puts into a profile's history what is no event.
+#[cfg(test)]
+pub fn bend_history(shared: &Shared, tenant: TenantId, profile: ProfileOrdinal) -> Result<(), KeyedError> {
+    let position = shared.journal.begins(shared.journal.first()).map_err(|_| KeyedError::Damaged)?;
+    let mut batch = KeyedBatch::new();
+    batch.put(tenant, HISTORY, &key(profile, Sequence(7)), [0xff; 9]);
+    shared.keyed.with(|keyed| keyed.apply(&batch, &position))
+}
+
 /// Works until the writer is gone.
 pub fn run(shared: &Arc<Shared>, keep: &Receiver<Keep>) {
     let mut keeper = Keeper { shared, keep, waiting: None, unnoted: 0 };

@@ -148,3 +148,60 @@ impl Health {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use onefold_core::ids::{ProfileOrdinal, Sequence};
+    use tonic::{Code, Request};
+    use tonic_health::pb::HealthCheckRequest;
+    use tonic_health::server::HealthService as Service;
+    use tonic_types::StatusExt;
+
+    use super::*;
+    use crate::app::{keeper, recover};
+    use crate::grpc::{SERVICES, status};
+
+    /// What is read by key is found damaged while a server runs: the read that met it names it, health tells it, and everything else serves.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_is_read_by_key_and_damaged_is_named_and_the_rest_serves_on() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = crate::Config::new(dir.path(), ([127, 0, 0, 1], 0).into());
+        let meters = Arc::new(crate::metrics::Meters::new(crate::grpc::calls()));
+        let open = move || recover::open(&config, Arc::new(crate::clock::SystemClock), meters).unwrap();
+        let opened = tokio::task::spawn_blocking(open).await.unwrap();
+        let (app, threads) = (opened.app, opened.threads);
+        let (health, _) = Health::recovering(SERVICES).await;
+        let service = Service::from_health_reporter(health.reporter.clone());
+        health.serve(&app).await;
+        let told = async |name: &str| {
+            let request = HealthCheckRequest { service: name.to_owned() };
+            service.check(Request::new(request)).await.unwrap().into_inner().status()
+        };
+        use tonic_health::pb::health_check_response::ServingStatus::{NotServing, Serving};
+        assert_eq!(told(KEYED).await, Serving);
+
+        let tenant = app.tenants().pop().unwrap();
+        let profile = ProfileOrdinal(0);
+        let read = || keeper::read_history(&app.shared, tenant.id, profile, Sequence(0), 10);
+        assert_eq!(read().unwrap(), []);
+        keeper::bend_history(&app.shared, tenant.id, profile).unwrap();
+        let refused = tonic::Status::from(status::ReadErrorIn { error: read().unwrap_err(), tenant: "default" });
+        assert_eq!(
+            (refused.code(), refused.get_details_error_info().unwrap().reason.as_str()),
+            (Code::DataLoss, "DATA_DAMAGED")
+        );
+        assert!(refused.message().contains("the keyed store"), "{}", refused.message());
+        for _ in 0..1_000 {
+            if told(KEYED).await == NotServing {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        assert_eq!(told(KEYED).await, NotServing);
+        for (name, _) in SERVICES {
+            assert_eq!(told(name).await, Serving, "{name}");
+        }
+        drop((tenant, app, health));
+        tokio::task::spawn_blocking(|| threads.join()).await.unwrap();
+    }
+}

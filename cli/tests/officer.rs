@@ -1,0 +1,145 @@
+//! README's minutes of a privacy officer, word by word, with the real binary: preview, erase, receipt, verify, import once more,
+//! restore a backup of before.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use onefold_proto::v1 as pb;
+use onefold_proto::v1::privacy_service_client::PrivacyServiceClient;
+
+fn onefold() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_onefold"));
+    command.stdin(Stdio::null()).env_remove("ONEFOLD_TENANT").env_remove("ONEFOLD_LOG");
+    command
+}
+
+/// `onefold serve` on this directory.
+struct Served {
+    child: Child,
+    address: String,
+}
+
+impl Served {
+    fn start(data: &Path) -> Self {
+        let mut serve = onefold();
+        serve.args(["serve", "--listen", "127.0.0.1:0", "--log", "warn", "--data"]).arg(data);
+        let mut child = serve.stdout(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap());
+        let mut banner = String::new();
+        lines.read_line(&mut banner).unwrap();
+        let address = banner.trim().rsplit(' ').next().unwrap().to_owned();
+        std::thread::spawn(move || lines.read_to_end(&mut Vec::new()));
+        Self { child, address }
+    }
+
+    /// What a command says, on either stream, and whether it went well.
+    fn run(&self, arguments: &[&str]) -> (bool, String) {
+        run(onefold().args(arguments).env("ONEFOLD_ADDR", &self.address))
+    }
+
+    /// What a command says that goes well.
+    fn fine(&self, arguments: &[&str]) -> String {
+        let (fine, said) = self.run(arguments);
+        assert!(fine, "{arguments:?}: {said}");
+        said
+    }
+
+    fn stop(mut self) {
+        Command::new("kill").arg(self.child.id().to_string()).status().unwrap();
+        assert!(self.child.wait().unwrap().success());
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn run(command: &mut Command) -> (bool, String) {
+    let output = command.output().unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    (output.status.success(), String::from_utf8(said).unwrap())
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+/// The line that a command tells to type next, in words, and without the program's name.
+fn told(said: &str) -> Vec<&str> {
+    let line = said.lines().find_map(|line| line.strip_prefix("  onefold erase ")).unwrap();
+    std::iter::once("erase").chain(line.split(' ')).collect()
+}
+
+#[test]
+fn preview_erase_receipt_verify_import_again_and_restore() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let (data, file, receipt, backup, restored) =
+        (at("data"), at("crm.csv"), at("receipt.json"), at("backup"), at("restored"));
+    let rows = "id,email,first_name\n7,mia88@harbour-mail.net,Mia\n8,nora@harbour-mail.net,Nora\n";
+    std::fs::write(&file, rows).unwrap();
+    let served = Served::start(&data);
+    served.fine(&["import", text(&file)]);
+    served.fine(&["backup", text(&backup)]);
+    let card = served.fine(&["lookup", "email", "mia88@harbour-mail.net"]);
+    let profile = card.split_whitespace().find(|word| word.starts_with("p_")).unwrap().to_owned();
+
+    let preview = served.fine(&["erase", "email", "mia88@harbour-mail.net"]);
+    assert!(preview.contains("crm crm") || preview.contains("crm 7: member of p_"), "{preview}");
+    assert!(preview.contains("nothing is erased yet"), "{preview}");
+    let erased = served.fine(&[&told(&preview)[..], &["--receipt", text(&receipt)]].concat());
+    assert!(erased.contains(": completed"), "{erased}");
+    let (found, said) = served.run(&["lookup", "id", &profile]);
+    assert!(!found && said.contains("PROFILE_ERASED"), "{said}");
+    assert!(served.fine(&["audit", "verify", "--receipt", text(&receipt)]).contains("the receipt holds"));
+    assert!(served.fine(&["audit", "verify"]).contains("the log is whole"));
+    let open = served.fine(&["requests", "list", "--open"]);
+    assert!(!open.contains("erasure"), "what was previewed is what was erased: {open}");
+    let again = served.fine(&["import", text(&file)]);
+    assert!(again.lines().any(|line| line.split_whitespace().take(2).eq(["suppressed", "1"])), "{again}");
+    let list = served.fine(&["requests", "list"]);
+    assert!(list.lines().any(|line| line.contains("completed") && line.ends_with('1')), "{list}");
+
+    // A request that came in otherwise, as those of controllers do, waits for the officer to verify it.
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let subject = pb::consent_subject::Subject::Identifier(pb::Identifier {
+        namespace: "email".to_owned(),
+        value: "nora@harbour-mail.net".to_owned(),
+    });
+    let request = pb::CreatePrivacyRequestRequest {
+        kind: pb::PrivacyRequestKind::Erasure as i32,
+        subjects: vec![pb::ConsentSubject { subject: Some(subject) }],
+        ..Default::default()
+    };
+    let address = format!("http://{}", served.address);
+    let taken = runtime.block_on(async {
+        let mut client = PrivacyServiceClient::connect(address).await.unwrap();
+        client.create_privacy_request(request).await.unwrap().into_inner().request.unwrap()
+    });
+    let number = taken.name.rsplit('/').next().unwrap().to_owned();
+    let (erases, said) = served.run(&["erase", "--request", &number, "--yes"]);
+    assert!(!erases && said.contains("PRIVACY_REQUEST_STATE"), "{said}");
+    let verified = served.fine(&["requests", "verify", &number, "--method", "passport", "--by", "dpo"]);
+    assert!(verified.contains(": verified") && verified.contains("verified by: dpo"), "{verified}");
+    let cancelled = served.fine(&["requests", "cancel", &number, "--ground", "changed-their-mind"]);
+    assert!(cancelled.contains(": cancelled"), "{cancelled}");
+    served.stop();
+    let whole = run(onefold().args(["audit", "verify"]).arg(&data));
+    assert!(whole.0 && whole.1.contains("erasures: 1, all in the ledger"), "{}", whole.1);
+
+    let ledger = data.join("erasures/ledger");
+    let back = run(onefold().arg("restore").args([&backup, &restored]).arg("--ledger").arg(&ledger));
+    assert!(back.0 && back.1.contains("since: 1, carried out by the first start"), "{}", back.1);
+    let served = Served::start(&restored);
+    let (found, said) = served.run(&["lookup", "id", &profile]);
+    assert!(!found && said.contains("PROFILE_ERASED"), "{said}");
+    let again = served.fine(&["import", text(&file)]);
+    assert!(again.lines().any(|line| line.split_whitespace().take(2).eq(["suppressed", "1"])), "{again}");
+    served.fine(&["lookup", "email", "nora@harbour-mail.net"]);
+    served.stop();
+}

@@ -195,6 +195,68 @@ async fn an_address_of_before_does_not_bring_anybody_back() {
     house.close().await;
 }
 
+/// However an erased person is written, and through whatever door: in other cases and spaces, a telephone number in other forms and
+/// under another default region, older or newer, by another source, in the consents that a stranger's fragment brings.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_door_lets_an_erased_person_in_by_another_spelling() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut house = House::open(&dir.path().join("data")).await;
+    house.sources(&["crm", "shop"]).await;
+    let region = async |house: &mut House, code: &str| {
+        let name = "tenants/default".to_owned();
+        let tenant = pb::Tenant { name, default_region: code.to_owned(), ..Default::default() };
+        let request = pb::UpdateTenantRequest { tenant: Some(tenant), ..Default::default() };
+        house.admin.update_tenant(request).await.unwrap();
+    };
+    region(&mut house, "DE").await;
+    let (mail, phone) = (mail(1), "030 2000 0417");
+    let hers = [("email", mail.as_str()), ("phone", phone), ("user_id", "Ada-1")];
+    house.put(person("crm", "c1", 1_700_000_000, &hers, &[])).await;
+    let request = house.forget(vec![at("email", &mail)]).await.unwrap().name;
+    let shouted = format!("  {} ", mail.to_uppercase());
+    let spellings: [(&str, &str); 8] = [
+        ("email", &shouted),
+        ("phone", "+49 (30) 2000-0417"),
+        ("phone", "0049 30 20000417"),
+        ("phone", "03020000417"),
+        ("phone", "tel:+493020000417"),
+        ("user_id", "Ada-1"),
+        ("user_id", " Ada-1 "),
+        ("email", &mail),
+    ];
+    let mut stopped = 0;
+    for now in ["DE", "AT"] {
+        region(&mut house, now).await;
+        for (number, (namespace, value)) in spellings.into_iter().enumerate() {
+            for time in [1_600_000_000, 1_700_000_000, 1_790_000_000] {
+                let again = person("shop", &format!("s{number}"), time, &[(namespace, value)], &[]);
+                let told = house.put(again).await;
+                assert_eq!(told.status(), pb::IngestStatus::Suppressed, "{namespace} {number} at {time} in {now}");
+                stopped += 1;
+            }
+        }
+        for time in [1_600_000_000, 1_700_000_000, 1_790_000_000] {
+            let bare = person("crm", "c1", time, &[("loyalty_id", "other")], &[]);
+            assert_eq!(house.put(bare).await.status(), pb::IngestStatus::Suppressed, "the record itself");
+            stopped += 1;
+        }
+        assert_eq!(house.retract("crm", "c1", 1_790_000_000).await.status(), pb::IngestStatus::Suppressed);
+        stopped += 1;
+    }
+    // Somebody else's fragment brings a word about her.
+    let mut bob = person("shop", "bob", 1_700_000_000, &[("email", "bob@harbour-mail.net")], &[]);
+    let identifier = Some(onefold_tests::identifier("email", &shouted));
+    let yes = said(pb::ConsentDecision::Granted, 1_700_000_003);
+    bob.consents.push(pb::FragmentConsent { identifier, saying: Some(yes) });
+    house.put(bob).await;
+    assert!(house.statements(at("email", &mail)).await.unwrap().is_empty(), "nothing is kept of it");
+    assert!(!house.may(at("email", &mail), false).await.unwrap().allowed);
+    let get = pb::GetPrivacyRequestRequest { name: request };
+    let counted = house.privacy.get_privacy_request(get).await.unwrap().into_inner().request.unwrap();
+    assert!(counted.resends_stopped >= stopped, "{} of {stopped} are counted", counted.resends_stopped);
+    house.close().await;
+}
+
 /// What a source took back is the person's still: it is found by what it shares with the rest, what it alone said is
 /// suppressed, its key goes, and preview and receipt tell of it. Another person's that shared a telephone stays.
 #[tokio::test(flavor = "multi_thread")]
@@ -378,6 +440,37 @@ async fn an_erasure_needs_who_it_needs_and_consumers_confirm() {
     };
     assert_eq!(reason(&house.privacy.create_privacy_request(word).await.unwrap_err()), "REQUEST_INVALID");
     house.close().await;
+}
+
+/// Two officers at one request erase once; at two requests about one person the later one finds another scope than it saw.
+#[tokio::test(flavor = "multi_thread")]
+async fn two_officers_at_once_erase_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let mut house = House::open(&data).await;
+    prepare(&mut house).await;
+    let (mut one, mut other) = (house.clients(), house.clients());
+    for who in 0..8 {
+        arrive(&mut house, who).await.unwrap();
+    }
+    for who in 0..8 {
+        let first = house.ask_for_erasure(vec![at("email", &mail(who))]).await.unwrap();
+        let second = house.ask_for_erasure(vec![of_record("crm", &canary(who))]).await.unwrap();
+        let etag = house.preview(&first).await.unwrap().etag;
+        let same = who % 2 == 0;
+        let theirs = if same {
+            (first.clone(), etag.clone())
+        } else {
+            (second.clone(), house.preview(&second).await.unwrap().etag)
+        };
+        let (a, b) = tokio::join!(one.erase(&first, &etag), other.erase(&theirs.0, &theirs.1));
+        let refused: Vec<String> = [&a, &b].into_iter().filter_map(|end| Some(reason(end.as_ref().err()?))).collect();
+        assert_eq!(refused, [if same { "PRIVACY_REQUEST_STATE" } else { "SCOPE_CHANGED" }], "{who}");
+        assert_eq!(reason(&house.lookup("email", &mail(who)).await.unwrap_err()), "PROFILE_NOT_FOUND");
+    }
+    house.close().await;
+    assert_eq!(onefold_server::audit::verify(&data, None, None).unwrap().erasures, 8, "once each");
+    assert_eq!(with_the_keys(&data), BTreeSet::new());
 }
 
 /// Killed (SIGKILL) at random moments while persons are erased: each erasure is whole or not begun, what was answered

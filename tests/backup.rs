@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use onefold_proto::v1 as pb;
 use onefold_server::audit;
@@ -12,7 +13,9 @@ use onefold_server::restore::{Ledgers, MANIFEST, Manifest, RestoreError, restore
 use onefold_store::erasures::ErasureLedger;
 use onefold_tests::backups::{back_up, restore_after};
 use onefold_tests::canary::mail;
-use onefold_tests::consent::{at, of_record};
+use onefold_tests::child::Launch;
+use onefold_tests::consent::{at, of_record, reasons, said};
+use onefold_tests::dice::{Dice, how_many};
 use onefold_tests::{Clients, House, person, reason};
 
 async fn put(clients: &mut Clients, who: usize) {
@@ -102,6 +105,117 @@ async fn a_restore_brings_back_everybody_but_the_erased() {
     let mut house = House::open(&once_more).await;
     assert_eq!(reason(&house.lookup("email", &mail(7)).await.unwrap_err()), "PROFILE_NOT_FOUND");
     house.close().await;
+}
+
+/// Killed (SIGKILL) at random moments: what a restore left half done is not served, and is begun anew by the next; what its
+/// first start left half done the next one ends. Nobody comes back, and nobody is contacted who said no.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kill_at_any_moment_of_a_restore_brings_nobody_back() {
+    let rounds = how_many("ONEFOLD_RESTORE_KILLS", 4);
+    let mut dice = Dice::from_environment("ONEFOLD_RESTORE_SEED", 20_261_127);
+    let dir = tempfile::tempdir().unwrap();
+    let (data, out) = (dir.path().join("data"), dir.path().join("backup"));
+    let mut house = House::open(&data).await;
+    house.sources(&["crm", "shop"]).await;
+    for who in 0..30 {
+        put(&mut house, who).await;
+        house.say(at("email", &mail(who)), said(pb::ConsentDecision::Granted, 1_700_000_000)).await.unwrap();
+    }
+    back_up(&mut house, &out).await;
+    for who in 0..6 {
+        house.forget(vec![at("email", &mail(who))]).await.unwrap();
+    }
+    house.say(at("email", &mail(7)), said(pb::ConsentDecision::Withdrawn, 1_700_000_010)).await.unwrap();
+    house.close().await;
+
+    let (mut amid, mut tries) = (0, 0);
+    while amid < rounds && tries < 60 * rounds {
+        tries += 1;
+        let again = dir.path().join(format!("again-{tries}"));
+        let mut launch = Launch::new(env!("CARGO_BIN_EXE_onefold-test-server"), &again);
+        let mut restoring = launch.clone();
+        restoring.environment.push(("ONEFOLD_TEST_RESTORE".into(), out.clone().into()));
+        restoring.environment.push(("ONEFOLD_TEST_RESTORE_OF".into(), data.clone().into()));
+        let mut child = restoring.spawn();
+        tokio::time::sleep(Duration::from_micros(dice.below(15_000 * (1 + tries as u64 % 20)))).await;
+        child.kill();
+        if !again.join("FORMAT").exists() {
+            continue;
+        }
+        let mut child = launch.spawn();
+        if child.connect().await.is_none() {
+            let (_, why) = child.end();
+            assert!(why.contains("was not restored to the end"), "{why}");
+            assert!(audit::verify(&again, None, None).is_err());
+            restore_after(&data, &out, &again).unwrap();
+            amid += 1;
+        }
+        child.kill();
+        // The first start is killed too.
+        launch.checkpoint_every = 5 + dice.below(20);
+        let mut child = launch.spawn();
+        tokio::time::sleep(Duration::from_micros(dice.below(60_000))).await;
+        child.kill();
+        let (child, mut clients) = launch.start().await;
+        for who in 0..30 {
+            let found = clients.lookup("email", &mail(who)).await;
+            assert_eq!(found.is_ok(), who >= 6, "{who}");
+        }
+        let back = person("crm", "k3", 1_790_000_000, &[("email", &mail(3))], &[]);
+        assert_eq!(clients.put(back).await.status(), pb::IngestStatus::Suppressed);
+        assert_eq!(reasons(&clients.may(at("email", &mail(7)), false).await.unwrap()), ["WITHDRAWN"]);
+        assert!(clients.may(at("email", &mail(8)), false).await.unwrap().allowed);
+        child.stop();
+        audit::verify(&again, None, None).unwrap();
+        fs::remove_dir_all(&again).unwrap();
+    }
+    println!("{tries} restores were killed, {amid} of them amid");
+    assert!(amid > 0, "no kill met a restore on its way");
+}
+
+/// An older copy in the place of the erasure ledger, or one that was cut back, would let a restore bring somebody back.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_erasure_ledger_that_lacks_somebody_is_made_whole_by_the_next_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let (data, out) = (dir.path().join("data"), dir.path().join("backup"));
+    let mut house = House::open(&data).await;
+    house.sources(&["crm", "shop"]).await;
+    for who in 0..4 {
+        put(&mut house, who).await;
+    }
+    back_up(&mut house, &out).await;
+    let ledger = ErasureLedger::path(&data);
+    house.forget(vec![at("email", &mail(0))]).await.unwrap();
+    house.close().await;
+    let older = fs::read(&ledger).unwrap();
+    let mut house = House::open(&data).await;
+    for who in 1..3 {
+        house.forget(vec![at("email", &mail(who))]).await.unwrap();
+    }
+    house.close().await;
+    let whole = ErasureLedger::read(&ledger).unwrap();
+    for (number, put_in_place) in [&older[..], &older[..8], &older[..older.len() - 1]].into_iter().enumerate() {
+        for from_checkpoint in [true, false] {
+            fs::write(&ledger, put_in_place).unwrap();
+            if !from_checkpoint {
+                fs::remove_dir_all(data.join("checkpoint")).unwrap();
+            }
+            House::open(&data).await.close().await;
+            let mut now = ErasureLedger::read(&ledger).unwrap();
+            now.sort_by_key(|row| row.sequence);
+            assert_eq!(now, whole, "{number}, from a checkpoint: {from_checkpoint}");
+            audit::verify(&data, None, None).unwrap();
+        }
+    }
+    let again = dir.path().join("again");
+    let restored = restore_after(&data, &out, &again).unwrap();
+    assert_eq!((restored.pending, restored.cut.len()), (3, 0));
+    // A copy that was cut off in the middle of a row is told.
+    let copy = dir.path().join("copy");
+    fs::write(&copy, &older[..older.len() - 1]).unwrap();
+    let told =
+        restore(&out, &dir.path().join("by-copy"), Ledgers { erasures: Some(&copy), stops: None }, None).unwrap();
+    assert_eq!(told.cut, ["the erasure ledger"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -170,6 +170,43 @@ async fn a_no_is_heard_where_its_person_was_known_until_the_sources_have_told_ag
     house.close().await;
 }
 
+/// Said at an address of whose link to the rest the backup knows nothing: another record with that address takes the no from
+/// nobody, only the record that joined them does.
+#[tokio::test(flavor = "multi_thread")]
+async fn another_record_with_the_address_takes_the_no_from_nobody() {
+    let Places { data, backup, restored, _dir } = places();
+    let mut house = House::open(&data).await;
+    arrive(&mut house, 1).await;
+    house.sources(&["letters"]).await;
+    back_up(&mut house, &backup).await;
+    let (old, new) = (mail(0), "new-address@harbour-mail.net");
+    let both = person("shop", "s0", THEN + 5, &[("email", &old), ("email", new)], &[]);
+    house.put(both.clone()).await;
+    house.say(at("email", new), said(Withdrawn, THEN + 10)).await.unwrap();
+    assert_eq!(reasons(&house.may(of_record("crm", "0"), false).await.unwrap()), ["WITHDRAWN"]);
+    house.close().await;
+
+    restore_after(&data, &backup, &restored).unwrap();
+    let mut house = House::open(&restored).await;
+    for start in 0..2 {
+        house.put(person("letters", "n0", THEN + 20 + start, &[("email", new)], &[])).await;
+        house.put(person("crm", "0", THEN + 20 + start, &[("email", &old)], &[])).await;
+        for subject in [of_record("crm", "0"), of_record("letters", "n0"), at("email", &old)] {
+            assert_eq!(reasons(&house.may(subject, false).await.unwrap()), ["WITHDRAWN"], "start {start}");
+        }
+        house.close().await;
+        fs::remove_dir_all(restored.join("checkpoint")).unwrap();
+        house = House::open(&restored).await;
+    }
+    // They are joined again, and then told apart: what was said at the one address is no more the other's.
+    house.put(both).await;
+    assert_eq!(reasons(&house.may(of_record("crm", "0"), false).await.unwrap()), ["WITHDRAWN"]);
+    house.retract("shop", "s0", 1_790_000_000).await;
+    assert!(house.may(of_record("crm", "0"), false).await.unwrap().allowed);
+    assert_eq!(reasons(&house.may(of_record("letters", "n0"), false).await.unwrap()), ["WITHDRAWN"]);
+    house.close().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_erasure_takes_its_person_out_and_a_lost_or_damaged_ledger_is_written_anew() {
     let Places { data, backup, restored, _dir } = places();

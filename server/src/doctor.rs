@@ -157,6 +157,9 @@ fn open(chart: &mut Chart, data: &Path, root_key_file: Option<&Path>) -> Option<
                 DataDirError::KeyUnusable { .. } => {
                     "put the key back from where it is kept; without it the content is gone, here and in every backup"
                 }
+                DataDirError::HalfRestored(_) => {
+                    "restore it again, from the same backup and with the ledgers as they are now: nothing of it may be served"
+                }
                 DataDirError::KeyExposed { .. } => "chmod 600 the file, and ask who may have read it",
                 DataDirError::NoSpace(_) => "make room on its file system",
                 DataDirError::Foreign { .. } | DataDirError::FormatDamaged(_) => RESTORE,

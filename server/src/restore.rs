@@ -5,19 +5,18 @@
 //! stops, which live outside of every backup, say who; what of them the backup does not know is put beside the new data
 //! directory as pending, and the first start carries it out before anything is served.
 
-use std::collections::HashSet;
-use std::fs;
+use std::collections::{BTreeSet, HashSet};
+use std::fs::{self, File};
 use std::io;
 use std::path::{Component, Path, PathBuf};
 
 use onefold_core::decision::{self, EntryKind};
 use onefold_core::erasure::Erased;
 use onefold_core::ids::{Sequence, TenantId};
-use onefold_store::datadir::{DataDir, DataDirError, OpenOptions};
+use onefold_store::datadir::{DataDir, DataDirError, Filling, OpenOptions};
 use onefold_store::erasures::{ErasureLedger, ErasureRow};
 use onefold_store::journal::{Journal, JournalError, JournalOptions, Position};
-use onefold_store::keys::RootKey;
-use onefold_store::ledger::LedgerError;
+use onefold_store::ledger::{LedgerError, LedgerRow, RowLedger};
 use onefold_store::stops::{ErasedPoints, StopLedger, StopRow};
 use serde::{Deserialize, Serialize};
 
@@ -26,6 +25,8 @@ use crate::app::recover::{StartError, read_root_key};
 
 /// The manifest's name.
 pub const MANIFEST: &str = "manifest.json";
+/// The file that makes a data directory of a directory: it is restored last.
+const FORMAT: &str = "FORMAT";
 
 /// One file of a backup.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -76,6 +77,8 @@ pub struct Restored {
     pub pending: usize,
     /// Withdrawals, objections, suppressions, restrictions and their ends since, which the first start says again.
     pub stops: usize,
+    /// The ledgers that end within a row, by what they are called: a crash leaves that, and so does a copy that was cut off.
+    pub cut: Vec<&'static str>,
 }
 
 /// A backup that is not restored.
@@ -201,14 +204,27 @@ struct Rows {
     erasures: Vec<ErasureRow>,
     /// Without those whom an erasure came after.
     stops: Vec<StopRow>,
+    /// Ledgers that end within a row.
+    cut: Vec<&'static str>,
+}
+
+/// The rows of a ledger; `cut` learns of one that ends within a row.
+fn rows_of<R: LedgerRow>(path: Option<&Path>, cut: &mut Vec<&'static str>) -> Result<Vec<R>, LedgerError> {
+    let mut rows = Vec::new();
+    if let Some(path) = path {
+        let (_, cut_at) = RowLedger::visit(path, |row| rows.push(row))?;
+        cut.extend(cut_at.map(|_| R::WHAT));
+    }
+    Ok(rows)
 }
 
 impl Rows {
     fn read(ledgers: Ledgers<'_>) -> Result<Self, RestoreError> {
-        let erasures = ledgers.erasures.map(ErasureLedger::read).transpose()?.unwrap_or_default();
-        let stops = ledgers.stops.map(StopLedger::read).transpose()?.unwrap_or_default();
+        let mut cut = Vec::new();
+        let erasures: Vec<ErasureRow> = rows_of(ledgers.erasures, &mut cut)?;
+        let stops: Vec<StopRow> = rows_of(ledgers.stops, &mut cut)?;
         let erased = ErasedPoints::of(&erasures);
-        Ok(Self { stops: stops.into_iter().filter_map(|row| erased.take_out_of(row)).collect(), erasures })
+        Ok(Self { stops: stops.into_iter().filter_map(|row| erased.take_out_of(row)).collect(), erasures, cut })
     }
 }
 
@@ -226,10 +242,16 @@ pub fn restore(
     let root_key = root_key_file.map(read_root_key).transpose()?;
     let manifest = Manifest::read(backup)?;
     manifest.verify(backup)?;
-    if data.exists() && fs::read_dir(data).map_err(io_at(data))?.next().is_some() {
-        return Err(RestoreError::NotEmpty(data.to_owned()));
-    }
-    let restored = fill(backup, data, &manifest, &rows, root_key);
+    let filling = match Filling::begin(data) {
+        Err(DataDirError::Foreign { dir, .. }) => return Err(RestoreError::NotEmpty(dir)),
+        begun => begun?,
+    };
+    let restored = fill(backup, data, &manifest, &rows).and_then(|(restored, format)| {
+        filling.end(&format)?;
+        // The key must be the one that the backup's content opens with.
+        DataDir::open(data, OpenOptions { root_key })?;
+        Ok(restored)
+    });
     if restored.is_err() {
         // A half restored directory must not be mistaken for a whole one.
         let _ = fs::remove_dir_all(data);
@@ -237,30 +259,35 @@ pub fn restore(
     restored
 }
 
-fn fill(
-    backup: &Path,
-    data: &Path,
-    manifest: &Manifest,
-    rows: &Rows,
-    root_key: Option<RootKey>,
-) -> Result<Restored, RestoreError> {
+/// Puts everything in its place, synced, but for the file `FORMAT`, whose content it answers with.
+fn fill(backup: &Path, data: &Path, manifest: &Manifest, rows: &Rows) -> Result<(Restored, Vec<u8>), RestoreError> {
     private_dir(data)?;
-    for file in &manifest.files {
+    let format = manifest.files.iter().find(|file| file.path == FORMAT);
+    let missing = || RestoreError::File { path: FORMAT.to_owned(), why: "the manifest does not name it" };
+    let format = fs::read(backup.join(&format.ok_or_else(missing)?.path)).map_err(io_at(backup))?;
+    let mut folders: BTreeSet<PathBuf> = BTreeSet::from([data.to_owned()]);
+    for file in manifest.files.iter().filter(|file| file.path != FORMAT) {
         let to = data.join(&file.path);
+        for above in to.ancestors().skip(1).take_while(|above| *above != data) {
+            folders.insert(above.to_owned());
+        }
         if let Some(above) = to.parent() {
             private_dir(above)?;
         }
         fs::copy(backup.join(&file.path), &to).map_err(io_at(&to))?;
         private_file(&to)?;
+        File::open(&to).and_then(|file| file.sync_all()).map_err(io_at(&to))?;
     }
     // Derived: a start makes them anew.
     for name in ["checkpoint", "keyed"] {
         private_dir(&data.join(name))?;
     }
-    let dir = DataDir::open(data, OpenOptions { root_key })?;
+    for folder in &folders {
+        File::open(folder).and_then(|folder| folder.sync_all()).map_err(io_at(folder))?;
+    }
     let mut known: Vec<ErasureRow> = Vec::new();
     let mut said: HashSet<(TenantId, Sequence)> = HashSet::new();
-    let opened = Journal::open(JournalOptions::new(dir.journal()), None, |batch| {
+    let opened = Journal::open(JournalOptions::new(data.join("journal")), None, |batch| {
         for entry in batch.entries() {
             if entry.kind.0 == EntryKind::StatementRecorded as u8 {
                 said.insert((entry.tenant, entry.sequence));
@@ -292,14 +319,16 @@ fn fill(
     }
     // All of them: the first start knows for each whether the backup holds this very word.
     StopLedger::leave_pending(data, &rows.stops)?;
-    Ok(Restored {
+    let restored = Restored {
         files: manifest.files.len(),
         bytes: manifest.files.iter().map(|file| file.bytes).sum(),
         entries: opened.report.entries,
         known: known.len(),
         pending: pending.len(),
         stops: rows.stops.iter().filter(|row| !said.contains(&(row.tenant, row.sequence))).count(),
-    })
+        cut: rows.cut.clone(),
+    };
+    Ok((restored, format))
 }
 
 fn private_dir(path: &Path) -> Result<(), RestoreError> {

@@ -22,6 +22,18 @@ async fn main() -> ExitCode {
         eprintln!("{error}");
         return ExitCode::from(2);
     }
+    // A restore instead, of this backup of the installation there, so that tests can kill that too.
+    if let (Some(backup), Some(of)) =
+        (std::env::var_os("ONEFOLD_TEST_RESTORE"), std::env::var_os("ONEFOLD_TEST_RESTORE_OF"))
+    {
+        return match onefold_tests::backups::restore_after(of.as_ref(), backup.as_ref(), data.as_ref()) {
+            Ok(_) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("{error}");
+                ExitCode::from(3)
+            }
+        };
+    }
     let mut config = Config::new(data, SocketAddr::from(([127, 0, 0, 1], 0)));
     config.segment_bytes = number("ONEFOLD_TEST_SEGMENT_BYTES").map_or(onefold_tests::SEGMENT_BYTES, |n| n as u32);
     config.match_models = number("ONEFOLD_TEST_MATCH_MODELS").is_some();

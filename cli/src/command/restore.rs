@@ -48,6 +48,11 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     if stops.is_none() {
         warning.push_str("without the ledger of stops: whoever said no after the backup is contacted again\n");
     }
+    for what in &restored.cut {
+        warning.push_str(&format!(
+            "{what} ends within a row: if it is a copy, it was cut off, and who came last is not in it; restore again with a whole one\n"
+        ));
+    }
     say(&format!(
         "restored {} files, {} bytes, {} entries, checked\nerasures that the backup knows: {}; since: {}, carried out by the first start before it serves\nstops since: {}, said again by the first start before it serves\n{warning}",
         restored.files, restored.bytes, restored.entries, restored.known, restored.pending, restored.stops

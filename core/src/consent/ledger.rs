@@ -2,7 +2,7 @@
 //!
 //! Append-only. The words themselves lie sealed in the journal, at [`Entry::place`].
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::ops::Bound;
 
 use serde::{Deserialize, Serialize};
@@ -293,7 +293,7 @@ impl Ledger {
         self.left_behind.insert(record, identifiers);
     }
 
-    /// Statements at this point are heard at these too, until something new is told of it.
+    /// Statements at this point are heard at these too, until it is told of together with them, or, of a record, at all.
     pub fn stand_on(&mut self, point: Digest128, heard_at: &[Digest128]) {
         let mut all = self.left_behind.get(&point).cloned().unwrap_or_default();
         all.extend(heard_at);
@@ -303,12 +303,29 @@ impl Ledger {
         self.leave_behind(point, all);
     }
 
-    /// A record has a live fragment, with these identifiers: what was said at it or at them stands there and is heard
-    /// nowhere else.
-    pub fn came_back(&mut self, record: Digest128, identifiers: impl IntoIterator<Item = Digest128>) {
-        if !self.left_behind.is_empty() {
-            self.record_is_back(record);
-            identifiers.into_iter().for_each(|identifier| self.record_is_back(identifier));
+    /// The points of what was said of this identifier at which statements are heard elsewhere too. An identifier has one for
+    /// each kind of party that could hold it.
+    #[must_use]
+    pub fn standing_on(&self, identifier: Digest128) -> Vec<Digest128> {
+        if self.left_behind.is_empty() {
+            return Vec::new();
+        }
+        let at = self.by_point.get(&identifier).map_or(&[][..], At::as_slice).iter().map(|index| *index as usize);
+        let said = at.filter(|index| self.entries[*index].by_identifier);
+        let points: BTreeSet<Digest128> =
+            said.flat_map(|index| self.points[index].iter().copied()).chain([identifier]).collect();
+        points.into_iter().filter(|point| self.left_behind.contains_key(point)).collect()
+    }
+
+    /// A live fragment tells of this point: where it stands together with others again, nothing has to be heard there on its
+    /// behalf. What stands with it no longer, or not yet, hears it still.
+    pub fn stands_with(&mut self, point: Digest128, together: &HashSet<Digest128>) {
+        let Some(heard_at) = self.left_behind.get(&point) else { return };
+        let apart: Vec<Digest128> = heard_at.iter().filter(|other| !together.contains(other)).copied().collect();
+        if apart.is_empty() {
+            self.record_is_back(point);
+        } else {
+            self.leave_behind(point, apart);
         }
     }
 

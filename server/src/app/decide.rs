@@ -164,8 +164,7 @@ impl Decided {
                     state.note_former(&prepared);
                     let arrival = state.engine.put(&prepared, place, slot);
                     debug_assert!(arrival.applies(), "the lane and the engine judge by one order");
-                    let links = prepared.links.iter().map(|link| link.digest);
-                    state.consent.ledger.came_back(prepared.record, links);
+                    state.stops_come_back(&prepared);
                     state.accounts.fragment_says(
                         prepared.record,
                         says.map_or_else(Says::default, |says| *says),

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::sync_channel;
@@ -14,9 +15,10 @@ use onefold_core::decision::{
     self, ConfigChanged, ContactReserved, EntryKind, JudgementsEnded, ModelChanged, NamesLearned, QuarantineCleared,
     Quarantined, RecordRetracted, ReservationSettled, Sealed, Settled, TenantOpened,
 };
+use onefold_core::erasure::RequestKind;
 use onefold_core::fragment::{Fragment, ObservedAt};
 use onefold_core::ids::Sequence;
-use onefold_core::ids::{Digest128, SlotId, TenantId};
+use onefold_core::ids::{Digest128, Place, SlotId, TenantId};
 use onefold_core::judgement::Judged;
 use onefold_store::checkpoint::Checkpoints;
 use onefold_store::datadir::{DataDir, DataDirError, OpenOptions};
@@ -250,6 +252,34 @@ fn erasures_in(options: &JournalOptions) -> Result<Vec<ErasureRow>, StartError> 
     Ok(rows)
 }
 
+/// Puts back into the erasure ledger what memory knows of and the ledger does not: it was cut back, or an older copy was put in
+/// its place. A restore by it would bring somebody back.
+fn lost_from_ledger(shared: &Shared, known: &[ErasureRow], tenants: &Tenants) -> Result<Vec<ErasureRow>, StartError> {
+    let in_ledger: HashSet<(TenantId, Sequence)> = known.iter().map(|row| (row.tenant, row.sequence)).collect();
+    let decided = |(id, tenant): (&TenantId, &Replaying)| -> Vec<(TenantId, Sequence)> {
+        let requests = tenant.state.privacy.requests.values().filter(|request| request.kind == RequestKind::Erasure);
+        requests.filter_map(|request| Some((*id, request.figures.as_ref()?.first))).collect()
+    };
+    let lost: HashSet<(TenantId, Sequence)> = tenants.iter().flat_map(decided).collect();
+    let lost: HashSet<_> = lost.difference(&in_ledger).copied().filter(|(_, first)| first.0 > 0).collect();
+    if lost.is_empty() {
+        return Ok(Vec::new());
+    }
+    tracing::error!(count = lost.len(), "the erasure ledger lacks erasures that the log holds; they are put back");
+    let mut rows = Vec::new();
+    shared.journal.scan(Place { segment: shared.journal.first(), offset: 0 }, |batch| {
+        for entry in batch.entries().filter(|entry| entry.kind.0 == EntryKind::Erased as u8) {
+            if let (true, Some(payload)) = (lost.contains(&(entry.tenant, entry.sequence)), entry.bytes()) {
+                let erased = decision::decode(payload)?;
+                rows.push(ErasureRow { tenant: entry.tenant, sequence: entry.sequence, erased });
+            }
+        }
+        Ok(ControlFlow::Continue(()))
+    })?;
+    shared.erasures.append(&rows)?;
+    Ok(rows)
+}
+
 /// Opens a data directory and starts the threads.
 ///
 /// # Errors
@@ -343,6 +373,7 @@ pub fn open(config: &Config, clock: Arc<dyn Clock>, meters: Arc<Meters>) -> Resu
     let missing: Vec<ErasureRow> = read.filter(|row| !in_ledger.contains(&(row.tenant, row.sequence))).collect();
     shared.erasures.append(&missing)?;
     known.extend(missing);
+    known.extend(lost_from_ledger(&shared, &known, &tenants)?);
     let follower = stops::Follower::open(&shared, &known);
     let mut unsettled = Vec::new();
     let mut unfinished = Vec::new();
@@ -575,8 +606,7 @@ impl Replaying {
                     self.state.superseded.by(engine.record(prepared.record).as_ref(), bytes);
                     self.state.note_former(&prepared);
                     self.state.engine.put(&prepared, entry.place, slot);
-                    let links = prepared.links.iter().map(|link| link.digest);
-                    self.state.consent.ledger.came_back(prepared.record, links);
+                    self.state.stops_come_back(&prepared);
                     let digester = hierarchy::digest::Digester::new(&self.config, &self.keys.index);
                     let says = digester.says(&fragment, (entry.place, slot));
                     self.state.accounts.fragment_says(prepared.record, says, entry.sequence);

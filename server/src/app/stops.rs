@@ -106,6 +106,13 @@ pub(super) fn profile_at(state: &State, point: Digest128) -> Option<onefold_core
     profiles.next().filter(|_| profiles.next().is_none())
 }
 
+/// The point, and all that is known together with it.
+pub(super) fn together(state: &State, point: Digest128) -> HashSet<Digest128> {
+    let members = profile_at(state, point).map(|profile| state.engine.members(profile)).unwrap_or_default();
+    let values = members.iter().flat_map(|member| state.engine.links_of(member.digest)).map(|value| value.digest);
+    members.iter().map(|member| member.digest).chain(values).chain([point]).collect()
+}
+
 /// What a statement denies, as the ledger keeps it. None when it denies nothing, or was erased.
 fn row_of(state: &State, config: &LiveConfig, tenant: TenantId, entry: &Entry) -> Option<StopRow> {
     let ledger = &state.consent.ledger;

@@ -1,6 +1,6 @@
 //! One tenant while the server runs: its keys, its configuration, its resolution state.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use onefold_core::ids::{
     AttributeId, Digest128, NamespaceId, Place, ProfileId, ProfileOrdinal, Sequence, SlotId, SourceId, TenantId,
 };
 use onefold_matching::prepare::Preparer;
+use onefold_matching::prepared::Prepared;
 use onefold_matching::resolve::{Engine, LinkRules, Standing};
 use onefold_store::keys::TenantKeys;
 use onefold_store::vault::Vault;
@@ -27,6 +28,7 @@ use super::privacy::state::Privacy;
 use super::reads::Noting;
 use super::requests::RequestWindow;
 use super::review::Judgements;
+use super::stops::together;
 use super::tidy::Superseded;
 use crate::clock::Stopwatch;
 use crate::metrics::TenantMeters;
@@ -239,6 +241,21 @@ impl State {
     pub fn leave_stops_behind(&mut self, record: Digest128) {
         let Self { engine, consent, .. } = self;
         consent.ledger.record_left(record, || engine.links_of(record).iter().map(|link| link.digest).collect());
+    }
+
+    /// A record has a live fragment: what was said at it stands there and is heard nowhere else; what was said at its
+    /// identifiers is heard no more on behalf of what stands together with them now.
+    pub fn stops_come_back(&mut self, prepared: &Prepared) {
+        let links = prepared.links.iter().map(|link| link.digest);
+        self.consent.ledger.record_is_back(prepared.record);
+        let standing: Vec<Digest128> = links.clone().flat_map(|point| self.consent.ledger.standing_on(point)).collect();
+        if standing.is_empty() {
+            return;
+        }
+        // Where several hold an identifier it brings nobody together.
+        let together: HashSet<Digest128> =
+            links.flat_map(|point| together(self, point)).chain([prepared.record]).collect();
+        standing.into_iter().for_each(|point| self.consent.ledger.stands_with(point, &together));
     }
 
     /// Holds a fragment in quarantine; `points` are its record and its identifiers.

@@ -144,3 +144,32 @@ fn an_unfinished_layout_is_finished() {
         assert!(made.is_none_or(|made| made == *opened.root_key()), "{steps}");
     }
 }
+
+#[test]
+fn nothing_opens_a_directory_before_its_restore_has_ended_and_a_cut_off_one_begins_anew() {
+    let home = TempDir::new().unwrap();
+    let path = home.path().join("restored");
+    let format = format!("{FORMAT_NAME} {FORMAT}\n");
+    for _ in 0..2 {
+        let filling = Filling::begin(&path).unwrap();
+        fs::create_dir_all(path.join("journal")).unwrap();
+        fs::write(path.join("journal/0000000001.seg"), "half").unwrap();
+        assert!(matches!(open(&path), Err(DataDirError::HalfRestored(_))));
+        assert!(matches!(Filling::begin(&path), Err(DataDirError::InUse(_))));
+        // Cut off.
+        drop(filling);
+        assert!(matches!(open(&path), Err(DataDirError::HalfRestored(_))));
+    }
+    let filling = Filling::begin(&path).unwrap();
+    assert!(!path.join("journal").exists(), "what was there of it is gone");
+    fs::create_dir_all(path.join("keys")).unwrap();
+    fs::write(path.join("keys/root.key"), format!("{}\n", "ab".repeat(32))).unwrap();
+    fs::set_permissions(path.join("keys/root.key"), fs::Permissions::from_mode(0o600)).unwrap();
+    let made = DataDir::open(home.path().join("other"), OpenOptions { root_key: Some(RootKey::new([0xab; 32])) });
+    drop(made.unwrap());
+    fs::copy(home.path().join("other/keys/root.check"), path.join("keys/root.check")).unwrap();
+    filling.end(format.as_bytes()).unwrap();
+    assert!(!open(&path).unwrap().created());
+    assert!(matches!(Filling::begin(&path), Err(DataDirError::Foreign { .. })), "it is a data directory now");
+    assert!(open(&path).is_ok());
+}

@@ -4,7 +4,7 @@
 //! does not know becomes every one, and a stop is heard wherever its person was known when they said it, until the sources
 //! have told again what the backup lacks.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use onefold_core::consent::stops::{StandsOn, Stop};
@@ -23,7 +23,7 @@ use crate::app::error::WriteError;
 use crate::app::ingest::Item;
 use crate::app::lane::{Lane, kind};
 use crate::app::recover::StartError;
-use crate::app::stops::profile_at;
+use crate::app::stops::{profile_at, together};
 use crate::app::tenant::{LiveConfig, State, Tenant};
 
 /// Statements that are said at once.
@@ -221,11 +221,4 @@ fn hear_elsewhere(lane: &mut Lane, tenant: &Arc<Tenant>, rows: &[StopRow]) -> Re
     }
     lane.drain()?;
     Ok(())
-}
-
-/// The point, and all that the backup knows together with it.
-fn together(state: &State, point: Digest128) -> HashSet<Digest128> {
-    let members = profile_at(state, point).map(|profile| state.engine.members(profile)).unwrap_or_default();
-    let values = members.iter().flat_map(|member| state.engine.links_of(member.digest)).map(|value| value.digest);
-    members.iter().map(|member| member.digest).chain(values).chain([point]).collect()
 }

@@ -325,6 +325,7 @@ async fn what_cannot_be_taken_is_named_and_repeats_nothing_of_the_person() {
         ),
         (with("subject_request_type", json!("rectification")), "subject_request_type must be one of erasure, access"),
         (with("submitted_time", json!("yesterday")), "submitted_time must be a time of RFC 3339"),
+        (with("submitted_time", json!("1970-01-01T00:00:00Z")), "submitted_time is more than ten years ago"),
         (with("submitted_time", json!(far)), "submitted_time a request cannot come tomorrow"),
         (with("api_version", json!("3.0")), "api_version this is version 2.0"),
         (with("subject_identities", json!([])), "subject_identities name at least one identity"),

@@ -296,6 +296,9 @@ async fn callbacks_go_over_tls_to_whom_they_should_and_follow_nobody_elsewhere()
         );
         let head =
             "POST /v2/requests HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-type: application/json";
+        let page = format!("{head}\r\norigin: http://localhost\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+        let page = ask(server.address(), page).await;
+        assert!(page.starts_with("HTTP/1.1 403") && page.contains("ORIGIN_NOT_ALLOWED"), "{page}");
         let answer = ask(server.address(), format!("{head}\r\ncontent-length: {}\r\n\r\n{body}", body.len())).await;
         assert!(answer.starts_with("HTTP/1.1 201"), "{answer}");
         let metrics = server.metrics_address().unwrap();

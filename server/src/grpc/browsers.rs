@@ -1,5 +1,5 @@
 //! Browsers: gRPC-Web and CORS, for the origins that the operator names. Without one the server speaks HTTP/1.1
-//! at most for one-click posts, and no web page reaches it.
+//! at most for one-click posts and controllers (`opendsr`, which refuses pages itself), and no web page reaches it.
 
 use std::future::Future;
 use std::pin::Pin;

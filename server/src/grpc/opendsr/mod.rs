@@ -16,9 +16,9 @@ use std::task::{Context, Poll};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HeaderValue};
+use http::header::{CONTENT_TYPE, HeaderValue, ORIGIN};
 use http::{Method, Request, Response, StatusCode, Version};
-use http_body::Frame;
+use http_body::{Body as _, Frame};
 use http_body_util::{BodyExt, Limited, StreamBody};
 use onefold_core::erasure::{Forward, ForwardedStatus, PrivacyRequest, has_results};
 use onefold_core::ids::Digest128;
@@ -279,6 +279,12 @@ impl Desk {
             (Route::One(_), _) => return Ok(not_allowed("GET, DELETE")),
             (Route::Discovery | Route::Certificate | Route::Results(_), _) => return Ok(not_allowed("GET")),
         };
+        // A page in a browser is no controller. One that reaches this server under a name of its own (DNS rebinding) would be let
+        // in where nobody is asked who they are.
+        if request.headers().contains_key(ORIGIN) {
+            let message = "a page in a browser is no controller";
+            return Err(Trouble::new(StatusCode::FORBIDDEN, "ORIGIN_NOT_ALLOWED", message));
+        }
         let _place = self.room.try_acquire().map_err(|_| status::too_many_calls())?;
         let app = self.app.get().ok_or_else(status::recovering)?;
         let holder = self.guard.let_in(request.headers(), &format!("/onefold.v1.PrivacyService/{rpc}")).await?;
@@ -352,6 +358,9 @@ impl Desk {
             let message = format!("the body has more than {BODY_BYTES_MAX} bytes, or broke off");
             Trouble::new(StatusCode::PAYLOAD_TOO_LARGE, "MESSAGE_TOO_LARGE", message)
         };
+        if request.body().size_hint().lower() > BODY_BYTES_MAX as u64 {
+            return Err(too_large());
+        }
         let body =
             Limited::new(request.into_body(), BODY_BYTES_MAX).collect().await.map_err(|_| too_large())?.to_bytes();
         let asked = asked::read(&body, &self.processor, older, desk.app.now());

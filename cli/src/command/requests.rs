@@ -11,7 +11,7 @@ use super::whole::write_text;
 use super::{Failure, card, online, paint, say, say_json};
 use crate::client::{Client, PAGE_SIZE, Target, request_id, wire};
 
-/// Requests of persons: list, show, approve, extend, refuse, cancel, confirm, receipt, readmit, policy.
+/// Requests of persons: list, show, verify, approve, extend, refuse, cancel, confirm, receipt, readmit, policy.
 #[derive(Args)]
 pub struct Arguments {
     #[command(subcommand)]
@@ -35,6 +35,19 @@ enum Command {
     Show {
         /// Its number.
         number: String,
+        #[command(flatten)]
+        target: Target,
+    },
+    /// The request is the person's, or of who may speak for them: for one that came in otherwise than by this tool.
+    Verify {
+        /// Its number.
+        number: String,
+        /// How it was made sure: one word.
+        #[arg(long, value_name = "WORD", default_value = "by-hand")]
+        method: String,
+        /// Who you are: one word.
+        #[arg(long, value_name = "WORD", default_value = "officer")]
+        by: String,
         #[command(flatten)]
         target: Target,
     },
@@ -274,6 +287,13 @@ async fn act(command: &Command) -> Result<(), Failure> {
             let client = Client::connect(target).await?;
             let request = pb::GetPrivacyRequestRequest { name: named(target, number) };
             let got = client.ask(|| async { client.privacy().get_privacy_request(request.clone()).await }).await?;
+            answer(target, got.request)
+        }
+        Command::Verify { number, method, by, target } => {
+            let client = Client::connect(target).await?;
+            let (name, by, method) = (named(target, number), by.clone(), method.clone());
+            let request = pb::VerifyPrivacyRequestRequest { name, method, by, request_id: request_id() };
+            let got = client.ask(|| async { client.privacy().verify_privacy_request(request.clone()).await }).await?;
             answer(target, got.request)
         }
         Command::Approve { number, etag, by, target } => {

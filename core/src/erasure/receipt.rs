@@ -198,7 +198,7 @@ impl Receipt {
 #[must_use]
 pub fn words_of(receipt: &Receipt) -> Vec<String> {
     let listed = |lines: &[LineCount]| -> String {
-        let all: Vec<String> = lines.iter().map(|line| format!("{} {}", line.count, line.what)).collect();
+        let all: Vec<String> = lines.iter().map(|line| format!("{} ({})", line.what, line.count)).collect();
         if all.is_empty() { "nothing".to_owned() } else { all.join(", ") }
     };
     let mut words = vec![
@@ -207,7 +207,7 @@ pub fn words_of(receipt: &Receipt) -> Vec<String> {
         format!("Made unreadable for ever, by overwriting the key: {}.", listed(&receipt.key_destroyed)),
     ];
     for kept in &receipt.kept {
-        words.push(format!("Kept: {} {}, because {}; until {}.", kept.count, kept.what, kept.ground, kept.until));
+        words.push(format!("Kept: {} ({}), because {}; until {}.", kept.what, kept.count, kept.ground, kept.until));
     }
     let suppressed: u32 = receipt.suppressions.iter().map(|line| line.count).sum();
     words.push(format!("{suppressed} keyed digests stop the same records and identifiers from coming back."));

@@ -427,14 +427,18 @@ pub fn open(config: &Config, clock: Arc<dyn Clock>, meters: Arc<Meters>) -> Resu
     if !lane.settle_left_overs()? {
         tracing::warn!("the last run left something unsettled, and the disk has no room for it: writes are refused");
     }
-    for row in ErasureLedger::pending(shared.dir.path())? {
+    let pending = ErasureLedger::pending(shared.dir.path())?;
+    for row in &pending {
         let of = shared.tenants().into_iter().find(|tenant| tenant.id == row.tenant);
         // A tenant that the backup does not know has nobody in it.
         if let Some(tenant) = of
-            && !privacy::commit::again(&mut lane, &tenant, &row)?
+            && !privacy::commit::again(&mut lane, &tenant, row)?
         {
             return Err(StartError::Journal(JournalError::NoSpace));
         }
+    }
+    if !pending.is_empty() {
+        tracing::info!(count = pending.len(), "erasures of since the backup were carried out again");
     }
     ErasureLedger::pending_done(shared.dir.path())?;
     privacy::again::after_restore(&mut lane)?;

@@ -80,7 +80,8 @@ async fn erase(arguments: &Arguments) -> Result<(), Failure> {
         }
         let number = name.rsplit('/').next().unwrap_or_default();
         let how = format!(
-            "\nnothing is erased yet. To erase exactly this:\n  onefold erase --request {number} --etag {etag} --yes\n"
+            "\nnothing is erased yet. To erase exactly this:\n  onefold erase --request {number} --etag {etag} --yes\n\
+             The request is open until then; to take it back:\n  onefold requests cancel {number} --ground WORD\n"
         );
         return say(&(previewed(&name, &preview) + &how));
     }

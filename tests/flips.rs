@@ -14,6 +14,7 @@ use onefold_core::hierarchy::entry::Subject;
 use onefold_proto::v1 as pb;
 use onefold_server::doctor::{self, Level};
 use onefold_server::{Config, Server, audit};
+use onefold_store::erasures::ErasureLedger;
 use onefold_store::journal::{Journal, JournalOptions};
 use onefold_tests::accounts::account;
 use onefold_tests::backups::{back_up, restore_after};
@@ -379,6 +380,53 @@ async fn verdict(whole: &Path, part: &Part, file: &str, bit: usize, (known, soun
         }
     }
     Verdict { named, in_doubt, wrong }
+}
+
+/// Where a bent bit makes the words of somebody who is here name a key that was destroyed: file and bit.
+fn under_destroyed_keys(data: &Path) -> Vec<(String, usize)> {
+    let erased = ErasureLedger::read(&ErasureLedger::path(data)).unwrap();
+    let gone: BTreeSet<u32> = erased.iter().flat_map(|row| &row.erased.slots).map(|slot| slot.0).collect();
+    let mut bits = Vec::new();
+    let options = JournalOptions { dir: data.join("journal"), segment_bytes: SEGMENT_BYTES };
+    drop(Journal::open(options, None, |batch| {
+        for entry in batch.entries().filter(|entry| entry.kind.0 == EntryKind::StatementRecorded as u8) {
+            let Some(payload) = entry.bytes() else { continue };
+            let slot = Sealed::parse(payload)?.slot.0;
+            if gone.contains(&slot) {
+                continue;
+            }
+            let file = format!("journal/{:010}.seg", entry.place.segment);
+            let bytes = fs::read(data.join(&file)).unwrap();
+            let from = entry.place.offset as usize;
+            let at = from + bytes[from..].windows(payload.len()).position(|window| window == payload).unwrap();
+            // Behind the version the number of the slot.
+            let bent = (0..31).filter(|bit| gone.contains(&(slot ^ (1 << bit))));
+            bits.extend(bent.map(|bit| (file.clone(), (at + 1) * 8 + bit)));
+        }
+        Ok(())
+    }));
+    bits
+}
+
+/// Words that say that they are gone are believed only where the log's chain says so too.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_bit_that_makes_words_name_a_destroyed_key_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let (data, backup) = (dir.path().join("data"), dir.path().join("backup"));
+    let known = lived_in(&data, &backup).await;
+    let copy = dir.path().join("copy");
+    copy_of(&data, &copy, &[]);
+    let mut house = House::open_with(config(&copy)).await;
+    let sound = everything(&mut house, &known).await;
+    house.close().await;
+    let log = PARTS.iter().find(|part| part.name == "the log").unwrap();
+    let bits = under_destroyed_keys(&data);
+    assert!(!bits.is_empty(), "some key that is there is a bit away from one that was destroyed");
+    for (file, bit) in bits.into_iter().take(how_many("ONEFOLD_FLIPS", 2).max(4)) {
+        let verdict = verdict(&data, log, &file, bit, (&known, &sound)).await;
+        assert_eq!(verdict.wrong, Vec::<String>::new(), "bit {bit} of {file}");
+        assert!(verdict.named.iter().any(|named| named.starts_with("statements")), "{:?}", verdict.named);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

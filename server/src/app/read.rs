@@ -288,6 +288,15 @@ pub fn durable_at(shared: &Shared, place: Place) -> Result<(), ReadError> {
     Ok(())
 }
 
+/// The entry at this place says that what it held is gone: dropped, or sealed under a key that was destroyed. A bit that was
+/// bent could say so too, so it is held against the chain before somebody's words are left out in silence.
+///
+/// # Errors
+/// [`ReadError::Damaged`] when the entry is not what was written, [`ReadError::Store`] when it cannot be read.
+pub fn gone_at(shared: &Shared, place: Place) -> Result<(), ReadError> {
+    shared.journal.check_at(place).map_err(|error| ReadError::at(place, error))
+}
+
 /// The fragment that a record had when this place was looked up; `None` when it is gone since: the record was erased or
 /// taken back, or a newer fragment came and this one was tidied away.
 fn planned_at(

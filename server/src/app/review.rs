@@ -530,14 +530,14 @@ pub fn judgements(
 pub(super) fn judged_at(shared: &Shared, tenant: &Tenant, place: Place) -> Result<Option<Judged>, ReadError> {
     read::durable_at(shared, place)?;
     let found = shared.journal.read(place).map_err(|error| ReadError::at(place, error))?;
-    let Some(payload) = found.payload else { return Ok(None) };
+    let Some(payload) = found.payload else { return read::gone_at(shared, place).map(|()| None) };
     if found.context.kind != kind(EntryKind::JudgementStated) {
         return Err(ReadError::content_of(place, "the entry is no judgement"));
     }
     let sealed = Sealed::parse(&payload).map_err(|error| ReadError::content_of(place, error))?;
     let key = match tenant.vault.key(sealed.slot) {
         Ok(key) => key,
-        Err(VaultError::Destroyed(_)) => return Ok(None),
+        Err(VaultError::Destroyed(_)) => return read::gone_at(shared, place).map(|()| None),
         Err(error) => return Err(ReadError::key_of(place, error)),
     };
     let opened = found.context.open(&key, 0, &sealed.header, sealed.ciphertext);

@@ -272,6 +272,21 @@ impl JournalReader {
         }
     }
 
+    /// Checks the chain of a segment from its start to the batch that holds this place: what the entry there says of itself
+    /// is what was written. Reads that part of the segment, so it is for answers that something is gone.
+    ///
+    /// # Errors
+    /// [`JournalError::Damaged`] naming the place, [`JournalError::NoEntry`] when no durable batch holds it,
+    /// [`JournalError::Io`].
+    pub fn check_at(&self, place: Place) -> Result<(), JournalError> {
+        let mut held = false;
+        self.scan(Place { segment: place.segment, offset: 0 }, |batch| {
+            held = batch.end.place() > place;
+            Ok(if held { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+        })?;
+        if held { Ok(()) } else { Err(JournalError::NoEntry(place)) }
+    }
+
     /// Whether this position is in the journal: a batch (or a segment) ends there with this very chain hash.
     ///
     /// # Errors

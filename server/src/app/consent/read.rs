@@ -246,14 +246,14 @@ pub(in crate::app) fn statement_at(
     read::durable_at(shared, entry.place)?;
     let place = entry.place;
     let found = shared.journal.read(place).map_err(|error| ReadError::at(place, error))?;
-    let Some(payload) = found.payload else { return Ok(None) };
+    let Some(payload) = found.payload else { return read::gone_at(shared, place).map(|()| None) };
     let sealed = Sealed::parse(&payload).map_err(|error| ReadError::content_of(place, error))?;
     if found.context.kind != lane::kind(EntryKind::StatementRecorded) {
         return Err(ReadError::content_of(place, "it is no consent statement"));
     }
     let key = match vault.key(sealed.slot) {
         Ok(key) => key,
-        Err(VaultError::Destroyed(_)) => return Ok(None),
+        Err(VaultError::Destroyed(_)) => return read::gone_at(shared, place).map(|()| None),
         Err(error) => return Err(ReadError::key_of(place, error)),
     };
     let opened = found.context.open(&key, 0, &sealed.header, sealed.ciphertext);

@@ -17,7 +17,7 @@ use super::state::Accounts;
 use crate::app::Shared;
 use crate::app::error::ReadError;
 use crate::app::lane::kind;
-use crate::app::read::{durable_at, fragment_at};
+use crate::app::read::{durable_at, fragment_at, gone_at};
 use crate::app::tenant::{LiveConfig, State, Tenant};
 
 /// How callers name an account.
@@ -309,14 +309,14 @@ pub fn told_at<T: DeserializeOwned>(
 ) -> Result<Option<T>, ReadError> {
     durable_at(shared, place)?;
     let entry = shared.journal.read(place).map_err(|error| ReadError::at(place, error))?;
-    let Some(payload) = entry.payload else { return Ok(None) };
+    let Some(payload) = entry.payload else { return gone_at(shared, place).map(|()| None) };
     if entry.context.kind != kind(what) {
         return Err(ReadError::content_of(place, "the entry is of another kind"));
     }
     let (subject, ciphertext) = Subject::parse(&payload).map_err(|error| ReadError::content_of(place, error))?;
     let key = match tenant.vault.key(subject.slot) {
         Ok(key) => key,
-        Err(onefold_store::vault::VaultError::Destroyed(_)) => return Ok(None),
+        Err(onefold_store::vault::VaultError::Destroyed(_)) => return gone_at(shared, place).map(|()| None),
         Err(error) => return Err(ReadError::key_of(place, error)),
     };
     let opened = entry.context.open(&key, 0, &subject.header(), ciphertext);

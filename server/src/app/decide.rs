@@ -302,18 +302,10 @@ impl Deciding<'_> {
                 let outcome = self.say(*saying)?;
                 Ok(Drafted { outcome, record: None })
             }
-            // Discarded is discarded: what another call let go in the meantime does not come back.
+            // Discarded is discarded: what another call replayed or let go meanwhile does not come back.
             Item::Replay { entry, .. } | Item::StillHeld { entry, .. }
-                if !self.state.quarantine.contains_key(&entry) =>
-            {
-                let message = "was replayed or discarded in the meantime";
-                let faults = vec![FieldFault::new("quarantine_id", FaultReason::Unknown, message)];
-                Ok(Drafted { outcome: Outcome::Rejected { faults }, record: None })
-            }
-            Item::Replay { entry, .. }
                 if !self.state.quarantine.contains_key(&entry) || self.cleared.contains(&entry) =>
             {
-                // Replayed or discarded while it was read: what was discarded does not come back.
                 let message = "is no longer in quarantine: it was replayed or discarded meanwhile";
                 let faults = vec![FieldFault::new("quarantine_ids", FaultReason::Unknown, message)];
                 Ok(Drafted { outcome: Outcome::Rejected { faults }, record: None })

@@ -14,8 +14,8 @@ use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_f
 use prost_types::field_descriptor_proto::{Label, Type};
 use prost_types::{DescriptorProto, FileDescriptorSet};
 
-/// Elements that one message may bring of each repeated field, over all places where the field is, when [`LARGER`] says
-/// nothing else. Entries of a map are elements too.
+/// Elements that one message may bring of each repeated field, over all places where the field is; a few fields have a larger
+/// bound. Entries of a map are elements too.
 pub const ELEMENTS_MAX: u32 = 1_024;
 
 /// Fields of which honest messages bring more: as many as the whole may have, or as 4 MiB of honest ones hold.

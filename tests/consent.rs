@@ -184,6 +184,19 @@ async fn one_click_is_enough_and_nobody_can_click_for_another() {
     let second = house.consent.unsubscribe(unsubscribe("", &token)).await.unwrap().into_inner().result.unwrap();
     assert!(!first.known && second.known && first.statement_id == second.statement_id);
     assert_eq!(reasons(&house.may(of_record("crm", "1"), false).await.unwrap()), ["WITHDRAWN"]);
+    // A no of long ago does not stand for the click of today: a yes from in between comes late, and lifts the old one only.
+    let eve = at("email", "eve@acme-corp.com");
+    house.say(eve.clone(), said(Withdrawn, THEN)).await.unwrap();
+    let issue = pb::IssueUnsubscribeTokenRequest {
+        identifier: Some(identifier("email", "eve@acme-corp.com")),
+        purpose: "marketing".to_owned(),
+        ..Default::default()
+    };
+    let token = house.consent.issue_unsubscribe_token(issue).await.unwrap().into_inner().token;
+    let click = house.consent.unsubscribe(unsubscribe("", &token)).await.unwrap().into_inner().result.unwrap();
+    assert!(!click.known, "{click:?}");
+    house.say(eve.clone(), said(Granted, THEN + 1)).await.unwrap();
+    assert_eq!(reasons(&house.may(eve, false).await.unwrap()), ["WITHDRAWN"]);
     // A yes dated into the future would outlive every later click.
     house.say(at("email", "ada@acme-corp.com"), said(Granted, 4_000_000_000)).await.unwrap_err();
     house.close().await;

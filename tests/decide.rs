@@ -11,7 +11,7 @@ use onefold_server::clock::Clock;
 use onefold_tests::child::Launch;
 use onefold_tests::consent::{at, of_record, reasons, said};
 use onefold_tests::dice::{Dice, how_many};
-use onefold_tests::{Clients, House, organisation, person, reason, seconds};
+use onefold_tests::{Clients, House, identifier, organisation, person, reason, seconds};
 use pb::ConsentDecision::{Granted, Withdrawn};
 use tokio_stream::StreamExt;
 
@@ -66,6 +66,55 @@ async fn a_no_is_heard_while_numbers_are_read_under_another_country() {
     }
     changing.store(false, Ordering::Relaxed);
     assert!(asker.await.unwrap() > 0, "some were decided");
+    house.close().await;
+}
+
+#[tokio::test]
+async fn links_and_confirmations_count_when_numbers_are_read_under_another_country() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut house = House::open(&dir.path().join("data")).await;
+    let region = |code: &str| pb::UpdateTenantRequest {
+        tenant: Some(pb::Tenant {
+            name: "tenants/default".to_owned(),
+            default_region: code.to_owned(),
+            ..Default::default()
+        }),
+        ..Default::default()
+    };
+    let mut policy = house.policy().await.unwrap();
+    policy.channels[0].double_opt_in = true;
+    house.set_policy(policy).await.unwrap();
+    house.admin.update_tenant(region("DE")).await.unwrap();
+    let (before, after, asked) = ("030 7600001", "030 7600002", "030 7600003");
+    let mut tokens = Vec::new();
+    for phone in [before, after] {
+        let issue = pb::IssueUnsubscribeTokenRequest {
+            identifier: Some(identifier("phone", phone)),
+            purpose: "marketing".to_owned(),
+            ..Default::default()
+        };
+        tokens.push(house.consent.issue_unsubscribe_token(issue).await.unwrap().into_inner().token);
+    }
+    let click = |token: &str| pb::UnsubscribeRequest { token: token.to_owned(), ..Default::default() };
+    house.consent.unsubscribe(click(&tokens[0])).await.unwrap();
+    let pending = house.say(at("phone", asked), said(Granted, THEN)).await.unwrap();
+    assert!(pending.pending);
+    house.admin.update_tenant(region("AT")).await.unwrap();
+    house.consent.unsubscribe(click(&tokens[1])).await.unwrap();
+    let confirm = pb::ConfirmConsentRequest { confirmation_token: pending.confirmation_token, ..Default::default() };
+    house.consent.confirm_consent(confirm).await.unwrap();
+    for (phone, want) in [(before, "WITHDRAWN"), (after, "WITHDRAWN"), (asked, "GRANTED")] {
+        let ask = pb::DecideContactRequest {
+            subject: Some(at("phone", phone)),
+            purpose: "marketing".to_owned(),
+            channel: "email".to_owned(),
+            // Where silence is a yes, a no that is not heard is one.
+            jurisdiction: "US".to_owned(),
+            ..Default::default()
+        };
+        let verdict = house.consent.decide_contact(ask).await.unwrap().into_inner().verdict.unwrap();
+        assert_eq!(reasons(&verdict), [want], "{phone}");
+    }
     house.close().await;
 }
 
@@ -604,7 +653,8 @@ async fn quiet_hours_are_those_of_the_person() {
     let clock = Arc::new(Stopped(AtomicI64::new(EVENING)));
     let mut house = House::open_at(House::config(&dir.path().join("data")), Arc::clone(&clock) as _).await;
     house.sources(&["crm"]).await;
-    let zones = [("berlin", "Europe/Berlin"), ("york", "America/New_York"), ("nowhere", "")];
+    let zones =
+        [("berlin", "Europe/Berlin"), ("york", "America/New_York"), ("london", "Europe/London"), ("nowhere", "")];
     for (key, zone) in zones {
         let email = format!("{key}@acme-corp.com");
         let texts: &[(&str, &str)] = if zone.is_empty() { &[] } else { &[("time_zone", zone)] };
@@ -624,6 +674,8 @@ async fn quiet_hours_are_those_of_the_person() {
     let table = [
         ("berlin", None, vec!["QUIET_HOURS"]),
         ("berlin", Some(EVENING + 10 * 3_600), vec!["GRANTED"]),
+        // What has passed cannot happen any more: it was before nine an hour ago.
+        ("london", Some(EVENING - 3_500), vec!["QUIET_HOURS"]),
         ("york", None, vec!["GRANTED"]),
         ("nowhere", None, vec!["TIME_ZONE_UNKNOWN"]),
     ];

@@ -157,6 +157,14 @@ pub struct Effective {
     pub restricted_by: Vec<Sequence>,
 }
 
+impl Effective {
+    /// Whether a stop or a hold is in force.
+    #[must_use]
+    pub fn forbids(&self) -> bool {
+        self.state.is_stopped() || !(self.suppressed_by.is_empty() && self.restricted_by.is_empty())
+    }
+}
+
 impl Voices {
     /// Adds one word at one point.
     pub fn hear(&mut self, point: Digest128, said: Said, live: bool) {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use onefold_core::change::ProfileChange;
 use onefold_core::config::STEWARD_SOURCE;
 use onefold_core::consent::ledger::Ledger;
-use onefold_core::consent::state::Question;
+use onefold_core::consent::state::{Question, Said as Heard};
 use onefold_core::consent::stops::StandsOn;
 use onefold_core::consent::{Decision, Subject};
 use onefold_core::decision::{self, EntryKind, QuarantineCleared, Quarantined, RecordRetracted, Sealed};
@@ -63,6 +63,8 @@ impl Version {
 
 /// Bytes of a batch that [`Deciding::keep_correction`] may take beside the retraction's own.
 pub(super) const MOVED_ROOM: usize = 512;
+/// A link that is followed again within this time says nothing new.
+const SAME_CLICK_MICROS: i64 = 60 * 1_000_000;
 
 /// What the group knows of records that it has decided about and not yet applied.
 type Overlay = HashMap<Digest128, (Version, Option<SlotId>)>;
@@ -606,7 +608,11 @@ impl Deciding<'_> {
                 ledger.stop_at(&statement.points, &Question::now(purpose, statement.channel, statement.given_at))
             };
             let stops: Option<Vec<_>> = asked.map(stop).collect();
-            if let Some(newest) = stops.and_then(|stops| stops.into_iter().max()) {
+            // LAW 6: a no of long ago does not stand for one of today: a yes from in between may still be on its way, and
+            // would lift the old one only. Nor is what this group says in the ledger yet.
+            let since = statement.given_at.0.saturating_sub(SAME_CLICK_MICROS);
+            let fresh = |stops: &Vec<Heard>| self.said.is_empty() && stops.iter().all(|stop| stop.at.0 >= since);
+            if let Some(newest) = stops.filter(fresh).and_then(|stops| stops.into_iter().max()) {
                 return Ok(known(newest.statement));
             }
         }

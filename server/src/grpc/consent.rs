@@ -323,9 +323,11 @@ impl ConsentService for Consents {
         if !request.evidence.is_empty() {
             statement.evidence = request.evidence;
         }
-        let points = std::mem::take(&mut statement.points);
+        // It stands where the question stands, whatever the profile holds by now: numbers may be read by other rules since
+        // it was asked.
+        statement.points = Vec::new();
+        let points = tenant.state().consent.ledger.points_of(pending).to_vec();
         let mut saying = Saying::new(statement, &tenant);
-        // It stands where the question stood, whatever the profile holds by now.
         saying.pin(points);
         let result = self.say(&tenant, saying, named).await?;
         Ok(answer(pb::ConfirmConsentResponse { result: Some(result) }))

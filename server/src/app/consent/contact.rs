@@ -109,6 +109,12 @@ impl Ask {
         }
     }
 
+    /// When the contact happens: what is asked about a moment that has passed cannot happen before now, or quiet hours and
+    /// caps would be those of then.
+    pub(super) fn happens_at(&self, now: ObservedAt) -> ObservedAt {
+        self.at.map_or(now, |at| at.max(now))
+    }
+
     /// Whether it was read under this configuration.
     fn is_read_under(&self, config: &LiveConfig) -> bool {
         !matches!(self.whom, Whom::Identifier { version, .. } if version != config.version)
@@ -242,7 +248,7 @@ fn judge(state: &State, config: &LiveConfig, ask: &Ask, found: &Found, now: Obse
     if state.relinking {
         return deny(Reason::Unavailable);
     }
-    let at = ask.at.unwrap_or(now);
+    let at = ask.happens_at(now);
     let default_zone = policy.default_time_zone.as_deref();
     // What time it is where somebody is takes a look at tables of the world: only where it matters.
     let clock = |zones: &dyn Fn() -> LocalTime| match channel.quiet_hours.is_empty() {
@@ -264,7 +270,7 @@ fn judge(state: &State, config: &LiveConfig, ask: &Ask, found: &Found, now: Obse
         }
     };
     // What was erased is not written to, whoever asks: its keyed digest is kept for this.
-    let former = match &ask.whom {
+    let former: Vec<Digest128> = match &ask.whom {
         Whom::Identifier { namespace, raw, .. } => {
             let regions = state.privacy.former_regions.iter();
             let under =
@@ -273,13 +279,20 @@ fn judge(state: &State, config: &LiveConfig, ask: &Ask, found: &Found, now: Obse
         }
         Whom::Profile(_) | Whom::Record(_) => Vec::new(),
     };
-    if state.privacy.stops(cluster.points.iter().copied().chain(former)).is_some() {
+    if state.privacy.stops(cluster.points.iter().chain(&former).copied()).is_some() {
         return deny(Reason::Suppressed(Vec::new()));
     }
     // A yes must still hold when the contact happens.
-    let question = Question::now(purpose.id, Some(channel.id), at.max(now));
+    let question = Question::now(purpose.id, Some(channel.id), at);
     let ledger = &state.consent.ledger;
-    let effective = ledger.voices(&cluster.points, &question).effective();
+    let mut voices = ledger.voices(&cluster.points, &question);
+    // LAW 6: who left by a link left at the number as it was read when the link was made. A no is heard there too; a yes
+    // is not, since by the rules of today it would be another's.
+    let before = ledger.voices(&former, &question);
+    if before.effective().forbids() {
+        voices = voices.join(&before);
+    }
+    let effective = voices.effective();
     let mut jurisdictions = known;
     jurisdictions.extend(ledger.jurisdictions_at(&cluster.points));
     jurisdictions.extend(ask.jurisdiction);

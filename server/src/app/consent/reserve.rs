@@ -229,7 +229,7 @@ fn reserve(
             let reservation = Reservation {
                 purpose: ask.purpose,
                 channel: ask.channel,
-                at: ask.at.unwrap_or(now),
+                at: ask.happens_at(now),
                 expires_at,
                 charged,
                 standing: Standing::Open,

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use onefold_benches::load::{self, Failure, argument};
+use onefold_benches::load::{self, Failure, argument, erasure_of};
 use onefold_benches::{SOURCES, fragments};
 use onefold_proto::v1 as pb;
 use onefold_proto::v1::ingest_service_client::IngestServiceClient;
@@ -86,20 +86,7 @@ async fn erase_all(address: SocketAddr, subjects: usize) -> Result<Took, Failure
     let mut took = Took::default();
     for subject in 0..subjects {
         let identifier = pb::Identifier { namespace: "email".to_owned(), value: mail(subject) };
-        let by_mail = pb::ConsentSubject { subject: Some(pb::consent_subject::Subject::Identifier(identifier)) };
-        let request = pb::CreatePrivacyRequestRequest {
-            kind: pb::PrivacyRequestKind::Erasure as i32,
-            subjects: vec![by_mail],
-            ..Default::default()
-        };
-        let name = privacy.create_privacy_request(request).await?.into_inner().request.unwrap_or_default().name;
-        let request = pb::VerifyPrivacyRequestRequest {
-            name: name.clone(),
-            method: "email-link".to_owned(),
-            by: "dpo".to_owned(),
-            ..Default::default()
-        };
-        privacy.verify_privacy_request(request).await?;
+        let name = erasure_of(&mut privacy, identifier).await?;
         took.write.push(put(&mut ingest, format!("alone{subject}")).await?);
 
         let start = load::now();

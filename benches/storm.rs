@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use onefold_benches::load::{self, Failure, argument};
+use onefold_benches::load::{self, Failure, argument, erasure_of};
 use onefold_benches::open::{self, Lines, Ready, Run};
 use onefold_benches::{contact, fragments};
 use onefold_proto::v1 as pb;
@@ -153,17 +153,7 @@ type Asked = std::pin::Pin<Box<dyn Future<Output = Result<(), Status>> + Send>>;
 /// Erases whoever holds this identifier: asked for, verified, looked at, carried out.
 async fn erase(channel: Channel, identifier: pb::Identifier) -> Result<(), Status> {
     let mut privacy = PrivacyServiceClient::new(channel);
-    let subject = pb::ConsentSubject { subject: Some(pb::consent_subject::Subject::Identifier(identifier)) };
-    let kind = pb::PrivacyRequestKind::Erasure as i32;
-    let request = pb::CreatePrivacyRequestRequest { kind, subjects: vec![subject], ..Default::default() };
-    let name = privacy.create_privacy_request(request).await?.into_inner().request.unwrap_or_default().name;
-    let request = pb::VerifyPrivacyRequestRequest {
-        name: name.clone(),
-        method: "email-link".to_owned(),
-        by: "dpo".to_owned(),
-        ..Default::default()
-    };
-    privacy.verify_privacy_request(request).await?;
+    let name = erasure_of(&mut privacy, identifier).await?;
     let etag = privacy.preview_erasure(pb::PreviewErasureRequest { name: name.clone() }).await?.into_inner().etag;
     let request = pb::ExecuteErasureRequest { name, etag, ..Default::default() };
     match privacy.execute_erasure(request).await {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use onefold_core::fragment::ObservedAt;
 use onefold_proto::v1 as pb;
 use onefold_server::clock::Clock;
+use onefold_tests::calls::Raw;
 use onefold_tests::child::Launch;
 use onefold_tests::traffic::{Message, open_sources};
 use onefold_tests::{Clients, House, identifier, person, reason, record, text};
@@ -227,47 +228,6 @@ async fn bytes_that_are_no_message_get_an_answer() {
     }
     house.assert_lives("after").await;
     house.close().await;
-}
-
-/// Bytes as they are.
-#[derive(Clone, Copy, Debug, Default)]
-struct Raw;
-
-impl tonic::codec::Codec for Raw {
-    type Encode = Vec<u8>;
-    type Decode = Vec<u8>;
-    type Encoder = Self;
-    type Decoder = Self;
-
-    fn encoder(&mut self) -> Self {
-        Self
-    }
-
-    fn decoder(&mut self) -> Self {
-        Self
-    }
-}
-
-impl tonic::codec::Encoder for Raw {
-    type Item = Vec<u8>;
-    type Error = Status;
-
-    fn encode(&mut self, item: Vec<u8>, to: &mut tonic::codec::EncodeBuf<'_>) -> Result<(), Status> {
-        prost::bytes::BufMut::put_slice(to, &item);
-        Ok(())
-    }
-}
-
-impl tonic::codec::Decoder for Raw {
-    type Item = Vec<u8>;
-    type Error = Status;
-
-    fn decode(&mut self, from: &mut tonic::codec::DecodeBuf<'_>) -> Result<Option<Vec<u8>>, Status> {
-        use prost::bytes::Buf;
-        let mut bytes = vec![0; from.remaining()];
-        from.copy_to_slice(&mut bytes);
-        Ok(Some(bytes))
-    }
 }
 
 fn resident_mib(process: u32) -> usize {

@@ -22,15 +22,7 @@ async fn a_no_is_heard_while_numbers_are_read_under_another_country() {
     let dir = tempfile::tempdir().unwrap();
     let mut house = House::open(&dir.path().join("data")).await;
     house.sources(&["crm"]).await;
-    let region = |code: &str| pb::UpdateTenantRequest {
-        tenant: Some(pb::Tenant {
-            name: "tenants/default".to_owned(),
-            default_region: code.to_owned(),
-            ..Default::default()
-        }),
-        ..Default::default()
-    };
-    house.admin.update_tenant(region("DE")).await.unwrap();
+    house.read_numbers_in("DE").await;
     for number in 0..400 {
         let phone = format!("030 76{number:05}");
         house.put(person("crm", &number.to_string(), THEN, &[("phone", &phone)], &[])).await;
@@ -60,7 +52,7 @@ async fn a_no_is_heard_while_numbers_are_read_under_another_country() {
         })
     };
     for code in ["AT", "DE", "AT", "DE", "AT", "DE", "AT", "DE"] {
-        house.admin.update_tenant(region(code)).await.unwrap();
+        house.read_numbers_in(code).await;
         let verdict = house.consent.decide_contact(may(7)).await.unwrap().into_inner().verdict.unwrap();
         assert_eq!(reasons(&verdict), ["WITHDRAWN"], "{code}");
     }
@@ -73,18 +65,10 @@ async fn a_no_is_heard_while_numbers_are_read_under_another_country() {
 async fn links_and_confirmations_count_when_numbers_are_read_under_another_country() {
     let dir = tempfile::tempdir().unwrap();
     let mut house = House::open(&dir.path().join("data")).await;
-    let region = |code: &str| pb::UpdateTenantRequest {
-        tenant: Some(pb::Tenant {
-            name: "tenants/default".to_owned(),
-            default_region: code.to_owned(),
-            ..Default::default()
-        }),
-        ..Default::default()
-    };
     let mut policy = house.policy().await.unwrap();
     policy.channels[0].double_opt_in = true;
     house.set_policy(policy).await.unwrap();
-    house.admin.update_tenant(region("DE")).await.unwrap();
+    house.read_numbers_in("DE").await;
     let (before, after, asked) = ("030 7600001", "030 7600002", "030 7600003");
     let mut tokens = Vec::new();
     for phone in [before, after] {
@@ -99,7 +83,7 @@ async fn links_and_confirmations_count_when_numbers_are_read_under_another_count
     house.consent.unsubscribe(click(&tokens[0])).await.unwrap();
     let pending = house.say(at("phone", asked), said(Granted, THEN)).await.unwrap();
     assert!(pending.pending);
-    house.admin.update_tenant(region("AT")).await.unwrap();
+    house.read_numbers_in("AT").await;
     house.consent.unsubscribe(click(&tokens[1])).await.unwrap();
     let confirm = pb::ConfirmConsentRequest { confirmation_token: pending.confirmation_token, ..Default::default() };
     house.consent.confirm_consent(confirm).await.unwrap();

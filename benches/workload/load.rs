@@ -9,9 +9,11 @@ use hdrhistogram::Histogram;
 use onefold_proto::v1 as pb;
 use onefold_proto::v1::admin_service_client::AdminServiceClient;
 use onefold_proto::v1::ingest_service_client::IngestServiceClient;
+use onefold_proto::v1::privacy_service_client::PrivacyServiceClient;
 use onefold_proto::v1::profile_service_client::ProfileServiceClient;
 use onefold_server::Config;
 use tokio_stream::StreamExt;
+use tonic::Status;
 use tonic::transport::Channel;
 
 /// Anything that went wrong; benches only show it.
@@ -193,6 +195,28 @@ impl Calls {
     pub fn p99(&self) -> f64 {
         self.latencies.value_at_quantile(0.99) as f64 / 1e3
     }
+}
+
+/// Asks for the erasure of whoever holds this identifier, and verifies it; answers with the request's name.
+///
+/// # Errors
+/// What the server refuses it with.
+pub async fn erasure_of(
+    privacy: &mut PrivacyServiceClient<Channel>,
+    identifier: pb::Identifier,
+) -> Result<String, Status> {
+    let subject = pb::ConsentSubject { subject: Some(pb::consent_subject::Subject::Identifier(identifier)) };
+    let kind = pb::PrivacyRequestKind::Erasure as i32;
+    let request = pb::CreatePrivacyRequestRequest { kind, subjects: vec![subject], ..Default::default() };
+    let name = privacy.create_privacy_request(request).await?.into_inner().request.unwrap_or_default().name;
+    let request = pb::VerifyPrivacyRequestRequest {
+        name: name.clone(),
+        method: "email-link".to_owned(),
+        by: "dpo".to_owned(),
+        ..Default::default()
+    };
+    privacy.verify_privacy_request(request).await?;
+    Ok(name)
 }
 
 /// The value behind `--name` on the command line, or a default.

@@ -77,6 +77,17 @@ impl Clients {
         }
     }
 
+    /// Has telephone numbers without a country code read as those of this country.
+    ///
+    /// # Panics
+    /// When it is refused.
+    pub async fn read_numbers_in(&mut self, country: &str) {
+        let name = "tenants/default".to_owned();
+        let tenant = pb::Tenant { name, default_region: country.to_owned(), ..Default::default() };
+        let request = pb::UpdateTenantRequest { tenant: Some(tenant), ..Default::default() };
+        self.admin.update_tenant(request).await.expect("another country");
+    }
+
     /// Puts one fragment.
     ///
     /// # Panics

@@ -178,16 +178,17 @@ impl Ledger {
         self.bound.extend(restrictions);
     }
 
-    /// The newest stop in force at any of these points that bears on a purpose and channel.
+    /// The newest stop in force at any of these points that bears on a purpose and channel, `later` statements included:
+    /// those that are decided on and not recorded here yet.
     #[must_use]
-    pub fn stop_at(&self, points: &[Digest128], question: &Question) -> Option<Said> {
-        self.voices(points, question).newest_stop()
+    pub fn stop_at(&self, later: &Self, points: &[Digest128], question: &Question) -> Option<Said> {
+        self.voices_with(Some(later), points, question).newest_stop()
     }
 
-    /// When the newest word at these points that could lift a stop counts from.
+    /// When the newest word at these points that could lift a stop counts from, `later` statements included.
     #[must_use]
-    pub fn newest_lift_at(&self, points: &[Digest128]) -> Option<ObservedAt> {
-        let all = points.iter().flat_map(|point| self.at(*point)).map(|(_, entry)| entry);
+    pub fn newest_lift_at(&self, later: &Self, points: &[Digest128]) -> Option<ObservedAt> {
+        let all = points.iter().flat_map(|point| self.at(Some(later), *point)).map(|(_, entry)| entry);
         all.filter(|entry| !(entry.decision.is_stop() || entry.decision.is_hold())).map(Entry::counts_from).max()
     }
 
@@ -207,16 +208,20 @@ impl Ledger {
         self.index_of(id).map_or(&[], |index| &self.points[index])
     }
 
-    /// The statements at a point, those left behind there by retracted records included.
-    fn at(&self, point: Digest128) -> impl Iterator<Item = (Digest128, &Entry)> {
-        let own = self.by_point.get(&point).map_or(&[][..], At::as_slice).iter();
-        let own = own.map(move |index| (point, &self.entries[*index as usize]));
+    fn recorded_at(&self, point: Digest128) -> impl Iterator<Item = &Entry> {
+        let at = self.by_point.get(&point).map_or(&[][..], At::as_slice).iter();
+        at.map(|index| &self.entries[*index as usize])
+    }
+
+    /// The statements at a point, those left behind there by retracted records included, and `later` ones that are not
+    /// recorded here yet.
+    fn at<'a>(&'a self, later: Option<&'a Self>, point: Digest128) -> impl Iterator<Item = (Digest128, &'a Entry)> {
+        let all = move |point| self.recorded_at(point).chain(later.into_iter().flat_map(move |l| l.recorded_at(point)));
+        let own = all(point).map(move |entry| (point, entry));
         let orphans = self.orphans.get(&point).map_or(&[][..], Vec::as_slice).iter();
         // They are judged at the record that they come from: what lifts them must come from there too.
         let left = orphans.flat_map(move |record| {
-            let at = self.by_point.get(record).map_or(&[][..], At::as_slice).iter();
-            at.map(move |index| (*record, &self.entries[*index as usize]))
-                .filter(|(_, entry)| entry.decision != Decision::Pending)
+            all(*record).map(|entry| (*record, entry)).filter(|(_, entry)| entry.decision != Decision::Pending)
         });
         own.chain(left)
     }
@@ -224,10 +229,14 @@ impl Ledger {
     /// What the statements at these points say to a question.
     #[must_use]
     pub fn voices(&self, points: &[Digest128], question: &Question) -> Voices {
+        self.voices_with(None, points, question)
+    }
+
+    fn voices_with(&self, later: Option<&Self>, points: &[Digest128], question: &Question) -> Voices {
         let mut voices = Voices::default();
         for point in points {
             let heard = |entry: &Entry| entry.answers(question) && !entry.ends_one && !self.is_ended(entry, question);
-            for (at, entry) in self.at(*point).filter(|(_, entry)| heard(entry)) {
+            for (at, entry) in self.at(later, *point).filter(|(_, entry)| heard(entry)) {
                 let said = Said { at: entry.counts_from(), word: entry.decision, statement: entry.id };
                 // A retracted record grants nothing: of it only what stops, and what lifts its own stops, is heard.
                 let foreign = at != *point;
@@ -253,7 +262,7 @@ impl Ledger {
     #[must_use]
     pub fn ids_at(&self, points: &[Digest128]) -> Vec<Sequence> {
         let mut ids: Vec<Sequence> =
-            points.iter().flat_map(|point| self.at(*point).map(|(_, entry)| entry.id)).collect();
+            points.iter().flat_map(|point| self.at(None, *point).map(|(_, entry)| entry.id)).collect();
         ids.sort_unstable();
         ids.dedup();
         ids
@@ -263,7 +272,7 @@ impl Ledger {
     #[must_use]
     pub fn jurisdictions_at(&self, points: &[Digest128]) -> Vec<Jurisdiction> {
         let mut all: Vec<Jurisdiction> =
-            points.iter().flat_map(|point| self.at(*point).filter_map(|(_, entry)| entry.jurisdiction)).collect();
+            points.iter().flat_map(|point| self.at(None, *point).filter_map(|(_, entry)| entry.jurisdiction)).collect();
         all.sort_unstable();
         all.dedup();
         all

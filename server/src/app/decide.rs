@@ -24,7 +24,7 @@ use onefold_store::journal::JournalError;
 use onefold_store::keys::DataKey;
 use onefold_store::vault::{Vault, VaultError};
 
-use super::consent::{self, Said, Saying};
+use super::consent::{Said, Saying};
 use super::hierarchy::digest::Digester;
 use super::hierarchy::state::Says;
 use super::hierarchy::steps;
@@ -248,7 +248,8 @@ pub(super) fn decide(
             overlay: &mut overlay,
             held: HashMap::new(),
             cleared: HashSet::new(),
-            said: HashMap::new(),
+            said: Ledger::default(),
+            confirmed: HashMap::new(),
             stopped: BTreeMap::new(),
             moved: HashMap::new(),
             effects: &mut effects,
@@ -271,8 +272,10 @@ struct Deciding<'a> {
     overlay: &'a mut Overlay,
     held: HashMap<(Digest128, Digest128), Sequence>,
     cleared: HashSet<Sequence>,
-    /// Statements of this group, by their content.
-    said: HashMap<Digest128, Sequence>,
+    /// Statements of this group: what comes after them in it is judged as if they were recorded.
+    said: Ledger,
+    /// Statements that statements of this group confirm.
+    confirmed: HashMap<Sequence, Sequence>,
     /// What was erased and came again, by request.
     stopped: BTreeMap<Sequence, u32>,
     /// Corrections that go with another record from now on, by that record.
@@ -580,7 +583,7 @@ impl Deciding<'_> {
         let Saying { mut statement, content, records_max, pinned, once, restored } = saying;
         let ledger = &self.state.consent.ledger;
         let known = |statement| Outcome::Said { sequence: self.sequence, statement, known: true };
-        if let Some(id) = self.said.get(&content).copied().or_else(|| ledger.known(content)) {
+        if let Some(id) = self.said.known(content).or_else(|| ledger.known(content)) {
             return Ok(known(id));
         }
         let refuse = |path: &str, reason, message: &str| {
@@ -589,13 +592,13 @@ impl Deciding<'_> {
         if let Some(request) = self.state.privacy.stops(statement.points.iter().copied()).filter(|_| !restored) {
             return Ok(self.stopped(request).outcome);
         }
-        if consent::is_full(self.state) {
+        if ledger.len() + self.said.len() >= limits::STATEMENTS_MAX {
             let message = format!("the ledger holds {} statements, the most there may be", limits::STATEMENTS_MAX);
             return refuse("", FaultReason::TooLarge, &message);
         }
         // A word that ends a restriction names it too, and was checked by who says it.
         if let Some(pending) = statement.confirms.filter(|_| statement.decision != Decision::Released) {
-            match confirmable(ledger, pending, self.config, statement.given_at) {
+            match self.confirmable(pending, statement.given_at) {
                 Ok(None) => {}
                 Ok(Some(confirmed_by)) => return Ok(known(confirmed_by)),
                 Err(why) => return refuse("token", FaultReason::Unknown, why),
@@ -605,13 +608,15 @@ impl Deciding<'_> {
             let purposes = self.config.config.consent.purposes.iter().map(|purpose| purpose.id);
             let asked = purposes.filter(|purpose| statement.purpose.is_none_or(|only| only == *purpose));
             let stop = |purpose| {
-                ledger.stop_at(&statement.points, &Question::now(purpose, statement.channel, statement.given_at))
+                let question = Question::now(purpose, statement.channel, statement.given_at);
+                ledger.stop_at(&self.said, &statement.points, &question)
             };
             let stops: Option<Vec<_>> = asked.map(stop).collect();
             // LAW 6: a no of long ago does not stand for one of today: a yes from in between may still be on its way, and
-            // would lift the old one only. Nor is what this group says in the ledger yet.
+            // would lift the old one only. Nor does one that a record brings here, which this group may have moved.
             let since = statement.given_at.0.saturating_sub(SAME_CLICK_MICROS);
-            let fresh = |stops: &Vec<Heard>| self.said.is_empty() && stops.iter().all(|stop| stop.at.0 >= since);
+            let settled = self.overlay.is_empty();
+            let fresh = |stops: &Vec<Heard>| settled && stops.iter().all(|stop| stop.at.0 >= since);
             if let Some(newest) = stops.filter(fresh).and_then(|stops| stops.into_iter().max()) {
                 return Ok(known(newest.statement));
             }
@@ -636,18 +641,43 @@ impl Deciding<'_> {
             Subject::Profile(_) | Subject::Identifier { .. } => {}
         }
         // LAW 6: a stop whose time our own clock gave is later than every yes that was told before it, also when the clock
-        // was set back meanwhile.
+        // was set back meanwhile, or the two came through different doors in one moment and share this group.
         let stops = statement.decision.is_stop() || statement.decision.is_hold();
         if stops && statement.given_at >= statement.recorded_at {
-            let newest = self.state.consent.ledger.newest_lift_at(&statement.points);
+            let newest = self.state.consent.ledger.newest_lift_at(&self.said, &statement.points);
             statement.given_at = statement.given_at.max(newest.unwrap_or(statement.given_at));
         }
         let plain = decision::encode(&statement);
         let (sequence, place, slot) = self.seal(EntryKind::StatementRecorded, slot, false, &plain)?;
-        self.said.insert(content, sequence);
         let said = Said::of(statement, sequence, place, slot, &self.tenant.keys);
+        self.said.record(said.entry, &said.points, content);
+        if let Some(confirms) = said.confirms {
+            self.confirmed.insert(confirms, sequence);
+        }
         self.effects.push(Effect::Hear(Box::new(said)));
         Ok(Outcome::Said { sequence, statement: sequence, known: false })
+    }
+
+    /// Whether a pending statement may be confirmed now: `Ok(Some(..))` when it was already.
+    fn confirmable(&self, pending: Sequence, now: ObservedAt) -> Result<Option<Sequence>, &'static str> {
+        let ledger = &self.state.consent.ledger;
+        let Some(entry) = ledger.get(pending).filter(|entry| entry.decision == Decision::Pending) else {
+            return Err("is of no statement that waits for confirmation");
+        };
+        if let Some(by) = entry.confirmed_by.or_else(|| self.confirmed.get(&pending).copied()) {
+            return Ok(Some(by));
+        }
+        let days = i64::from(self.config.config.consent.confirm_within_days);
+        if now.0 > entry.recorded_at.0.saturating_add(days * 24 * 60 * 60 * 1_000_000) {
+            return Err("came too late: ask for consent again");
+        }
+        let Some(purpose) = entry.purpose else { return Err("is of no purpose") };
+        // A no that came after the question is the last word: a link in an old message does not undo it.
+        let question = Question::now(purpose, entry.channel, now);
+        match ledger.stop_at(&self.said, ledger.points_of(pending), &question) {
+            Some(stop) if stop.at >= entry.counts_from() => Err("is of a question that was answered with no since"),
+            _ => Ok(None),
+        }
     }
 
     fn clear(&mut self, entry: Sequence) -> Result<(), JournalError> {
@@ -681,32 +711,6 @@ impl Deciding<'_> {
         })?;
         self.sequence = sequence;
         Ok((sequence, place, slot))
-    }
-}
-
-/// Whether a pending statement may be confirmed now: `Ok(Some(..))` when it was already.
-fn confirmable(
-    ledger: &Ledger,
-    pending: Sequence,
-    config: &LiveConfig,
-    now: ObservedAt,
-) -> Result<Option<Sequence>, &'static str> {
-    let Some(entry) = ledger.get(pending).filter(|entry| entry.decision == Decision::Pending) else {
-        return Err("is of no statement that waits for confirmation");
-    };
-    if entry.confirmed_by.is_some() {
-        return Ok(entry.confirmed_by);
-    }
-    let days = i64::from(config.config.consent.confirm_within_days);
-    if now.0 > entry.recorded_at.0.saturating_add(days * 24 * 60 * 60 * 1_000_000) {
-        return Err("came too late: ask for consent again");
-    }
-    let Some(purpose) = entry.purpose else { return Err("is of no purpose") };
-    // A no that came after the question is the last word: a link in an old message does not undo it.
-    let question = Question::now(purpose, entry.channel, now);
-    match ledger.stop_at(ledger.points_of(pending), &question) {
-        Some(stop) if stop.at >= entry.counts_from() => Err("is of a question that was answered with no since"),
-        _ => Ok(None),
     }
 }
 
@@ -746,3 +750,6 @@ impl Drafted {
         Answer { outcome }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -444,7 +444,7 @@ impl Lane {
                 while items < GROUP_ITEMS_MAX && bytes < self.group_bytes_max() {
                     let most = self.group_bytes_max();
                     match self.next_if(
-                        |next| matches!(next, Command::Ingest { tenant, items, request: None, .. } if room_of(items) <= most && !are_stale(tenant, items)),
+                        |next| matches!(next, Command::Ingest { tenant, items, request: None, .. } if room_of(items) <= most && !are_stale(tenant, items) && share_a_group(&runs, tenant, items)),
                     ) {
                         Next::Wanted(Command::Ingest { tenant, items: more, reply, .. }) => {
                             items += more.len();
@@ -850,6 +850,14 @@ fn change_bytes_max(change: &ProfileChange<u32>) -> usize {
 fn are_stale(tenant: &Tenant, items: &[Item]) -> bool {
     let config = tenant.config();
     items.iter().any(|item| item.is_stale(&config))
+}
+
+/// Whether these items may be decided on beside those: as if each had been settled before the next. What fragments do to
+/// records shows when their group is settled, so what looks at records waits for that.
+pub(super) fn share_a_group(runs: &[Run], tenant: &Arc<Tenant>, items: &[Item]) -> bool {
+    let looks = |item: &Item| matches!(item, Item::Say(saying) if saying.looks_at_records());
+    let moves = |item: &Item| !matches!(item, Item::Say(_));
+    !items.iter().any(looks) || !runs.iter().any(|(of, items, _)| Arc::ptr_eq(of, tenant) && items.iter().any(moves))
 }
 
 /// Bytes of a batch that these items may take, settling not counted.

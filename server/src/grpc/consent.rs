@@ -31,7 +31,7 @@ use crate::app::error::{ReadError, WriteError};
 use crate::app::ingest::{Answer, Item, Outcome};
 use crate::app::lane::Changed;
 use crate::app::read::ProfileKey;
-use crate::app::reads::What;
+use crate::app::reads::{ReadLog, What};
 use crate::app::requests::RequestKey;
 use crate::app::tenant::Tenant;
 
@@ -409,8 +409,15 @@ impl ConsentService for Consents {
         let named = requests::named(&request.request_id, "DecideContact", &request, &tenant.keys.index)?;
         let ask = self.ask(&tenant, request).map_err(invalid)?;
         let purposes = [ask.purpose];
+        ReadLog::ready(&tenant).map_err(|error| failed(&tenant, error))?;
         let verdicts = self.app.decide_contacts(&tenant, vec![ask], named).await.map_err(status::write)?;
-        self.showing(&tenant, ReadCall::DecideContact, &purposes, &verdicts)?;
+        if let Err(untold) = self.showing(&tenant, ReadCall::DecideContact, &purposes, &verdicts) {
+            // Whoever repeats a named call is told of what was counted for it.
+            if named.is_none() {
+                self.take_back(&tenant, &verdicts).await;
+            }
+            return Err(untold);
+        }
         let verdict = verdicts.first().ok_or_else(|| status::internal("there is no decision"))?;
         Ok(answer(pb::DecideContactResponse { verdict: Some(door::verdict_out(verdict, &tenant)) }))
     }
@@ -494,6 +501,14 @@ impl Consents {
         Ok(())
     }
 
+    /// Releases contacts that were counted and that nobody is told of.
+    async fn take_back(&self, tenant: &Arc<Tenant>, verdicts: &[Verdict]) {
+        for (reservation, _) in verdicts.iter().filter_map(|verdict| verdict.reservation) {
+            // One that cannot be released now expires.
+            let _ = self.app.settle_reservation(tenant, reservation, Standing::Released, None).await;
+        }
+    }
+
     async fn record_batch(
         &self,
         parent: &str,
@@ -542,8 +557,12 @@ impl Consents {
             answers.push((message.client_sequence, asked.map(|ask| asks.push(ask))));
         }
         let purposes: Vec<PurposeId> = asks.iter().map(|ask| ask.purpose).collect();
+        ReadLog::ready(&tenant).map_err(|error| failed(&tenant, error))?;
         let verdicts = self.app.decide_contacts(&tenant, asks, None).await.map_err(status::write)?;
-        self.showing(&tenant, ReadCall::DecideContacts, &purposes, &verdicts)?;
+        if let Err(untold) = self.showing(&tenant, ReadCall::DecideContacts, &purposes, &verdicts) {
+            self.take_back(&tenant, &verdicts).await;
+            return Err(untold);
+        }
         let mut verdicts = verdicts.into_iter();
         let answers = answers.into_iter().map(|(client_sequence, asked)| {
             let verdict = match asked {

@@ -395,9 +395,11 @@ impl App {
             seen = seen.max(verdict.seen);
             told.push(verdict);
         }
-        // What a crash could take back is not told; a disk that does not answer is no yes.
+        // What a crash could take back is not told; a disk that does not answer is no yes. What is counted is durable: it is
+        // told, or nobody would know of it.
         if !durable(tenant, seen).await {
-            for verdict in &mut told {
+            let reached = tenant.durable();
+            for verdict in told.iter_mut().filter(|verdict| verdict.seen > reached) {
                 *verdict = Verdict::deny(Reason::Unavailable, Sequence(0), now);
             }
         }

@@ -15,7 +15,6 @@ use onefold_core::consent::{Decision, Statement, Subject};
 use onefold_core::fault::{FaultReason, FieldFault};
 use onefold_core::fragment::{ObservedAt, SourceRecord};
 use onefold_core::ids::{Digest128, NamespaceId, Place, Sequence, SlotId};
-use onefold_core::limits;
 use onefold_matching::prepare::ReadIdentifier;
 use onefold_store::journal::entry_room;
 use onefold_store::keys::TenantKeys;
@@ -126,6 +125,13 @@ impl Saying {
         self.pinned = true;
     }
 
+    /// Whether it is judged by the records that there are, and by what is heard at them. It shares no group with fragments
+    /// in front of it, which come to be with the group's end.
+    pub(super) fn looks_at_records(&self) -> bool {
+        let pins = matches!(self.statement.subject, Subject::Profile(_)) && !self.pinned;
+        pins || self.statement.confirms.is_some()
+    }
+
     /// Bytes that the journal may take for it, before sealing.
     pub fn bytes(&self) -> usize {
         onefold_core::decision::encode(&self.statement).len() + self.records_max * POINT_BYTES + 8
@@ -221,9 +227,4 @@ pub(super) fn relink(shared: &Shared, tenant: &Tenant, config: &LiveConfig) -> R
         }
     }
     Ok(())
-}
-
-/// Refuses a statement more than there may be.
-pub(super) fn is_full(state: &State) -> bool {
-    state.consent.ledger.len() >= limits::STATEMENTS_MAX
 }

@@ -18,7 +18,7 @@ use crate::app::error::WriteError;
 use crate::app::lane::{Command, Group, Lane, Next, SETTLED_ROOM, kind};
 use crate::app::requests::{RequestKey, known, remember, room_to_remember};
 use crate::app::tenant::Tenant;
-use crate::app::writer::Reply;
+use crate::app::writer::{Commit, Reply};
 use crate::clock::Stopwatch;
 
 /// Time as it passed while the server ran. What was counted is forgotten by this: a clock that leaps ahead and is set back
@@ -45,6 +45,8 @@ impl Passing {
 
 /// Commands that share a batch at most.
 const WORKS_MAX: usize = 1_024;
+/// Bytes of a batch; few in tests, so that they see batches fill.
+const BATCH_BYTES: usize = if cfg!(test) { 8 << 10 } else { SETTLED_ROOM };
 /// Bytes of a reservation beside what it is charged to.
 const RESERVATION_BYTES: usize = 96;
 /// Bytes of one charge.
@@ -102,13 +104,13 @@ pub(in crate::app) fn run(lane: &mut Lane, first: Work) -> Result<Option<Command
             }
         }
     }
-    let mut group = lane.begin(SETTLED_ROOM)?;
+    let mut group = lane.begin(BATCH_BYTES)?;
     for work in works {
         match work {
             Work::Reserve { tenant, asks, request, reply } => {
                 match known::<Verdict>(&tenant, request) {
                     Some(Ok(verdict)) => {
-                        give(&mut group, &tenant, reply, Some(vec![Some(verdict)]));
+                        give(lane, &mut group, &tenant, reply, Ok(vec![Some(verdict)]))?;
                         continue;
                     }
                     Some(Err(error)) => {
@@ -117,16 +119,18 @@ pub(in crate::app) fn run(lane: &mut Lane, first: Work) -> Result<Option<Command
                     }
                     None => {}
                 }
-                let verdicts = reserve(lane, &mut group, &tenant, &asks)?;
-                if let Some([Some(verdict)]) = verdicts.as_deref() {
+                let verdicts = reserve(lane, &mut group, &tenant, &asks, request)?;
+                if let [Some(verdict)] = verdicts.as_slice()
+                    && verdict.reservation.is_none()
+                {
                     note(lane, &mut group, &tenant, request, verdict)?;
                 }
-                give(&mut group, &tenant, reply, verdicts);
+                give(lane, &mut group, &tenant, reply, Ok(verdicts))?;
             }
             Work::Settle { tenant, reservation, to, request, reply } => {
                 match known::<()>(&tenant, request) {
                     Some(Ok(())) => {
-                        give(&mut group, &tenant, reply, Some(Ok(())));
+                        give(lane, &mut group, &tenant, reply, Ok(Ok(())))?;
                         continue;
                     }
                     Some(Err(error)) => {
@@ -135,11 +139,8 @@ pub(in crate::app) fn run(lane: &mut Lane, first: Work) -> Result<Option<Command
                     }
                     None => {}
                 }
-                let settled = settle(lane, &mut group, &tenant, reservation, to)?;
-                if let Some(Ok(())) = settled {
-                    note(lane, &mut group, &tenant, request, &())?;
-                }
-                give(&mut group, &tenant, reply, settled);
+                let settled = settle(lane, &mut group, &tenant, (reservation, to), request)?;
+                give(lane, &mut group, &tenant, reply, settled)?;
             }
         }
     }
@@ -149,7 +150,7 @@ pub(in crate::app) fn run(lane: &mut Lane, first: Work) -> Result<Option<Command
     Ok(after)
 }
 
-/// Notes the answer to a named call beside what it did.
+/// Notes the answer to a named call that did nothing. What a call did stands in one batch with its answer.
 fn note(
     lane: &mut Lane,
     group: &mut Option<Group>,
@@ -167,40 +168,53 @@ fn note(
     Ok(())
 }
 
-/// Answers behind everything that was decided before, or at once when the disk is full.
+/// Answers behind everything that was decided before.
 fn give<T: Send + 'static>(
+    lane: &Lane,
     group: &mut Option<Group>,
     tenant: &Arc<Tenant>,
     reply: oneshot::Sender<Result<T, WriteError>>,
-    answer: Option<T>,
-) {
-    match (group, answer) {
-        (Some(group), Some(answer)) => {
-            let end = tenant.state().sequence;
-            group.commit.published.push((Arc::clone(tenant), end));
-            let told = move |written: Result<(), WriteError>| drop(reply.send(written.map(|()| answer)));
-            group.commit.replies.push(Reply::Then(Box::new(told)));
+    answer: Result<T, WriteError>,
+) -> Result<(), JournalError> {
+    let end = tenant.state().sequence;
+    let told = move |written: Result<(), WriteError>| drop(reply.send(written.and(answer)));
+    let (published, told) = ((Arc::clone(tenant), end), Reply::Then(Box::new(told)));
+    let behind = |commit: &mut Commit| {
+        commit.published.push(published);
+        commit.replies.push(told);
+    };
+    match group {
+        Some(group) => behind(&mut group.commit),
+        // The disk is full; what was written before it was is on its way.
+        None => {
+            let mut commit = Commit::default();
+            behind(&mut commit);
+            lane.hand_on(commit)?;
         }
-        _ => drop(reply.send(Err(WriteError::DiskFull))),
     }
+    Ok(())
 }
 
 /// Makes sure that the batch has room; begins another where it is full. False when the disk is full.
 fn has_room(lane: &mut Lane, group: &mut Option<Group>, bytes: usize) -> Result<bool, JournalError> {
-    let is_full = group.as_ref().is_some_and(|group| group.builder.bytes() + bytes > SETTLED_ROOM);
+    let is_full = group.as_ref().is_some_and(|group| group.builder.bytes() + bytes > BATCH_BYTES);
     if is_full && let Some(full) = group.take() {
         lane.commit(full)?;
-        *group = lane.begin(SETTLED_ROOM.max(2 * bytes))?;
+        *group = lane.begin(BATCH_BYTES.max(2 * bytes))?;
     }
     Ok(group.is_some())
 }
 
+/// Decides, and counts what is allowed. One ask of a call that has a name is counted in one batch with the answer: after a
+/// crash the repeat finds both, or neither.
 fn reserve(
     lane: &mut Lane,
     group: &mut Option<Group>,
     tenant: &Arc<Tenant>,
     asks: &[(Ask, Found)],
-) -> Result<Option<Vec<Option<Verdict>>>, JournalError> {
+    request: Option<RequestKey>,
+) -> Result<Vec<Option<Verdict>>, JournalError> {
+    let request = request.filter(|_| asks.len() == 1);
     let config = tenant.config();
     let now = lane.shared.clock.now();
     let passed = lane.passing.entry(tenant.id).or_insert_with(|| Passing::from(tenant, now)).at_most(now);
@@ -220,12 +234,17 @@ fn reserve(
             verdict.reasons = vec![Reason::Unavailable];
         }
         if verdict.allows() {
-            if !has_room(lane, group, entry_room(RESERVATION_BYTES + CHARGE_BYTES * charged.len()))? {
-                return Ok(None);
-            }
-            let Some(group) = group.as_mut() else { return Ok(None) };
             let steady = tenant.state().consent.reservations.steady(now);
             let expires_at = ObservedAt(steady.0.saturating_add(waits));
+            // No number takes more bytes than the greatest.
+            verdict.reservation = Some((Sequence(u64::MAX), ObservedAt(i64::MAX)));
+            let room = entry_room(RESERVATION_BYTES + CHARGE_BYTES * charged.len());
+            let room = room + room_to_remember(request, &verdict);
+            let fits = has_room(lane, group, room)?;
+            let Some(group) = group.as_mut().filter(|_| fits) else {
+                verdicts.push(Some(Verdict::deny(Reason::Unavailable, Sequence(0), now)));
+                continue;
+            };
             let reservation = Reservation {
                 purpose: ask.purpose,
                 channel: ask.channel,
@@ -242,32 +261,35 @@ fn reserve(
             })?;
             state.sequence = sequence;
             state.consent.reservations.reserve(sequence, reservation, steady);
+            drop(state);
             verdict.reservation = Some((sequence, expires_at));
             verdict.seen = verdict.seen.max(sequence);
+            remember(lane, tenant, request, &verdict, group)?;
         }
         verdicts.push(Some(verdict));
     }
     let past = i64::from(limits::CAP_WINDOW_SECONDS_MAX) + limits::CONTACT_AHEAD_SECONDS_MAX;
     tenant.state_mut().consent.reservations.forget_before(ObservedAt(passed.0.saturating_sub(past * 1_000_000)));
-    Ok(Some(verdicts))
+    Ok(verdicts)
 }
 
 fn settle(
     lane: &mut Lane,
     group: &mut Option<Group>,
     tenant: &Arc<Tenant>,
-    reservation: Sequence,
-    to: Standing,
-) -> Result<Option<Result<(), CannotSettle>>, JournalError> {
+    (reservation, to): (Sequence, Standing),
+    request: Option<RequestKey>,
+) -> Result<Result<Result<(), CannotSettle>, WriteError>, JournalError> {
     let now = lane.shared.clock.now();
     let may = tenant.state().consent.reservations.may_settle(reservation, to, now);
     if may != Ok(true) {
-        return Ok(group.is_some().then_some(may.map(drop)));
+        if may.is_ok() {
+            note(lane, group, tenant, request, &())?;
+        }
+        return Ok(Ok(may.map(drop)));
     }
-    if !has_room(lane, group, entry_room(RESERVATION_BYTES))? {
-        return Ok(None);
-    }
-    let Some(group) = group.as_mut() else { return Ok(None) };
+    let fits = has_room(lane, group, entry_room(RESERVATION_BYTES) + room_to_remember(request, &()))?;
+    let Some(group) = group.as_mut().filter(|_| fits) else { return Ok(Err(WriteError::DiskFull)) };
     let payload = decision::encode(&ReservationSettled { reservation, standing: to });
     let mut state = tenant.state_mut();
     let sequence = state.sequence.next();
@@ -276,7 +298,9 @@ fn settle(
     })?;
     state.sequence = sequence;
     state.consent.reservations.settle(reservation, to);
-    Ok(Some(Ok(())))
+    drop(state);
+    remember(lane, tenant, request, &(), group)?;
+    Ok(Ok(Ok(())))
 }
 
 impl App {
@@ -327,3 +351,6 @@ impl App {
         self.ask(|reply| Command::Contact(Box::new(Work::Settle { tenant, reservation, to, request, reply }))).await
     }
 }
+
+#[cfg(test)]
+mod tests;

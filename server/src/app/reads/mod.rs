@@ -141,6 +141,15 @@ impl ReadLog {
         Self { shards: Default::default(), readers: RwLock::default(), dir }
     }
 
+    /// Whether a read could be noted now, for calls that do something before they show it.
+    ///
+    /// # Errors
+    /// [`ReadError::NotLogged`], as [`ReadLog::note`].
+    pub fn ready(tenant: &Tenant) -> Result<(), ReadError> {
+        let strict = tenant.noting.mode.load(Ordering::Acquire) > 1;
+        if strict && !tenant.noting.is_whole() { Err(ReadError::NotLogged) } else { Ok(()) }
+    }
+
     /// Notes what is about to be shown. Cheap; whoever answers calls it before.
     ///
     /// # Errors

@@ -538,6 +538,25 @@ async fn where_a_purpose_is_asked_for_nobody_reads_without_one() {
         assert_eq!(reason(&house.profiles.search_profiles(search).await.unwrap_err()), "REQUEST_INVALID");
         let explain = pb::ExplainProfileRequest { name: profile.clone() };
         assert_eq!(reason(&house.profiles.explain_profile(explain).await.unwrap_err()), "ROLE_NOT_ALLOWED");
+        // What names no purpose is for whose work is about the data, who is nobody here.
+        let ada = || onefold_tests::consent::of_record("crm", "1");
+        assert_eq!(reason(&house.statements(ada()).await.unwrap_err()), "ROLE_NOT_ALLOWED");
+        let state = pb::GetConsentStateRequest { subject: Some(ada()), ..Default::default() };
+        assert_eq!(reason(&house.consent.get_consent_state(state).await.unwrap_err()), "ROLE_NOT_ALLOWED");
+        let state =
+            pb::GetConsentStateRequest { subject: Some(ada()), purpose: "support".to_owned(), ..Default::default() };
+        house.consent.get_consent_state(state).await.unwrap();
+        let person = || Some(pb::PersonKey { key: Some(pb::person_key::Key::Record(record("crm", "1"))) });
+        let propose = pb::ProposeAccountsRequest { person: person(), ..Default::default() };
+        assert_eq!(reason(&house.accounts.propose_accounts(propose).await.unwrap_err()), "ROLE_NOT_ALLOWED");
+        let of = person().map(pb::list_affiliations_request::Of::Person);
+        let list = pb::ListAffiliationsRequest { of, ..Default::default() };
+        assert_eq!(reason(&house.accounts.list_affiliations(list).await.unwrap_err()), "ROLE_NOT_ALLOWED");
+        let subject = || Some(pb::StageSubject { subject: person().map(pb::stage_subject::Subject::Person) });
+        let stage = pb::GetStageRequest { subject: subject(), ..Default::default() };
+        assert_eq!(reason(&house.accounts.get_stage(stage).await.unwrap_err()), "ROLE_NOT_ALLOWED");
+        let history = pb::ListStageHistoryRequest { subject: subject(), ..Default::default() };
+        assert_eq!(reason(&house.accounts.list_stage_history(history).await.unwrap_err()), "ROLE_NOT_ALLOWED");
         let for_support =
             pb::GetProfileRequest { name: profile.clone(), purpose: "support".to_owned(), ..Default::default() };
         house.profiles.get_profile(for_support).await.unwrap();

@@ -457,6 +457,65 @@ async fn who_asks_after_a_merge_was_answered_never_hears_yes_over_a_no() {
 }
 
 #[tokio::test]
+async fn a_contact_follows_the_person_to_their_addresses_and_no_further() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut house = House::open(&dir.path().join("data")).await;
+    house.sources(&["crm", "shop", "web"]).await;
+    house.cap(1).await.unwrap();
+    let yes = |house: &House, subject: pb::ConsentSubject| {
+        let mut clients: Clients = Clients::clone(house);
+        async move { clients.say(subject, said(Granted, THEN)).await.unwrap() }
+    };
+    let capped = ["CAP_REACHED"];
+    // By record, then by address; and when the record is gone and comes back under another key.
+    house.put(person("crm", "1", THEN, &[("email", "ada@acme-corp.com")], &[])).await;
+    yes(&house, at("email", "ada@acme-corp.com")).await;
+    assert!(house.may(of_record("crm", "1"), true).await.unwrap().allowed);
+    assert_eq!(reasons(&house.may(at("email", "ada@acme-corp.com"), true).await.unwrap()), capped);
+    house.retract("crm", "1", THEN + 1).await;
+    assert_eq!(reasons(&house.may(at("email", "ada@acme-corp.com"), true).await.unwrap()), capped, "nobody holds it");
+    house.put(person("shop", "9", THEN, &[("email", "ada@acme-corp.com")], &[])).await;
+    assert_eq!(reasons(&house.may(of_record("shop", "9"), true).await.unwrap()), capped, "another key");
+    // A contact with a person of two halves is charged to both, whichever address it goes to; parted, each has had it.
+    for (source, key, email) in [("crm", "2", "byron@acme-corp.com"), ("shop", "2", "lovelace@acme-corp.com")] {
+        house.put(person(source, key, THEN, &[("email", email)], &[])).await;
+        yes(&house, at("email", email)).await;
+    }
+    let both = [("email", "byron@acme-corp.com"), ("email", "lovelace@acme-corp.com")];
+    house.put(person("web", "2", THEN, &both, &[])).await;
+    assert!(house.may(at("email", "byron@acme-corp.com"), true).await.unwrap().allowed);
+    house.retract("web", "2", THEN + 1).await;
+    for subject in [of_record("crm", "2"), of_record("shop", "2"), at("email", "lovelace@acme-corp.com")] {
+        assert_eq!(reasons(&house.may(subject, true).await.unwrap()), capped);
+    }
+    // An address that two people share joins no caps: who was contacted alone there before is one of them.
+    let home = [("phone", "+12125550123"), ("email", "charles@acme-corp.com")];
+    house.put(person("crm", "3", THEN, &home, &[("given_name", "Charles"), ("family_name", "Babbage")])).await;
+    yes(&house, of_record("crm", "3")).await;
+    assert!(house.may(of_record("crm", "3"), true).await.unwrap().allowed);
+    let georgiana = [("given_name", "Georgiana"), ("family_name", "Whitmore")];
+    let hers = [("phone", "+12125550123"), ("email", "georgiana@acme-corp.com")];
+    house.put(person("shop", "3", THEN, &hers, &georgiana)).await;
+    yes(&house, of_record("shop", "3")).await;
+    let (his, her) =
+        (house.lookup("email", "charles@acme-corp.com").await, house.lookup("email", "georgiana@acme-corp.com").await);
+    if his.unwrap().name == her.unwrap().name {
+        // They were taken for one: a steward says that they are two.
+        let pair = pb::PairJudgement {
+            first: Some(onefold_tests::record("crm", "3")),
+            second: Some(onefold_tests::record("shop", "3")),
+            verdict: pb::Verdict::Different as i32,
+        };
+        let (author, why) = ("steward".to_owned(), "by hand".to_owned());
+        let judge = pb::JudgeRequest { judgements: vec![pair], author, reason: why, ..Default::default() };
+        house.reviews.judge(judge).await.unwrap();
+    }
+    assert_eq!(reasons(&house.may(of_record("crm", "3"), true).await.unwrap()), capped);
+    assert!(house.may(of_record("shop", "3"), true).await.unwrap().allowed, "his contact is not hers");
+    house.close().await;
+}
+
+#[tokio::test]
 async fn reservations_are_confirmed_released_or_expire() {
     let dir = tempfile::tempdir().unwrap();
     let clock = Arc::new(Stopped(AtomicI64::new(THEN)));
@@ -637,12 +696,19 @@ async fn quiet_hours_are_those_of_the_person() {
     let clock = Arc::new(Stopped(AtomicI64::new(EVENING)));
     let mut house = House::open_at(House::config(&dir.path().join("data")), Arc::clone(&clock) as _).await;
     house.sources(&["crm"]).await;
-    let zones =
-        [("berlin", "Europe/Berlin"), ("york", "America/New_York"), ("london", "Europe/London"), ("nowhere", "")];
+    let zones = [
+        ("berlin", "Europe/Berlin"),
+        ("york", "America/New_York"),
+        ("london", "Europe/London"),
+        ("nowhere", ""),
+        ("odd", "Eastern"),
+    ];
     for (key, zone) in zones {
         let email = format!("{key}@acme-corp.com");
         let texts: &[(&str, &str)] = if zone.is_empty() { &[] } else { &[("time_zone", zone)] };
-        house.put(person("crm", key, THEN, &[("email", &email)], texts)).await;
+        let put = house.put(person("crm", key, THEN, &[("email", &email)], texts)).await;
+        let odd: Vec<&str> = put.faults.iter().map(|fault| fault.field.as_str()).collect();
+        assert_eq!(odd, if key == "odd" { vec!["attributes[time_zone]"] } else { Vec::new() }, "{put:?}");
         house
             .say(of_record("crm", key), pb::ConsentSaying { channel: String::new(), ..said(Granted, THEN) })
             .await
@@ -662,6 +728,7 @@ async fn quiet_hours_are_those_of_the_person() {
         ("london", Some(EVENING - 3_500), vec!["QUIET_HOURS"]),
         ("york", None, vec!["GRANTED"]),
         ("nowhere", None, vec!["TIME_ZONE_UNKNOWN"]),
+        ("odd", None, vec!["TIME_ZONE_UNKNOWN"]),
     ];
     for (key, moment, want) in table {
         let verdict = house.consent.decide_contact(ask(key, moment)).await.unwrap().into_inner().verdict.unwrap();
@@ -677,6 +744,14 @@ async fn quiet_hours_are_those_of_the_person() {
     house.set_policy(policy).await.unwrap();
     let verdict = house.consent.decide_contact(ask("nowhere", None)).await.unwrap().into_inner().verdict.unwrap();
     assert_eq!(reasons(&verdict), ["GRANTED"], "half past eight");
+    // Where somebody is, and nobody knows what that is called, the tenant's own time says nothing; nor does another half's.
+    for half in [[].as_slice(), &[("email", "odd@acme-corp.com"), ("email", "london@acme-corp.com")]] {
+        if !half.is_empty() {
+            house.put(person("crm", "halves", THEN, half, &[])).await;
+        }
+        let verdict = house.consent.decide_contact(ask("odd", None)).await.unwrap().into_inner().verdict.unwrap();
+        assert_eq!(reasons(&verdict), ["TIME_ZONE_UNKNOWN"]);
+    }
     house.close().await;
 }
 

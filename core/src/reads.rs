@@ -75,6 +75,67 @@ pub enum ReadCall {
 }
 
 impl ReadCall {
+    /// All of them.
+    pub const ALL: &[Self] = &[
+        Self::GetProfile,
+        Self::LookupProfile,
+        Self::BatchLookupProfiles,
+        Self::SearchProfiles,
+        Self::WatchProfiles,
+        Self::ExplainLink,
+        Self::ExplainProfile,
+        Self::GetConsentState,
+        Self::ListStatements,
+        Self::GetConsentReceipt,
+        Self::ListAffiliations,
+        Self::ProposeAccounts,
+        Self::GetStage,
+        Self::ListStageHistory,
+        Self::ListQuestions,
+        Self::ListJudgements,
+        Self::ListQuarantine,
+        Self::PreviewErasure,
+        Self::PreviewAccessExport,
+        Self::StreamAccessExport,
+        Self::StreamBackup,
+        Self::GetAccount,
+        Self::DecideContact,
+        Self::DecideContacts,
+    ];
+
+    /// Whether it says what for where a tenant asks for that. What is not asked is the work on the data itself, of stewards,
+    /// privacy officers and whoever keeps backups; and `GetAccount`, which shows a company and who of the tenant's own staff
+    /// looks after it.
+    #[must_use]
+    pub const fn asks_purpose(self) -> bool {
+        match self {
+            Self::GetProfile
+            | Self::LookupProfile
+            | Self::BatchLookupProfiles
+            | Self::SearchProfiles
+            | Self::WatchProfiles
+            | Self::ExplainLink
+            | Self::ExplainProfile
+            | Self::GetConsentState
+            | Self::ListStatements
+            | Self::GetConsentReceipt
+            | Self::ListAffiliations
+            | Self::ProposeAccounts
+            | Self::GetStage
+            | Self::ListStageHistory
+            | Self::DecideContact
+            | Self::DecideContacts => true,
+            Self::ListQuestions
+            | Self::ListJudgements
+            | Self::ListQuarantine
+            | Self::PreviewErasure
+            | Self::PreviewAccessExport
+            | Self::StreamAccessExport
+            | Self::StreamBackup
+            | Self::GetAccount => false,
+        }
+    }
+
     /// The name of the RPC.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

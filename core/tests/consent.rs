@@ -262,8 +262,9 @@ proptest! {
                         person: records.iter().map(|r| point(*r as u8)).collect(),
                         households,
                         accounts: employers.iter().map(together).collect(),
+                        ..Counted::default()
                     };
-                    let is_full = |cap: &Cap| counted.groups(cap.scope).any(|group| is_reached(cap, &reservations.times(group, cap, second(500)), second(at)));
+                    let is_full = |cap: &Cap| counted.groups(cap.scope).any(|(group, _)| is_reached(cap, &reservations.times(group, cap, second(500)), second(at)));
                     if !caps.iter().any(is_full) {
                         next = next.next();
                         let mut charged = counted.person.clone();

@@ -158,7 +158,9 @@ pub fn decide(
     }
     let (purpose, channel) = contact.kind();
     for cap in policy.caps.iter().filter(|cap| cap.counts(purpose, channel)) {
-        let is_full = |group: &[Digest128]| is_reached(cap, &reservations.times(group, cap, contact.now), contact.at);
+        let is_full = |(charges, further): (&[Digest128], &[Sequence])| {
+            is_reached(cap, &reservations.times_with(charges, further, cap, contact.now), contact.at)
+        };
         if counted.groups(cap.scope).any(is_full) {
             let Cap { most, window_seconds, scope, .. } = *cap;
             reasons.push(Reason::CapReached { cap: cap.name.clone(), most, window_seconds, scope });

@@ -1,9 +1,13 @@
 //! Contacts that were allowed, and how many there may be.
 //!
-//! A contact is charged to every source record that its person had at that moment, and to the identifier that it was
-//! decided by. Counting for a cluster takes every contact that is charged to any of its records, once. So two halves of
-//! one person share the sum after a merge, and after a split each half still counts what was charged to both: k allowed
-//! means at most k, whatever happens to the clusters.
+//! A contact is charged to every source record that its person had at that moment, to every address that was the person's
+//! alone, and to the identifier that it was decided by. Counting for a cluster takes every contact that is charged to any of
+//! its records or to an address that is its alone, once. So two halves of one person share the sum after a merge, after a
+//! split each half still counts what was charged to both, and a record that comes back under another key, or an address
+//! that is asked about without one, counts what its person had: k allowed means at most k, whatever happens to the clusters.
+//!
+//! An address that several persons hold makes them no one person. What is charged to it counts for each of them only where
+//! none of the records that the contact is charged to is another's: then nobody knows whose it was.
 //!
 //! The same contact is charged to the households of its person and to the accounts in which the person has a role, each as
 //! it was at that moment, and caps of these scopes count there.
@@ -31,8 +35,10 @@ pub enum Standing {
 /// Whom a contact counts for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counted {
-    /// The points of the person: records and identifiers.
+    /// What is the person's alone: records and addresses.
     pub person: Vec<Digest128>,
+    /// Contacts that count for the person beside those that are charged to these: at addresses that others hold too.
+    pub contacts: Vec<Sequence>,
     /// The person's households. Each counts for itself: somebody of two addresses must be welcome at both.
     pub households: Vec<Digest128>,
     /// The accounts in which the person has a role: of each the charges of its source accounts, counted together.
@@ -40,15 +46,16 @@ pub struct Counted {
 }
 
 impl Counted {
-    /// The groups of charges that count together in a scope; a cap of it must have room in each of them.
-    pub fn groups(&self, scope: CapScope) -> impl Iterator<Item = &[Digest128]> {
+    /// The groups of charges, and of further contacts, that count together in a scope; a cap of it must have room in each.
+    pub fn groups(&self, scope: CapScope) -> impl Iterator<Item = (&[Digest128], &[Sequence])> {
         let (person, households, accounts) = match scope {
-            CapScope::Person => (Some(self.person.as_slice()), &[][..], &[][..]),
+            CapScope::Person => (Some((self.person.as_slice(), self.contacts.as_slice())), &[][..], &[][..]),
             CapScope::Household => (None, self.households.as_slice(), &[][..]),
             CapScope::Account => (None, &[][..], self.accounts.as_slice()),
         };
         let households = households.iter().map(std::slice::from_ref);
-        person.into_iter().chain(households).chain(accounts.iter().map(Vec::as_slice))
+        let others = households.chain(accounts.iter().map(Vec::as_slice)).map(|charges| (charges, &[][..]));
+        person.into_iter().chain(others)
     }
 }
 
@@ -72,7 +79,7 @@ pub struct Reservation {
     pub at: ObservedAt,
     /// Until when it may be confirmed.
     pub expires_at: ObservedAt,
-    /// Keyed digests of the records, the identifier, the households and accounts that it is charged to.
+    /// Keyed digests of the records, the addresses, the households and accounts that it is charged to.
     pub charged: Vec<Digest128>,
     /// What became of it.
     pub standing: Standing,
@@ -162,6 +169,12 @@ impl Reservations {
         self.by_charge.contains_key(&charge)
     }
 
+    /// Those that are charged to this.
+    pub fn charged_to(&self, charge: Digest128) -> impl Iterator<Item = (Sequence, &Reservation)> {
+        let ids = self.by_charge.get(&charge).map_or(&[][..], Vec::as_slice);
+        ids.iter().filter_map(|id| Some((*id, self.by_id.get(id)?)))
+    }
+
     /// All of them.
     pub fn all(&self) -> impl Iterator<Item = (Sequence, &Reservation)> {
         self.by_id.iter().map(|(id, reservation)| (*id, reservation))
@@ -209,9 +222,21 @@ impl Reservations {
     /// When the contacts that are charged to any of these, and that the cap counts, happen; sorted, each once.
     #[must_use]
     pub fn times(&self, charged: &[Digest128], cap: &Cap, now: ObservedAt) -> Vec<ObservedAt> {
+        self.times_with(charged, &[], cap, now)
+    }
+
+    /// The same with further contacts beside those that are charged to these.
+    #[must_use]
+    pub fn times_with(
+        &self,
+        charged: &[Digest128],
+        further: &[Sequence],
+        cap: &Cap,
+        now: ObservedAt,
+    ) -> Vec<ObservedAt> {
         let now = self.steady(now);
-        let ids: BTreeSet<Sequence> =
-            charged.iter().filter_map(|charge| self.by_charge.get(charge)).flatten().copied().collect();
+        let charged = charged.iter().filter_map(|charge| self.by_charge.get(charge)).flatten();
+        let ids: BTreeSet<Sequence> = charged.chain(further).copied().collect();
         let mut times: Vec<ObservedAt> = ids
             .into_iter()
             .filter_map(|id| self.by_id.get(&id))

@@ -94,6 +94,11 @@ pub enum ReadError {
     /// The tenant wants no read that is not in the log of reads, and the log cannot be written.
     #[error("the log of reads cannot be written, and this tenant's reads are not answered without it")]
     NotLogged,
+    /// The tenant shows personal data to a purpose only, and the call names none.
+    #[error(
+        "this tenant shows personal data to a purpose only, and the call names none; stewards, privacy officers and auditors need none"
+    )]
+    PurposeMissing,
     /// The store failed.
     #[error("the store failed")]
     Store(#[source] Box<dyn std::error::Error + Send + Sync>),

@@ -15,6 +15,7 @@ use tokio::sync::oneshot;
 
 use super::App;
 use super::consent::Saying;
+use super::consent::person::zone_notes;
 use super::decide;
 use super::error::WriteError;
 use super::explain;
@@ -37,7 +38,7 @@ pub struct Arriving {
     pub undated: bool,
     /// The configuration that it was prepared under.
     pub config_version: u64,
-    /// What is kept as a fact and will not link.
+    /// What is kept as a fact and will not link, or says nothing of where somebody is.
     pub notes: Vec<FieldFault>,
     /// It tells of roles in accounts or of stages.
     pub tells: bool,
@@ -202,6 +203,7 @@ impl Arriving {
                 let path = format!("identifiers[{namespace}]");
                 FieldFault::new(path, FaultReason::Malformed, explain::note(note.reason))
             })
+            .chain(zone_notes(fragment))
             .collect();
         let encoded = fragment.encode();
         let tells = !(fragment.affiliations.is_empty() && fragment.stages.is_empty());

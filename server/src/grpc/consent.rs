@@ -266,7 +266,7 @@ impl ConsentService for Consents {
         let found =
             self.app.reading(&tenant, move |app, tenant| read::holdings(app, tenant, &who, &asked, as_of)).await;
         let found = found.map_err(|error| failed(&tenant, error))?;
-        reading::showing(&self.app, &tenant, ReadCall::GetConsentState, found.profile)?;
+        reading::showing_for(&self.app, &tenant, (ReadCall::GetConsentState, purpose), found.profile)?;
         Ok(answer(pb::GetConsentStateResponse {
             profile: door::profile_name(found.profile, &tenant),
             states: found.seen.iter().map(|holding| door::holding_out(holding, &tenant, &config)).collect(),

@@ -86,32 +86,58 @@ pub async fn durable(tenant: &Tenant) -> Result<(), Status> {
 /// Notes in the log of reads what is about to be shown: nothing of a person leaves but past here.
 ///
 /// # Errors
-/// [`ReadError::NotLogged`] where the tenant wants no read that is not in the log, and the log cannot take it.
+/// [`ReadError::NotLogged`] where the tenant wants no read that is not in the log, and the log cannot take it;
+/// [`ReadError::PurposeMissing`], as [`says_what_for`].
 pub fn note(
     app: &App,
     tenant: &Tenant,
     (call, purpose): (ReadCall, Option<PurposeId>),
     what: impl IntoIterator<Item = What>,
 ) -> Result<(), ReadError> {
+    says_what_for(tenant, (call, purpose), rights::may_read_for_nothing())?;
     if !tenant.noting.is_on() {
         return Ok(());
     }
     app.shared.reads.note(tenant, (rights::reader(), call, purpose), what)
 }
 
+/// Whether something may be shown through a call for this purpose, or for none: where the tenant asks for one, to whose
+/// work is about the data alone.
+///
+/// # Errors
+/// [`ReadError::PurposeMissing`].
+pub fn says_what_for(
+    tenant: &Tenant,
+    (call, purpose): (ReadCall, Option<PurposeId>),
+    may_read_for_nothing: bool,
+) -> Result<(), ReadError> {
+    let may = purpose.is_some() || !tenant.noting.purpose_required() || !call.asks_purpose() || may_read_for_nothing;
+    if may { Ok(()) } else { Err(ReadError::PurposeMissing) }
+}
+
 /// [`note`] for calls that show what is of these profiles, by name or by ordinal; without one, of nobody in particular.
 ///
 /// # Errors
-/// UNAVAILABLE, as [`note`].
+/// UNAVAILABLE or PERMISSION_DENIED, as [`note`].
 pub fn showing(
     app: &App,
     tenant: &Tenant,
     call: ReadCall,
     profiles: impl IntoIterator<Item = ProfileOrdinal>,
 ) -> Result<(), Status> {
-    if !tenant.noting.is_on() {
-        return Ok(());
-    }
+    showing_for(app, tenant, (call, None), profiles)
+}
+
+/// [`showing`] for a purpose, where the call names one.
+///
+/// # Errors
+/// As [`showing`].
+pub fn showing_for(
+    app: &App,
+    tenant: &Tenant,
+    how: (ReadCall, Option<PurposeId>),
+    profiles: impl IntoIterator<Item = ProfileOrdinal>,
+) -> Result<(), Status> {
     let mut profiles: Vec<ProfileOrdinal> = profiles.into_iter().collect();
     profiles.sort_unstable();
     profiles.dedup();
@@ -119,7 +145,7 @@ pub fn showing(
         true => vec![What::Some],
         false => profiles.into_iter().map(What::Profile).collect(),
     };
-    note(app, tenant, (call, None), what).map_err(|error| status::ReadErrorIn { tenant: &tenant.name, error }.into())
+    note(app, tenant, how, what).map_err(|error| status::ReadErrorIn { tenant: &tenant.name, error }.into())
 }
 
 /// The profiles behind names in an answer.
@@ -128,4 +154,97 @@ pub fn ordinals<'a>(
     names: impl IntoIterator<Item = &'a str> + 'a,
 ) -> impl Iterator<Item = ProfileOrdinal> + 'a {
     names.into_iter().filter_map(|name| names::profile(name).ok()?.1.open(&tenant.keys.id))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    /// RPCs that show nothing of a person beyond ids, or only tell again what their caller has just said.
+    const SHOW_NOBODY: &[&str] = &[
+        "StreamFragments",
+        "PutFragment",
+        "RetractRecord",
+        "ReplayQuarantine",
+        "DiscardQuarantine",
+        "ListProfileHistory",
+        "RecordConsent",
+        "StreamConsents",
+        "ConfirmConsent",
+        "IssueUnsubscribeToken",
+        "Unsubscribe",
+        "ConfirmReservation",
+        "ReleaseReservation",
+        "GetConsentPolicy",
+        "UpdateConsentPolicy",
+        "PutAccount",
+        "MoveAccount",
+        "CloseAccount",
+        "ListChildren",
+        "GetRollup",
+        "ImportHierarchy",
+        "PutAffiliation",
+        "EndAffiliation",
+        "ConfirmAccount",
+        "PutLifecycle",
+        "GetLifecycle",
+        "SetStage",
+        "Judge",
+        "WithdrawJudgements",
+        "MergeProfiles",
+        "SplitProfile",
+        "CreatePrivacyRequest",
+        "GetPrivacyRequest",
+        "ListPrivacyRequests",
+        "VerifyPrivacyRequest",
+        "ApprovePrivacyRequest",
+        "ExecuteErasure",
+        "ExecuteRestriction",
+        "LiftRestriction",
+        "ExecuteObjection",
+        "ExecuteRectification",
+        "ExtendPrivacyRequest",
+        "RefusePrivacyRequest",
+        "CancelPrivacyRequest",
+        "ConfirmErasure",
+        "GetErasureReceipt",
+        "Readmit",
+        "GetPrivacyPolicy",
+        "ListReads",
+        "UpdatePrivacyPolicy",
+        "VerifyLog",
+        "CreateTenant",
+        "GetTenant",
+        "ListTenants",
+        "UpdateTenant",
+        "PutSource",
+        "ListSources",
+        "PutNamespace",
+        "ListNamespaces",
+        "ListModels",
+        "GetModel",
+        "TrainModel",
+        "PreviewModel",
+        "SetModel",
+        "GetStatistics",
+        "GetDigest",
+        "CreateApiKey",
+        "ListApiKeys",
+        "RevokeApiKey",
+    ];
+
+    /// A new RPC shows personal data, and is noted as a read, which says whether it names a purpose; or it is listed here.
+    #[test]
+    fn every_rpc_is_a_read_of_personal_data_or_known_to_be_none() {
+        let mut known: BTreeSet<&str> = SHOW_NOBODY.iter().copied().collect();
+        assert_eq!(known.len(), SHOW_NOBODY.len());
+        for call in ReadCall::ALL {
+            assert!(known.insert(call.as_str()), "{} is one or the other", call.as_str());
+        }
+        let paths = rights::paths();
+        let all: BTreeSet<&str> = paths.iter().filter_map(|path| path.rsplit('/').next()).collect();
+        assert_eq!(known, all);
+    }
 }

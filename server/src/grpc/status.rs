@@ -252,6 +252,7 @@ impl From<ReadErrorIn<'_>> for Status {
                 details.set_retry_info(Some(Duration::from_secs(5)));
                 status(Code::Unavailable, "READ_LOG_UNAVAILABLE", message, HashMap::new(), details)
             }
+            ReadError::PurposeMissing => plain(Code::PermissionDenied, "ROLE_NOT_ALLOWED", message),
             ReadError::AccountUnknown => plain(Code::NotFound, "ACCOUNT_NOT_FOUND", message),
             ReadError::PageToken => plain(Code::InvalidArgument, "PAGE_TOKEN_INVALID", message),
             ReadError::CursorAhead(reached) => {

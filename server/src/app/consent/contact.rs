@@ -194,7 +194,8 @@ fn not_found(error: &ReadError, ask: &Ask) -> Found {
 
 /// All points of a cluster: its records, their identifiers, and those asked by.
 pub(super) fn points_of(state: &State, profile: ProfileOrdinal, person: &Person, asked: &[Digest128]) -> Cluster {
-    let records: Vec<Digest128> = state.engine.members(profile).iter().map(|member| member.digest).collect();
+    let mut records: Vec<Digest128> = state.engine.members(profile).iter().map(|member| member.digest).collect();
+    records.sort_unstable();
     let mut points = records.clone();
     points.extend_from_slice(&person.points);
     points.extend_from_slice(asked);
@@ -206,6 +207,7 @@ pub(super) fn points_of(state: &State, profile: ProfileOrdinal, person: &Person,
 /// Where statements about a cluster stand.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Cluster {
+    /// Sorted.
     pub records: Vec<Digest128>,
     pub points: Vec<Digest128>,
 }
@@ -299,17 +301,52 @@ fn judge(state: &State, config: &LiveConfig, ask: &Ask, found: &Found, now: Obse
     let contact = Contact { purpose, channel, at, now };
     let reservations = &state.consent.reservations;
     let accounts = accounts_of(state, config, &cluster.records, Moment(at.0));
-    let counted = Counted { person: cluster.points, households, accounts };
+    let Addresses { own, shared } = Addresses::of(state, profile, &cluster, &asked);
+    let mut person = cluster.records;
+    person.extend_from_slice(&own);
+    let contacts = contacts_of_somebody(state, profile, &shared);
+    let counted = Counted { person, contacts, households, accounts };
     let reasons = decide(contact, &effective, &jurisdictions, &local, policy, &counted, reservations);
     let seen = effective.decided_by.iter().chain(&effective.suppressed_by).chain(&effective.restricted_by).copied();
     let seen = seen.max().unwrap_or(Sequence(0)).max(changed);
-    let mut charged = cluster.records;
-    charged.extend_from_slice(&asked);
+    let mut charged = counted.person;
     charged.extend_from_slice(&counted.households);
     charged.extend(counted.accounts.iter().flatten());
     charged.sort_unstable();
     charged.dedup();
     (Verdict { reasons, profile, reservation: None, seen, decided_at: now }, charged)
+}
+
+/// The addresses of a cluster.
+struct Addresses {
+    /// Those that no other profile holds.
+    own: Vec<Digest128>,
+    /// Those that others hold too, or so many that they are only counted.
+    shared: Vec<Digest128>,
+}
+
+impl Addresses {
+    fn of(state: &State, profile: Option<ProfileOrdinal>, cluster: &Cluster, asked: &[Digest128]) -> Self {
+        let is_own = |point: &Digest128| {
+            let holders = state.engine.profiles_at(*point);
+            // What it is asked by leads to the person, or to nobody at all.
+            let leads = asked.contains(point) || !holders.is_empty();
+            leads && holders.into_iter().all(|holder| Some(holder) == profile)
+        };
+        let addresses = cluster.points.iter().filter(|point| cluster.records.binary_search(point).is_err());
+        let (own, shared) = addresses.copied().partition(is_own);
+        Self { own, shared }
+    }
+}
+
+/// Contacts that were charged to an address which several hold, and to no record that is another's today: whose they were
+/// nobody knows, so they count for each. Those of the others are theirs: an address that a household shares makes its people
+/// no one person.
+fn contacts_of_somebody(state: &State, profile: Option<ProfileOrdinal>, shared: &[Digest128]) -> Vec<Sequence> {
+    let reservations = &state.consent.reservations;
+    let others = |charge: &Digest128| state.engine.profile_of(*charge).is_some_and(|of| Some(of) != profile);
+    let charged = shared.iter().flat_map(|point| reservations.charged_to(*point));
+    charged.filter(|(_, contact)| !contact.charged.iter().any(others)).map(|(id, _)| id).collect()
 }
 
 /// The accounts in which these records of a person have a role at a moment: of each the charges of all source accounts that

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use onefold_core::config::BUILT_IN_ATTRIBUTES;
 use onefold_core::consent::Jurisdiction;
 use onefold_core::consent::contact::LocalTime;
+use onefold_core::fault::{FaultReason, FieldFault};
 use onefold_core::fragment::{Attribute, Fragment, ObservedAt};
 use onefold_core::ids::{AttributeId, Digest128, ProfileOrdinal, Sequence, TenantId};
 
@@ -60,7 +61,8 @@ impl Person {
             texts(country).filter_map(|text| Jurisdiction::parse(text).ok()).collect();
         jurisdictions.sort_unstable();
         jurisdictions.dedup();
-        let mut zones: Vec<String> = texts(zone).map(|text| text.trim().to_owned()).collect();
+        let zones = texts(zone).map(str::trim).filter(|text| !text.is_empty());
+        let mut zones: Vec<String> = zones.map(str::to_owned).collect();
         zones.sort_unstable();
         zones.dedup();
         let mut points: Vec<Digest128> =
@@ -78,24 +80,39 @@ impl Person {
         Self { changed, config_version: config.version, jurisdictions, households, zones, points }
     }
 
-    /// What time it is where the person is, in every time zone that is known of them, or else in the tenant's own.
+    /// What time it is where the person is, in every time zone that is told of them, or else in the tenant's own.
     pub fn local_time(&self, at: ObservedAt, default_zone: Option<&str>) -> LocalTime {
         local_time(&self.zones, at, default_zone)
     }
 }
 
-/// What time it is in these time zones; in the default one where none of them exists.
+/// What time it is in these time zones; in the default one where there is none. Unknown where one of them does not exist:
+/// the person is somewhere, and what another record says need not be where.
 pub fn local_time(zones: &[String], at: ObservedAt, default_zone: Option<&str>) -> LocalTime {
     let minute = |zone: &str| {
         let zone = jiff::tz::TimeZone::get(zone).ok()?;
         let time = zone.to_datetime(jiff::Timestamp::from_microsecond(at.0).ok()?);
         Some(time.hour() as u16 * 60 + time.minute() as u16)
     };
-    let mut minutes: Vec<u16> = zones.iter().filter_map(|zone| minute(zone)).collect();
-    if minutes.is_empty() {
-        minutes.extend(default_zone.and_then(minute));
+    let told = zones.iter().map(String::as_str);
+    let told = told.chain(default_zone.filter(|_| zones.is_empty()));
+    match told.map(minute).collect::<Option<Vec<u16>>>() {
+        Some(minutes) if !minutes.is_empty() => LocalTime::Minutes(minutes),
+        _ => LocalTime::Unknown,
     }
-    if minutes.is_empty() { LocalTime::Unknown } else { LocalTime::Minutes(minutes) }
+}
+
+/// Notes of a fragment whose time zone does not exist: it is kept, and says nothing of where the person is.
+pub(in crate::app) fn zone_notes(fragment: &Fragment) -> impl Iterator<Item = FieldFault> {
+    let name = attribute("time_zone");
+    let texts =
+        fragment.attributes.iter().filter(move |told| told.name == name).filter_map(|told| told.value.as_text());
+    let unknown = texts.map(str::trim).filter(|text| !(text.is_empty() || is_zone(text)));
+    unknown.map(|_| {
+        let message = "is no IANA time zone, as Europe/Berlin is one; until it is corrected, the person is not contacted \
+                       over channels with quiet hours";
+        FieldFault::new("attributes[time_zone]", FaultReason::Malformed, message)
+    })
 }
 
 /// Whether there is such a time zone.
@@ -194,7 +211,9 @@ mod tests {
         let table = [
             (zones(&["Europe/Berlin"]), None, LocalTime::Minutes(vec![22 * 60 + 30])),
             (zones(&["Europe/Berlin", "America/New_York"]), None, LocalTime::Minutes(vec![22 * 60 + 30, 16 * 60 + 30])),
-            (zones(&["Nowhere/At_All"]), Some("UTC"), LocalTime::Minutes(vec![20 * 60 + 30])),
+            (zones(&[]), Some("UTC"), LocalTime::Minutes(vec![20 * 60 + 30])),
+            (zones(&["Nowhere/At_All"]), Some("UTC"), LocalTime::Unknown),
+            (zones(&["Europe/Berlin", "Nowhere/At_All"]), Some("UTC"), LocalTime::Unknown),
             (zones(&["Nowhere/At_All"]), None, LocalTime::Unknown),
             (zones(&[]), None, LocalTime::Unknown),
         ];
@@ -202,5 +221,45 @@ mod tests {
             assert_eq!(local_time(&zones, at, default), want, "{zones:?}");
         }
         assert_eq!(attribute("time_zone"), AttributeId(19));
+    }
+
+    #[test]
+    fn quiet_hours_hold_by_the_clock_on_the_wall_also_when_it_is_put_forward_or_back() {
+        use onefold_core::consent::policy::QuietHours;
+        let night = QuietHours { from_minute: 21 * 60, until_minute: 8 * 60 };
+        let (two, evening) = (
+            QuietHours { from_minute: 120, until_minute: 180 },
+            QuietHours { from_minute: 1_320, until_minute: 1_440 },
+        );
+        let table = [
+            // Berlin, 29 March 2026: from two the clock is put to three.
+            ("2026-03-29T00:59:59Z", "Europe/Berlin", 60 + 59, night, true),
+            ("2026-03-29T00:59:59Z", "Europe/Berlin", 60 + 59, two, false),
+            ("2026-03-29T01:00:00Z", "Europe/Berlin", 3 * 60, two, false),
+            ("2026-03-29T05:59:00Z", "Europe/Berlin", 7 * 60 + 59, night, true),
+            ("2026-03-29T06:00:00Z", "Europe/Berlin", 8 * 60, night, false),
+            // 25 October 2026: at three it is put back to two, and what is silent is silent twice.
+            ("2026-10-25T00:30:00Z", "Europe/Berlin", 2 * 60 + 30, two, true),
+            ("2026-10-25T01:30:00Z", "Europe/Berlin", 2 * 60 + 30, two, true),
+            ("2026-10-25T02:00:00Z", "Europe/Berlin", 3 * 60, two, false),
+            ("2026-10-25T06:59:00Z", "Europe/Berlin", 7 * 60 + 59, night, true),
+            ("2026-10-25T07:00:00Z", "Europe/Berlin", 8 * 60, night, false),
+            // Over midnight, and up to it.
+            ("2026-07-01T18:59:00Z", "Europe/Berlin", 20 * 60 + 59, night, false),
+            ("2026-07-01T19:00:00Z", "Europe/Berlin", 21 * 60, night, true),
+            ("2026-07-01T22:00:00Z", "Europe/Berlin", 0, night, true),
+            ("2026-07-01T21:59:00Z", "Europe/Berlin", 23 * 60 + 59, evening, true),
+            ("2026-07-01T22:00:00Z", "Europe/Berlin", 0, evening, false),
+            // A zone whose clock is put by half an hour: Lord Howe, 5 April 2026, from two back to half past one.
+            ("2026-04-04T14:45:00Z", "Australia/Lord_Howe", 60 + 45, two, false),
+            ("2026-04-04T15:15:00Z", "Australia/Lord_Howe", 60 + 45, two, false),
+            ("2026-04-04T15:30:00Z", "Australia/Lord_Howe", 120, two, true),
+        ];
+        for (moment, zone, minute, hours, silent) in table {
+            let at = ObservedAt(moment.parse::<jiff::Timestamp>().unwrap().as_microsecond());
+            let local = local_time(&[zone.to_owned()], at, None);
+            assert_eq!(local, LocalTime::Minutes(vec![minute]), "{moment} in {zone}");
+            assert_eq!(hours.hold(minute), silent, "{moment} in {zone}, {hours:?}");
+        }
     }
 }

@@ -40,6 +40,8 @@ pub struct Holding {
     pub effective: Effective,
     /// What silence means.
     pub regime: Regime,
+    /// One of the points was erased and must not be written to, whatever was said.
+    pub erased: bool,
 }
 
 /// A moment in the past.
@@ -131,13 +133,14 @@ pub fn holdings(
     let now = app.now();
     look(app, tenant, who, |state, config, points, person| {
         let laws = jurisdictions(state, points, person);
+        let erased = state.privacy.stops(points.iter().copied()).is_some();
         let hold = |(purpose, channel): &(PurposeId, Option<ChannelId>)| {
             let rule = config.config.consent.purpose(*purpose)?;
             let AsOf { said_by, known_by } = as_of;
             let at = said_by.or(known_by).unwrap_or(now);
             let question = Question { purpose: *purpose, channel: *channel, at, said_by, known_by };
             let effective = state.consent.ledger.voices(points, &question).effective();
-            Some(Holding { purpose: *purpose, channel: *channel, effective, regime: rule.regime(&laws) })
+            Some(Holding { purpose: *purpose, channel: *channel, effective, regime: rule.regime(&laws), erased })
         };
         asked.iter().filter_map(hold).collect()
     })

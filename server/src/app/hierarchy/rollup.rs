@@ -105,7 +105,7 @@ pub struct Coverage {
     pub channel: ChannelId,
     /// What was said allows it.
     pub permitted: u64,
-    /// Somebody said no, or the person is suppressed or restricted.
+    /// Somebody said no, or the person is suppressed or restricted, by what was said or by a privacy request.
     pub stopped: u64,
     /// Neither.
     pub not_granted: u64,
@@ -152,7 +152,7 @@ pub fn coverage(
             let reasons = consent_reasons(&holding.effective, holding.regime);
             let is_stop =
                 |reason: &Reason| matches!(reason, Reason::Stopped(..) | Reason::Suppressed(_) | Reason::Restricted(_));
-            let stopped = reasons.iter().any(is_stop);
+            let stopped = holding.erased || reasons.iter().any(is_stop);
             let which = if stopped {
                 1
             } else if allows(&reasons) {

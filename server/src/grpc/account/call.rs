@@ -26,7 +26,7 @@ use crate::app::requests::RequestKey;
 use crate::app::tenant::{LiveConfig, Tenant};
 use crate::grpc::convert::account as convert;
 use crate::grpc::convert::fragment::record as record_of;
-use crate::grpc::{names, requests, status};
+use crate::grpc::{names, reading, requests, status};
 
 /// A call's tenant and configuration.
 pub struct Call {
@@ -38,6 +38,8 @@ pub struct Call {
     pub config: Arc<LiveConfig>,
     /// Who calls, where that is written down.
     pub reader: Reader,
+    /// Whether whoever calls needs no purpose.
+    pub may_read_for_nothing: bool,
 }
 
 /// Every fault of a request.
@@ -58,6 +60,12 @@ impl Call {
         let profiles = profiles.into_iter().map(What::Profile);
         let noted = self.app.shared.reads.note(&self.tenant, (self.reader, call, None), profiles);
         noted.map_err(|error| self.failed(error))
+    }
+
+    /// Whether something of persons may be shown through a call, none of which names a purpose. On any thread.
+    pub fn may_show(&self, call: ReadCall) -> Result<(), Status> {
+        reading::says_what_for(&self.tenant, (call, None), self.may_read_for_nothing)
+            .map_err(|error| self.failed(error))
     }
 
     /// Purposes by their names, each once.

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use onefold_core::fault::{FaultReason, FieldFault};
+use onefold_core::fragment::PartyKind;
 use onefold_core::hierarchy::affiliation::Origin;
 use onefold_core::hierarchy::entry::ParentSet;
 use onefold_core::hierarchy::{Moment, Refused};
@@ -42,7 +43,8 @@ impl Accounts {
     fn call(&self, parent: &str) -> Result<Call, Status> {
         let tenant = reading::tenant(&self.app, parent)?;
         let config = tenant.config();
-        Ok(Call { app: Arc::clone(&self.app), tenant, config, reader: rights::reader() })
+        let may_read_for_nothing = rights::may_read_for_nothing();
+        Ok(Call { app: Arc::clone(&self.app), tenant, config, reader: rights::reader(), may_read_for_nothing })
     }
 }
 
@@ -307,6 +309,7 @@ impl AccountService for Accounts {
             Some(time) => Some(call.at(Some(time), "as_of_time")?),
             None => None,
         };
+        call.may_show(ReadCall::ListAffiliations)?;
         let page_key = self.app.page_key;
         blocking(move || {
             let (whose, of) = match request.of {
@@ -369,6 +372,7 @@ impl AccountService for Accounts {
         blocking(move || {
             let mut clues = propose::Clues { addresses: request.addresses, companies: request.company_names };
             if let Some(person) = request.person {
+                call.may_show(ReadCall::ProposeAccounts)?;
                 let records = call.person(Some(person), "person")?;
                 let profile =
                     records.first().and_then(|record| call.tenant.state().engine.profile_of(call.digest(record)));
@@ -470,6 +474,9 @@ impl AccountService for Accounts {
         reading::reached(&call.tenant, request.min_sequence).await?;
         blocking(move || {
             let (party, records) = call.subject(request.subject)?;
+            if party == PartyKind::Person {
+                call.may_show(ReadCall::GetStage)?;
+            }
             call.stage(party, &records).map(answer)
         })
         .await
@@ -485,6 +492,9 @@ impl AccountService for Accounts {
         let page_key = self.app.page_key;
         blocking(move || {
             let (party, records) = call.subject(request.subject)?;
+            if party == PartyKind::Person {
+                call.may_show(ReadCall::ListStageHistory)?;
+            }
             let whole = call.whole(party, &records);
             let query = format!("stages/{}/{party:?}/{whole:?}", call.tenant.name);
             let page = Page::read(&page_key, &query, request.page_size, &request.page_token)?;

@@ -500,7 +500,8 @@ fn message(reason: &Reason) -> String {
         Reason::Restricted(_) => "the person's data is restricted".to_owned(),
         Reason::QuietHours => "the channel is silent at this time of the day where the person is".to_owned(),
         Reason::TimeZoneUnknown => {
-            "the channel has quiet hours and nobody knows what time it is where the person is; set default_time_zone"
+            "the channel has quiet hours and nobody knows what time it is where the person is: correct their attribute \
+             time_zone where it is no IANA name, or set default_time_zone for those of whom none is told"
                 .to_owned()
         }
         Reason::CapReached { cap, most, window_seconds, scope } => {

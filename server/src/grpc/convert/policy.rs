@@ -195,7 +195,7 @@ impl Reading<'_> {
                 || hours.until_minute > DAY_MINUTES
                 || hours.from_minute == hours.until_minute
             {
-                let message = "give two different minutes of the day, 0 to 1439";
+                let message = "give two different minutes of the day: from_minute 0 to 1439, until_minute 0 to 1440, the end of the day";
                 self.fault(&path(&format!("quiet_hours[{place}]")), message);
             } else {
                 let (from_minute, until_minute) = (hours.from_minute as u16, hours.until_minute as u16);

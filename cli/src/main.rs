@@ -84,6 +84,8 @@ enum Command {
     Tenant(command::tenant::Arguments),
     /// API keys and their roles: create, list, revoke.
     Key(command::key::Arguments),
+    /// The keys of a data directory: rotate.
+    Keys(command::keys::Arguments),
     /// Sources and their contracts: put, list.
     Source(command::source::Arguments),
     /// Kinds of identifier and their laws: put, list.
@@ -127,6 +129,7 @@ fn main() -> ExitCode {
         Command::Quarantine(arguments) => command::quarantine::run(&arguments),
         Command::Tenant(arguments) => command::tenant::run(&arguments),
         Command::Key(arguments) => command::key::run(&arguments),
+        Command::Keys(arguments) => command::keys::run(&arguments),
         Command::Source(arguments) => command::source::run(&arguments),
         Command::Namespace(arguments) => command::namespace::run(&arguments),
         Command::Proto(arguments) => command::proto::run(&arguments),

@@ -95,6 +95,8 @@ pub enum EntryKind {
     RequestForwarded = 70,
     /// A controller was told of a change: [`CallbackEnded`](crate::erasure::CallbackEnded).
     CallbackEnded = 71,
+    /// [`KeysRotated`].
+    KeysRotated = 80,
 }
 
 impl EntryKind {
@@ -140,6 +142,7 @@ impl EntryKind {
             67 => Self::FormerKept,
             70 => Self::RequestForwarded,
             71 => Self::CallbackEnded,
+            80 => Self::KeysRotated,
             _ => return None,
         })
     }
@@ -152,6 +155,17 @@ pub struct TenantOpened {
     pub config: TenantConfig,
     /// Its secrets, wrapped.
     pub wrapped_keys: Vec<u8>,
+}
+
+/// The keys of keys were replaced while the server was down; told by the start that followed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeysRotated {
+    /// Which rotation of the installation it was, from 1.
+    pub generation: u32,
+    /// When it ended.
+    pub at: ObservedAt,
+    /// Whether the root key is another one since.
+    pub root_key: bool,
 }
 
 /// The tenant's configuration is now this one.

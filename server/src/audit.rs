@@ -323,8 +323,8 @@ impl Walked {
     /// [`AuditError::KeyAlive`] names the first that is not.
     pub(crate) fn keys_are_gone(&self, dir: &DataDir) -> Result<u64, AuditError> {
         let of_tenant = |(tenant, wrapped_keys): &(TenantId, Vec<u8>)| {
-            let keys = onefold_store::keys::TenantKeys::unwrap(wrapped_keys, dir.root_key(), tenant.0);
-            let vault = keys.ok().and_then(|keys| Vault::open(&dir.vault(), *tenant, &keys.wrapping_key()).ok());
+            let keys = dir.tenant_keys(wrapped_keys, *tenant);
+            let vault = keys.ok().and_then(|keys| dir.open_vault(*tenant, &keys).ok());
             self.told.keys_are_gone(*tenant, vault.as_ref())
         };
         self.told.wrapped.iter().map(of_tenant).sum()

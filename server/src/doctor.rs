@@ -5,17 +5,15 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use onefold_core::decision::{self, EntryKind, Sealed};
 use onefold_core::hierarchy::entry::Subject;
 use onefold_core::ids::TenantId;
-use onefold_store::checkpoint::Checkpoints;
 use onefold_store::datadir::{DataDir, DataDirError, OpenOptions};
 use onefold_store::erasures::ErasureLedger;
 use onefold_store::journal::{EntryView, JournalError, JournalReader};
 use onefold_store::keyed::{self, Inspected};
-use onefold_store::keys::{RootKey, TenantKeys};
 use onefold_store::stops::StopLedger;
 use onefold_store::vault::{Vault, VaultError};
 use serde::Serialize;
@@ -153,7 +151,9 @@ fn open(chart: &mut Chart, data: &Path, root_key_file: Option<&Path>) -> Option<
                     "stop the server first; while it runs, its metrics and its log tell how it is"
                 }
                 DataDirError::Newer { .. } => "use the release that wrote it, or a later one",
-                DataDirError::WrongRootKey(_) => "give the key that it was made with (`--root-key-file`)",
+                DataDirError::WrongRootKey(_) => {
+                    "give the key that it was made with, or rotated to (`--root-key-file`)"
+                }
                 DataDirError::KeyUnusable { .. } => {
                     "put the key back from where it is kept; without it the content is gone, here and in every backup"
                 }
@@ -201,7 +201,7 @@ fn permissions(chart: &mut Chart, data: &Path, key_is_elsewhere: bool) {
         chart.warn(
             "root key",
             "it lies in the data directory: whoever copies that can read everything in it",
-            "move keys/root.key to another place or machine, and start with --root-key-file",
+            "make a key elsewhere, `onefold keys rotate DIR --to FILE`, and start with --root-key-file",
         );
     }
     if unfinished > 0 {
@@ -226,8 +226,7 @@ fn room(chart: &mut Chart, dir: &DataDir) {
 
 /// Keys of what is sealed, as the journal names them.
 struct Vaults<'a> {
-    folder: PathBuf,
-    root: &'a RootKey,
+    dir: &'a DataDir,
     open: BTreeMap<TenantId, Option<Vault>>,
     /// Contents that their keys opened.
     opened: u64,
@@ -270,11 +269,11 @@ impl Vaults<'_> {
 
     fn tenant(&mut self, id: TenantId, payload: &[u8]) {
         // Opening a vault that is not there would make an empty one.
-        let there = self.folder.join(id.0.to_string()).exists();
+        let there = self.dir.vault().join(id.0.to_string()).exists();
         let keys = decision::decode::<decision::TenantOpened>(payload)
             .ok()
-            .and_then(|tenant| TenantKeys::unwrap(&tenant.wrapped_keys, self.root, id.0).ok());
-        let vault = keys.filter(|_| there).and_then(|keys| Vault::open(&self.folder, id, &keys.wrapping_key()).ok());
+            .and_then(|tenant| self.dir.tenant_keys(&tenant.wrapped_keys, id).ok());
+        let vault = keys.filter(|_| there).and_then(|keys| self.dir.open_vault(id, &keys).ok());
         if vault.is_none() {
             self.lost.insert(id, (1, "the vault itself is missing, damaged, or of another root key".to_owned()));
         }
@@ -304,9 +303,7 @@ impl Vaults<'_> {
 
 fn journal(chart: &mut Chart, dir: &DataDir, data: &Path) -> Option<JournalReader> {
     const CHECK: &str = "journal";
-    let root = dir.root_key();
-    let mut vaults =
-        Vaults { folder: dir.vault(), root, open: BTreeMap::new(), opened: 0, destroyed: 0, lost: BTreeMap::new() };
+    let mut vaults = Vaults { dir, open: BTreeMap::new(), opened: 0, destroyed: 0, lost: BTreeMap::new() };
     let walked = match audit::walk(dir, |entry| vaults.meet(entry)) {
         Ok(walked) => walked,
         Err(error) => {
@@ -419,7 +416,7 @@ fn stops(chart: &mut Chart, data: &Path) {
 fn checkpoints(chart: &mut Chart, dir: &DataDir, journal: Option<&JournalReader>) {
     const CHECK: &str = "checkpoint";
     const SLOW: &str = "nothing is lost: the next start replays the journal, which takes longer, and writes a new one";
-    let checkpoints = Checkpoints::new(dir.checkpoint(), dir.keys(), dir.root_key().clone());
+    let checkpoints = dir.checkpoints();
     let latest = match checkpoints.latest() {
         Ok(latest) => latest,
         Err(error) => return chart.warn(CHECK, causes(&error), SLOW),

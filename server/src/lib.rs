@@ -11,6 +11,7 @@ pub mod opendsr;
 mod outgoing;
 mod renewal;
 pub mod restore;
+pub mod rotation;
 pub mod secret;
 pub mod telemetry;
 pub mod tokens;

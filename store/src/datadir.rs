@@ -5,27 +5,39 @@
 //! LOCK         held exclusively while the directory is open
 //! journal/     segments                vault/       one directory per tenant
 //! keyed/       sled                    checkpoint/  encrypted snapshots of memory
-//! keys/        root.key (unless given from outside), root.check, keys of checkpoints
+//! keys/        root.key (unless given from outside), root.sealed (the key ring), keys of checkpoints, rotations to tell of
 //! ```
+//! Format 1 has no key ring, and `root.check` in its place; the first rotation makes it format 2 (see [`crate::keyring`]).
 
 use std::fs::{self, File, OpenOptions as FileOptions, TryLockError};
 use std::io::{self, Read};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use onefold_core::decision::{KeysRotated, decode, encode};
+use onefold_core::ids::TenantId;
 use zeroize::Zeroize;
 
+use crate::checkpoint::Checkpoints;
 use crate::disk;
-use crate::keys::{KEY_BYTES, RootKey};
+use crate::keyring::{KeyRing, KeyRingError};
+use crate::keys::{KEY_BYTES, RootKey, TenantKeys, UnwrapError};
+use crate::vault::{Vault, VaultError};
 
 /// The version of the layout.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
+/// The version without a key ring.
+const FORMAT_WITHOUT_RING: u32 = 1;
 
 const FORMAT_FILE: &str = "FORMAT";
 const FORMAT_NAME: &str = "onefold data";
 /// What `FORMAT` says while a restore fills the directory. Releases that do not know it call the file damaged.
 const BEING_RESTORED: &str = "onefold data, being restored\n";
 const LOCK_FILE: &str = "LOCK";
+const ROOT_KEY_FILE: &str = "root.key";
+const CHECK_FILE: &str = "root.check";
+/// Rotations that the log is to be told of.
+const ROTATIONS_FILE: &str = "rotations";
 const PARTS: [&str; 5] = ["journal", "vault", "keyed", "checkpoint", "keys"];
 
 /// A data directory cannot be opened.
@@ -57,7 +69,7 @@ pub enum DataDirError {
     #[error("{0} was not restored to the end: run `onefold restore` again, it begins anew")]
     HalfRestored(PathBuf),
     /// The root key is not the one this directory was made with.
-    #[error("the root key is not the one that {0} was made with")]
+    #[error("the root key is not the one that {0} was made with, or `onefold keys rotate` gave it another since")]
     WrongRootKey(PathBuf),
     /// The directory's keys are gone or unreadable, so its content cannot be read.
     #[error("{path} is {what}; without the root key nothing in the data directory can be read")]
@@ -109,7 +121,9 @@ pub struct OpenOptions {
 #[derive(Debug)]
 pub struct DataDir {
     path: PathBuf,
-    root_key: RootKey,
+    /// What was given, or lay in the directory.
+    outer: RootKey,
+    ring: KeyRing,
     created: bool,
     _lock: File,
 }
@@ -138,14 +152,13 @@ impl DataDir {
             private_dir(&path.join(part))?;
         }
         let keys = path.join("keys");
-        let root_key = root_key(&keys, options.root_key, finished)?;
-        check_root_key(&keys, &root_key, finished)?;
+        disk::remove_unfinished(&keys).map_err(failed("tidy up in", &keys))?;
+        let outer = root_key(&keys, options.root_key, finished)?;
+        let ring = key_ring(&keys, &outer, finished)?;
         if !finished {
-            let format = path.join(FORMAT_FILE);
-            disk::write_whole(&format, format!("{FORMAT_NAME} {FORMAT}\n").as_bytes())
-                .map_err(failed("write", &format))?;
+            write_format(&path)?;
         }
-        Ok(Self { path, root_key, created: !finished, _lock: lock })
+        Ok(Self { path, outer, ring, created: !finished, _lock: lock })
     }
 
     /// The directory itself.
@@ -154,10 +167,120 @@ impl DataDir {
         &self.path
     }
 
-    /// The installation's key.
+    /// The installation's inner key, which stays when the root key changes.
     #[must_use]
     pub const fn root_key(&self) -> &RootKey {
-        &self.root_key
+        self.ring.root()
+    }
+
+    /// The keys that the root key opens.
+    #[must_use]
+    pub const fn ring(&self) -> &KeyRing {
+        &self.ring
+    }
+
+    /// The keys of a tenant, as the journal holds them.
+    ///
+    /// # Errors
+    /// [`UnwrapError`] when they are another installation's or tenant's, or damaged.
+    pub fn tenant_keys(&self, wrapped: &[u8], tenant: TenantId) -> Result<TenantKeys, UnwrapError> {
+        TenantKeys::unwrap(wrapped, self.root_key(), tenant.0)
+    }
+
+    /// Opens a tenant's vault, or makes it.
+    ///
+    /// # Errors
+    /// As [`Vault::open`].
+    pub fn open_vault(&self, tenant: TenantId, keys: &TenantKeys) -> Result<Vault, VaultError> {
+        self.ring.open_vault(&self.vault(), tenant, keys)
+    }
+
+    /// The directory's checkpoints.
+    #[must_use]
+    pub fn checkpoints(&self) -> Checkpoints {
+        Checkpoints::new(self.checkpoint(), self.keys(), self.ring.checkpoint_root())
+    }
+
+    /// Begins a rotation of keys, or goes on with one that was cut off: from now on vaults may be put under the next cover
+    /// key ([`KeyRing::turn_vault`]). The root key is still the one that the directory was opened with.
+    ///
+    /// # Errors
+    /// [`DataDirError::NoSpace`], [`DataDirError::Io`]; a crash leaves the ring of before or this one.
+    pub fn begin_rotation(&mut self) -> Result<(), DataDirError> {
+        // Releases that know no ring must not take it for their own.
+        write_format(&self.path)?;
+        let turning = self.ring.turning().map_err(failed("make keys for", &self.path))?;
+        self.write_ring(turning, None)?;
+        remove_if_there(&self.keys().join(CHECK_FILE))
+    }
+
+    /// Ends it, once every vault is under the next cover key and no checkpoint is left: the ring is put under the root key
+    /// to go to, if there is one, and under no other from then on.
+    ///
+    /// # Errors
+    /// As [`DataDir::begin_rotation`].
+    pub fn end_rotation(&mut self, to: Option<RootKey>) -> Result<(), DataDirError> {
+        let moves = to.is_some();
+        self.write_ring(self.ring.turned(), to)?;
+        if moves { self.drop_stale_root_key() } else { Ok(()) }
+    }
+
+    /// Overwrites and removes a root key in the directory that does not open it any more.
+    ///
+    /// # Errors
+    /// [`DataDirError::Io`].
+    pub fn drop_stale_root_key(&self) -> Result<(), DataDirError> {
+        let path = self.keys().join(ROOT_KEY_FILE);
+        let is_ours = root_key(&self.keys(), None, true).is_ok_and(|key| key == self.outer);
+        if path.exists() && !is_ours { disk::shred(&path).map_err(failed("remove", &path)) } else { Ok(()) }
+    }
+
+    /// Whether this is the root key that the directory was opened with.
+    #[must_use]
+    pub fn opens_with(&self, root_key: &RootKey) -> bool {
+        self.outer == *root_key
+    }
+
+    /// Notes a rotation that is about to end, for the start that follows to tell the log.
+    ///
+    /// # Errors
+    /// [`DataDirError::NoSpace`], [`DataDirError::Io`].
+    pub fn note_rotation(&self, rotated: KeysRotated) -> Result<(), DataDirError> {
+        let path = self.keys().join(ROTATIONS_FILE);
+        let mut noted = self.rotations_to_tell()?;
+        noted.push(rotated);
+        disk::write_whole(&path, &encode(&noted)).map_err(failed("write", &path))
+    }
+
+    /// The rotations that ended and that the log was not told of.
+    ///
+    /// # Errors
+    /// [`DataDirError::Io`], also when the note is damaged.
+    pub fn rotations_to_tell(&self) -> Result<Vec<KeysRotated>, DataDirError> {
+        let path = self.keys().join(ROTATIONS_FILE);
+        let bytes = match fs::read(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            read => read.map_err(failed("read", &path))?,
+        };
+        let damaged = |_| failed("read", &path)(io::ErrorKind::InvalidData.into());
+        let noted: Vec<KeysRotated> = decode(&bytes).map_err(damaged)?;
+        // One that was cut off behind its note has not ended.
+        Ok(noted.into_iter().filter(|rotated| rotated.generation <= self.ring.generation()).collect())
+    }
+
+    /// The log knows of them, durably.
+    ///
+    /// # Errors
+    /// [`DataDirError::Io`].
+    pub fn rotations_told(&self) -> Result<(), DataDirError> {
+        remove_if_there(&self.keys().join(ROTATIONS_FILE))
+    }
+
+    fn write_ring(&mut self, ring: KeyRing, to: Option<RootKey>) -> Result<(), DataDirError> {
+        let outer = to.unwrap_or_else(|| self.outer.clone());
+        ring.write(&self.keys(), &outer).map_err(|error| ring_fault(&self.keys(), error))?;
+        (self.ring, self.outer) = (ring, outer);
+        Ok(())
     }
 
     /// Whether this start laid the directory out.
@@ -298,6 +421,18 @@ fn lock(path: &Path) -> Result<File, DataDirError> {
     }
 }
 
+fn write_format(path: &Path) -> Result<(), DataDirError> {
+    let format = path.join(FORMAT_FILE);
+    disk::write_whole(&format, format!("{FORMAT_NAME} {FORMAT}\n").as_bytes()).map_err(failed("write", &format))
+}
+
+fn remove_if_there(path: &Path) -> Result<(), DataDirError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed("remove", path)(error)),
+        _ => path.parent().map_or(Ok(()), disk::sync_dir).map_err(failed("sync", path)),
+    }
+}
+
 /// Whether the directory is laid out; an error when it is of a newer format.
 fn read_format(path: &Path) -> Result<bool, DataDirError> {
     let name = path.join(FORMAT_FILE);
@@ -314,7 +449,7 @@ fn read_format(path: &Path) -> Result<bool, DataDirError> {
         .and_then(|text| text.trim_end().strip_prefix(FORMAT_NAME))
         .and_then(|version| version.trim_start().parse::<u32>().ok());
     match found {
-        Some(FORMAT) => Ok(true),
+        Some(FORMAT | FORMAT_WITHOUT_RING) => Ok(true),
         Some(newer) if newer > FORMAT => Err(DataDirError::Newer { dir: path.to_owned(), found: newer }),
         _ => Err(DataDirError::FormatDamaged(name)),
     }
@@ -347,7 +482,7 @@ fn root_key(keys: &Path, given: Option<RootKey>, finished: bool) -> Result<RootK
     if let Some(given) = given {
         return Ok(given);
     }
-    let path = keys.join("root.key");
+    let path = keys.join(ROOT_KEY_FILE);
     let mut file = match File::open(&path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound && !finished => {
@@ -375,9 +510,39 @@ fn root_key(keys: &Path, given: Option<RootKey>, finished: bool) -> Result<RootK
     key.map(RootKey::new).ok_or(DataDirError::KeyUnusable { path, what: "damaged" })
 }
 
-/// Compares the key with what the directory was made with, so that a wrong one is told at once and not by garbage.
-fn check_root_key(keys: &Path, key: &RootKey, finished: bool) -> Result<(), DataDirError> {
-    let path = keys.join("root.check");
+/// The key ring, made where the directory is; a wrong root key is told at once and not by garbage.
+fn key_ring(keys: &Path, outer: &RootKey, finished: bool) -> Result<KeyRing, DataDirError> {
+    match KeyRing::read(keys, outer) {
+        Ok(Some(ring)) => Ok(ring),
+        Ok(None) if finished => {
+            check_root_key(keys, outer)?;
+            Ok(KeyRing::without_file(outer.clone()))
+        }
+        Err(error) if finished => Err(ring_fault(keys, error)),
+        // Nothing was put under what an unfinished first start left.
+        Ok(None) | Err(_) => {
+            let ring = KeyRing::generate().map_err(failed("make keys for", keys))?;
+            ring.write(keys, outer).map_err(|error| ring_fault(keys, error))?;
+            remove_if_there(&keys.join(CHECK_FILE))?;
+            Ok(ring)
+        }
+    }
+}
+
+fn ring_fault(keys: &Path, error: KeyRingError) -> DataDirError {
+    let dir = || keys.parent().unwrap_or(keys).to_owned();
+    let path = KeyRing::path(keys);
+    match error {
+        KeyRingError::WrongKey => DataDirError::WrongRootKey(dir()),
+        KeyRingError::Damaged => DataDirError::KeyUnusable { path, what: "damaged" },
+        KeyRingError::Newer(found) => DataDirError::Newer { dir: dir(), found: u32::from(found) },
+        KeyRingError::Io(error) => failed("read or write", &path)(error),
+    }
+}
+
+/// Compares the key with what a directory without a ring was made with.
+fn check_root_key(keys: &Path, key: &RootKey) -> Result<(), DataDirError> {
+    let path = keys.join(CHECK_FILE);
     let want = hex(&key.derive("key check"));
     match fs::read_to_string(&path) {
         Ok(found) if found.trim_end() == want => Ok(()),
@@ -385,11 +550,8 @@ fn check_root_key(keys: &Path, key: &RootKey, finished: bool) -> Result<(), Data
             Err(DataDirError::WrongRootKey(keys.parent().unwrap_or(keys).to_owned()))
         }
         Ok(_) => Err(DataDirError::KeyUnusable { path, what: "damaged" }),
-        Err(error) if error.kind() == io::ErrorKind::NotFound && !finished => {
-            disk::write_whole(&path, format!("{want}\n").as_bytes()).map_err(failed("write", &path))
-        }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            Err(DataDirError::KeyUnusable { path, what: "missing" })
+            Err(DataDirError::KeyUnusable { path: KeyRing::path(keys), what: "missing" })
         }
         Err(error) if error.kind() == io::ErrorKind::InvalidData => {
             Err(DataDirError::KeyUnusable { path, what: "damaged" })

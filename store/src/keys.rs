@@ -1,11 +1,13 @@
 //! Keys, from the installation's root down to one source record's content.
 //!
 //! ```text
-//! root key ─ derives ─┬─ wraps TenantKeys ─┬─ wrapping: the tenant's vault slots ─ wrap ─ DataKey (one per record)
-//!                     │                    ├─ index, id: keyed digests
-//!                     ├─ wraps the key of each checkpoint
-//!                     └─ checksums of sled's values
+//! root key ─ seals the key ring ─┬─ inner root ─┬─ wraps TenantKeys ─┬─ index, id: keyed digests
+//!  (given, can change)           │  (never      ├─ checksums of sled │
+//!                                │   changes)   └─ key of receipts   └─ wrapping ─┐
+//!                                └─ cover key ──┬─────────────────────────────────┴─ the tenant's vault ─ DataKey
+//!                                   (rotated)   └─ wraps the key of each checkpoint                      (one per record)
 //! ```
+//! (see [`keyring`](crate::keyring)).
 //! Every type here wipes itself when dropped and never shows itself in `Debug`.
 
 use std::fmt;
@@ -71,6 +73,10 @@ secret! {
     RootKey
 }
 secret! {
+    /// What a rotation replaces: it goes into the wrapping key of every vault, and wraps the keys of checkpoints.
+    CoverKey
+}
+secret! {
     /// Wraps the slots of one tenant's vault.
     WrappingKey
 }
@@ -97,7 +103,7 @@ pub struct TenantKeys {
     pub index: [u8; KEY_BYTES],
     /// Keys the tags of profile ids.
     pub id: [u8; KEY_BYTES],
-    /// Wraps the slots of the tenant's vault.
+    /// Wraps the slots of the tenant's vault, together with the key ring's cover key.
     pub wrapping: [u8; KEY_BYTES],
 }
 
@@ -135,21 +141,10 @@ impl TenantKeys {
         Ok(keys)
     }
 
-    /// The key of the tenant's vault.
+    /// The key of the tenant's vault where there is no cover key (see [`crate::keyring::KeyRing::open_vault`]).
     #[must_use]
     pub const fn wrapping_key(&self) -> WrappingKey {
         WrappingKey::new(self.wrapping)
-    }
-
-    /// The same index and id keys with a fresh wrapping key: what a rotation stores next (see
-    /// [`crate::vault::Vault::rotate`]).
-    ///
-    /// # Errors
-    /// When the operating system has no randomness to give.
-    pub fn with_fresh_wrapping(&self) -> io::Result<Self> {
-        let mut next = self.clone();
-        disk::random(&mut next.wrapping)?;
-        Ok(next)
     }
 
     /// Encrypts the keys under the root key, bound to this tenant.

@@ -7,7 +7,8 @@
 //!
 //! Overwriting in place is as good as the file system and the medium: on a copy-on-write file system, or inside a
 //! drive's wear levelling, an old version may survive. [`Vault::rotate`] is the answer to that: it writes the keys that
-//! still live under a new wrapping key, and once the old wrapping key is gone every old version is noise.
+//! still live under a new wrapping key, and once the old wrapping key is gone every old version is noise
+//! ([`keyring`](crate::keyring) has the keys).
 //!
 //! ```text
 //! header = magic 8 · version u16 · 0 u16 · tenant u32 · key check 32 · 0 ×8 · checksum 8
@@ -17,7 +18,7 @@
 use std::collections::VecDeque;
 use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 
@@ -382,29 +383,30 @@ impl Vault {
             return Err(VaultError::Poisoned);
         }
         let masks = Masks::new(key);
-        let mut out = Vec::with_capacity(HEADER + fresh.slots as usize * SLOT);
-        out.extend_from_slice(&encode_header(self.tenant, &masks));
-        for slot in 0..fresh.slots {
-            match opened.masks.decode(slot, &opened.read(SlotId(slot))?) {
-                Ok((generation, secret)) => {
-                    out.extend_from_slice(&masks.encode(slot, generation.wrapping_add(1), LIVE, &secret));
-                }
-                Err(VaultError::Destroyed(_)) => {
-                    let noise = Secret::random().map_err(&io)?;
-                    out.extend_from_slice(&masks.encode(slot, 0, DESTROYED, &noise));
-                }
-                // Damage is carried over as damage: its checksum fits no key.
-                Err(VaultError::Damaged(_)) => {
-                    let start = out.len();
-                    out.resize(start + SLOT, 0);
-                    disk::random(&mut out[start..]).map_err(&io)?;
-                }
-                Err(error) => return Err(error),
-            }
-        }
         let path = self.dir.join(FILE_NAME);
-        disk::write_whole(&path, &out).map_err(&io)?;
-        let file = OpenOptions::new().read(true).write(true).open(&path).map_err(&io)?;
+        let draft = disk::unfinished(&path);
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&draft)
+            .map_err(&io)?;
+        file.write_all_at(&encode_header(self.tenant, &masks), 0).map_err(&io)?;
+        let mut first = 0;
+        while first < fresh.slots {
+            let count = (fresh.slots - first).min(CHUNK_MAX);
+            let mut bytes = vec![0; count as usize * SLOT];
+            opened.file.read_exact_at(&mut bytes, offset(first)).map_err(&io)?;
+            for (slot, bytes) in (first..).zip(bytes.as_chunks_mut::<SLOT>().0) {
+                *bytes = rewrapped(slot, bytes, &opened.masks, &masks).map_err(&io)?;
+            }
+            file.write_all_at(&bytes, offset(first)).map_err(&io)?;
+            first += count;
+        }
+        file.sync_all().map_err(&io)?;
+        disk::publish(&draft, &path).map_err(&io)?;
         let old = std::mem::replace(&mut *opened, OpenVault { file, masks, poisoned: false });
         fresh.ready.clear();
         // The old file has no name any more; this wipes its blocks where the file system writes in place.
@@ -433,6 +435,20 @@ impl OpenVault {
         }
         self.file.sync_data()
     }
+}
+
+/// A slot as it is under another wrapping key.
+fn rewrapped(slot: u32, bytes: &[u8; SLOT], from: &Masks, to: &Masks) -> io::Result<[u8; SLOT]> {
+    Ok(match from.decode(slot, bytes) {
+        Ok((generation, secret)) => to.encode(slot, generation.wrapping_add(1), LIVE, &secret),
+        Err(VaultError::Destroyed(_)) => to.encode(slot, 0, DESTROYED, &Secret::random()?),
+        // Damage is carried over as damage: its checksum fits no key.
+        Err(_) => {
+            let mut noise = [0; SLOT];
+            disk::random(&mut noise)?;
+            noise
+        }
+    })
 }
 
 fn check_header(header: &[u8; HEADER], tenant: TenantId, masks: &Masks) -> Result<(), VaultError> {

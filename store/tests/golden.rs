@@ -117,3 +117,34 @@ fn version_1_opens_and_reads_the_same() {
     assert_eq!(checkpoint.read("numbers").unwrap(), [1, 2, 3]);
     assert!(opened.reader.holds(checkpoint.position()).unwrap());
 }
+
+/// A directory of format 1 gets a key ring by its first rotation: the key of then opens it no more, and no vault of it.
+#[test]
+fn version_1_can_be_rotated() {
+    let home = TempDir::new().unwrap();
+    copy(&golden(), home.path());
+    let mut data = DataDir::open(home.path(), root()).unwrap();
+    let (mut keys, mut wrapped) = (None, Vec::new());
+    drop(Journal::open(journal(&data), None, |batch| {
+        for entry in batch.entries().filter(|entry| entry.kind.0 == 1) {
+            wrapped = entry.bytes().unwrap().to_vec();
+            keys = Some(data.tenant_keys(&wrapped, TENANT)?);
+        }
+        Ok(())
+    }));
+    let keys = keys.unwrap();
+    let before = data.open_vault(TENANT, &keys).unwrap().key(SlotId(1)).unwrap();
+    data.begin_rotation().unwrap();
+    assert_eq!(data.open_vault(TENANT, &keys).unwrap().key(SlotId(1)).unwrap(), before, "amid it too");
+    assert!(data.ring().turn_vault(&data.vault(), TENANT, &keys).unwrap());
+    let to = RootKey::new([43; 32]);
+    data.end_rotation(Some(to.clone())).unwrap();
+    drop(data);
+    assert!(DataDir::open(home.path(), root()).is_err());
+    let data = DataDir::open(home.path(), OpenOptions { root_key: Some(to) }).unwrap();
+    let keys = data.tenant_keys(&wrapped, TENANT).unwrap();
+    assert_eq!(data.open_vault(TENANT, &keys).unwrap().key(SlotId(1)).unwrap(), before);
+    assert!(data.open_vault(TENANT, &keys).unwrap().key(SlotId(0)).is_err(), "destroyed stays destroyed");
+    assert!(Vault::open(&data.vault(), TENANT, &keys.wrapping_key()).is_err());
+    assert!(data.checkpoints().latest().unwrap().checkpoint.is_none(), "checkpoints of before do not open");
+}

@@ -9,10 +9,8 @@ use std::path::Path;
 use onefold_core::decision::{self, EntryKind, Sealed, TenantOpened};
 use onefold_core::hierarchy::entry::Subject;
 use onefold_core::ids::TenantId;
-use onefold_store::checkpoint::Checkpoints;
 use onefold_store::datadir::{DataDir, OpenOptions};
 use onefold_store::journal::{Journal, JournalOptions};
-use onefold_store::keys::TenantKeys;
 use onefold_store::vault::Vault;
 
 /// What every value of a person begins with, so that a search finds all of them and whose they are.
@@ -65,12 +63,10 @@ pub fn in_the_clear(dir: &Path) -> BTreeSet<usize> {
 #[must_use]
 pub fn with_the_keys(data: &Path, segment_bytes: u32) -> BTreeSet<usize> {
     let dir = DataDir::open(data, OpenOptions::default()).unwrap();
-    let root = dir.root_key().clone();
     let mut found = BTreeSet::new();
     let mut vaults: BTreeMap<TenantId, Vault> = BTreeMap::new();
     let mut opened = 0;
     let options = JournalOptions { dir: dir.journal(), segment_bytes };
-    let vault_dir = dir.vault();
     drop(Journal::open(options, None, |batch| {
         for entry in batch.entries() {
             let Some(payload) = entry.bytes() else { continue };
@@ -78,8 +74,8 @@ pub fn with_the_keys(data: &Path, segment_bytes: u32) -> BTreeSet<usize> {
             match EntryKind::from_u8(entry.kind.0) {
                 Some(EntryKind::TenantOpened) => {
                     let tenant: TenantOpened = decision::decode(payload)?;
-                    let keys = TenantKeys::unwrap(&tenant.wrapped_keys, &root, entry.tenant.0)?;
-                    vaults.insert(entry.tenant, Vault::open(&vault_dir, entry.tenant, &keys.wrapping_key())?);
+                    let keys = dir.tenant_keys(&tenant.wrapped_keys, entry.tenant)?;
+                    vaults.insert(entry.tenant, dir.open_vault(entry.tenant, &keys)?);
                 }
                 Some(
                     EntryKind::FragmentPut
@@ -116,7 +112,7 @@ pub fn with_the_keys(data: &Path, segment_bytes: u32) -> BTreeSet<usize> {
     }));
     assert!(opened > 0, "the search opens what it should");
     // Any key on everything: a slot that is left must not open what another slot sealed.
-    let checkpoints = Checkpoints::new(dir.checkpoint(), dir.keys(), root);
+    let checkpoints = dir.checkpoints();
     if let Some(checkpoint) = checkpoints.latest().unwrap().checkpoint {
         let names: Vec<String> = checkpoint.sections().map(str::to_owned).collect();
         for name in names {

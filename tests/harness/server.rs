@@ -5,9 +5,19 @@ use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::process::ExitCode;
 
+use onefold_server::clock::SystemClock;
 use onefold_server::config::Collector;
 use onefold_server::opendsr::OpenDsr;
-use onefold_server::{Config, Server};
+use onefold_server::{Config, Server, rotation};
+
+/// SIGKILL, so that nothing is done at the end.
+fn kill_oneself() {
+    let id = std::process::id().to_string();
+    let _ = std::process::Command::new("kill").args(["-9", &id]).status();
+    loop {
+        std::thread::park();
+    }
+}
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -34,8 +44,28 @@ async fn main() -> ExitCode {
             }
         };
     }
+    // A rotation of keys instead, from this file to that one; killed at the step with this number, where one is given.
+    if let (Some(from), Some(to)) =
+        (std::env::var_os("ONEFOLD_TEST_ROTATE_FROM"), std::env::var_os("ONEFOLD_TEST_ROTATE_TO"))
+    {
+        let (mut steps, last) = (0, number("ONEFOLD_TEST_ROTATE_STEP"));
+        let told = rotation::rotate(data.as_ref(), Some(from.as_ref()), Some(to.as_ref()), &SystemClock, |_| {
+            if Some(steps) == last {
+                kill_oneself();
+            }
+            steps += 1;
+        });
+        return match told {
+            Ok(_) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("{error}");
+                ExitCode::from(3)
+            }
+        };
+    }
     let mut config = Config::new(data, SocketAddr::from(([127, 0, 0, 1], 0)));
     config.segment_bytes = number("ONEFOLD_TEST_SEGMENT_BYTES").map_or(onefold_tests::SEGMENT_BYTES, |n| n as u32);
+    config.root_key_file = std::env::var_os("ONEFOLD_TEST_ROOT_KEY").map(Into::into);
     config.match_models = number("ONEFOLD_TEST_MATCH_MODELS").is_some();
     config.checkpoint_every = number("ONEFOLD_TEST_CHECKPOINT_EVERY").unwrap_or(config.checkpoint_every);
     // A folder with key and certificate, and the hosts that may be called back.

@@ -30,7 +30,8 @@ use onefold_store::checkpoint::Checkpoints;
 use onefold_store::datadir::{DataDir, OpenOptions};
 use onefold_store::erasures::{ErasureLedger, ErasureRow};
 use onefold_store::journal::{Journal, JournalOptions};
-use onefold_store::keys::{DataKey, RootKey, TenantKeys};
+use onefold_store::keyring::KeyRing;
+use onefold_store::keys::{DataKey, TenantKeys};
 use onefold_store::vault::Vault;
 use prost::Message;
 use tokio::runtime::Runtime;
@@ -452,7 +453,7 @@ fn call_seeds() -> Vec<Vec<u8>> {
 /// A data directory as a server left it, and everything that is in it.
 struct Ground {
     dir: tempfile::TempDir,
-    root: RootKey,
+    ring: KeyRing,
     tenant: TenantId,
     keys: TenantKeys,
     /// The files that are damaged, by path, with their content.
@@ -490,7 +491,7 @@ fn ground() -> &'static Ground {
             house.close().await;
         });
         let lock = DataDir::open(&data, OpenOptions::default()).unwrap();
-        let root = lock.root_key().clone();
+        let ring = lock.ring().clone();
         let (mut opened, mut payloads, mut fragments) = (None, Vec::new(), Vec::new());
         let mut sealed = Vec::new();
         drop(Journal::open(options(&data), None, |batch| {
@@ -500,7 +501,7 @@ fn ground() -> &'static Ground {
                 match EntryKind::from_u8(entry.kind.0) {
                     Some(EntryKind::TenantOpened) if opened.is_none() => {
                         let tenant: TenantOpened = decision::decode(payload)?;
-                        opened = Some((entry.tenant, TenantKeys::unwrap(&tenant.wrapped_keys, &root, entry.tenant.0)?));
+                        opened = Some((entry.tenant, lock.tenant_keys(&tenant.wrapped_keys, entry.tenant)?));
                     }
                     Some(EntryKind::FragmentPut) => sealed.push((entry.seal_context(), payload.to_vec())),
                     _ => {}
@@ -509,7 +510,7 @@ fn ground() -> &'static Ground {
             Ok(())
         }));
         let (tenant, keys) = opened.unwrap();
-        let vault = Vault::open(&data.join("vault"), tenant, &keys.wrapping_key()).unwrap();
+        let vault = lock.open_vault(tenant, &keys).unwrap();
         for (context, payload) in sealed {
             let sealed = Sealed::parse(&payload).unwrap();
             if let Ok(key) = vault.key(sealed.slot) {
@@ -535,7 +536,7 @@ fn ground() -> &'static Ground {
         files.sort();
         let mut ground = Ground {
             dir,
-            root,
+            ring,
             tenant,
             keys,
             files,
@@ -559,7 +560,7 @@ fn keys_of(vault: &Vault) -> Vec<Option<DataKey>> {
 
 fn sections(ground: &Ground) -> Option<BTreeMap<String, Vec<u8>>> {
     let data = ground.dir.path().join("data");
-    let checkpoints = Checkpoints::new(data.join("checkpoint"), data.join("keys"), ground.root.clone());
+    let checkpoints = Checkpoints::new(data.join("checkpoint"), data.join("keys"), ground.ring.checkpoint_root());
     let checkpoint = checkpoints.latest().ok()?.checkpoint?;
     let names: Vec<String> = checkpoint.sections().map(str::to_owned).collect();
     names.into_iter().map(|name| checkpoint.read(&name).ok().map(|content| (name, content))).collect()
@@ -586,7 +587,7 @@ pub fn files(data: &[u8]) {
     if let Ok(opened) = opened {
         let _ = opened.reader.verify();
     }
-    if let Ok(vault) = Vault::open(&home.join("vault"), ground.tenant, &ground.keys.wrapping_key()) {
+    if let Ok(vault) = ground.ring.open_vault(&home.join("vault"), ground.tenant, &ground.keys) {
         for (slot, (is, was)) in keys_of(&vault).into_iter().zip(&ground.slots).enumerate() {
             assert!(is.is_none() || is == *was, "slot {slot} holds another key");
         }

@@ -18,6 +18,7 @@ pub mod health;
 pub mod history;
 pub mod import;
 pub mod key;
+pub mod keys;
 pub mod lookup;
 pub mod model;
 pub mod namespace;

@@ -1,7 +1,5 @@
 //! What memory holds, written down so that the next start is quick.
 
-use std::path::Path;
-
 use onefold_core::access::ApiKey;
 use onefold_core::config::TenantConfig;
 use onefold_core::decision::{ModelChanged, RequestAnswered};
@@ -10,7 +8,6 @@ use onefold_matching::resolve::{Engine, LinkRules};
 use onefold_store::checkpoint::{Checkpoint, CheckpointError};
 use onefold_store::datadir::DataDir;
 use onefold_store::journal::{JournalError, Position, VisitError};
-use onefold_store::keys::RootKey;
 use serde::{Deserialize, Serialize};
 
 use super::consent::{Consent, ConsentRows};
@@ -163,23 +160,17 @@ fn write_engine(
 /// # Errors
 /// What stands in the way; a start passes over it then.
 pub(crate) fn read_through(checkpoint: &Checkpoint, dir: &DataDir) -> Result<(), VisitError> {
-    restore(checkpoint, dir, dir.root_key()).map(drop)
+    restore(checkpoint, dir).map(drop)
 }
 
 /// Reads the tenants of a checkpoint.
-pub(super) fn restore(checkpoint: &Checkpoint, dir: &DataDir, root: &RootKey) -> Result<Tenants, VisitError> {
+pub(super) fn restore(checkpoint: &Checkpoint, dir: &DataDir) -> Result<Tenants, VisitError> {
     let ids: Vec<TenantId> =
         checkpoint.sections().filter_map(|name| name.strip_suffix("/tenant")?.parse().ok().map(TenantId)).collect();
-    let vaults = dir.vault();
-    ids.into_iter().map(|id| Ok((id, restore_tenant(checkpoint, id, &vaults, root)?))).collect()
+    ids.into_iter().map(|id| Ok((id, restore_tenant(checkpoint, id, dir)?))).collect()
 }
 
-fn restore_tenant(
-    checkpoint: &Checkpoint,
-    id: TenantId,
-    vaults: &Path,
-    root: &RootKey,
-) -> Result<Replaying, VisitError> {
+fn restore_tenant(checkpoint: &Checkpoint, id: TenantId, dir: &DataDir) -> Result<Replaying, VisitError> {
     let bytes = checkpoint.read(&section(id, "tenant"))?;
     let whole: TenantSection = onefold_core::decision::decode(&bytes)?;
     if whole.version != VERSION {
@@ -220,7 +211,7 @@ fn restore_tenant(
         let points = state.privacy.quarantined.remove(&entry).unwrap_or_default();
         state.hold(entry, held, points);
     }
-    let mut replaying = Replaying::with(id, (whole.config, models), whole.wrapped_keys, state, vaults, root)?;
+    let mut replaying = Replaying::with(id, (whole.config, models), whole.wrapped_keys, state, dir)?;
     replaying.next_slot = whole.next_slot;
     Ok(replaying)
 }

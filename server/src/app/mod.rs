@@ -26,6 +26,7 @@ pub mod reconfigure;
 pub mod recover;
 pub mod requests;
 pub mod review;
+mod rotated;
 mod scrub;
 pub mod statistics;
 mod stops;

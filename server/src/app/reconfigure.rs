@@ -11,7 +11,6 @@ use onefold_core::namespace::Namespace;
 use onefold_matching::resolve::LinkRules;
 use onefold_store::journal::{JournalError, Position, entry_room};
 use onefold_store::keys::TenantKeys;
-use onefold_store::vault::Vault;
 use tokio::sync::oneshot;
 
 use super::decide::Decided;
@@ -107,7 +106,7 @@ fn make_tenant(lane: &Lane, id: TenantId, config: &TenantConfig) -> Result<Tenan
     if left_over.exists() {
         std::fs::remove_dir_all(&left_over).map_err(|error| failed(&error))?;
     }
-    let vault = Vault::open(&lane.shared.dir.vault(), id, &keys.wrapping_key()).map_err(|error| match error {
+    let vault = lane.shared.dir.open_vault(id, &keys).map_err(|error| match error {
         onefold_store::vault::VaultError::NoSpace => WriteError::DiskFull,
         error => failed(&error),
     })?;

@@ -20,7 +20,6 @@ use onefold_core::fragment::{Fragment, ObservedAt};
 use onefold_core::ids::Sequence;
 use onefold_core::ids::{Digest128, Place, SlotId, TenantId};
 use onefold_core::judgement::Judged;
-use onefold_store::checkpoint::Checkpoints;
 use onefold_store::datadir::{DataDir, DataDirError, OpenOptions};
 use onefold_store::erasures::{ErasureLedger, ErasureRow};
 use onefold_store::journal::{BatchView, EntryView, Journal, JournalError, JournalOptions, VisitError};
@@ -42,8 +41,8 @@ use super::tenant::{Held, LiveConfig, State, Tenant};
 use super::threads::Threads;
 use super::writer::WRITER_DEPTH_MAX;
 use super::{
-    App, Shared, checkpoint, hierarchy, keeper, privacy, quarantine, reconfigure, scrub, stops, survey, threads, tidy,
-    writer,
+    App, Shared, checkpoint, hierarchy, keeper, privacy, quarantine, reconfigure, rotated, scrub, stops, survey,
+    threads, tidy, writer,
 };
 use crate::clock::{Clock, Stopwatch};
 use crate::config::Config;
@@ -296,7 +295,7 @@ pub fn open(config: &Config, clock: Arc<dyn Clock>, meters: Arc<Meters>) -> Resu
     let root = dir.root_key().clone();
     let tokens = config.oidc.clone().map(|issuer| Tokens::open(issuer, root.derive("tokens")).map(Arc::new));
     let tokens = tokens.transpose().map_err(StartError::Tokens)?;
-    let checkpoints = Checkpoints::new(dir.checkpoint(), dir.keys(), root.clone());
+    let checkpoints = dir.checkpoints();
     let latest = checkpoints.latest()?;
     for (number, error) in &latest.passed_over {
         tracing::warn!(number, error = %error, "a checkpoint cannot be read and is passed over");
@@ -304,7 +303,7 @@ pub fn open(config: &Config, clock: Arc<dyn Clock>, meters: Arc<Meters>) -> Resu
     let mut tenants = Tenants::new();
     let mut position = None;
     if let Some(found) = latest.checkpoint {
-        match checkpoint::restore(&found, &dir, &root) {
+        match checkpoint::restore(&found, &dir) {
             Ok(restored) => {
                 tenants = restored;
                 position = Some(*found.position());
@@ -315,15 +314,13 @@ pub fn open(config: &Config, clock: Arc<dyn Clock>, meters: Arc<Meters>) -> Resu
         }
     }
     let options = JournalOptions { dir: dir.journal(), segment_bytes: config.segment_bytes };
-    let vaults = dir.vault();
     let (erasures, mut known, was_there) = ErasureLedger::open(dir.path())?;
     if !was_there && !dir.created() {
         known = erasures_in(&options)?;
         erasures.append(&known)?;
     }
     let erased = erased_slots(&known);
-    let opened =
-        Journal::open(options, position.as_ref(), |batch| replay_batch(batch, &mut tenants, &vaults, &root, &erased))?;
+    let opened = Journal::open(options, position.as_ref(), |batch| replay_batch(batch, &mut tenants, &dir, &erased))?;
     if let Some(cut) = opened.report.cut {
         let (segment, offset, what) = (cut.segment, cut.offset, cut.what);
         tracing::warn!(segment, offset, what, "a batch that was not written whole was cut from the journal's end");
@@ -442,6 +439,7 @@ pub fn open(config: &Config, clock: Arc<dyn Clock>, meters: Arc<Meters>) -> Resu
     }
     ErasureLedger::pending_done(shared.dir.path())?;
     privacy::again::after_restore(&mut lane)?;
+    rotated::tell(&mut lane)?;
     let to_lane = commands_in.clone();
     let tidying = spawn("tidy", Box::new(move || tidy::run(&for_tidy, &to_tidy, &to_lane)))?;
     let handles = vec![spawn("lane", Box::new(move || lane.run()))?, writer, keeper, tidying];
@@ -503,8 +501,7 @@ fn read_admin_key(path: &std::path::Path) -> Result<String, StartError> {
 fn replay_batch(
     batch: &BatchView<'_>,
     tenants: &mut Tenants,
-    vaults: &std::path::Path,
-    root: &RootKey,
+    dir: &DataDir,
     erased: &ErasedSlots,
 ) -> Result<(), VisitError> {
     for entry in batch.entries() {
@@ -513,7 +510,7 @@ fn replay_batch(
         if kind == EntryKind::TenantOpened {
             let Some(payload) = entry.bytes() else { continue };
             let opened: TenantOpened = decision::decode(payload)?;
-            tenants.insert(entry.tenant, Replaying::opened(entry.tenant, opened, vaults, root)?);
+            tenants.insert(entry.tenant, Replaying::opened(entry.tenant, opened, dir)?);
             continue;
         }
         let tenant = tenants
@@ -525,17 +522,12 @@ fn replay_batch(
 }
 
 impl Replaying {
-    fn opened(
-        id: TenantId,
-        opened: TenantOpened,
-        vaults: &std::path::Path,
-        root: &RootKey,
-    ) -> Result<Self, VisitError> {
+    fn opened(id: TenantId, opened: TenantOpened, dir: &DataDir) -> Result<Self, VisitError> {
         let TenantOpened { config, wrapped_keys } = opened;
         let models = Models::default();
         let mut state = State::new(&config, &models);
         state.sequence = Sequence(1);
-        Self::with(id, (config, models), wrapped_keys, state, vaults, root)
+        Self::with(id, (config, models), wrapped_keys, state, dir)
     }
 
     /// A tenant whose state is given.
@@ -544,11 +536,10 @@ impl Replaying {
         (config, models): (TenantConfig, Models),
         wrapped_keys: Vec<u8>,
         state: State,
-        vaults: &std::path::Path,
-        root: &RootKey,
+        dir: &DataDir,
     ) -> Result<Self, VisitError> {
-        let keys = TenantKeys::unwrap(&wrapped_keys, root, id.0)?;
-        let vault = Vault::open(vaults, id, &keys.wrapping_key())?;
+        let keys = dir.tenant_keys(&wrapped_keys, id)?;
+        let vault = dir.open_vault(id, &keys)?;
         let config = LiveConfig::compile(config, 1, keys.index, models)
             .map_err(|faults| format!("a configuration does not compile: {} fault(s)", faults.len()))?;
         Ok(Self {
@@ -600,7 +591,7 @@ impl Replaying {
         }
         self.state.sequence = self.state.sequence.max(entry.sequence);
         match kind {
-            EntryKind::TenantOpened => {}
+            EntryKind::TenantOpened | EntryKind::KeysRotated => {}
             EntryKind::FragmentPut => match self.opened_content(entry)? {
                 Some((slot, plain)) => {
                     let fragment = Fragment::decode(&plain)?;

@@ -39,8 +39,8 @@ fn each_fault_has_its_name() {
     let table: [(&str, Spoil, Want); 9] = [
         (
             "newer format",
-            |p| fs::write(p.join("FORMAT"), "onefold data 2\n").unwrap(),
-            |e| matches!(e, DataDirError::Newer { found: 2, .. }),
+            |p| fs::write(p.join("FORMAT"), "onefold data 3\n").unwrap(),
+            |e| matches!(e, DataDirError::Newer { found: 3, .. }),
         ),
         (
             "damaged format",
@@ -76,8 +76,8 @@ fn each_fault_has_its_name() {
             |e| matches!(e, DataDirError::KeyUnusable { what: "missing", .. }),
         ),
         (
-            "no key check",
-            |p| fs::remove_file(p.join("keys/root.check")).unwrap(),
+            "no key ring",
+            |p| fs::remove_file(p.join("keys/root.sealed")).unwrap(),
             |e| matches!(e, DataDirError::KeyUnusable { what: "missing", .. }),
         ),
         (
@@ -104,8 +104,8 @@ fn a_key_from_outside_is_used_and_not_stored() {
     assert!(matches!(DataDir::open(home.path(), given(2)), Err(DataDirError::WrongRootKey(_))));
     assert!(matches!(open(home.path()), Err(DataDirError::KeyUnusable { what: "missing", .. })));
     assert!(DataDir::open(home.path(), given(1)).is_ok());
-    let check = fs::read_to_string(home.path().join("keys/root.check")).unwrap();
-    assert_ne!(check.trim_end(), "01".repeat(32), "the check is not the key");
+    let ring = fs::read(home.path().join("keys/root.sealed")).unwrap();
+    assert!(!ring.windows(8).any(|window| window == [1; 8]), "the ring does not show the key");
 }
 
 #[test]
@@ -130,11 +130,11 @@ fn an_unfinished_layout_is_finished() {
             fs::rename(home.path().join("FORMAT"), home.path().join("FORMAT.tmp")).unwrap();
         }
         if steps > 1 {
-            fs::remove_file(home.path().join("keys/root.check")).unwrap();
+            fs::remove_file(home.path().join("keys/root.sealed")).unwrap();
+            made = None;
         }
         if steps > 2 {
             fs::remove_file(home.path().join("keys/root.key")).unwrap();
-            made = None;
         }
         if steps > 3 {
             fs::remove_dir(home.path().join("keyed")).unwrap();
@@ -167,7 +167,7 @@ fn nothing_opens_a_directory_before_its_restore_has_ended_and_a_cut_off_one_begi
     fs::set_permissions(path.join("keys/root.key"), fs::Permissions::from_mode(0o600)).unwrap();
     let made = DataDir::open(home.path().join("other"), OpenOptions { root_key: Some(RootKey::new([0xab; 32])) });
     drop(made.unwrap());
-    fs::copy(home.path().join("other/keys/root.check"), path.join("keys/root.check")).unwrap();
+    fs::copy(home.path().join("other/keys/root.sealed"), path.join("keys/root.sealed")).unwrap();
     filling.end(format.as_bytes()).unwrap();
     assert!(!open(&path).unwrap().created());
     assert!(matches!(Filling::begin(&path), Err(DataDirError::Foreign { .. })), "it is a data directory now");

@@ -14,7 +14,10 @@ use onefold_proto::v1 as pb;
 use onefold_proto::v1::admin_service_client::AdminServiceClient;
 use onefold_proto::v1::profile_service_client::ProfileServiceClient;
 use onefold_server::clock::Clock;
+use onefold_server::restore::{Ledgers, restore};
 use onefold_server::roles_allowed;
+use onefold_store::revocations::RevocationLedger;
+use onefold_tests::backups::{back_up, restore_after};
 use onefold_tests::calls::{ask, assert_refused, methods, path, with_key};
 use onefold_tests::{House, reason, seconds};
 use prost::Message;
@@ -329,4 +332,52 @@ async fn a_short_admin_key_does_not_start_a_server() {
     config.admin_key = Some("short".to_owned());
     let refused = onefold_server::Server::start(config).await.map(drop).unwrap_err().to_string();
     assert!(refused.contains("32") && !refused.contains("`short`"), "{refused}");
+}
+
+/// A backup holds the key as good; who had it taken back since does not get in by a restore.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_was_revoked_since_a_backup_is_no_good_after_its_restore() {
+    let dir = tempfile::tempdir().unwrap();
+    let (data, backup, again) = (dir.path().join("data"), dir.path().join("backup"), dir.path().join("again"));
+    let mut open = House::open(&data).await;
+    let mut keys = Vec::new();
+    for _ in 0..3 {
+        let request = pb::CreateApiKeyRequest { api_key: Some(of_roles(&[pb::Role::Reader])), ..Default::default() };
+        keys.push(open.admin.create_api_key(request).await.unwrap().into_inner());
+    }
+    let mut revoke = vec![keys[0].api_key.clone().unwrap().name];
+    back_up(&mut open, &backup).await;
+    // One whose row a crash keeps from the ledger: the next start appends it.
+    let ledger = RevocationLedger::path(&data);
+    let before = std::fs::read(&ledger).unwrap();
+    revoke.push(keys[1].api_key.clone().unwrap().name);
+    for name in revoke {
+        let request = pb::RevokeApiKeyRequest { name, ..Default::default() };
+        open.admin.revoke_api_key(request).await.unwrap();
+    }
+    open.close().await;
+    assert_eq!(RevocationLedger::read(&ledger).unwrap().len(), 2);
+    std::fs::write(&ledger, before).unwrap();
+    House::open(&data).await.close().await;
+    assert_eq!(RevocationLedger::read(&ledger).unwrap().len(), 2);
+
+    restore_after(&data, &backup, &again).unwrap();
+    for _ in 0..2 {
+        let (house, channel) = house(&again).await;
+        for (at, key) in keys.iter().enumerate() {
+            let told = call(&channel, "/onefold.v1.ProfileService/LookupProfile", vec![], Some(&key.secret)).await;
+            let why = reason(&told.unwrap_err());
+            assert_eq!(why == "CREDENTIALS_INVALID", at < 2, "key {at}: {why}");
+        }
+        house.close().await;
+    }
+    // The new directory's own ledger says so to the next restore.
+    assert_eq!(RevocationLedger::read(&RevocationLedger::path(&again)).unwrap().len(), 2);
+    // Without the ledger they are good again, which the command warns of.
+    let without = dir.path().join("without");
+    restore(&backup, &without, Ledgers::default(), None).unwrap();
+    let (house, channel) = house(&without).await;
+    let told = call(&channel, "/onefold.v1.ProfileService/LookupProfile", vec![], Some(&keys[0].secret)).await;
+    assert_ne!(reason(&told.unwrap_err()), "CREDENTIALS_INVALID");
+    house.close().await;
 }

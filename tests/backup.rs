@@ -213,8 +213,13 @@ async fn an_erasure_ledger_that_lacks_somebody_is_made_whole_by_the_next_start()
     // A copy that was cut off in the middle of a row is told.
     let copy = dir.path().join("copy");
     fs::write(&copy, &older[..older.len() - 1]).unwrap();
-    let told =
-        restore(&out, &dir.path().join("by-copy"), Ledgers { erasures: Some(&copy), stops: None }, None).unwrap();
+    let told = restore(
+        &out,
+        &dir.path().join("by-copy"),
+        Ledgers { erasures: Some(&copy), stops: None, ..Ledgers::default() },
+        None,
+    )
+    .unwrap();
     assert_eq!(told.cut, ["the erasure ledger"]);
 }
 
@@ -265,7 +270,7 @@ async fn a_damaged_backup_is_refused_and_so_is_a_damaged_installation() {
     let ledger = dir.path().join("ledger");
     fs::copy(ErasureLedger::path(&data), &ledger).unwrap();
     flip(&ledger, 8 * 100 + 3);
-    let bent = Ledgers { erasures: Some(&ledger), stops: None };
+    let bent = Ledgers { erasures: Some(&ledger), stops: None, ..Ledgers::default() };
     assert!(matches!(restore(&out, &nowhere, bent, None), Err(RestoreError::Ledger(_))));
 
     // The auditor: the whole installation, then one bit at a time.

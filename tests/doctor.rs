@@ -82,6 +82,7 @@ async fn a_directory_in_order_has_no_faults_and_is_left_as_it_was() {
             "vault",
             "erasures",
             "stops",
+            "revocations",
             "checkpoint",
             "keyed store",
         ] {

@@ -182,7 +182,7 @@ fn written(_: &Known, bytes: &[u8]) -> usize {
     bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1)
 }
 
-const PARTS: [Part; 10] = [
+const PARTS: [Part; 11] = [
     Part {
         name: "the log",
         paths: &["journal/"],
@@ -231,6 +231,14 @@ const PARTS: [Part; 10] = [
         paths: &["erasures/stops"],
         checks: &["stops"],
         words: &["ledger of stops"],
+        matters: all_of,
+    },
+    // Likewise.
+    Part {
+        name: "the ledger of revocations",
+        paths: &["erasures/revocations"],
+        checks: &["revocations"],
+        words: &["ledger of revocations"],
         matters: all_of,
     },
     Part {

@@ -127,7 +127,10 @@ async fn after_a_rotation_the_old_key_opens_nothing_and_the_new_one_everything()
     fs::remove_file(inside).unwrap();
     let wrong = key_file(dir.path(), "wrong", 9);
     assert!(matches!(turn(&data, &wrong, Some(&new)), Err(RotateError::DataDir(DataDirError::WrongRootKey(_)))));
-    assert!(matches!(turn(dir.path(), &old, Some(&new)), Err(RotateError::DataDir(DataDirError::Foreign { .. }))));
+    assert!(matches!(
+        turn(&dir.path().join("none"), &old, Some(&new)),
+        Err(RotateError::DataDir(DataDirError::Foreign { .. }))
+    ));
     assert_eq!((log_of(&data), fs::read(data.join("keys/root.sealed")).unwrap()), (log, ring), "refused is unchanged");
 
     let log = log_of(&data);
@@ -250,7 +253,7 @@ async fn a_directory_of_before_opens_and_its_first_rotation_gives_it_a_ring() {
     // The backup of before opens with the key of then, which lies in it, and can be rotated itself.
     let again = dir.path().join("again");
     let (erasures, stops) = (ErasureLedger::path(&data), StopLedger::path(&data));
-    let ledgers = Ledgers { erasures: Some(&erasures), stops: Some(&stops) };
+    let ledgers = Ledgers { erasures: Some(&erasures), stops: Some(&stops), ..Ledgers::default() };
     assert!(restore(&backup, &again, ledgers, Some(&new)).is_err(), "not with the new one");
     restore(&backup, &again, ledgers, None).unwrap();
     rotate(&again, None, Some(&new), &SystemClock, |_| {}).unwrap();

@@ -231,7 +231,13 @@ async fn an_erasure_takes_its_person_out_and_a_lost_or_damaged_ledger_is_written
     // The copy of before the erasure, beside the erasure ledger of after it: nobody comes back by it.
     let whole = fs::read(&path).unwrap();
     let erasures = ErasureLedger::path(&data);
-    let told = restore(&backup, &restored, Ledgers { erasures: Some(&erasures), stops: Some(&copy) }, None).unwrap();
+    let told = restore(
+        &backup,
+        &restored,
+        Ledgers { erasures: Some(&erasures), stops: Some(&copy), ..Ledgers::default() },
+        None,
+    )
+    .unwrap();
     assert_eq!((told.pending, told.stops), (1, 2));
     let mut house = House::open(&restored).await;
     assert_eq!(reason(&house.lookup("email", &mail(1)).await.unwrap_err()), "PROFILE_NOT_FOUND");
@@ -243,7 +249,8 @@ async fn an_erasure_takes_its_person_out_and_a_lost_or_damaged_ledger_is_written
         bent[bit / 8] ^= 1 << (bit % 8);
         fs::write(&path, &bent).unwrap();
         let nowhere = data.with_file_name("nowhere");
-        let refused = restore(&backup, &nowhere, Ledgers { erasures: None, stops: Some(&path) }, None);
+        let refused =
+            restore(&backup, &nowhere, Ledgers { erasures: None, stops: Some(&path), ..Ledgers::default() }, None);
         assert!(matches!(refused, Err(RestoreError::Ledger(_))), "bit {bit}: {refused:?}");
         assert!(!nowhere.exists());
         House::open(&data).await.close().await;

@@ -14,6 +14,7 @@ use onefold_store::datadir::{DataDir, DataDirError, OpenOptions};
 use onefold_store::erasures::ErasureLedger;
 use onefold_store::journal::{EntryView, JournalError, JournalReader};
 use onefold_store::keyed::{self, Inspected};
+use onefold_store::revocations::RevocationLedger;
 use onefold_store::stops::StopLedger;
 use onefold_store::vault::{Vault, VaultError};
 use serde::Serialize;
@@ -336,6 +337,7 @@ fn journal(chart: &mut Chart, dir: &DataDir, data: &Path) -> Option<JournalReade
     }
     erasures(chart, dir, data, &walked);
     stops(chart, data);
+    revocations(chart, data);
     match walked.reads_are_whole(dir) {
         Ok(entries) => chart.fine("log of reads", format!("{entries} entries, as the journal knows them")),
         Err(error) => {
@@ -404,6 +406,31 @@ fn stops(chart: &mut Chart, data: &Path) {
         Ok(rows) if !rows.is_empty() => {
             let what = format!("{} words wait to be said again, since a backup was restored", rows.len());
             chart.warn(CHECK, what, "start the server: it says them again before it serves");
+        }
+        Ok(_) => {}
+        Err(error) => {
+            let advice = "no server starts with it: restore the backup again, with a copy of the ledger that is whole";
+            chart.fault(CHECK, causes(&error), advice);
+        }
+    }
+}
+
+fn revocations(chart: &mut Chart, data: &Path) {
+    const CHECK: &str = "revocations";
+    const ANEW: &str = "start the server: it writes it anew from the journal; keep copies of it apart from backups";
+    let path = RevocationLedger::path(data);
+    if !path.exists() {
+        let what = format!("{} is gone; a restore needs it so that revoked API keys stay no good", path.display());
+        return chart.warn(CHECK, what, ANEW);
+    }
+    match RevocationLedger::visit(&path, |_| {}) {
+        Ok((rows, _)) => chart.fine(CHECK, format!("{rows} API keys that were taken back, kept for a restore")),
+        Err(error) => chart.warn(CHECK, causes(&error), ANEW),
+    }
+    match RevocationLedger::pending(data) {
+        Ok(rows) if !rows.is_empty() => {
+            let what = format!("{} API keys wait to be taken back again, since a backup was restored", rows.len());
+            chart.warn(CHECK, what, "start the server: it does so before it serves");
         }
         Ok(_) => {}
         Err(error) => {

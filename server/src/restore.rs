@@ -1,8 +1,8 @@
 //! From a backup to a data directory that nobody erased since comes back in.
 //!
 //! A backup is a directory with a manifest and the files that it names. It holds the keys of its day, so whoever was
-//! erased after it was taken is in it, and whoever said no since is not known to have. The erasure ledger and the ledger of
-//! stops, which live outside of every backup, say who; what of them the backup does not know is put beside the new data
+//! erased after it was taken is in it, and whoever said no since is not known to have. The erasure ledger, the ledger of
+//! stops and that of revocations, which live outside of every backup, say who; what of them the backup does not know is put beside the new data
 //! directory as pending, and the first start carries it out before anything is served.
 
 use std::collections::{BTreeSet, HashSet};
@@ -17,6 +17,7 @@ use onefold_store::datadir::{DataDir, DataDirError, Filling, OpenOptions};
 use onefold_store::erasures::{ErasureLedger, ErasureRow};
 use onefold_store::journal::{Journal, JournalError, JournalOptions, Position};
 use onefold_store::ledger::{LedgerError, LedgerRow, RowLedger};
+use onefold_store::revocations::{RevocationLedger, RevocationRow};
 use onefold_store::stops::{ErasedPoints, StopLedger, StopRow};
 use serde::{Deserialize, Serialize};
 
@@ -197,6 +198,8 @@ pub struct Ledgers<'a> {
     pub erasures: Option<&'a Path>,
     /// Who said no. Without it whoever did after the backup is contacted again; likewise.
     pub stops: Option<&'a Path>,
+    /// Which API keys were taken back. Without it those that were after the backup are good again.
+    pub revocations: Option<&'a Path>,
 }
 
 /// What the ledgers hold.
@@ -204,6 +207,7 @@ struct Rows {
     erasures: Vec<ErasureRow>,
     /// Without those whom an erasure came after.
     stops: Vec<StopRow>,
+    revocations: Vec<RevocationRow>,
     /// Ledgers that end within a row.
     cut: Vec<&'static str>,
 }
@@ -223,8 +227,10 @@ impl Rows {
         let mut cut = Vec::new();
         let erasures: Vec<ErasureRow> = rows_of(ledgers.erasures, &mut cut)?;
         let stops: Vec<StopRow> = rows_of(ledgers.stops, &mut cut)?;
+        let revocations = rows_of(ledgers.revocations, &mut cut)?;
         let erased = ErasedPoints::of(&erasures);
-        Ok(Self { stops: stops.into_iter().filter_map(|row| erased.take_out_of(row)).collect(), erasures, cut })
+        let stops = stops.into_iter().filter_map(|row| erased.take_out_of(row)).collect();
+        Ok(Self { stops, erasures, revocations, cut })
     }
 }
 
@@ -319,6 +325,7 @@ fn fill(backup: &Path, data: &Path, manifest: &Manifest, rows: &Rows) -> Result<
     }
     // All of them: the first start knows for each whether the backup holds this very word.
     StopLedger::leave_pending(data, &rows.stops)?;
+    RevocationLedger::leave_pending(data, &rows.revocations)?;
     let restored = Restored {
         files: manifest.files.len(),
         bytes: manifest.files.iter().map(|file| file.bytes).sum(),

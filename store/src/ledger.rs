@@ -1,5 +1,5 @@
-//! Ledgers of rows beside the journal and outside of every backup: [`erasures`](crate::erasures) and
-//! [`stops`](crate::stops).
+//! Ledgers of rows beside the journal and outside of every backup: [`erasures`](crate::erasures),
+//! [`stops`](crate::stops) and [`revocations`](crate::revocations).
 //!
 //! ```text
 //! file = magic 8 · row*

@@ -6,7 +6,8 @@
 //! - [`keyring`]: what the root key opens, so that it can change.
 //! - [`seal`]: content under such a key, bound to its place in the journal.
 //! - [`keyed`]: what is read by key, in sled, written behind the journal and rebuilt from it when in doubt.
-//! - [`erasures`], [`stops`]: ledgers outside of every backup, of who was erased and who said no.
+//! - [`erasures`], [`stops`], [`revocations`]: ledgers outside of every backup, of who was erased, who said no, and which API keys
+//!   were taken back.
 //! - [`checkpoint`]: what memory holds, encrypted, so that start-up does not replay everything.
 //!
 //! All of it is synchronous: one writer (the commit lane) and any number of readers.
@@ -29,6 +30,7 @@ pub mod keyed;
 pub mod keyring;
 pub mod keys;
 pub mod ledger;
+pub mod revocations;
 pub mod seal;
 pub mod stops;
 pub mod vault;

@@ -8,6 +8,7 @@ use std::path::Path;
 use onefold_proto::v1 as pb;
 use onefold_server::restore::{FileEntry, Ledgers, MANIFEST, Manifest, RestoreError, Restored, restore};
 use onefold_store::erasures::ErasureLedger;
+use onefold_store::revocations::RevocationLedger;
 use onefold_store::stops::StopLedger;
 
 use crate::Clients;
@@ -60,6 +61,8 @@ pub async fn back_up(clients: &mut Clients, out: &Path) -> u64 {
 /// # Errors
 /// What is wrong with the backup or the ledgers.
 pub fn restore_after(data: &Path, backup: &Path, to: &Path) -> Result<Restored, RestoreError> {
-    let (erasures, stops) = (ErasureLedger::path(data), StopLedger::path(data));
-    restore(backup, to, Ledgers { erasures: Some(&erasures), stops: Some(&stops) }, None)
+    let (erasures, stops, revocations) =
+        (ErasureLedger::path(data), StopLedger::path(data), RevocationLedger::path(data));
+    let ledgers = Ledgers { erasures: Some(&erasures), stops: Some(&stops), revocations: Some(&revocations) };
+    restore(backup, to, ledgers, None)
 }

@@ -27,6 +27,10 @@ pub struct Arguments {
     /// out, `stops` is looked for beside the erasure ledger.
     #[arg(long, value_name = "FILE")]
     stops: Option<PathBuf>,
+    /// The ledger of revocations as it is now: which API keys were taken back. Left out, `revocations` is looked for beside the
+    /// erasure ledger; without one, keys that were taken back after the backup are good again.
+    #[arg(long, value_name = "FILE")]
+    revocations: Option<PathBuf>,
     /// There is no ledger of stops: whoever said no after the backup IS CONTACTED AGAIN.
     #[arg(long, conflicts_with = "stops")]
     without_stops: bool,
@@ -38,7 +42,8 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let Arguments { backup, data, ledger, root_key_file, .. } = arguments;
     let stops = stops_of(arguments)?;
-    let ledgers = Ledgers { erasures: ledger.as_deref(), stops: stops.as_deref() };
+    let revocations = arguments.revocations.clone().or_else(|| beside(arguments, "revocations"));
+    let ledgers = Ledgers { erasures: ledger.as_deref(), stops: stops.as_deref(), revocations: revocations.as_deref() };
     let restored = restore::restore(backup, data, ledgers, root_key_file.as_deref())
         .map_err(|error| Failure::new(error.to_string()))?;
     let mut warning = String::new();
@@ -47,6 +52,9 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     }
     if stops.is_none() {
         warning.push_str("without the ledger of stops: whoever said no after the backup is contacted again\n");
+    }
+    if revocations.is_none() {
+        warning.push_str("without the ledger of revocations: API keys that were taken back after the backup are good again; `onefold key list`\n");
     }
     for what in &restored.cut {
         warning.push_str(&format!(
@@ -59,13 +67,17 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     ))
 }
 
+/// A ledger beside the erasure ledger.
+fn beside(arguments: &Arguments, name: &str) -> Option<PathBuf> {
+    arguments.ledger.as_ref().map(|ledger| ledger.with_file_name(name)).filter(|path| path.exists())
+}
+
 /// The ledger of stops: the one that is named, or the one beside the erasure ledger.
 fn stops_of(arguments: &Arguments) -> Result<Option<PathBuf>, Failure> {
     if arguments.without_stops {
         return Ok(None);
     }
-    let beside = || arguments.ledger.as_ref().map(|ledger| ledger.with_file_name("stops")).filter(|path| path.exists());
-    match arguments.stops.clone().or_else(beside) {
+    match arguments.stops.clone().or_else(|| beside(arguments, "stops")) {
         Some(path) => Ok(Some(path)),
         None => Err(Failure::new(
             "the ledger of stops is missing: name it with --stops (`erasures/stops` in the data directory that is \

@@ -15,12 +15,12 @@ use onefold_core::limits;
 use onefold_store::journal::{JournalError, entry_room};
 use onefold_store::keys::{KEY_BYTES, RootKey};
 
-use super::App;
 use super::error::WriteError;
 use super::lane::{Command, Lane, kind};
 use super::requests::{ReplyTo, RequestKey, remember, room_to_remember};
 use super::tenant::Tenant;
 use super::writer::Reply;
+use super::{App, revoked};
 use crate::tokens::{Refused, Tokens};
 
 /// What every key begins with, so that scanners for leaked secrets know it.
@@ -282,6 +282,9 @@ pub(super) fn commit(
             }
         }
     };
+    if let Some(revoked_at) = key.revoked_at {
+        revoked::note(lane, tenant, ApiKeyRevoked { id: key.id, revoked_at });
+    }
     if let Some(forgotten) = forgotten {
         lane.shared.access.forget(forgotten);
     }

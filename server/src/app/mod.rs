@@ -26,6 +26,7 @@ pub mod reconfigure;
 pub mod recover;
 pub mod requests;
 pub mod review;
+mod revoked;
 mod rotated;
 mod scrub;
 pub mod statistics;
@@ -47,6 +48,7 @@ use onefold_store::datadir::DataDir;
 use onefold_store::erasures::ErasureLedger;
 use onefold_store::journal::JournalReader;
 use onefold_store::keys::RootKey;
+use onefold_store::revocations::RevocationLedger;
 use tokio::sync::{mpsc, watch};
 
 use crate::clock::Clock;
@@ -88,6 +90,8 @@ pub struct Shared {
     pub checkpoints: Checkpoints,
     /// What was erased, kept outside of every backup.
     pub erasures: ErasureLedger,
+    /// Which API keys were taken back, kept outside of every backup.
+    pub revocations: RevocationLedger,
     /// How far the log reached, signed.
     pub heads: heads::Heads,
     /// The installation's key.

@@ -41,8 +41,8 @@ use super::tenant::{Held, LiveConfig, State, Tenant};
 use super::threads::Threads;
 use super::writer::WRITER_DEPTH_MAX;
 use super::{
-    App, Shared, checkpoint, hierarchy, keeper, privacy, quarantine, reconfigure, rotated, scrub, stops, survey,
-    threads, tidy, writer,
+    App, Shared, checkpoint, hierarchy, keeper, privacy, quarantine, reconfigure, revoked, rotated, scrub, stops,
+    survey, threads, tidy, writer,
 };
 use crate::clock::{Clock, Stopwatch};
 use crate::config::Config;
@@ -335,6 +335,7 @@ pub fn open(config: &Config, clock: Arc<dyn Clock>, meters: Arc<Meters>) -> Resu
     let reader = opened.reader;
     let keyed = keyed::open(&dir.keyed(), &root, &reader)?;
     keeper::catch_up(&keyed.store, keyed.reached, &reader, || {})?;
+    let (revocations, revoked_rows) = revoked::open(dir.path())?;
     let heads = Heads::open(dir.path(), root.derive(privacy::receipt::SIGNING_KEY)).map_err(StartError::Heads)?;
     if let Some(missed) = heads.missed_by(&reader)? {
         let (time, segment, offset) = (missed.time, missed.log.segment, missed.log.offset);
@@ -348,6 +349,7 @@ pub fn open(config: &Config, clock: Arc<dyn Clock>, meters: Arc<Meters>) -> Resu
         keyed: keeper::Keyed::new(keyed.store),
         checkpoints,
         erasures,
+        revocations,
         heads,
         root: root.clone(),
         access: Access::new(&root, config.require_auth, admin_key.as_deref(), tokens),
@@ -388,6 +390,9 @@ pub fn open(config: &Config, clock: Arc<dyn Clock>, meters: Arc<Meters>) -> Resu
         tenant.noting.set(&tenant.state().privacy.read_log, config.require_auth);
         tenant.noting.require_purpose(tenant.state().privacy.policy.purpose_required);
         shared.add(tenant);
+    }
+    if let Err(error) = revoked::catch_up(&shared.revocations, &revoked_rows, &shared.tenants()) {
+        tracing::error!(error = %error, "the ledger of revocations is behind: a restore would not know the latest; start again");
     }
     if config.require_auth && !shared.access.admits_somebody(shared.clock.now()) {
         return Err(StartError::NobodyMayCall);
@@ -439,6 +444,7 @@ pub fn open(config: &Config, clock: Arc<dyn Clock>, meters: Arc<Meters>) -> Resu
     }
     ErasureLedger::pending_done(shared.dir.path())?;
     privacy::again::after_restore(&mut lane)?;
+    revoked::after_restore(&mut lane)?;
     rotated::tell(&mut lane)?;
     let to_lane = commands_in.clone();
     let tidying = spawn("tidy", Box::new(move || tidy::run(&for_tidy, &to_tidy, &to_lane)))?;

@@ -146,6 +146,13 @@ pub enum Act {
         /// Why.
         ground: String,
     },
+    /// Taken back by the controller that forwarded it: as long as nobody acts on it, which is judged where it is written.
+    TakeBack {
+        /// Which request.
+        id: Sequence,
+        /// Why.
+        ground: String,
+    },
     /// A consumer erased too.
     Confirm {
         /// Which request.

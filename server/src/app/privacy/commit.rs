@@ -10,8 +10,8 @@ use std::sync::Arc;
 use onefold_core::decision::{self, EntryKind};
 use onefold_core::erasure::{
     Approval, CallbackEnded, Confirmation, Erased, ErasedRecord, ErasurePlan, Exported, Figures, Forwarded,
-    PrivacyError, PrivacyRequest, Readmitted, ReceiptKept, Regulation, RequestKind, RequestState, Subject,
-    Verification,
+    ForwardedStatus, PrivacyError, PrivacyRequest, Readmitted, ReceiptKept, Regulation, RequestKind, RequestState,
+    Subject, Verification,
 };
 use onefold_core::fragment::ObservedAt;
 use onefold_core::ids::{Digest128, Sequence};
@@ -135,6 +135,20 @@ fn check(state: &State, config: &LiveConfig, act: Act, now: ObservedAt) -> Resul
         }
         Act::Cancel { id, ground } => {
             changed(id, &mut |request| request.end(RequestState::Cancelled, ground.clone(), now))?
+        }
+        Act::TakeBack { id, ground } => {
+            let before = known(state, id)?;
+            match ForwardedStatus::of(before.state) {
+                ForwardedStatus::Pending => {
+                    changed(id, &mut |request| request.end(RequestState::Cancelled, ground.clone(), now))?
+                }
+                // Again is harmless.
+                ForwardedStatus::Cancelled if before.ground.as_deref() == Some(ground.as_str()) => Step::Known(before),
+                _ => {
+                    let needs = "only one that is received can be taken back by its controller";
+                    return Err(PrivacyError::State { state: before.state, needs }.into());
+                }
+            }
         }
         Act::Confirm { id, consumer } => {
             let before = known(state, id)?;

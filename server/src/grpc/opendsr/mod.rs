@@ -431,17 +431,18 @@ impl Desk {
     /// Takes a request back, as its controller may as long as nobody acts on it (section 9).
     async fn take_back(&self, desk: &Privacy, tenant: &Arc<Tenant>, number: &str) -> Result<Response<Body>, Trouble> {
         let (request, forward) = self.known(tenant, number)?;
-        match ForwardedStatus::of(request.state) {
-            ForwardedStatus::Pending => {
-                let act = Act::Cancel { id: request.id, ground: TAKEN_BACK.to_owned() };
-                desk.step(tenant, act, None).await?;
-            }
-            // Again is harmless.
-            ForwardedStatus::Cancelled if request.ground.as_deref() == Some(TAKEN_BACK) => {}
-            status => {
-                let message = format!("the request is {}; only one that is pending can be cancelled", status.as_str());
-                return Err(Trouble::new(StatusCode::BAD_REQUEST, "PRIVACY_REQUEST_STATE", message));
-            }
+        // Whether it still may is judged in the lane: an officer may take it up at this moment.
+        let act = Act::TakeBack { id: request.id, ground: TAKEN_BACK.to_owned() };
+        if let Err(refused) = desk.step(tenant, act, None).await {
+            let (now, _) = self.known(tenant, number)?;
+            return Err(match ForwardedStatus::of(now.state) {
+                ForwardedStatus::Pending => refused.into(),
+                status => {
+                    let message =
+                        format!("the request is {}; only one that is pending can be cancelled", status.as_str());
+                    Trouble::new(StatusCode::BAD_REQUEST, "PRIVACY_REQUEST_STATE", message)
+                }
+            });
         }
         let answer = TakenBack {
             controller_id: &tenant.name,

@@ -56,6 +56,8 @@ async fn erased_is_erased_and_provable() {
         let shown: Vec<(&str, &str)> =
             preview.records.iter().map(|record| (record.source.as_str(), record.evidence.as_str())).collect();
         assert_eq!(shown, [("crm", "MEMBER_OF_PROFILE"), ("shop", "MEMBER_OF_PROFILE")]);
+        let holders = preview.identifiers.iter().map(|one| one.held_by.len() + one.once_held_by.len());
+        assert!(preview.identifiers.len() == 3 && holders.min() > Some(0), "{:?}", preview.identifiers);
         assert!(preview.records.iter().all(|record| record.key == canary(*who) && record.profile == profile));
         let count = |of: &[pb::NamedCount]| of.iter().map(|c| (c.name.clone(), c.count)).collect::<Vec<_>>();
         assert_eq!(count(&preview.suppressed), [("email".to_owned(), 1), ("user_id".to_owned(), 1)]);
@@ -562,4 +564,82 @@ async fn a_kill_at_any_moment_leaves_nobody_half_erased() {
     let (child, mut clients) = launch.start().await;
     assert_eq!(clients.graph_digest().await, digest);
     child.stop();
+}
+
+/// A household's telephone and mailbox are no more the erased person's than the others': they go with the records, are told as
+/// kept, and stop nobody else. What was the person's alone stops whoever brings it.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_household_shares_stays_with_those_who_stay() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let mut house = House::open(&data).await;
+    house.sources(&["crm", "shop"]).await;
+    let (phone, mailbox) = ("+49302000001", "family@harbour-mail.net");
+    let says = |source: &str, key: &str, at: i64, user: &str, own: &str| {
+        let ids = [("phone", phone), ("email", mailbox), ("user_id", user), ("email", own)];
+        person(source, key, at, &ids, &[("given_name", user)])
+    };
+    for fragment in [
+        says("crm", "a", 10, "anna", "anna@harbour-mail.net"),
+        says("shop", "a2", 10, "anna", "anna@harbour-mail.net"),
+        says("crm", "b", 10, "bert", "bert@harbour-mail.net"),
+    ] {
+        assert_eq!(house.put(fragment).await.status(), pb::IngestStatus::Accepted);
+    }
+    let bert = house.lookup("user_id", "bert").await.unwrap();
+    assert_ne!(house.lookup("user_id", "anna").await.unwrap().name, bert.name, "two persons");
+    let yes = said(pb::ConsentDecision::Granted, 1_700_000_000);
+    house.say(at("email", mailbox), yes).await.unwrap();
+
+    let request = house.ask_for_erasure(vec![at("user_id", "anna")]).await.unwrap();
+    let preview = house.preview(&request).await.unwrap();
+    let count = |of: &[pb::NamedCount]| of.iter().map(|c| (c.name.clone(), c.count)).collect::<Vec<_>>();
+    assert_eq!(count(&preview.suppressed), [("email".to_owned(), 1), ("user_id".to_owned(), 1)]);
+    assert_eq!(count(&preview.shared), [("email".to_owned(), 1), ("phone".to_owned(), 1)]);
+    assert_eq!((preview.records.len(), preview.statements), (2, 0), "what was said at the mailbox stays");
+    let mut told: Vec<(&str, &str, &[u32], bool)> =
+        preview.identifiers.iter().map(|one| (&*one.namespace, &*one.fate, &*one.held_by, one.named)).collect();
+    told.sort_unstable();
+    let both: &[u32] = &[0, 1];
+    let want = [
+        ("email", "HELD_BY_OTHERS", both, false),
+        ("email", "SUPPRESSED", both, false),
+        ("phone", "HELD_BY_OTHERS", both, false),
+        ("user_id", "SUPPRESSED", both, true),
+    ];
+    assert_eq!(told, want, "each with the records that hold it");
+    house.erase(&request, &preview.etag).await.unwrap();
+    let receipt = Receipt::read(&house.receipt(&request).await.unwrap(), None).unwrap();
+    for namespace in ["email", "phone"] {
+        let kept = receipt.kept.iter().find(|kept| kept.what == format!("identifiers of {namespace}")).unwrap();
+        assert!(kept.count == 1 && kept.ground.starts_with("others hold them too"), "{kept:?}");
+    }
+
+    for round in 0..2 {
+        let newer = 20 + round;
+        assert!(house.get(&bert.name).await.is_ok(), "round {round}");
+        assert_eq!(house.lookup("phone", phone).await.unwrap().name, bert.name, "it is Bert's alone now");
+        let stays = says("crm", "b", newer, "bert", "bert@harbour-mail.net");
+        assert_eq!(house.put(stays).await.status(), pb::IngestStatus::Accepted, "round {round}");
+        let child = says(
+            "shop",
+            &format!("c{round}"),
+            newer,
+            &format!("carl{round}"),
+            &format!("carl{round}@harbour-mail.net"),
+        );
+        assert_eq!(house.put(child).await.status(), pb::IngestStatus::Accepted, "round {round}");
+        let by_record = person("crm", "a", newer, &[("phone", phone)], &[]);
+        assert_eq!(house.put(by_record).await.status(), pb::IngestStatus::Suppressed, "round {round}");
+        let by_own = says("shop", "a3", newer, "someone", "anna@harbour-mail.net");
+        assert_eq!(house.put(by_own).await.status(), pb::IngestStatus::Suppressed, "round {round}");
+        let child = vec![of_record("shop", &format!("c{round}"))];
+        house.forget(child).await.unwrap();
+        house.close().await;
+        if round == 0 {
+            fs::remove_dir_all(data.join("checkpoint")).unwrap();
+        }
+        house = House::open(&data).await;
+    }
+    house.close().await;
 }

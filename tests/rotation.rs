@@ -82,10 +82,12 @@ async fn assert_as_before(clients: &mut Clients, digest: &str) {
     }
 }
 
-/// The content of every segment of the log.
+/// The content of every segment of the log, without the room behind it.
 fn log_of(data: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let files = fs::read_dir(data.join("journal")).unwrap().map(|file| file.unwrap().path());
-    files.map(|path| (path.clone(), fs::read(path).unwrap())).collect()
+    let written =
+        |bytes: Vec<u8>| bytes.iter().rposition(|byte| *byte != 0).map_or(Vec::new(), |last| bytes[..=last].to_vec());
+    files.map(|path| (path.clone(), written(fs::read(path).unwrap()))).collect()
 }
 
 fn told_in_log(data: &Path) -> Vec<(u32, KeysRotated)> {
@@ -131,12 +133,13 @@ async fn after_a_rotation_the_old_key_opens_nothing_and_the_new_one_everything()
         turn(&dir.path().join("none"), &old, Some(&new)),
         Err(RotateError::DataDir(DataDirError::Foreign { .. }))
     ));
-    assert_eq!((log_of(&data), fs::read(data.join("keys/root.sealed")).unwrap()), (log, ring), "refused is unchanged");
+    assert!(log_of(&data) == log && fs::read(data.join("keys/root.sealed")).unwrap() == ring, "refused is unchanged");
 
-    let log = log_of(&data);
     let rotated = turn(&data, &old, Some(&new)).unwrap();
     assert_eq!(rotated, Rotated { generation: 1, vaults: 2, root_key: true, already: false });
-    assert_eq!(log_of(&data), log, "no record is written anew");
+    // Opening a log may begin another segment; what lies in it stays.
+    let now = log_of(&data);
+    assert!(log.iter().all(|(path, bytes)| now.get(path) == Some(bytes)), "no record is written anew");
     // Given once more, as after a crash behind the last step.
     assert!(turn(&data, &old, Some(&new)).unwrap().already);
 
@@ -148,10 +151,9 @@ async fn after_a_rotation_the_old_key_opens_nothing_and_the_new_one_everything()
     assert_as_before(&mut house, &digest).await;
     house.put(person("crm", "late", 30, &[("email", "late@harbour-mail.net")], &[])).await;
     house.close().await;
-    assert_eq!(
-        told_in_log(&data).iter().map(|(of, told)| (*of, told.generation, told.root_key)).collect::<Vec<_>>(),
-        [(0, 1, true), (1, 1, true)]
-    );
+    let mut told: Vec<_> = told_in_log(&data).iter().map(|(of, told)| (*of, told.generation, told.root_key)).collect();
+    told.sort_unstable();
+    assert_eq!(told, [(0, 1, true), (1, 1, true)], "the log of each tenant");
     assert_eq!(audit::verify(&data, Some(&new), None).unwrap().erasures, 2);
     assert!(in_the_clear(&data).is_empty());
 

@@ -421,8 +421,9 @@ impl PrivacyService for Privacy {
         reading::durable(&tenant).await?;
         let (app, of) = (Arc::clone(&self.app), Arc::clone(&tenant));
         let work = tokio::task::spawn_blocking(move || {
-            let (plan, figures) = privacy::preview(&tenant, id).map_err(status::write)?;
+            let (plan, figures, identifiers) = privacy::preview_with_evidence(&tenant, id).map_err(status::write)?;
             Ok::<_, Status>(pb::PreviewErasureResponse {
+                identifiers: export::identifiers(&tenant, identifiers),
                 etag: hexadecimal(&plan.scope().0),
                 records: export::records(&app, &tenant, &plan),
                 suppressed: export::counts(figures.suppressed),

@@ -49,6 +49,9 @@ pub struct Arguments {
     /// Erases.
     #[arg(long)]
     yes: bool,
+    /// Shows of each identifier, too, which records in scope hold it.
+    #[arg(long)]
+    evidence: bool,
     /// Writes the receipt to this file; without it, to standard output.
     #[arg(long, value_name = "FILE")]
     receipt: Option<PathBuf>,
@@ -83,7 +86,7 @@ async fn erase(arguments: &Arguments) -> Result<(), Failure> {
             "\nnothing is erased yet. To erase exactly this:\n  onefold erase --request {number} --etag {etag} --yes\n\
              The request is open until then; to take it back:\n  onefold requests cancel {number} --ground WORD\n"
         );
-        return say(&(previewed(&name, &preview) + &how));
+        return say(&(previewed(&name, &preview, arguments.evidence) + &how));
     }
     let request = pb::ExecuteErasureRequest { name: name.clone(), etag, request_id: request_id() };
     let done = client.ask(|| async { client.privacy().execute_erasure(request.clone()).await }).await?;
@@ -102,7 +105,7 @@ async fn erase(arguments: &Arguments) -> Result<(), Failure> {
 }
 
 /// A preview for people.
-fn previewed(name: &str, preview: &pb::PreviewErasureResponse) -> String {
+fn previewed(name: &str, preview: &pb::PreviewErasureResponse, evidence: bool) -> String {
     let paint = paint(&std::io::stdout());
     let mut text = paint.heading(&format!("{name} would erase")) + "\n" + &records(&preview.records);
     text.push_str(&format!(
@@ -110,9 +113,40 @@ fn previewed(name: &str, preview: &pb::PreviewErasureResponse) -> String {
         counts(&preview.suppressed)
     ));
     text.push_str(&format!("  identifiers that others hold too, not suppressed: {}\n", counts(&preview.shared)));
+    if evidence {
+        text.push_str(&identifiers(preview));
+    }
     text.push_str(&format!(
         "  quarantined fragments: {}, consent statements: {} ({} stay, they stand at others too), keys: {}\n",
         preview.quarantined, preview.statements, preview.statements_kept, preview.keys
     ));
     text
+}
+
+/// Each identifier, a line with its evidence.
+fn identifiers(preview: &pb::PreviewErasureResponse) -> String {
+    let records = |of: &[u32]| {
+        let names = of.iter().filter_map(|at| preview.records.get(*at as usize));
+        let names: Vec<String> = names.map(|record| format!("{} {}", record.source, record.key)).collect();
+        names.join(", ")
+    };
+    let line = |one: &pb::ScopedIdentifier| {
+        let mut why: Vec<String> = Vec::new();
+        if !one.held_by.is_empty() {
+            why.push(format!("held by {}", records(&one.held_by)));
+        }
+        if !one.once_held_by.is_empty() {
+            why.push(format!("held once by {}", records(&one.once_held_by)));
+        }
+        if one.named {
+            why.push("named by the request".to_owned());
+        }
+        let fate = match one.fate.as_str() {
+            "SUPPRESSED" => "suppressed",
+            "HELD_BY_OTHERS" => "others hold it too",
+            _ => "names nobody",
+        };
+        format!("    {}, {fate}: {}\n", one.namespace, why.join("; "))
+    };
+    preview.identifiers.iter().map(line).collect()
 }

@@ -1,13 +1,14 @@
 //! The rights of persons: requests, what they touch, erasure and its proof.
 //!
 //! [`plan`] finds what is in scope, [`act`] is what callers ask for, `commit` does it in the lane (`carry` what is no
-//! erasure, `again` what a restore forgot), [`receipt`] proves it, [`export`] hands over what is held, `former` knows what records held once, [`state`] is what memory keeps, `replay` brings it
+//! erasure, `again` what a restore forgot), [`receipt`] proves it, [`evidence`] says of each identifier why it is in scope, [`export`] hands over what is held, `former` knows what records held once, [`state`] is what memory keeps, `replay` brings it
 //! back from the journal.
 
 pub mod act;
 pub(super) mod again;
 mod carry;
 pub(super) mod commit;
+pub mod evidence;
 pub mod export;
 pub(super) mod former;
 pub mod plan;
@@ -22,6 +23,7 @@ use onefold_core::erasure::{
 use onefold_core::fragment::PartyKind;
 use onefold_core::ids::Sequence;
 
+use self::evidence::IdentifierEvidence;
 use super::Shared;
 use super::error::{ReadError, WriteError};
 use super::lane::kind;
@@ -64,6 +66,17 @@ pub fn party_of(tenant: &Tenant, id: Sequence) -> Result<PartyKind, WriteError> 
 /// # Errors
 /// [`PrivacyError::Unknown`], or [`PrivacyError::State`] when it has ended.
 pub fn preview(tenant: &Tenant, id: Sequence) -> Result<(ErasurePlan, Figures), WriteError> {
+    preview_with_evidence(tenant, id).map(|(plan, figures, _)| (plan, figures))
+}
+
+/// The same, with the evidence for each identifier.
+///
+/// # Errors
+/// As [`preview`].
+pub fn preview_with_evidence(
+    tenant: &Tenant,
+    id: Sequence,
+) -> Result<(ErasurePlan, Figures, Vec<IdentifierEvidence>), WriteError> {
     let (state, config) = (tenant.state(), tenant.config());
     let request = state.privacy.requests.get(&id).ok_or(PrivacyError::Unknown)?;
     if request.state.is_final() || request.state == RequestState::InProgress {
@@ -71,7 +84,8 @@ pub fn preview(tenant: &Tenant, id: Sequence) -> Result<(ErasurePlan, Figures), 
     }
     let plan = plan::plan(&state, &config, &request.subject);
     let figures = commit::figures(&plan, &config);
-    Ok((plan, figures))
+    let identifiers = evidence::of_identifiers(&state, &plan, &request.subject);
+    Ok((plan, figures, identifiers))
 }
 
 /// The text of a receipt. Not for asynchronous threads.

@@ -20,6 +20,7 @@ use crate::app::App;
 use crate::app::error::ReadError;
 use crate::app::privacy;
 use crate::app::privacy::act::Act;
+use crate::app::privacy::evidence::{Fate, IdentifierEvidence};
 use crate::app::privacy::export::{self, ExportError};
 use crate::app::read::fragment_at;
 use crate::app::tenant::Tenant;
@@ -69,6 +70,24 @@ pub fn records(app: &App, tenant: &Tenant, plan: &ErasurePlan) -> Vec<pb::Scoped
         }
     };
     plan.records.iter().map(record).collect()
+}
+
+/// Identifiers in scope and their evidence.
+pub fn identifiers(tenant: &Tenant, of: Vec<IdentifierEvidence>) -> Vec<pb::ScopedIdentifier> {
+    let config = tenant.config();
+    let identifier = |one: IdentifierEvidence| pb::ScopedIdentifier {
+        namespace: config.config.namespace(one.namespace).map(|known| known.name.clone()).unwrap_or_default(),
+        fate: match one.fate {
+            Fate::Suppressed => "SUPPRESSED",
+            Fate::HeldByOthers => "HELD_BY_OTHERS",
+            Fate::NamesNobody => "NAMES_NOBODY",
+        }
+        .to_owned(),
+        held_by: one.held_by,
+        once_held_by: one.once_held_by,
+        named: one.named,
+    };
+    of.into_iter().map(identifier).collect()
 }
 
 /// What an export would hold. Not for asynchronous threads.

@@ -647,6 +647,37 @@ fn a_campaign_is_planned_from_the_command_line() {
     assert!(history.out.starts_with("3 statements") && history.out.contains("signals of"), "{}", history.out);
     let receipt: Value = serde_json::from_str(&served.run(&["consent", "receipt", &first]).out).unwrap();
     assert!(receipt.to_string().contains("newsletter 2026-03"), "{receipt}");
+
+    // Parted, each side has its own back; the cap holds in the moment of the decision.
+    let profile = denied["profile"].as_str().unwrap().rsplit('/').next().unwrap().to_owned();
+    let parted = served.run(&["review", "split", &profile, "web:s-1", "--author", "anna"]);
+    assert_eq!(parted.code, Some(0), "{}", parted.err);
+    assert_eq!(reasons(&decide("ada@acme-corp.com", &[])), ["GRANTED"]);
+    let byron = served.json(&[&["decide", "record", "shop", "A-9"][..], &marketing[..]].concat());
+    assert_eq!(reasons(&byron), ["WITHDRAWN"]);
+    let mut policy = served.json(&["consent", "policy"]);
+    policy["caps"] = serde_json::json!([{ "name": "weekly", "most": 1, "windowSeconds": 604_800 }]);
+    let policy = file("policy.json", &policy.to_string());
+    assert_eq!(served.run(&["consent", "policy", "--set", &policy]).code, Some(0));
+    let reserved = decide("ada@acme-corp.com", &["--reserve"]);
+    assert_eq!(reasons(&reserved), ["GRANTED"]);
+    let reservation = reserved["reservationId"].as_str().unwrap();
+    assert_eq!(served.run(&["decide", "--confirm", reservation]).code, Some(0));
+    assert_eq!(reasons(&decide("ada@acme-corp.com", &["--reserve"])), ["CAP_REACHED"]);
+
+    // What fails says so on the other stream, and nothing that is no JSON stands where JSON is read.
+    let bad: [&[&str]; 5] = [
+        &["consent", "state", "email", "nothing", "--json"],
+        &["consent", "receipt", "none"],
+        &["decide", "email", "nothing", "--purpose", "marketing", "--channel", "email", "--json"],
+        &["decide", "email", "ada@acme-corp.com", "--purpose", "marketting", "--channel", "email", "--json"],
+        &["account", "get", "crm:none", "--json"],
+    ];
+    for args in bad {
+        let refused = served.run(args);
+        assert_ne!(refused.code, Some(0), "{args:?}");
+        assert!(refused.out.is_empty() && !refused.err.is_empty(), "{args:?}: {}", refused.out);
+    }
     assert_eq!(served.terminate(), Some(0));
 }
 

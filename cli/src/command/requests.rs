@@ -134,7 +134,7 @@ enum Command {
         /// A second person must approve requests of this kind too; may be given again. `none` asks for one of no further kind.
         #[arg(long, value_name = "KIND", value_parser = kind)]
         second_person_for: Vec<pb::PrivacyRequestKind>,
-        /// Whoever reads profiles must name a purpose, but for stewards and privacy officers: true or false.
+        /// Whoever is shown personal data must name a purpose, but for stewards, privacy officers and auditors: true or false.
         #[arg(long, value_name = "BOOL")]
         purpose_required: Option<bool>,
         /// A consumer of the feed that must confirm erasures; may be given again.

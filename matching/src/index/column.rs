@@ -1,6 +1,6 @@
 //! A growing array that wastes little: it grows by an eighth, not by doubling.
 
-use std::ops::{Deref, Index, IndexMut};
+use std::ops::{Deref, Index, IndexMut, Range};
 
 /// Items in the first step of growth.
 const FIRST: usize = 64;
@@ -37,6 +37,30 @@ impl<T> Column<T> {
             self.items.reserve_exact((len - self.items.len()).max(FIRST).max(self.items.len() / 8));
         }
         self.items.resize(len, item);
+    }
+
+    /// Appends all of these.
+    pub(crate) fn extend_from_slice(&mut self, items: &[T])
+    where
+        T: Clone,
+    {
+        if self.items.len() + items.len() > self.items.capacity() {
+            self.items.reserve_exact(items.len().max(FIRST).max(self.items.len() / 8));
+        }
+        self.items.extend_from_slice(items);
+    }
+
+    /// Copies these items over those from `to` on.
+    pub(crate) fn copy_within(&mut self, from: Range<usize>, to: usize)
+    where
+        T: Copy,
+    {
+        self.items.copy_within(from, to);
+    }
+
+    /// Drops what is behind the first `len` items.
+    pub(crate) fn truncate(&mut self, len: usize) {
+        self.items.truncate(len);
     }
 
     /// Makes room for exactly so many more items.

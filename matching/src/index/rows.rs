@@ -5,7 +5,7 @@ use std::sync::Arc;
 use onefold_core::fragment::PartyKind;
 use smallvec::SmallVec;
 
-use crate::index::column::Column;
+use crate::index::packed::{Packed, Row};
 use crate::pair::{Features, MatchEvidence, Symbol, Symbols};
 use crate::resolve::Weigher;
 use crate::resolve::partition::Tier;
@@ -25,7 +25,7 @@ pub(crate) struct Kin {
 pub(crate) struct Rows {
     kin: [Kin; 2],
     stride: usize,
-    cells: Column<Symbol>,
+    packed: Packed,
     /// Room for a row in the making.
     fresh: Vec<Symbol>,
 }
@@ -35,7 +35,7 @@ impl Rows {
     pub(crate) fn new(weighers: [Option<Arc<dyn Weigher>>; 2]) -> Self {
         let stride = weighers.iter().flatten().map(|weigher| weigher.stride()).max().unwrap_or(0);
         let kin = weighers.map(|weigher| Kin { weigher, symbols: Symbols::default() });
-        Self { kin, stride, cells: Column::default(), fresh: Vec::new() }
+        Self { kin, stride, packed: Packed::new(stride), fresh: Vec::new() }
     }
 
     pub(crate) const fn kin(&self, party: PartyKind) -> &Kin {
@@ -65,15 +65,16 @@ impl Rows {
         self.stride == 0
     }
 
-    /// The record's row; empty when nothing was ever known of it.
-    pub(crate) fn of(&self, record: u32) -> &[Symbol] {
-        let start = record as usize * self.stride;
-        self.cells.get(start..start + self.stride).unwrap_or_default()
+    /// The record's row; of nothing when nothing was ever known of it.
+    #[inline]
+    pub(crate) fn of(&self, record: u32) -> Row {
+        self.packed.get(record)
     }
 
     /// Whether anything is known of the record.
+    #[inline]
     pub(crate) fn known(&self, record: u32) -> bool {
-        self.of(record).iter().any(|symbol| *symbol != ABSENT)
+        self.packed.holds(record)
     }
 
     /// Interns the features beside the row that the record has. Either [`Rows::keep`] or [`Rows::discard`] must follow.
@@ -88,8 +89,7 @@ impl Rows {
 
     /// Whether the row just interned is that of the record.
     pub(crate) fn is_same(&self, record: u32) -> bool {
-        let held = self.of(record);
-        if held.is_empty() { self.fresh.iter().all(|symbol| *symbol == ABSENT) } else { held == self.fresh }
+        self.of(record).as_slice() == self.fresh.as_slice()
     }
 
     /// Forgets the row just interned.
@@ -100,52 +100,57 @@ impl Rows {
 
     /// Makes the row just interned that of the record, which must have none.
     pub(crate) fn keep(&mut self, record: u32) {
-        debug_assert!(!self.known(record));
-        let end = (record as usize + 1) * self.stride;
-        if self.cells.len() < end {
-            self.cells.resize(end, ABSENT);
-        }
-        for (at, symbol) in (0..).zip(self.fresh.drain(..)) {
-            self.cells[record * self.stride as u32 + at] = symbol;
-        }
+        self.packed.set(record, &self.fresh);
+        self.fresh.clear();
     }
 
     /// Forgets the record's row.
     pub(crate) fn clear(&mut self, record: u32, party: PartyKind) {
-        let start = record as usize * self.stride;
-        if self.cells.len() < start + self.stride {
-            return;
-        }
-        for at in start..start + self.stride {
-            let symbol = std::mem::replace(&mut self.cells[at as u32], ABSENT);
+        for symbol in self.of(record) {
             self.kin[party as usize].symbols.release(symbol);
         }
+        self.packed.clear(record);
+    }
+
+    /// As much of the record's row as this weigher reads; `None` when nothing is known of the record.
+    #[inline]
+    fn row(&self, weigher: &Arc<dyn Weigher>, record: u32) -> Option<Row> {
+        self.known(record).then(|| {
+            let mut row = self.of(record);
+            row.truncate(weigher.stride());
+            row
+        })
+    }
+
+    /// What a look at two records of one kind of party, of which something is known, finds.
+    fn look<T>(
+        &self,
+        party: PartyKind,
+        (one, other): (u32, u32),
+        find: impl FnOnce(&Arc<dyn Weigher>, &Symbols, &[Symbol], &[Symbol]) -> T,
+    ) -> Option<T> {
+        let kin = self.kin(party);
+        let weigher = kin.weigher.as_ref()?;
+        Some(find(weigher, &kin.symbols, &self.row(weigher, one)?, &self.row(weigher, other)?))
     }
 
     /// The match weight of two records of one kind of party; `None` when nothing is known of one of them, or no model is
     /// in force.
     pub(crate) fn weigh(&self, party: PartyKind, one: u32, other: u32) -> Option<f32> {
-        let kin = self.kin(party);
-        let weigher = kin.weigher.as_ref()?;
-        let row = |record| self.of(record).get(..weigher.stride()).unwrap_or_default();
-        (self.known(one) && self.known(other)).then(|| weigher.weigh(&kin.symbols, row(one), row(other)))
+        self.look(party, (one, other), |weigher, symbols, one, other| weigher.weigh(symbols, one, other))
     }
 
     /// The match weight of two records of one kind of party against kin alone.
     pub(crate) fn weigh_against_kin(&self, party: PartyKind, one: u32, other: u32) -> Option<f32> {
-        let kin = self.kin(party);
-        let weigher = kin.weigher.as_ref()?;
-        let row = |record| self.of(record).get(..weigher.stride()).unwrap_or_default();
-        (self.known(one) && self.known(other)).then(|| weigher.weigh_against_kin(&kin.symbols, row(one), row(other)))
+        self.look(party, (one, other), |weigher, symbols, one, other| weigher.weigh_against_kin(symbols, one, other))
     }
 
     /// The match weight of two clusters of records of one kind of party; against kin alone, unless the link is by weight.
     pub(crate) fn weigh_whole(&self, party: PartyKind, tier: Tier, ones: &[u32], others: &[u32]) -> Option<f32> {
         let kin = self.kin(party);
         let weigher = kin.weigher.as_ref()?;
-        let rows = |records: &[u32]| -> SmallVec<[&[Symbol]; 16]> {
-            let mut rows: SmallVec<[&[Symbol]; 16]> =
-                records.iter().filter_map(|record| self.of(*record).get(..weigher.stride())).collect();
+        let rows = |records: &[u32]| -> Vec<Row> {
+            let mut rows: Vec<Row> = records.iter().filter_map(|record| self.row(weigher, *record)).collect();
             rows.sort_unstable();
             rows.dedup();
             rows
@@ -154,32 +159,33 @@ impl Rows {
         if ones.is_empty() || others.is_empty() {
             return None;
         }
+        let ones: SmallVec<[&[Symbol]; 16]> = ones.iter().map(|row| row.as_slice()).collect();
+        let others: SmallVec<[&[Symbol]; 16]> = others.iter().map(|row| row.as_slice()).collect();
         weigher.weigh_whole(&kin.symbols, &ones, &others, tier == Tier::Probable)
     }
 
-    /// The match weight of two records of one kind of party, if it is `least` or more.
-    pub(crate) fn weigh_above(&self, party: PartyKind, one: u32, other: u32, least: f32) -> Option<f32> {
+    /// The match weight of a row, as [`Rows::of`] tells it, and of a record of the same kind of party, if it is `least` or
+    /// more.
+    #[inline]
+    pub(crate) fn weigh_above(&self, party: PartyKind, one: &[Symbol], other: u32, least: f32) -> Option<f32> {
         let kin = self.kin(party);
         let weigher = kin.weigher.as_ref()?;
-        let row = |record| self.of(record).get(..weigher.stride()).unwrap_or_default();
-        let known = self.known(one) && self.known(other);
-        known.then(|| weigher.weigh_above(&kin.symbols, row(one), row(other), least)).flatten()
+        let one = one.get(..weigher.stride()).unwrap_or_default();
+        weigher.weigh_above(&kin.symbols, one, &self.row(weigher, other)?, least)
     }
 
     /// The same, taken apart.
     pub(crate) fn evidence(&self, party: PartyKind, one: u32, other: u32) -> Option<MatchEvidence> {
-        let kin = self.kin(party);
-        let weigher = kin.weigher.as_ref()?;
-        let row = |record| self.of(record).get(..weigher.stride()).unwrap_or_default();
-        if self.known(one) && self.known(other) { weigher.evidence(&kin.symbols, row(one), row(other)) } else { None }
+        self.look(party, (one, other), |weigher, symbols, one, other| weigher.evidence(symbols, one, other)).flatten()
     }
 
     /// The blocking keys of a record of which something is known.
     pub(crate) fn keys(&self, party: PartyKind, record: u32, out: &mut SmallVec<[u64; 16]>) {
         let kin = self.kin(party);
-        if let Some(weigher) = kin.weigher.as_ref().filter(|_| self.known(record)) {
-            let row = self.of(record).get(..weigher.stride()).unwrap_or_default();
-            weigher.keys(&kin.symbols, row, out);
+        if let Some(weigher) = &kin.weigher
+            && let Some(row) = self.row(weigher, record)
+        {
+            weigher.keys(&kin.symbols, &row, out);
         }
     }
 
@@ -208,13 +214,13 @@ impl Rows {
 
     /// Rows of nothing for so many records.
     pub(crate) fn cover(&mut self, records: u32) {
-        self.cells.resize(records as usize * self.stride, ABSENT);
+        self.packed.cover(records);
     }
 
-    /// Sets one cell of a row that is read back, and counts the symbol.
-    pub(crate) fn put_back(&mut self, party: PartyKind, record: u32, place: usize, symbol: Symbol) {
-        self.kin[party as usize].symbols.retain(symbol);
-        self.cells[(record as usize * self.stride + place) as u32] = symbol;
+    /// Makes a row that is read back that of the record, and counts its symbols.
+    pub(crate) fn put_back(&mut self, party: PartyKind, record: u32, row: &[Symbol]) {
+        row.iter().for_each(|symbol| self.kin[party as usize].symbols.retain(*symbol));
+        self.packed.set(record, row);
     }
 
     /// Interns one text in its slot.
@@ -232,6 +238,6 @@ impl Rows {
 
     /// Bytes of memory of the rows and of their texts, spare capacity included.
     pub(crate) fn memory_bytes(&self) -> (usize, usize) {
-        (self.cells.memory_bytes(), self.kin.iter().map(|kin| kin.symbols.memory_bytes()).sum())
+        (self.packed.memory_bytes(), self.kin.iter().map(|kin| kin.symbols.memory_bytes()).sum())
     }
 }

@@ -182,7 +182,7 @@ impl Part {
         let entry = &symbols.entries[symbol];
         let text = || symbols.text(symbol);
         match self {
-            Self::Whole(_) => Some(entry.hash),
+            Self::Whole(_) => Some(super::symbols::hash_text(text())),
             Self::Coarse(_) => (entry.coarse != 0).then(|| mix(u64::from(entry.coarse))),
             Self::Front(_) => text().get(..4).map(super::symbols::hash_text),
             Self::Back(_) => {

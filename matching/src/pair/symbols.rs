@@ -13,11 +13,11 @@ pub type Symbol = u32;
 /// No value.
 pub const ABSENT: Symbol = 0;
 
-/// What is kept of a text.
+/// What is kept of a text: 24 bytes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Entry {
-    /// Of the text alone: equal texts of two slots have one hash.
-    pub hash: u64,
+    /// The upper half of the text's hash.
+    hash: u32,
     start: u32,
     refs: u32,
     len: u16,
@@ -74,6 +74,7 @@ pub(crate) fn letters(text: &str) -> u32 {
 pub struct Symbols {
     table: HashTable<u32>,
     pub(crate) entries: Column<Entry>,
+    /// Grows by an eighth, as columns do.
     text: String,
     /// Bytes of `text` that nobody refers to.
     unused: usize,
@@ -82,7 +83,7 @@ pub struct Symbols {
     retired: Vec<u32>,
     known: Known,
     /// By symbol; empty for slots that are not compared word by word.
-    words: Vec<Box<[Word]>>,
+    words: Column<Box<[Word]>>,
 }
 
 impl fmt::Debug for Symbols {
@@ -93,6 +94,8 @@ impl fmt::Debug for Symbols {
 
 const NOTHING: Entry =
     Entry { hash: 0, start: 0, refs: 0, len: 0, slot: u8::MAX, initial: 0, log_frequency: 0.0, coarse: 0 };
+/// Bytes of texts in the first step of growth.
+const TEXT_FIRST: usize = 256;
 /// Released symbols that wait until what is known of them is forgotten, all at once.
 const RETIRED_MAX: usize = 4_096;
 
@@ -108,7 +111,7 @@ impl Default for Symbols {
             spare: Vec::new(),
             retired: Vec::new(),
             known: Known::default(),
-            words: Vec::new(),
+            words: Column::default(),
         }
     }
 }
@@ -126,7 +129,7 @@ impl Symbols {
         if text.is_empty() {
             return ABSENT;
         }
-        let hash = hash_text(text);
+        let hash = upper(hash_text(text));
         let key = table_hash(slot, hash);
         let found = self.table.find(key, |at| {
             let entry = &self.entries[*at];
@@ -138,6 +141,9 @@ impl Symbols {
         }
         let Facts { log_frequency, coarse, words } = facts(text);
         let start = u32::try_from(self.text.len()).expect("texts of one tenant stay below 4 GiB");
+        if self.text.len() + text.len() > self.text.capacity() {
+            self.text.reserve_exact(text.len().max(TEXT_FIRST).max(self.text.len() / 8));
+        }
         self.text.push_str(text);
         // Features are cut to 512 bytes.
         let len = text.len() as u16;
@@ -154,7 +160,7 @@ impl Symbols {
             if self.words.len() <= at as usize {
                 self.words.resize(at as usize + 1, Box::default());
             }
-            self.words[at as usize] = words;
+            self.words[at] = words;
         }
         let entries = &self.entries;
         self.table.insert_unique(key, at, |at| table_hash(entries[*at].slot, entries[*at].hash));
@@ -205,8 +211,8 @@ impl Symbols {
         self.unused += bytes.len();
         // Of one length, so the bytes are overwritten where they lie.
         self.text.replace_range(bytes, &"\0".repeat(usize::from(gone.len)));
-        if let Some(words) = self.words.get_mut(symbol as usize) {
-            *words = Box::default();
+        if symbol < self.words.count() {
+            self.words[symbol] = Box::default();
         }
         self.retired.push(symbol);
         if self.retired.len() >= RETIRED_MAX {
@@ -249,7 +255,15 @@ impl Symbols {
 
     /// Two symbols in an order of their content, so that no comparison can tell which was named first (LAW 2).
     pub(crate) fn ordered(&self, a: Symbol, b: Symbol) -> (Symbol, Symbol) {
-        if self.entries[a].hash > self.entries[b].hash { (b, a) } else { (a, b) }
+        let (one, other) = (self.entries[a].hash, self.entries[b].hash);
+        let turned = one > other || (one == other && self.text(a) > self.text(b));
+        if turned { (b, a) } else { (a, b) }
+    }
+
+    /// Whether two symbols, of two slots perhaps, are of one text.
+    #[inline]
+    pub(crate) fn same_text(&self, a: Symbol, b: Symbol) -> bool {
+        a == b || (self.entries[a].hash == self.entries[b].hash && self.text(a) == self.text(b))
     }
 
     pub(crate) fn words(&self, symbol: Symbol) -> &[Word] {
@@ -265,7 +279,7 @@ impl Symbols {
             + (self.spare.capacity() + self.retired.capacity()) * size_of::<u32>()
             + self.known.memory_bytes()
             + self.words.iter().map(|words| words.len() * size_of::<Word>()).sum::<usize>()
-            + self.words.capacity() * size_of::<Box<[Word]>>()
+            + self.words.memory_bytes()
     }
 }
 
@@ -287,8 +301,13 @@ pub(crate) const fn mix(mut hash: u64) -> u64 {
     hash ^ (hash >> 31)
 }
 
-const fn table_hash(slot: u8, hash: u64) -> u64 {
-    mix(hash ^ (slot as u64) << 56)
+/// What is kept of a text's hash.
+const fn upper(hash: u64) -> u32 {
+    (hash >> 32) as u32
+}
+
+const fn table_hash(slot: u8, hash: u32) -> u64 {
+    mix(hash as u64 ^ (slot as u64) << 56)
 }
 
 /// The words of a folded text with their places.

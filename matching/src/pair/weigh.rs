@@ -378,8 +378,9 @@ impl Matcher {
         if given == ABSENT || family == ABSENT || given != b[names.given] || family != b[names.family] {
             return None;
         }
+        let name = whole(hash_text(symbols.text(given)), hash_text(symbols.text(family)));
+        let share = *names.shares.get(&name)?;
         let (given, family) = (&symbols.entries[given], &symbols.entries[family]);
-        let share = *names.shares.get(&whole(given.hash, family.hash))?;
         Some((names.comparison, (share - given.log_frequency - family.log_frequency).max(0.0)))
     }
 

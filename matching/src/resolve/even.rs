@@ -5,7 +5,7 @@
 
 use smallvec::SmallVec;
 
-use crate::pair::Symbol;
+use crate::index::packed::Row;
 use crate::resolve::Engine;
 use crate::resolve::partition::harmless_bits;
 
@@ -13,7 +13,7 @@ use crate::resolve::partition::harmless_bits;
 const EVEN_ROWS_MAX: usize = 64;
 
 /// Rows of which no two are equal, each with a record that has it.
-type Rows<'a> = SmallVec<[(&'a [Symbol], u32); 16]>;
+type Rows = Vec<(Row, u32)>;
 
 impl Engine {
     /// Whether all pairs of these records are harmless.
@@ -27,7 +27,7 @@ impl Engine {
         if self.rows.is_off() {
             return true;
         }
-        let mut all: SmallVec<[Rows<'_>; 4]> = SmallVec::new();
+        let mut all: SmallVec<[Rows; 4]> = SmallVec::new();
         let mut count = 0;
         for part in parts {
             let Some(rows) = self.different_rows(part.iter().copied()) else { return false };
@@ -54,8 +54,8 @@ impl Engine {
     }
 
     /// One record for each different row among those of which something is known; `None` when there are too many.
-    fn different_rows(&self, records: impl Iterator<Item = u32>) -> Option<Rows<'_>> {
-        let mut rows: Rows<'_> = SmallVec::new();
+    fn different_rows(&self, records: impl Iterator<Item = u32>) -> Option<Rows> {
+        let mut rows = Rows::new();
         if self.rows.is_off() {
             return Some(rows);
         }

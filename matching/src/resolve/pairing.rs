@@ -13,6 +13,8 @@ use onefold_core::ids::Digest128;
 use smallvec::SmallVec;
 
 use crate::index::NONE;
+use crate::index::edges::as_kept;
+use crate::index::packed::Row;
 use crate::index::postings::{Holders, INLINE};
 use crate::index::records::{Warm, flag};
 use crate::pair::Features;
@@ -72,10 +74,11 @@ impl Engine {
         if party == same { self.rows.weigh(party, one, other) } else { None }
     }
 
-    /// The match weight of two records, if it is worth a question.
-    fn weighs_enough(&self, one: u32, other: u32, thresholds: &Thresholds) -> Option<f32> {
-        let (party, same) = (self.records.warm[one].party(), self.records.warm[other].party());
-        if party == same { self.rows.weigh_above(party, one, other, thresholds.review_bits) } else { None }
+    /// The match weight of two records, one of this kind and with this row, if it is worth a question: as an edge keeps it.
+    fn weighs_enough(&self, party: PartyKind, row: &Row, other: u32, thresholds: &Thresholds) -> Option<f32> {
+        let same = self.records.warm[other].party() == party && self.rows.known(other);
+        let weight = same.then(|| self.rows.weigh_above(party, row, other, thresholds.review_bits)).flatten()?;
+        Some(as_kept(weight, thresholds.link_bits))
     }
 
     /// What speaks across two records that a link on these grounds would join: for one that rests on a shared identifier, their
@@ -322,7 +325,8 @@ impl Engine {
 
     /// Weighs a record against its candidates. `candidates` is room that is used again.
     fn compare_with_candidates(&self, record: u32, candidates: &mut Vec<u32>, found: &mut Vec<Weighed>) {
-        let Some(thresholds) = self.thresholds(self.records.warm[record].party()) else { return };
+        let party = self.records.warm[record].party();
+        let Some(thresholds) = self.thresholds(party) else { return };
         candidates.clear();
         let mut few = [NONE; INLINE];
         for key in self.keys_of(record) {
@@ -334,13 +338,14 @@ impl Engine {
         }
         candidates.sort_unstable();
         candidates.dedup();
+        let row = self.rows.of(record);
         for other in candidates.iter() {
             // Of two that are both new the first sees to it.
             let seen_to = *other < record && self.records.warm[*other].has(flag::UNMATCHED);
             if *other == record || seen_to {
                 continue;
             }
-            if let Some(weight) = self.weighs_enough(record, *other, &thresholds) {
+            if let Some(weight) = self.weighs_enough(party, &row, *other, &thresholds) {
                 found.push((record, *other, weight));
             }
         }
@@ -351,12 +356,14 @@ impl Engine {
         let old: Vec<u32> =
             records.iter().copied().filter(|record| !self.records.warm[*record].has(flag::UNMATCHED)).collect();
         for (at, one) in old.iter().enumerate() {
-            let Some(thresholds) = self.thresholds(self.records.warm[*one].party()) else { return };
+            let party = self.records.warm[*one].party();
+            let Some(thresholds) = self.thresholds(party) else { return };
+            let row = self.rows.of(*one);
             for other in &old[at + 1..] {
                 if self.edges.has(*one, *other) {
                     continue;
                 }
-                if let Some(weight) = self.weighs_enough(*one, *other, &thresholds) {
+                if let Some(weight) = self.weighs_enough(party, &row, *other, &thresholds) {
                     self.edges.add(*one, *other, weight);
                     self.edge_turned(*one, *other, weight);
                 }

@@ -72,8 +72,7 @@ fn street_level(symbols: &Symbols, a: &[Symbol], b: &[Symbol], house: usize, lin
         };
     }
     // The line of one side in the unit of the other, or one name in common.
-    let crossed =
-        |x: Symbol, y: Symbol| x != ABSENT && y != ABSENT && symbols.entries[x].hash == symbols.entries[y].hash;
+    let crossed = |x: Symbol, y: Symbol| x != ABSENT && y != ABSENT && symbols.same_text(x, y);
     if crossed(left, b[unit]) || crossed(right, a[unit]) {
         return street::CLOSE_DOOR;
     }

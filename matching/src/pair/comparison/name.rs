@@ -221,7 +221,7 @@ fn crossed(symbols: &Symbols, left: Symbol, right: Symbol) -> Option<bool> {
         return None;
     }
     let (one, other) = (&symbols.entries[left], &symbols.entries[right]);
-    if one.hash == other.hash {
+    if symbols.same_text(left, right) {
         return Some(one.len() > 1);
     }
     if one.initial != 0 && other.initial != 0 && one.initial != other.initial && one.coarse != other.coarse {

@@ -35,7 +35,7 @@ fn two_names(symbols: &Symbols, left: Symbol, right: Symbol, legal: usize) -> Ou
     const ACRONYM: u8 = 6;
     const DIFFERENT: u8 = 8;
     let (one, other) = (&symbols.entries[left], &symbols.entries[right]);
-    if one.hash == other.hash {
+    if symbols.same_text(left, right) {
         return exact_words(symbols, if one.slot <= other.slot { left } else { right });
     }
     let mut measured = None;

@@ -1,11 +1,12 @@
 //! Texts, rows and edges.
 //!
 //! Texts: slot · length · bytes, numbered from one for each kind of party. Rows, for live records: one number for each place,
-//! 0 for nothing. Edges, for each record: how many lead to later records, then each against the one before · weight.
+//! 0 for nothing. Edges, for each record: how many lead to later records, then each against the one before · weight, in steps.
 
 use hashbrown::HashMap;
 use onefold_core::fragment::PartyKind;
 
+use crate::index::edges::{in_steps, of_steps};
 use crate::index::records::flag;
 use crate::index::rows::ABSENT;
 use crate::pair::Symbol;
@@ -33,7 +34,7 @@ impl Engine {
         let mut texts = Texts { listed: [Vec::new(), Vec::new()], numbers: [HashMap::new(), HashMap::new()] };
         for record in 0..self.records.warm.count() {
             let kind = self.records.warm[record].party() as usize;
-            for (slot, symbol) in (0..).zip(self.rows.of(record)) {
+            for (slot, symbol) in (0..).zip(&self.rows.of(record)) {
                 if *symbol != ABSENT {
                     let next = texts.listed[kind].len() as u32 + 1;
                     texts.numbers[kind].entry(*symbol).or_insert_with(|| {
@@ -65,7 +66,7 @@ impl Engine {
             let known = warm.has(flag::LIVE) && self.rows.known(record);
             out.push(known.into());
             if known {
-                for symbol in self.rows.of(record) {
+                for symbol in &self.rows.of(record) {
                     put(out, texts.numbers[warm.party() as usize].get(symbol).copied().unwrap_or(0).into());
                 }
             }
@@ -77,7 +78,7 @@ impl Engine {
             let mut before = record;
             for (other, weight) in later {
                 put(out, u64::from(other - before - 1));
-                out.extend_from_slice(&weight.to_le_bytes());
+                out.extend_from_slice(&in_steps(weight).to_le_bytes());
                 before = other;
             }
         })?;
@@ -103,7 +104,7 @@ impl Engine {
             })?;
         }
         self.rows.cover(head.records);
-        let mut record = 0;
+        let (mut record, mut row) = (0, vec![ABSENT; self.rows.stride()]);
         read_rows("rows", head.records, source, |bytes| {
             let warm = &self.records.warm[record];
             let party = warm.party();
@@ -111,15 +112,17 @@ impl Engine {
                 if !warm.has(flag::LIVE) {
                     return None;
                 }
-                for place in 0..self.rows.stride() {
+                for (place, cell) in row.iter_mut().enumerate() {
                     let number: usize = bytes.small()?;
+                    *cell = ABSENT;
                     let Some(number) = number.checked_sub(1) else { continue };
                     let (slot, symbol) = *symbols[party as usize].get(number)?;
                     if usize::from(slot) != place {
                         return None;
                     }
-                    self.rows.put_back(party, record, place, symbol);
+                    *cell = symbol;
                 }
+                self.rows.put_back(party, record, &row);
             }
             record += 1;
             Some(())
@@ -135,10 +138,10 @@ impl Engine {
             let mut before = record;
             for _ in 0..bytes.number()? {
                 let other = before.checked_add(1)?.checked_add(bytes.small()?)?;
-                let weight = f32::from_le_bytes(bytes.array()?);
+                let weight = of_steps(i16::from_le_bytes(bytes.array()?));
                 let live =
                     |record: u32| self.records.warm.get(record as usize).is_some_and(|warm| warm.has(flag::LIVE));
-                if !live(record) || !live(other) || !weight.is_finite() {
+                if !live(record) || !live(other) {
                     return None;
                 }
                 self.edges.add(record, other, weight);

@@ -27,6 +27,23 @@ pub const CALLS_PER_CONNECTION_MAX: usize = 2 * STREAMS_PER_CONNECTION_MAX as us
 /// Calls that wait for the head of their answer at once, over all connections; more are refused at once and told when to
 /// come again. It bounds what waiting calls hold in memory.
 pub const CALLS_MAX: usize = 4_096;
+/// Unary reads that are always under way at once: as many as keep the threads busy while answers are on their way.
+pub const READS_ALWAYS: usize = 64;
+/// More are taken while the last of them waits no longer than this.
+pub const READ_WAIT_MAX: Duration = Duration::from_millis(5);
+/// Reads that are worked on at once, for each thread: the others wait their turn, so that who is refused need not.
+pub const TURNS_PER_THREAD: usize = 8;
+/// Unary writes that may be under way at once: two groups of the commit lane, one that is written and one that gathers. More
+/// would wait and make none faster.
+pub const WRITES_ALWAYS: usize = 128;
+/// Calls beyond these that are taken when they come at once ...
+pub const BURST_CALLS_MAX: u64 = 256;
+/// ... and how long it takes until one more is.
+pub const BURST_REFILL: Duration = Duration::from_millis(20);
+/// Of the message of a call that is refused, so much is read before it is answered ...
+pub const REFUSED_BYTES_MAX: usize = 64 << 10;
+/// ... and it is waited for so long.
+pub const REFUSED_WAIT_MAX: Duration = Duration::from_secs(1);
 /// Connections at once, when nothing else is said; further ones are closed as they come. Below the 1,024 descriptors that a
 /// process usually may have.
 pub const CONNECTIONS_MAX: usize = 900;

@@ -2,8 +2,8 @@
 //! message are INVALID_ARGUMENT, not INTERNAL, and a deadline that passed is DEADLINE_EXCEEDED, not CANCELLED. Clients
 //! decide by these codes whether to try again. What was refused before it was decoded is told as every fault of a field is.
 //!
-//! Here too: every call has a deadline, the client's or ours, whichever is nearer, as many calls are under way as the server
-//! can hold, and streams of small messages are compressed only for who compresses them too.
+//! Here too: every call has a deadline, the client's or ours, whichever is nearer, only as many are taken as can be answered
+//! in time ([`Admission`]), and streams of small messages are compressed only for who compresses them too.
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
@@ -11,12 +11,13 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use bytes::Buf;
 use onefold_core::fault::FaultReason;
 use onefold_proto::bounds::TooMany;
-use tokio::sync::Semaphore;
 use tonic::{Code, Status};
 use tower::{Layer, Service};
 
+use super::admission::Admission;
 use super::status;
 use crate::config;
 
@@ -107,19 +108,41 @@ fn deadline(headers: &http::HeaderMap) -> Option<Duration> {
     })
 }
 
-/// Whose calls are always let in: who asks for health must hear of it when the server is busy.
-const HEALTH: &str = "/grpc.health.v1.Health/";
+/// Takes the message of a call that is refused off the wire, if it comes soon and is not long: a stream that is answered before it
+/// was read is reset as well, and some clients take the reset for the answer.
+async fn take_off<B: http_body::Body + Unpin>(mut body: B) {
+    let mut left = config::REFUSED_BYTES_MAX;
+    let mut over = pin!(poll_fn(move |context| {
+        loop {
+            match Pin::new(&mut body).poll_frame(context) {
+                Poll::Ready(Some(Ok(frame))) => {
+                    let came = frame.data_ref().map_or(0, Buf::remaining);
+                    left = left.saturating_sub(came);
+                    if left == 0 {
+                        return Poll::Ready(());
+                    }
+                }
+                Poll::Ready(_) => return Poll::Ready(()),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    }));
+    // Most of them are there already, and need no clock.
+    if poll_fn(|context| Poll::Ready(over.as_mut().poll(context))).await.is_pending() {
+        let _ = tokio::time::timeout(config::REFUSED_WAIT_MAX, over).await;
+    }
+}
 
 /// Puts [`Corrections`] around every service.
 #[derive(Clone, Debug)]
 pub struct Correct {
-    room: Arc<Semaphore>,
+    admission: Arc<Admission>,
 }
 
 impl Correct {
     /// So many calls at once.
     pub fn new(calls_max: usize) -> Self {
-        Self { room: Arc::new(Semaphore::new(calls_max)) }
+        Self { admission: Admission::new(calls_max) }
     }
 }
 
@@ -127,7 +150,7 @@ impl<S> Layer<S> for Correct {
     type Service = Corrections<S>;
 
     fn layer(&self, inner: S) -> Corrections<S> {
-        Corrections { inner, room: Arc::clone(&self.room) }
+        Corrections { inner, admission: Arc::clone(&self.admission) }
     }
 }
 
@@ -135,13 +158,14 @@ impl<S> Layer<S> for Correct {
 #[derive(Clone, Debug)]
 pub struct Corrections<S> {
     inner: S,
-    room: Arc<Semaphore>,
+    admission: Arc<Admission>,
 }
 
 impl<S, In, Out> Service<http::Request<In>> for Corrections<S>
 where
     S: Service<http::Request<In>, Response = http::Response<Out>>,
     S::Future: Send + 'static,
+    In: http_body::Body + Send + Unpin + 'static,
     Out: Default,
 {
     type Response = S::Response;
@@ -154,11 +178,17 @@ where
 
     fn call(&mut self, mut request: http::Request<In>) -> Self::Future {
         let path = request.uri().path();
-        let room = Arc::clone(&self.room).try_acquire_owned().ok();
-        if room.is_none() && !path.starts_with(HEALTH) {
-            return Box::pin(async { Ok(status::too_many_calls().into_http()) });
-        }
+        let Some(taken) = self.admission.take(path) else {
+            let body = request.into_body();
+            return Box::pin(async {
+                take_off(body).await;
+                Ok(status::shed())
+            });
+        };
         let (ours, small) = (call_time_max(path), is_of_small_messages(path));
+        if let Some(turn) = taken.turn() {
+            request.extensions_mut().insert(turn);
+        }
         if small {
             in_kind(request.headers_mut());
         }
@@ -167,7 +197,7 @@ where
         let answer = self.inner.call(request);
         Box::pin(async move {
             // Held until there is a head of an answer, or nobody waits for it.
-            let _room = room;
+            let _taken = taken;
             let (mut answer, mut clock) = (pin!(answer), pin!(None));
             // The answer first: one that is there goes out, and needs no clock.
             let answered = poll_fn(|context| {
@@ -197,6 +227,8 @@ where
 mod tests {
     use std::convert::Infallible;
 
+    use tonic::body::Body;
+
     use super::*;
 
     /// Answers with `says` after `takes`.
@@ -206,7 +238,7 @@ mod tests {
         says: Option<Status>,
     }
 
-    impl Service<http::Request<()>> for Slow {
+    impl Service<http::Request<Body>> for Slow {
         type Response = http::Response<String>;
         type Error = Infallible;
         type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
@@ -215,7 +247,7 @@ mod tests {
             Poll::Ready(Ok(()))
         }
 
-        fn call(&mut self, _: http::Request<()>) -> Self::Future {
+        fn call(&mut self, _: http::Request<Body>) -> Self::Future {
             let Self { takes, says } = self.clone();
             Box::pin(async move {
                 tokio::time::sleep(takes).await;
@@ -225,7 +257,7 @@ mod tests {
     }
 
     async fn ask(takes: Duration, says: Option<Status>, timeout: Option<&str>) -> http::Response<String> {
-        let mut request = http::Request::new(());
+        let mut request = http::Request::new(Body::empty());
         if let Some(timeout) = timeout {
             request.headers_mut().insert(TIMEOUT_HEADER, timeout.parse().unwrap());
         }
@@ -273,17 +305,25 @@ mod tests {
     #[tokio::test]
     async fn a_call_over_the_bound_is_told_when_to_come_again_and_health_is_always_told() {
         let mut service = Correct::new(1).layer(Slow { takes: Duration::from_millis(20), says: None });
-        let under_way = service.call(http::Request::new(()));
-        let refused = service.call(http::Request::new(())).await.unwrap();
+        let under_way = service.call(http::Request::new(Body::empty()));
+        let refused = service.call(http::Request::new(Body::empty())).await.unwrap();
         assert_eq!(refused.headers()["grpc-status"], "8");
         assert!(refused.headers().contains_key("grpc-status-details-bin"));
-        let health = http::Request::builder().uri("/grpc.health.v1.Health/Check").body(()).unwrap();
+        let health = http::Request::builder().uri("/grpc.health.v1.Health/Check").body(Body::empty()).unwrap();
         assert_eq!(service.call(health).await.unwrap().body(), "body");
         assert_eq!(under_way.await.unwrap().body(), "body");
-        assert_eq!(service.call(http::Request::new(())).await.unwrap().body(), "body", "there is room again");
-        let given_up = service.call(http::Request::new(()));
+        assert_eq!(
+            service.call(http::Request::new(Body::empty())).await.unwrap().body(),
+            "body",
+            "there is room again"
+        );
+        let given_up = service.call(http::Request::new(Body::empty()));
         drop(given_up);
-        assert_eq!(service.call(http::Request::new(())).await.unwrap().body(), "body", "who gives up leaves room");
+        assert_eq!(
+            service.call(http::Request::new(Body::empty())).await.unwrap().body(),
+            "body",
+            "who gives up leaves room"
+        );
     }
 
     #[test]

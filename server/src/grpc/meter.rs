@@ -9,8 +9,8 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
-use tonic::Status;
 use tonic::body::Body;
+use tonic::{Code, Status};
 use tonic_types::StatusExt;
 use tower::{Layer, Service};
 
@@ -100,6 +100,11 @@ impl<F: Future<Output = Result<http::Response<Body>, Infallible>> + Unpin> Futur
             }
         };
         let Some(mut call) = this.call.take() else { return Poll::Ready(Ok(response)) };
+        if let Some(status::Shed(reason)) = response.extensions().get() {
+            call.ended(Code::ResourceExhausted as usize);
+            call.refused(reason);
+            return Poll::Ready(Ok(response));
+        }
         // An answer without a body carries its status in the headers; another one is good, or ends otherwise later.
         if let Some(status) = Status::from_header_map(response.headers()) {
             ends(&mut call, &status);

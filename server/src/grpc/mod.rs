@@ -6,6 +6,7 @@
 
 mod account;
 mod admin;
+mod admission;
 mod audit;
 mod backup;
 mod browsers;

@@ -1,15 +1,17 @@
 //! Memory for what came, not for what was promised: tonic makes room for a whole message as soon as its five-byte head says
 //! how long it will be. Here a message is handed on once all of it is there, so that a head without a message costs five
-//! bytes. What arrives is kept in one buffer, whatever the pieces it comes in.
+//! bytes. What arrives is kept in one buffer, whatever the pieces it comes in. And a read waits here for its turn, where a
+//! client that does not send what it promised keeps nobody else from theirs.
 
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use http_body::{Frame, SizeHint};
 use prost::bytes::{Bytes, BytesMut};
 use tonic::body::Body;
 use tower::{Layer, Service};
 
+use super::admission::Turn;
 use crate::config::MESSAGE_IN_BYTES_MAX;
 
 /// Bytes in front of a message: whether it is compressed, and its length.
@@ -68,9 +70,45 @@ struct Whole {
     held: BytesMut,
     /// Nothing is held any more.
     through: bool,
+    /// What the first message waits for.
+    turn: Option<Turn>,
+    /// What waits for it: all that came before, or that nothing comes.
+    first: Option<Polled>,
 }
 
+/// What a body's poll gave.
+type Polled = Option<Result<Frame<Bytes>, <Body as http_body::Body>::Error>>;
+
 impl Whole {
+    fn of(inner: Body, turn: Option<Turn>) -> Self {
+        Self { inner, walk: Walk::default(), held: BytesMut::new(), through: false, turn, first: None }
+    }
+
+    /// The next of what is whole.
+    fn poll_whole(&mut self, context: &mut Context<'_>) -> Poll<Polled> {
+        loop {
+            let frame = match http_body::Body::poll_frame(Pin::new(&mut self.inner), context) {
+                Poll::Ready(Some(Ok(frame))) if !self.through => frame,
+                Poll::Ready(None) if !self.held.is_empty() => {
+                    // The end came too early; whoever reads it says so.
+                    self.through = true;
+                    let rest = std::mem::take(&mut self.held).freeze();
+                    return Poll::Ready(Some(Ok(Frame::data(rest))));
+                }
+                other => return other,
+            };
+            match frame.into_data() {
+                Ok(piece) => {
+                    let ready = self.take(piece);
+                    if !ready.is_empty() {
+                        return Poll::Ready(Some(Ok(Frame::data(ready))));
+                    }
+                }
+                Err(trailers) => return Poll::Ready(Some(Ok(trailers))),
+            }
+        }
+    }
+
     /// What of a piece, and of what is held, can be handed on.
     fn take(&mut self, mut piece: Bytes) -> Bytes {
         let whole = match self.walk.over(&piece) {
@@ -100,31 +138,25 @@ impl http_body::Body for Whole {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        loop {
-            let frame = match Pin::new(&mut self.inner).poll_frame(context) {
-                Poll::Ready(Some(Ok(frame))) if !self.through => frame,
-                Poll::Ready(None) if !self.held.is_empty() => {
-                    // The end came too early; whoever reads it says so.
-                    self.through = true;
-                    let rest = std::mem::take(&mut self.held).freeze();
-                    return Poll::Ready(Some(Ok(Frame::data(rest))));
-                }
-                other => return other,
-            };
-            match frame.into_data() {
-                Ok(piece) => {
-                    let ready = self.take(piece);
-                    if !ready.is_empty() {
-                        return Poll::Ready(Some(Ok(Frame::data(ready))));
-                    }
-                }
-                Err(trailers) => return Poll::Ready(Some(Ok(trailers))),
-            }
+        let this = &mut *self;
+        if this.turn.is_none() {
+            return this.poll_whole(context);
+        }
+        if this.first.is_none() {
+            this.first = Some(ready!(this.poll_whole(context)));
+        }
+        if let Some(turn) = &mut this.turn {
+            ready!(turn.poll_comes(context));
+            this.turn = None;
+        }
+        match this.first.take() {
+            Some(first) => Poll::Ready(first),
+            None => this.poll_whole(context),
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.held.is_empty() && self.inner.is_end_stream()
+        self.first.is_none() && self.held.is_empty() && self.inner.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -157,9 +189,9 @@ impl<S: Service<http::Request<Body>>> Service<http::Request<Body>> for Behind<S>
         self.0.poll_ready(context)
     }
 
-    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
-        let whole = |inner| Body::new(Whole { inner, walk: Walk::default(), held: BytesMut::new(), through: false });
-        self.0.call(request.map(whole))
+    fn call(&mut self, mut request: http::Request<Body>) -> Self::Future {
+        let turn = request.extensions_mut().remove::<Turn>();
+        self.0.call(request.map(|inner| Body::new(Whole::of(inner, turn))))
     }
 }
 
@@ -186,7 +218,7 @@ mod tests {
             at = end;
         }
         let inner = Body::new(StreamBody::new(tokio_stream::iter(pieces)));
-        let mut whole = Whole { inner, walk: Walk::default(), held: BytesMut::new(), through: false };
+        let mut whole = Whole::of(inner, None);
         let mut out = Vec::new();
         while let Some(frame) = whole.frame().await {
             out.push(frame.unwrap().into_data().unwrap());

@@ -1,6 +1,7 @@
 //! Errors become gRPC statuses here and nowhere else. `reason` is a promise to clients.
 
 use std::collections::HashMap;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use onefold_core::consent::reserve::CannotSettle;
@@ -69,12 +70,29 @@ fn invalid(faults: &[FieldFault], message: String) -> Status {
     status(Code::InvalidArgument, "REQUEST_INVALID", message, HashMap::new(), details)
 }
 
+/// Why a call is refused that the server cannot serve in time.
+const TOO_MANY_CALLS: &str = "TOO_MANY_CALLS";
+
 /// As many calls are under way as may be.
 pub fn too_many_calls() -> Status {
     let mut details = ErrorDetails::new();
     details.set_retry_info(Some(Duration::from_secs(1)));
     let message = "the server has as many calls under way as it can hold; come again, with jitter".to_owned();
-    status(Code::ResourceExhausted, "TOO_MANY_CALLS", message, HashMap::new(), details)
+    status(Code::ResourceExhausted, TOO_MANY_CALLS, message, HashMap::new(), details)
+}
+
+/// Goes with an answer that is a refusal: its reason, for who counts it without reading it.
+#[derive(Clone, Copy, Debug)]
+pub struct Shed(pub &'static str);
+
+/// [`too_many_calls`], made once: what is told in a flood must cost as little as can be.
+pub fn shed<B: Default>() -> http::Response<B> {
+    static HEAD: LazyLock<http::HeaderMap> =
+        LazyLock::new(|| too_many_calls().into_http::<()>().into_parts().0.headers);
+    let mut response = http::Response::new(B::default());
+    response.headers_mut().clone_from(&HEAD);
+    response.extensions_mut().insert(Shed(TOO_MANY_CALLS));
+    response
 }
 
 /// The server goes down.

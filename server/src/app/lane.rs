@@ -2,38 +2,42 @@
 //!
 //! A group of commands becomes one batch of the journal. Reading goes on all the while: the state is locked for writing
 //! only to apply what was decided. The writer thread makes batches durable and only then gives the answers.
+//!
+//! `command` is what may be asked of it, `ingest` takes items, `settle` applies what was decided and says what came of
+//! it, `rest` knows when a checkpoint that is due may wait.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 
-use onefold_core::access::ApiKey;
-use onefold_core::change::ProfileChange;
-use onefold_core::config::{Source, TenantConfig, TenantSettings};
-use onefold_core::decision::{self, EntryKind, QuarantineCleared, Sealed, Settled};
-use onefold_core::ids::{Place, ProfileOrdinal, Sequence, TenantId};
-use onefold_core::namespace::Namespace;
+use onefold_core::decision::{self, EntryKind, QuarantineCleared};
+use onefold_core::ids::{Place, Sequence, TenantId};
 use onefold_store::journal::{Appender, BatchBuilder, JournalError, batch_room, entry_room};
-use onefold_store::seal::TAG_BYTES;
 use onefold_store::vault::VaultError;
-use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 
 use super::consent::reserve::Passing;
-use super::decide::{Decided, decide};
+use super::decide::Decided;
 use super::error::WriteError;
-use super::hierarchy::act::{Act, Done};
-use super::ingest::{Answer, Item};
-use super::keeper::{self, Keep};
+use super::keeper::Keep;
 use super::requests::{RequestKey, remember, room_to_remember};
-use super::tenant::{ProfileTimes, State, Tenant};
+use super::tenant::Tenant;
 use super::writer::{Commit, Reply};
 use super::{Shared, access, backup, consent, hierarchy, models, privacy, reconfigure, review};
-use crate::traces::{self, Cause, Work};
+use crate::traces::Work;
 
+mod command;
+mod ingest;
 mod rest;
+mod settle;
+
+pub use command::{Changed, Command, ConfigChange};
+pub(super) use ingest::{room_of, share_a_group};
 pub use rest::{CHECKPOINT_TAKES, REST_OFFERED_EVERY, Wanted};
+pub(super) use settle::note_changes;
+
+use ingest::are_stale;
 
 /// Commands that may wait in front of the lane.
 pub const LANE_DEPTH_MAX: usize = 64;
@@ -41,188 +45,9 @@ pub const LANE_DEPTH_MAX: usize = 64;
 const GROUP_ITEMS_MAX: usize = 1_024;
 /// Bytes of fragments that one batch takes at most.
 const GROUP_BYTES_MAX: usize = 4 << 20;
-/// Room kept in a batch for what settling says, beyond `SETTLED_BYTES_PER_ITEM`; more goes into the next batch. In small
-/// segments a quarter of one.
+/// Room kept in a batch for what settling says, beyond `ingest::SETTLED_BYTES_PER_ITEM`; more goes into the next batch.
+/// In small segments a quarter of one.
 pub(super) const SETTLED_ROOM: usize = 1 << 20;
-/// What settling usually says about one item.
-const SETTLED_BYTES_PER_ITEM: usize = 96;
-/// Changes in one settlement entry.
-const SETTLED_CHANGES_MAX: usize = 1_024;
-/// The most bytes that a change takes beside its records, and each of these.
-const CHANGE_BYTES_MAX: usize = 24;
-const CHANGED_RECORD_BYTES_MAX: usize = 10;
-
-/// What of a configuration a change was about, as it is afterwards: the answer to the change.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub enum Changed {
-    /// Its settings.
-    Settings(TenantSettings),
-    /// A source.
-    Source(Source),
-    /// A namespace.
-    Namespace(Namespace),
-    /// Something that is read back otherwise.
-    Other,
-}
-
-/// A change to a tenant's configuration.
-pub type ConfigChange = Box<dyn FnOnce(&mut TenantConfig) -> Result<Changed, WriteError> + Send>;
-
-/// What the lane does.
-pub enum Command {
-    /// Take items of one tenant.
-    Ingest {
-        /// Whose.
-        tenant: Arc<Tenant>,
-        /// What, in order.
-        items: Vec<Item>,
-        /// The call's name, where its caller gave it one.
-        request: Option<RequestKey>,
-        /// One answer each.
-        reply: oneshot::Sender<Result<Vec<Answer>, WriteError>>,
-    },
-    /// Open a tenant.
-    OpenTenant {
-        /// Its settings.
-        settings: TenantSettings,
-        /// The call's name, where its caller gave it one.
-        request: Option<RequestKey>,
-        /// The settings as they were opened with.
-        reply: oneshot::Sender<Result<TenantSettings, WriteError>>,
-    },
-    /// Change a configuration.
-    Reconfigure {
-        /// Whose.
-        tenant: Arc<Tenant>,
-        /// How.
-        change: ConfigChange,
-        /// The call's name, where its caller gave it one.
-        request: Option<RequestKey>,
-        /// What was changed, as it is afterwards.
-        reply: oneshot::Sender<Result<Changed, WriteError>>,
-    },
-    /// Learn attribute names.
-    LearnNames {
-        /// Whose.
-        tenant: Arc<Tenant>,
-        /// Which.
-        names: Vec<String>,
-        /// Done.
-        reply: oneshot::Sender<Result<(), WriteError>>,
-    },
-    /// Destroy what is in quarantine under these entries.
-    Discard {
-        /// Whose.
-        tenant: Arc<Tenant>,
-        /// Which.
-        entries: Vec<Sequence>,
-        /// The call's name, where its caller gave it one.
-        request: Option<RequestKey>,
-        /// How many were there.
-        reply: oneshot::Sender<Result<u64, WriteError>>,
-    },
-    /// Decide on contacts and count them.
-    Contact(Box<consent::reserve::Work>),
-    /// Take in what is told of accounts.
-    Accounts {
-        /// Whose.
-        tenant: Arc<Tenant>,
-        /// What.
-        act: Box<Act>,
-        /// The call's name, where its caller gave it one.
-        request: Option<RequestKey>,
-        /// What came of it.
-        reply: oneshot::Sender<Result<Done, WriteError>>,
-    },
-    /// Put a match model in force.
-    SetModel {
-        /// Whose.
-        tenant: Arc<Tenant>,
-        /// Which.
-        wanted: Box<models::Wanted>,
-        /// The call's name, where its caller gave it one.
-        request: Option<RequestKey>,
-        /// Sequence of the last consequence.
-        reply: oneshot::Sender<Result<Sequence, WriteError>>,
-    },
-    /// Take or take back judgements.
-    Rule {
-        /// Whose.
-        tenant: Arc<Tenant>,
-        /// Which.
-        ruling: Box<review::Ruling>,
-        /// The call's name, where its caller gave it one.
-        request: Option<RequestKey>,
-        /// What came of it.
-        reply: oneshot::Sender<Result<review::Ruled, WriteError>>,
-    },
-    /// Write down which identifiers records held once, before fragments are dropped that say so.
-    KeepFormer {
-        /// Whose.
-        tenant: Arc<Tenant>,
-        /// Done.
-        reply: oneshot::Sender<Result<(), WriteError>>,
-    },
-    /// A step of a privacy request.
-    Privacy(Box<privacy::act::Work>),
-    /// Give or take back a key.
-    Key {
-        /// Whose.
-        tenant: Arc<Tenant>,
-        /// Which.
-        act: Box<access::Act>,
-        /// The call's name, where its caller gave it one.
-        request: Option<RequestKey>,
-        /// The key as it is now.
-        reply: oneshot::Sender<Result<ApiKey, WriteError>>,
-    },
-    /// Name the moment of a backup.
-    Moment(oneshot::Sender<Result<backup::Moment, WriteError>>),
-    /// See whether the disk has room again.
-    ProbeRoom,
-    /// Nothing is asked: what nothing hurries may be done if nobody waits. Comes every [`REST_OFFERED_EVERY`].
-    Rest,
-    /// Write a last checkpoint and end.
-    Stop,
-    /// Any of these, asked for by something that is traced.
-    Caused {
-        /// What.
-        command: Box<Command>,
-        /// By what.
-        cause: Box<Cause>,
-    },
-}
-
-impl Command {
-    /// Goes along with what asks for it here, where that is traced.
-    pub fn caused(self) -> Self {
-        match traces::cause() {
-            Some(cause) => Self::Caused { command: Box::new(self), cause: Box::new(cause) },
-            None => self,
-        }
-    }
-
-    /// Answers that the disk has no room.
-    fn refuse(self) {
-        match self {
-            Self::Ingest { reply, .. } => drop(reply.send(Err(WriteError::DiskFull))),
-            Self::OpenTenant { reply, .. } => drop(reply.send(Err(WriteError::DiskFull))),
-            Self::Reconfigure { reply, .. } => drop(reply.send(Err(WriteError::DiskFull))),
-            Self::LearnNames { reply, .. } => drop(reply.send(Err(WriteError::DiskFull))),
-            Self::Discard { reply, .. } => drop(reply.send(Err(WriteError::DiskFull))),
-            Self::Contact(work) => work.refuse(),
-            Self::Accounts { reply, .. } => drop(reply.send(Err(WriteError::DiskFull))),
-            Self::SetModel { reply, .. } => drop(reply.send(Err(WriteError::DiskFull))),
-            Self::Rule { reply, .. } => drop(reply.send(Err(WriteError::DiskFull))),
-            Self::KeepFormer { reply, .. } => drop(reply.send(Err(WriteError::DiskFull))),
-            Self::Privacy(work) => drop(work.reply.send(Err(WriteError::DiskFull))),
-            Self::Key { reply, .. } => drop(reply.send(Err(WriteError::DiskFull))),
-            Self::Moment(reply) => drop(reply.send(Err(WriteError::DiskFull))),
-            Self::Caused { command, .. } => command.refuse(),
-            Self::ProbeRoom | Self::Rest | Self::Stop => {}
-        }
-    }
-}
 
 /// The lane's own belongings.
 pub struct Lane {
@@ -259,20 +84,6 @@ pub(super) struct Group {
     pub builder: BatchBuilder,
     pub commit: Commit,
 }
-
-/// An ingest command taken apart.
-type Run = (Arc<Tenant>, Vec<Item>, IngestReply);
-
-/// What one tenant has in a group.
-struct Share {
-    tenant: Arc<Tenant>,
-    items: Vec<Item>,
-    /// How many of the items each command brought.
-    replies: Vec<(usize, IngestReply)>,
-}
-
-/// Where the answers of an ingest command go.
-type IngestReply = oneshot::Sender<Result<Vec<Answer>, WriteError>>;
 
 /// What waits behind what is done.
 pub(super) enum Next {
@@ -410,18 +221,6 @@ impl Lane {
             }
         }
         Ok(true)
-    }
-
-    /// What arrives, looked at under the configuration in force: before its room is counted, for faults take room too.
-    fn up_to_date(&self, command: Command) -> Command {
-        match command {
-            Command::Ingest { tenant, items, request, reply } if are_stale(&tenant, &items) => {
-                let (config, now) = (tenant.config(), self.shared.clock.now());
-                let items = items.into_iter().map(|item| item.under(&config, now)).collect();
-                Command::Ingest { tenant, items, request, reply }
-            }
-            command => command,
-        }
     }
 
     fn group(&mut self, first: Command) -> Result<Flow, JournalError> {
@@ -606,184 +405,6 @@ impl Lane {
         self.writer.send(commit).map_err(|_| JournalError::Poisoned)
     }
 
-    fn ingest(
-        &mut self,
-        runs: Vec<Run>,
-        items: usize,
-        bytes: usize,
-        request: Option<RequestKey>,
-    ) -> Result<(), JournalError> {
-        let room = bytes + items * SETTLED_BYTES_PER_ITEM + self.settled_room();
-        let keys: usize = runs.iter().flat_map(|(_, items, _)| items).map(Item::keys).sum();
-        let mut ready = true;
-        for (tenant, ..) in &runs {
-            ready = ready && self.keys_are_ready(tenant, keys)?;
-        }
-        let group = if ready { self.begin(room)? } else { None };
-        let Some(mut group) = group else {
-            for (_, _, reply) in runs {
-                let _ = reply.send(Err(WriteError::DiskFull));
-            }
-            return Ok(());
-        };
-        // All of one tenant is decided, applied and settled as one, so that readers see facts with their clusters.
-        let mut of_tenant: Vec<Share> = Vec::new();
-        for (tenant, items, reply) in runs {
-            match of_tenant.iter_mut().find(|share| Arc::ptr_eq(&share.tenant, &tenant)) {
-                Some(share) => {
-                    share.replies.push((items.len(), reply));
-                    share.items.extend(items);
-                }
-                None => {
-                    let replies = vec![(items.len(), reply)];
-                    of_tenant.push(Share { tenant, items, replies });
-                }
-            }
-        }
-        let mut drafts = Vec::with_capacity(of_tenant.len());
-        for Share { tenant, items, replies } in of_tenant {
-            let (drafted, decided) = decide(&tenant, items, &mut group)?;
-            group = self.settle(&tenant, group, decided)?;
-            drafts.push((tenant, drafted, replies));
-        }
-        let mut named = None;
-        for (tenant, drafted, replies) in drafts {
-            let state = tenant.state();
-            let mut drafted = drafted.into_iter();
-            for (count, reply) in replies {
-                let answers: Vec<Answer> = drafted.by_ref().take(count).map(|draft| draft.finish(&state)).collect();
-                if request.is_some() {
-                    named = Some((Arc::clone(&tenant), answers.clone()));
-                }
-                group.commit.replies.push(Reply::Ingest(reply, answers));
-            }
-        }
-        if let Some((tenant, answers)) = named {
-            remember(self, &tenant, request, &answers, &mut group)?;
-        }
-        self.commit(group)
-    }
-
-    /// A call that its caller named: again the first answer, if it was made before.
-    fn ingest_named(
-        &mut self,
-        tenant: Arc<Tenant>,
-        items: Vec<Item>,
-        request: RequestKey,
-        reply: IngestReply,
-    ) -> Result<(), JournalError> {
-        let Some(reply) = self.repeat(&tenant, Some(request), reply)? else { return Ok(()) };
-        if room_of(&items) > self.group_bytes_max() {
-            return self.ingest_in_pieces(&tenant, items, Some(request), reply);
-        }
-        let (count, bytes) = (items.len(), room_of(&items));
-        self.ingest(vec![(tenant, items, reply)], count, bytes, Some(request))
-    }
-
-    /// Items that no batch can hold together: batch after batch, answered behind the last.
-    pub(super) fn ingest_in_pieces(
-        &mut self,
-        tenant: &Arc<Tenant>,
-        items: Vec<Item>,
-        request: Option<RequestKey>,
-        reply: IngestReply,
-    ) -> Result<(), JournalError> {
-        let mut drafted = Vec::with_capacity(items.len());
-        let mut begun: Option<Group> = None;
-        let mut items = items.into_iter().peekable();
-        while let Some(first) = items.next() {
-            let mut bytes = room_of(std::slice::from_ref(&first));
-            let mut piece = vec![first];
-            let most = self.group_bytes_max();
-            while let Some(item) = items.next_if(|item| bytes + room_of(std::slice::from_ref(item)) <= most) {
-                bytes += room_of(std::slice::from_ref(&item));
-                piece.push(item);
-            }
-            if let Some(before) = begun.take() {
-                self.commit(before)?;
-            }
-            let room = bytes + piece.len() * SETTLED_BYTES_PER_ITEM + self.settled_room();
-            let keys: usize = piece.iter().map(Item::keys).sum();
-            let group = if self.keys_are_ready(tenant, keys)? { self.begin(room)? } else { None };
-            let Some(mut group) = group else {
-                // What came before stays; to the caller it is unacknowledged, and harmless to send again.
-                let _ = reply.send(Err(WriteError::DiskFull));
-                return Ok(());
-            };
-            let (more, decided) = decide(tenant, piece, &mut group)?;
-            drafted.extend(more);
-            begun = Some(self.settle(tenant, group, decided)?);
-        }
-        let Some(mut group) = begun else { return Ok(()) };
-        let answers: Vec<Answer> = {
-            let state = tenant.state();
-            drafted.into_iter().map(|draft| draft.finish(&state)).collect()
-        };
-        remember(self, tenant, request, &answers, &mut group)?;
-        group.commit.replies.push(Reply::Ingest(reply, answers));
-        self.commit(group)
-    }
-
-    /// Applies what was decided, resolves it, and says so in the journal; readers see all of it or nothing. What does
-    /// not fit into the batch goes into the next.
-    pub(super) fn settle(
-        &mut self,
-        tenant: &Arc<Tenant>,
-        mut group: Group,
-        decided: Decided,
-    ) -> Result<Group, JournalError> {
-        let committed_at = self.shared.clock.now();
-        let mut settlements = Vec::new();
-        let end = {
-            let mut state = tenant.state_mut();
-            let (by_digest, facts) = decided.settle(&mut state);
-            let by_ordinal = |change: &ProfileChange| {
-                change.rename(|record| state.engine.ordinal_of(*record).ok_or(JournalError::Poisoned))
-            };
-            let mut changes = by_digest.iter().map(by_ordinal).collect::<Result<Vec<_>, JournalError>>()?;
-            state.consent.ledger.pass(committed_at);
-            let said_at = state.consent.ledger.take_untold();
-            let concerned = consent::profiles_at(&state, &said_at);
-            changes.extend(concerned.into_iter().map(|profile| ProfileChange::ConsentChanged { profile }));
-            let accounts = state.accounts.take_untold();
-            changes.extend(accounts.into_iter().map(|account| ProfileChange::AccountChanged { account }));
-            let mut rest = changes.as_slice();
-            // Facts without a consequence are settled too: the journal says so, and a replay has nothing left to do.
-            while !rest.is_empty() || (facts && settlements.is_empty()) {
-                let (now, later) = rest.split_at(entry_of(rest, self.settled_room() / 4));
-                let first = state.sequence.next();
-                let settled = Settled {
-                    previous: state.last_change,
-                    committed_at,
-                    changes: now.to_vec(),
-                    more: !later.is_empty(),
-                };
-                note_changes(&mut state, first, now);
-                settlements.push((first, settled));
-                rest = later;
-            }
-            state.sequence
-        };
-        for (first, settled) in settlements {
-            let payload = settled.encode();
-            let push = |group: &mut Group| {
-                group.builder.push(tenant.id, first, kind(EntryKind::Settled), |_, out| out.extend_from_slice(&payload))
-            };
-            match push(&mut group) {
-                Ok(_) => {}
-                Err(JournalError::TooLarge { .. }) if !group.builder.is_empty() => {
-                    self.turn_over(&mut group, batch_room(entry_room(payload.len()) + self.settled_room()))?;
-                    push(&mut group)?;
-                }
-                Err(error) => return Err(error),
-            }
-            tenant.state_mut().index_feed(first, group.start);
-            group.commit.keyed.extend(keeper::history(tenant.id, first, committed_at, &settled.changes));
-        }
-        group.commit.published.push((Arc::clone(tenant), end));
-        Ok(group)
-    }
-
     fn discard(
         &mut self,
         tenant: &Arc<Tenant>,
@@ -819,90 +440,6 @@ impl Lane {
         remember(self, tenant, request, &count, &mut group)?;
         group.commit.replies.push(Reply::of(reply, count));
         self.commit(group)
-    }
-}
-
-/// How many of these changes one entry takes: at most so many bytes, however large they are. A single change is bounded by
-/// the records of a cluster.
-fn entry_of(changes: &[ProfileChange<u32>], bytes_max: usize) -> usize {
-    let mut left = bytes_max;
-    let fits = changes.iter().take(SETTLED_CHANGES_MAX).take_while(|change| {
-        let bytes = change_bytes_max(change);
-        let fits = bytes <= left;
-        left = left.saturating_sub(bytes);
-        fits
-    });
-    fits.count().max(1).min(changes.len())
-}
-
-/// The most bytes that a change takes in a settlement.
-fn change_bytes_max(change: &ProfileChange<u32>) -> usize {
-    let records = match change {
-        ProfileChange::Created { records, .. } | ProfileChange::Merged { records, .. } => records.len(),
-        ProfileChange::Updated { joined, touched, .. } => joined.len() + touched.len(),
-        ProfileChange::Split { into, .. } => into.iter().map(|(_, records)| 1 + records.len()).sum(),
-        _ => 0,
-    };
-    CHANGE_BYTES_MAX + CHANGED_RECORD_BYTES_MAX * records
-}
-
-/// Whether some of these were looked at under a configuration that is no longer in force.
-fn are_stale(tenant: &Tenant, items: &[Item]) -> bool {
-    let config = tenant.config();
-    items.iter().any(|item| item.is_stale(&config))
-}
-
-/// Whether these items may be decided on beside those: as if each had been settled before the next. What fragments do to
-/// records shows when their group is settled, so what looks at records waits for that.
-pub(super) fn share_a_group(runs: &[Run], tenant: &Arc<Tenant>, items: &[Item]) -> bool {
-    let looks = |item: &Item| matches!(item, Item::Say(saying) if saying.looks_at_records());
-    let moves = |item: &Item| !matches!(item, Item::Say(_));
-    !items.iter().any(looks) || !runs.iter().any(|(of, items, _)| Arc::ptr_eq(of, tenant) && items.iter().any(moves))
-}
-
-/// Bytes of a batch that these items may take, settling not counted.
-pub(super) fn room_of(items: &[Item]) -> usize {
-    let own = |item: &Item| entry_room(item.bytes() + Sealed::HEADER_BYTES + TAG_BYTES);
-    items.iter().map(|item| own(item) + item.says().iter().map(consent::Saying::room).sum::<usize>()).sum()
-}
-
-/// Keeps times and the feed's end up with changes that take sequences from `first` on. Without a change the settlement
-/// itself takes one.
-pub(super) fn note_changes(state: &mut State, first: Sequence, changes: &[ProfileChange<u32>]) {
-    state.sequence = first;
-    let mut at = first;
-    for change in changes {
-        let mut touch = |profile: ProfileOrdinal, opened: bool| {
-            let index = profile.0 as usize;
-            if state.times.len() <= index {
-                state.times.resize(index + 1, ProfileTimes::default());
-            }
-            if opened || state.times[index].opened == Sequence(0) {
-                state.times[index].opened = at;
-            }
-            state.times[index].changed = at;
-        };
-        match change {
-            ProfileChange::Created { profile, .. } => touch(*profile, true),
-            ProfileChange::Updated { profile, .. }
-            | ProfileChange::Erased { profile, .. }
-            | ProfileChange::Emptied { profile }
-            | ProfileChange::ConsentChanged { profile } => touch(*profile, false),
-            ProfileChange::AccountChanged { .. } => {}
-            ProfileChange::Merged { from, into, .. } => {
-                touch(*from, false);
-                touch(*into, false);
-            }
-            ProfileChange::Split { from, into, .. } => {
-                touch(*from, false);
-                for (part, _) in into {
-                    touch(*part, false);
-                }
-            }
-        }
-        state.last_change = at;
-        state.sequence = at;
-        at = at.next();
     }
 }
 

@@ -5,15 +5,19 @@ use std::fs;
 use std::ops::ControlFlow;
 use std::path::Path;
 
-use onefold_core::config::Contract;
+use onefold_core::change::ProfileChange;
+use onefold_core::config::{Contract, Source};
+use onefold_core::decision::Settled;
 use onefold_core::fragment::{Fragment, Identifier, PartyKind, SourceRecord};
-use onefold_core::ids::{NamespaceId, SourceId};
+use onefold_core::ids::{NamespaceId, ProfileOrdinal, SourceId};
 use onefold_core::namespace::NamespaceClass;
 use tokio::runtime::Runtime;
 
+use super::settle::{SETTLED_CHANGES_MAX, change_bytes_max, entry_of};
 use super::*;
 use crate::app::App;
 use crate::app::feed::Cursor;
+use crate::app::ingest::Item;
 use crate::app::recover::{self, Opened};
 use crate::app::statistics;
 use crate::clock::SystemClock;

@@ -1,0 +1,349 @@
+//! The journal read again, entry by entry, into what each tenant was.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use onefold_core::change::ProfileChange;
+use onefold_core::config::TenantConfig;
+use onefold_core::consent::Statement;
+use onefold_core::decision::{
+    self, ConfigChanged, ContactReserved, EntryKind, JudgementsEnded, ModelChanged, NamesLearned, QuarantineCleared,
+    Quarantined, RecordRetracted, ReservationSettled, Sealed, Settled, TenantOpened,
+};
+use onefold_core::fragment::{Fragment, ObservedAt};
+use onefold_core::ids::{Digest128, Sequence, SlotId, TenantId};
+use onefold_core::judgement::Judged;
+use onefold_store::datadir::DataDir;
+use onefold_store::erasures::ErasureRow;
+use onefold_store::journal::{BatchView, EntryView, VisitError};
+use onefold_store::keys::TenantKeys;
+use onefold_store::vault::{Vault, VaultError};
+
+use super::erased::ErasedSlots;
+use crate::app::consent::Said;
+use crate::app::hierarchy::state::Says;
+use crate::app::lane::note_changes;
+use crate::app::models::Models;
+use crate::app::tenant::{Held, LiveConfig, State};
+use crate::app::{hierarchy, privacy, quarantine};
+
+/// A tenant while the journal is replayed.
+pub(in crate::app) struct Replaying {
+    pub keys: TenantKeys,
+    pub wrapped_keys: Vec<u8>,
+    pub vault: Vault,
+    pub config: LiveConfig,
+    pub state: State,
+    pub next_slot: u32,
+    /// Keys that were to be destroyed.
+    pub doomed: Vec<SlotId>,
+    /// Erasures that were read.
+    pub erasures: Vec<ErasureRow>,
+    /// Linking may differ from what was prepared so far.
+    pub relinks: bool,
+    /// Facts came behind the last whole settlement.
+    pub unsettled: bool,
+    /// The settlement that is being read tells of what was said.
+    tells: bool,
+}
+
+pub(in crate::app) type Tenants = HashMap<TenantId, Replaying>;
+
+/// Takes in what a batch says.
+pub(super) fn replay_batch(
+    batch: &BatchView<'_>,
+    tenants: &mut Tenants,
+    dir: &DataDir,
+    erased: &ErasedSlots,
+) -> Result<(), VisitError> {
+    for entry in batch.entries() {
+        let kind = EntryKind::from_u8(entry.kind.0)
+            .ok_or_else(|| format!("an entry of kind {} is of a newer release", entry.kind.0))?;
+        if kind == EntryKind::TenantOpened {
+            let Some(payload) = entry.bytes() else { continue };
+            let opened: TenantOpened = decision::decode(payload)?;
+            tenants.insert(entry.tenant, Replaying::opened(entry.tenant, opened, dir)?);
+            continue;
+        }
+        let tenant = tenants
+            .get_mut(&entry.tenant)
+            .ok_or_else(|| format!("an entry names tenant {}, which was never opened", entry.tenant.0))?;
+        tenant.replay(kind, &entry, batch, erased)?;
+    }
+    Ok(())
+}
+
+impl Replaying {
+    fn opened(id: TenantId, opened: TenantOpened, dir: &DataDir) -> Result<Self, VisitError> {
+        let TenantOpened { config, wrapped_keys } = opened;
+        let models = Models::default();
+        let mut state = State::new(&config, &models);
+        state.sequence = Sequence(1);
+        Self::with(id, (config, models), wrapped_keys, state, dir)
+    }
+
+    /// A tenant whose state is given.
+    pub(in crate::app) fn with(
+        id: TenantId,
+        (config, models): (TenantConfig, Models),
+        wrapped_keys: Vec<u8>,
+        state: State,
+        dir: &DataDir,
+    ) -> Result<Self, VisitError> {
+        let keys = dir.tenant_keys(&wrapped_keys, id)?;
+        let vault = dir.open_vault(id, &keys)?;
+        let config = LiveConfig::compile(config, 1, keys.index, models)
+            .map_err(|faults| format!("a configuration does not compile: {} fault(s)", faults.len()))?;
+        Ok(Self {
+            keys,
+            wrapped_keys,
+            vault,
+            config,
+            state,
+            next_slot: 0,
+            doomed: Vec::new(),
+            erasures: Vec::new(),
+            relinks: false,
+            unsettled: false,
+            tells: false,
+        })
+    }
+
+    fn reconfigure(&mut self, config: TenantConfig, models: Models) -> Result<(), VisitError> {
+        let version = self.config.version + 1;
+        self.config = LiveConfig::compile(config, version, self.keys.index, models)
+            .map_err(|faults| format!("a configuration does not compile: {} fault(s)", faults.len()))?;
+        Ok(())
+    }
+
+    /// The content of a sealed entry; `None` when its key was destroyed or its content dropped.
+    fn opened_content(&mut self, entry: &EntryView<'_>) -> Result<Option<(SlotId, Vec<u8>)>, VisitError> {
+        let Some(payload) = entry.bytes() else { return Ok(None) };
+        let sealed = Sealed::parse(payload)?;
+        self.next_slot = self.next_slot.max(sealed.slot.0.saturating_add(1));
+        match self.vault.key(sealed.slot) {
+            Ok(key) => {
+                let plain = entry.seal_context().open(&key, 0, &sealed.header, sealed.ciphertext)?;
+                Ok(Some((sealed.slot, plain)))
+            }
+            Err(VaultError::Destroyed(_)) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn replay(
+        &mut self,
+        kind: EntryKind,
+        entry: &EntryView<'_>,
+        batch: &BatchView<'_>,
+        erased: &ErasedSlots,
+    ) -> Result<(), VisitError> {
+        if entry.sequence > Sequence::MAX {
+            return Err(format!("an entry has the sequence {}, which no tenant reaches", entry.sequence.0).into());
+        }
+        self.state.sequence = self.state.sequence.max(entry.sequence);
+        match kind {
+            EntryKind::TenantOpened | EntryKind::KeysRotated => {}
+            EntryKind::FragmentPut => match self.opened_content(entry)? {
+                Some((slot, plain)) => {
+                    let fragment = Fragment::decode(&plain)?;
+                    let (prepared, _) = self.config.preparer().prepare(&fragment);
+                    let bytes = entry.bytes().map_or(0, |bytes| u32::try_from(bytes.len()).unwrap_or(u32::MAX));
+                    let engine = &self.state.engine;
+                    self.state.superseded.by(engine.record(prepared.record).as_ref(), bytes);
+                    self.state.note_former(&prepared);
+                    self.state.engine.put(&prepared, entry.place, slot);
+                    self.state.stops_come_back(&prepared);
+                    let digester = hierarchy::digest::Digester::new(&self.config, &self.keys.index);
+                    let says = digester.says(&fragment, (entry.place, slot));
+                    self.state.accounts.fragment_says(prepared.record, says, entry.sequence);
+                    self.unsettled = true;
+                }
+                // The content is gone. Its record keeps its ordinal, which settlements name records by; whose key it was
+                // the erasure ledger knows.
+                None => {
+                    let sealed = entry.bytes().map(Sealed::parse).transpose()?;
+                    if let Some((sealed, record)) =
+                        sealed.and_then(|sealed| Some((sealed, erased.get(&(entry.tenant, sealed.slot))?)))
+                    {
+                        self.state.engine.put_vacant(*record, entry.place, sealed.slot);
+                    } else if sealed.is_some_and(|sealed| sealed.opens_record) {
+                        let place = [entry.place.segment.to_le_bytes(), entry.place.offset.to_le_bytes()].concat();
+                        let nobody = Digest128::of(&blake3::keyed_hash(&self.keys.index, &place));
+                        self.state.engine.retract(nobody, ObservedAt(i64::MIN), entry.place);
+                    }
+                }
+            },
+            EntryKind::FormerKept => {
+                if let Some((_, plain)) = self.opened_content(entry)? {
+                    self.state.privacy.former.learn(decision::decode(&plain)?);
+                }
+            }
+            EntryKind::RecordRetracted => {
+                if let Some(payload) = entry.bytes() {
+                    let retracted: RecordRetracted = decision::decode(payload)?;
+                    let state = &mut self.state;
+                    state.leave_stops_behind(retracted.record);
+                    state.engine.retract(retracted.record, retracted.observed_at, entry.place);
+                    state.superseded.leaves(retracted.record);
+                    state.accounts.fragment_says(retracted.record, Says::default(), entry.sequence);
+                    self.unsettled = true;
+                }
+            }
+            EntryKind::Settled => {
+                if let Some(payload) = entry.bytes() {
+                    let settled = Settled::decode(payload)?;
+                    for change in &settled.changes {
+                        let engine = &self.state.engine;
+                        let change = change.rename(|ordinal| {
+                            engine
+                                .digest_of(*ordinal)
+                                .ok_or_else(|| format!("a change names record {ordinal}, which never came"))
+                        })?;
+                        self.state.engine.redo(&change)?;
+                    }
+                    note_changes(&mut self.state, entry.sequence, &settled.changes);
+                    self.state.index_feed(entry.sequence, batch.start);
+                    self.unsettled = settled.more;
+                    let tells = |change: &ProfileChange<u32>| matches!(change, ProfileChange::ConsentChanged { .. });
+                    self.tells |= settled.changes.iter().any(tells);
+                    if !settled.more {
+                        if std::mem::take(&mut self.tells) {
+                            self.state.consent.ledger.passed(settled.committed_at);
+                        }
+                        // What was said before it is told with it.
+                        self.state.consent.ledger.take_untold();
+                        self.state.accounts.take_untold();
+                    }
+                }
+            }
+            EntryKind::ConfigChanged => {
+                if let Some(payload) = entry.bytes() {
+                    let changed: ConfigChanged = decision::decode(payload)?;
+                    let before = Arc::clone(&self.config.config);
+                    self.reconfigure(changed.config, self.config.models.clone())?;
+                    let region = self.config.config.default_region.as_deref();
+                    self.state.privacy.region_changes(before.default_region.as_deref(), region);
+                    self.relinks |= changed.relinks;
+                    self.unsettled |= changed.relinks;
+                }
+            }
+            EntryKind::NamesLearned => {
+                if let Some(payload) = entry.bytes() {
+                    let learned: NamesLearned = decision::decode(payload)?;
+                    let mut config = TenantConfig::clone(&self.config.config);
+                    config.attribute_names.extend(learned.names);
+                    self.reconfigure(config, self.config.models.clone())?;
+                }
+            }
+            EntryKind::ModelChanged => {
+                if let Some(payload) = entry.bytes() {
+                    let changed: ModelChanged = decision::decode(payload)?;
+                    let models = self.config.models.change(&changed, entry.sequence)?;
+                    let engine = &mut self.state.engine;
+                    self.unsettled |= engine.all_records().any(|record| record.live);
+                    // What the models compare and the rows do not hold is read from the fragments at the end.
+                    self.relinks |= !engine.set_models(models.weighers());
+                    self.reconfigure(TenantConfig::clone(&self.config.config), models)?;
+                }
+            }
+            EntryKind::JudgementStated => {
+                if let Some((slot, plain)) = self.opened_content(entry)? {
+                    let judged: Judged = decision::decode(&plain)?;
+                    self.doomed.extend(self.state.judge(&judged, entry.sequence, entry.place, slot));
+                    self.unsettled = true;
+                }
+            }
+            EntryKind::JudgementsEnded => {
+                if let Some(payload) = entry.bytes() {
+                    let ended: JudgementsEnded = decision::decode(payload)?;
+                    for entry in ended.entries {
+                        self.doomed.extend(self.state.unjudge(entry));
+                    }
+                    self.unsettled = true;
+                }
+            }
+            EntryKind::Quarantined => {
+                if let Some((slot, plain)) = self.opened_content(entry)? {
+                    let kept: Quarantined = decision::decode(&plain)?;
+                    let fragment = Fragment::decode(&kept.fragment)?;
+                    let (prepared, _) = self.config.preparer().prepare(&fragment);
+                    let source = fragment.record.source;
+                    let names = self.config.config.as_ref();
+                    let content = quarantine::content(&fragment, kept.undated, &prepared, names);
+                    let held = Held { place: entry.place, slot, source, fragment: content };
+                    self.state.hold(entry.sequence, held, quarantine::points(&prepared));
+                }
+            }
+            EntryKind::StatementRecorded => {
+                if let Some((slot, plain)) = self.opened_content(entry)? {
+                    let statement: Statement = decision::decode(&plain)?;
+                    let said = Said::of(statement, entry.sequence, entry.place, slot, &self.keys);
+                    self.state.hear(&said);
+                    self.unsettled = true;
+                }
+            }
+            EntryKind::ContactReserved => {
+                if let Some(payload) = entry.bytes() {
+                    let reserved: ContactReserved = decision::decode(payload)?;
+                    // Decided as long before it expires as the configuration of then said.
+                    let waits = i64::from(self.config.config.consent.reservation_seconds) * 1_000_000;
+                    let decided_at = ObservedAt(reserved.reservation.expires_at.0.saturating_sub(waits));
+                    self.state.consent.reservations.reserve(entry.sequence, reserved.reservation, decided_at);
+                }
+            }
+            EntryKind::ReservationSettled => {
+                if let Some(payload) = entry.bytes() {
+                    let settled: ReservationSettled = decision::decode(payload)?;
+                    self.state.consent.reservations.settle(settled.reservation, settled.standing);
+                }
+            }
+            EntryKind::RequestAnswered => {
+                if let Some(payload) = entry.bytes() {
+                    self.state.requests.remember(decision::decode(payload)?);
+                }
+            }
+            EntryKind::AccountPut
+            | EntryKind::AccountParentSet
+            | EntryKind::AccountClosed
+            | EntryKind::AffiliationStated
+            | EntryKind::AffiliationEnded
+            | EntryKind::StageSet
+            | EntryKind::LifecycleDefined => hierarchy::replay(self, kind, entry)?,
+            EntryKind::PrivacyRequestPut
+            | EntryKind::Erased
+            | EntryKind::Readmitted
+            | EntryKind::ResendsStopped
+            | EntryKind::PrivacyPolicySet
+            | EntryKind::AccessExported
+            | EntryKind::ReadLogMarked
+            | EntryKind::ReadLogPolicySet
+            | EntryKind::RightCarriedOut
+            | EntryKind::RequestForwarded
+            | EntryKind::CallbackEnded
+            | EntryKind::StopsStandOn
+            | EntryKind::ReceiptKept => privacy::replay::replay(self, kind, entry)?,
+            EntryKind::ApiKeyPut => {
+                if let Some(payload) = entry.bytes() {
+                    let _ = self.state.api_keys.put(decision::decode(payload)?);
+                }
+            }
+            EntryKind::ApiKeyRevoked => {
+                if let Some(payload) = entry.bytes() {
+                    self.state.api_keys.revoke(decision::decode(payload)?);
+                }
+            }
+            EntryKind::QuarantineCleared => {
+                if let Some(payload) = entry.bytes() {
+                    let cleared: QuarantineCleared = decision::decode(payload)?;
+                    for entry in cleared.entries {
+                        if let Some(held) = self.state.let_go(entry) {
+                            self.doomed.push(held.slot);
+                        }
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}

@@ -481,3 +481,126 @@ async fn what_was_said_lies_on_the_disk_encrypted() {
     }
     assert!(read > 1_000, "there was something to read");
 }
+
+#[tokio::test]
+async fn what_is_known_of_one_half_makes_nothing_lawful_to_the_other() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut house = House::open(&dir.path().join("data")).await;
+    house.sources(&["crm", "shop", "web"]).await;
+    let (silent, american) = ("ada@acme-corp.com", "byron@acme-corp.com");
+    house.put(person("crm", "1", THEN, &[("email", silent)], &[])).await;
+    house.put(person("shop", "7", THEN, &[("email", american)], &[("address.country", "US")])).await;
+    assert_eq!(reasons(&house.may(at("email", silent), false).await.unwrap()), ["NOT_GRANTED"]);
+    assert_eq!(reasons(&house.may(at("email", american), false).await.unwrap()), ["OPT_OUT_REGIME"]);
+    merge(&mut house).await;
+    for address in [silent, american] {
+        assert_eq!(reasons(&house.may(at("email", address), true).await.unwrap()), ["NOT_GRANTED"], "{address}");
+    }
+    assert_eq!(house.holds(of_record("shop", "7")).await.unwrap().regime(), pb::ConsentRegime::OptIn);
+    // Where the caller knows the law, or a statement names it, that is the law of the half which names none.
+    let mut ask = pb::DecideContactRequest {
+        subject: Some(at("email", silent)),
+        purpose: "marketing".to_owned(),
+        channel: "email".to_owned(),
+        jurisdiction: "US".to_owned(),
+        ..Default::default()
+    };
+    let claimed = house.consent.decide_contact(ask.clone()).await.unwrap().into_inner().verdict.unwrap();
+    assert_eq!(reasons(&claimed), ["OPT_OUT_REGIME"]);
+    ask.jurisdiction = "DE".to_owned();
+    let claimed = house.consent.decide_contact(ask).await.unwrap().into_inner().verdict.unwrap();
+    assert_eq!(reasons(&claimed), ["NOT_GRANTED"]);
+    house.retract("web", "x", THEN + 2).await;
+    assert_eq!(reasons(&house.may(at("email", american), false).await.unwrap()), ["OPT_OUT_REGIME"], "as before");
+    // A country that is none is no law.
+    house.put(person("shop", "7", THEN + 3, &[("email", american)], &[("address.country", "Atlantis")])).await;
+    assert_eq!(reasons(&house.may(at("email", american), false).await.unwrap()), ["NOT_GRANTED"]);
+    house.close().await;
+}
+
+#[tokio::test]
+async fn a_yes_to_one_address_confirms_no_other() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut house = House::open(&dir.path().join("data")).await;
+    two_halves(&mut house).await;
+    let mut policy = house.policy().await.unwrap();
+    policy.channels[0].double_opt_in = true;
+    house.set_policy(policy).await.unwrap();
+    let waiting = "carol@acme-corp.com";
+    house.put(person("crm", "2", THEN, &[("email", waiting)], &[])).await;
+    let pending = house.say(at("email", waiting), said(Granted, THEN)).await.unwrap();
+    assert!(pending.pending);
+    let all = [("email", "ada@acme-corp.com"), ("email", "byron@acme-corp.com"), ("email", waiting)];
+    house.put(person("web", "x", THEN + 1, &all, &[])).await;
+    let there = house.may(at("email", waiting), true).await.unwrap();
+    assert_eq!(reasons(&there), ["PENDING"]);
+    assert_eq!(there.reasons[0].decided_by.as_slice(), std::slice::from_ref(&pending.statement_id), "law 8");
+    assert_eq!(reasons(&house.may(at("email", "byron@acme-corp.com"), false).await.unwrap()), ["GRANTED"]);
+    let confirm = pb::ConfirmConsentRequest { confirmation_token: pending.confirmation_token, ..Default::default() };
+    house.consent.confirm_consent(confirm).await.unwrap();
+    assert_eq!(reasons(&house.may(at("email", waiting), true).await.unwrap()), ["GRANTED"]);
+    house.close().await;
+}
+
+#[tokio::test]
+async fn a_call_that_is_repeated_after_a_no_is_told_of_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut house = House::open(&dir.path().join("data")).await;
+    two_halves(&mut house).await;
+    house.cap(1).await.unwrap();
+    let ask = pb::DecideContactRequest {
+        subject: Some(of_record("crm", "1")),
+        purpose: "marketing".to_owned(),
+        channel: "email".to_owned(),
+        reserve: true,
+        request_id: "0f8fad5b-d9cb-469f-a165-70867728950e".to_owned(),
+        ..Default::default()
+    };
+    let first = house.consent.decide_contact(ask.clone()).await.unwrap().into_inner().verdict.unwrap();
+    assert!(first.allowed && !first.reservation_id.is_empty());
+    let again = house.consent.decide_contact(ask.clone()).await.unwrap().into_inner().verdict.unwrap();
+    assert_eq!((again.allowed, &again.reservation_id), (true, &first.reservation_id), "counted once");
+    house.say(of_record("crm", "1"), said(Withdrawn, THEN + 5)).await.unwrap();
+    let again = house.consent.decide_contact(ask).await.unwrap().into_inner().verdict.unwrap();
+    assert!(!again.allowed);
+    assert_eq!(reasons(&again), ["WITHDRAWN"]);
+    house.close().await;
+}
+
+#[tokio::test]
+async fn who_is_known_by_a_shared_number_alone_has_no_more_contacts_under_another_key() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut house = House::open(&dir.path().join("data")).await;
+    house.sources(&["crm", "shop", "web"]).await;
+    house.cap(1).await.unwrap();
+    let phone = [("phone", "+493076543217")];
+    let (his, hers) = (
+        [("given_name", "Bartholomew"), ("family_name", "Ashworth"), ("birth_date", "1950-03-04")],
+        [("given_name", "Xiomara"), ("family_name", "Quintero"), ("birth_date", "1992-11-21")],
+    );
+    house.put(person("crm", "1", THEN, &phone, &his)).await;
+    house.put(person("shop", "1", THEN, &phone, &hers)).await;
+    // A steward says that they are two.
+    let two = |one: (&str, &str), other: (&str, &str)| pb::JudgeRequest {
+        judgements: vec![pb::PairJudgement {
+            first: Some(onefold_tests::record(one.0, one.1)),
+            second: Some(onefold_tests::record(other.0, other.1)),
+            verdict: pb::Verdict::Different as i32,
+        }],
+        author: "steward".to_owned(),
+        reason: "by hand".to_owned(),
+        ..Default::default()
+    };
+    house.reviews.judge(two(("crm", "1"), ("shop", "1"))).await.unwrap();
+    for (source, key) in [("crm", "1"), ("shop", "1")] {
+        house.say(of_record(source, key), said(Granted, THEN)).await.unwrap();
+    }
+    assert!(house.may(of_record("crm", "1"), true).await.unwrap().allowed);
+    assert!(house.may(of_record("shop", "1"), false).await.unwrap().allowed, "his contact is not hers");
+    house.retract("crm", "1", THEN + 1).await;
+    house.put(person("web", "7", THEN + 2, &phone, &his)).await;
+    house.reviews.judge(two(("web", "7"), ("shop", "1"))).await.unwrap();
+    house.say(of_record("web", "7"), said(Granted, THEN + 2)).await.unwrap();
+    assert_eq!(reasons(&house.may(of_record("web", "7"), true).await.unwrap()), ["CAP_REACHED"]);
+    house.close().await;
+}

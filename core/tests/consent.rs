@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use onefold_core::consent::contact::{Contact, LocalTime, allows, decide};
 use onefold_core::consent::ledger::{Entry, Ledger};
 use onefold_core::consent::permit::permit;
-use onefold_core::consent::policy::{Cap, CapScope, ConsentPolicy, QuietHours, Regime};
+use onefold_core::consent::policy::{Cap, CapScope, ConsentPolicy, Laws, QuietHours, Regime};
 use onefold_core::consent::reserve::{
     CannotSettle, Counted, Reservation, Reservations, Standing, account_charge, is_reached,
 };
@@ -324,13 +324,18 @@ fn a_yes_dated_ahead_does_not_outlive_a_later_no() {
 fn the_strictest_known_law_applies() {
     let policy = ConsentPolicy::default();
     let marketing = policy.purpose_named("marketing").unwrap();
-    let of = |codes: &[&str]| codes.iter().map(|code| Jurisdiction::parse(code).unwrap()).collect::<Vec<_>>();
+    let of = |codes: &[&str]| Laws {
+        known: codes.iter().filter(|code| **code != "?").map(|code| Jurisdiction::parse(code).unwrap()).collect(),
+        unknown: codes.contains(&"?"),
+    };
     let table = [
         (&[][..], Regime::OptIn),
         (&["US"], Regime::OptOut),
         (&["US-CA"], Regime::OptOut),
         (&["DE"], Regime::OptIn),
         (&["US", "DE"], Regime::OptIn),
+        (&["?"], Regime::OptIn),
+        (&["US", "?"], Regime::OptIn),
     ];
     for (codes, want) in table {
         assert_eq!(marketing.regime(&of(codes)), want, "{codes:?}");
@@ -371,7 +376,7 @@ fn a_decision_names_every_reason_against_it() {
     let reasons = decide(
         contact,
         &effective,
-        &[],
+        &Laws::default(),
         &local,
         &policy,
         &Counted { person: vec![point(1)], ..Counted::default() },
@@ -383,7 +388,7 @@ fn a_decision_names_every_reason_against_it() {
     let unknown = decide(
         contact,
         &effective,
-        &[],
+        &Laws::default(),
         &LocalTime::Unknown,
         &policy,
         &Counted { person: vec![point(1)], ..Counted::default() },

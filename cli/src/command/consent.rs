@@ -253,7 +253,10 @@ pub fn time(text: Option<&String>) -> Result<Option<prost_types::Timestamp>, Fai
 
 async fn do_record(record: &Record) -> Result<(), Failure> {
     let target = &record.target;
-    let given = time(record.given.as_ref())?.unwrap_or_else(clock::now);
+    // A no counts from when it is heard, by the server's clock: one that runs behind here must not put it before a yes.
+    let told = time(record.given.as_ref())?;
+    let given = told.unwrap_or_else(clock::now);
+    let needs_time = matches!(record.decision.wire(), pb::ConsentDecision::Granted | pb::ConsentDecision::Pending);
     let saying = pb::ConsentSaying {
         purpose: record.purpose.clone(),
         channel: record.channel.clone(),
@@ -263,7 +266,7 @@ async fn do_record(record: &Record) -> Result<(), Failure> {
         source: record.source.clone(),
         collection_method: record.method.clone(),
         evidence: record.evidence.clone(),
-        given_time: Some(given),
+        given_time: told.or(needs_time.then_some(given)),
         expire_time: time(record.expires.as_ref())?,
         signals: record.signals(given),
         ..Default::default()

@@ -2,10 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::consent::policy::{Cap, CapScope, Channel, ConsentPolicy, Purpose, Regime};
+use crate::consent::policy::{Cap, CapScope, Channel, ConsentPolicy, Laws, Purpose, Regime};
 use crate::consent::reserve::{Counted, Reservations, is_reached};
 use crate::consent::state::{Effective, State};
-use crate::consent::{ChannelId, Jurisdiction, PurposeId};
+use crate::consent::{ChannelId, PurposeId};
 use crate::fragment::ObservedAt;
 use crate::ids::{Digest128, Sequence};
 
@@ -137,13 +137,13 @@ pub fn consent_reasons(effective: &Effective, regime: Regime) -> Vec<Reason> {
 pub fn decide(
     contact: Contact<'_>,
     effective: &Effective,
-    jurisdictions: &[Jurisdiction],
+    laws: &Laws,
     local: &LocalTime,
     policy: &ConsentPolicy,
     counted: &Counted,
     reservations: &Reservations,
 ) -> Vec<Reason> {
-    let mut reasons = consent_reasons(effective, contact.purpose.regime(jurisdictions));
+    let mut reasons = consent_reasons(effective, contact.purpose.regime(laws));
     if !contact.channel.quiet_hours.is_empty() {
         match local {
             LocalTime::Unknown => reasons.push(Reason::TimeZoneUnknown),

@@ -51,16 +51,26 @@ pub struct Purpose {
 }
 
 impl Purpose {
-    /// The rule of a person of whom these jurisdictions are known: of several the strictest, so that a merge can only
-    /// restrict.
+    /// The rule of a person under these laws: of several the strictest, so that a merge can only restrict.
     #[must_use]
-    pub fn regime(&self, jurisdictions: &[Jurisdiction]) -> Regime {
+    pub fn regime(&self, laws: &Laws) -> Regime {
         let of = |jurisdiction: &Jurisdiction| {
             let known = |wide: Jurisdiction| self.regimes.iter().find(|(of, _)| *of == wide).map(|(_, regime)| *regime);
             jurisdiction.widening().into_iter().find_map(known).unwrap_or(self.default_regime)
         };
-        jurisdictions.iter().map(of).max().unwrap_or(self.default_regime)
+        let unknown = laws.unknown.then_some(self.default_regime);
+        laws.known.iter().map(of).chain(unknown).max().unwrap_or(self.default_regime)
     }
+}
+
+/// Under whose laws somebody is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Laws {
+    /// Those that are known.
+    pub known: Vec<Jurisdiction>,
+    /// A part of the person, a record or an identifier, is under a law that nobody knows. LAW 6: what is known of another part
+    /// must not make lawful what was not before they were one.
+    pub unknown: bool,
 }
 
 /// Hours in which a channel is silent, by the clock on the person's wall.

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use onefold_core::consent::contact::{Contact, LocalTime, Reason, allows, decide};
 use onefold_core::consent::reserve::{Counted, account_charge};
-use onefold_core::consent::state::Question;
+use onefold_core::consent::state::{Question, State as ConsentState};
 use onefold_core::consent::{ChannelId, Jurisdiction, PurposeId};
 use onefold_core::fragment::ObservedAt;
 use onefold_core::hierarchy::view::Companies;
@@ -21,6 +21,7 @@ use onefold_matching::prepare::ReadIdentifier;
 use serde::{Deserialize, Serialize};
 
 use super::person::{Person, Persons, local_time};
+use super::read::laws;
 use crate::app::error::{ReadError, WriteError};
 use crate::app::hierarchy::read::PartiesNow;
 use crate::app::read;
@@ -258,17 +259,19 @@ fn judge(state: &State, config: &LiveConfig, ask: &Ask, found: &Found, now: Obse
         false => zones(),
     };
     let asked = ask.points();
-    let (cluster, known, households, local, profile, changed) = match found {
+    let (cluster, laws, households, local, profile, changed) = match found {
         Found::Not(reason) => return deny(reason.clone()),
         Found::Profile(profile, person) => {
             let cluster = points_of(state, *profile, person, &asked);
-            let (laws, homes) = (person.jurisdictions.clone(), person.households.clone());
+            let (laws, homes) =
+                (laws(state, &cluster.points, Some(person), ask.jurisdiction), person.households.clone());
             let local = clock(&|| person.local_time(at, default_zone));
             (cluster, laws, homes, local, Some(*profile), person.changed)
         }
         Found::Nobody => {
             let cluster = Cluster { records: Vec::new(), points: asked.clone() };
-            (cluster, Vec::new(), Vec::new(), clock(&|| local_time(&[], at, default_zone)), None, Sequence(0))
+            let laws = laws(state, &cluster.points, None, ask.jurisdiction);
+            (cluster, laws, Vec::new(), clock(&|| local_time(&[], at, default_zone)), None, Sequence(0))
         }
     };
     // What was erased is not written to, whoever asks: its keyed digest is kept for this.
@@ -294,22 +297,27 @@ fn judge(state: &State, config: &LiveConfig, ask: &Ask, found: &Found, now: Obse
     if before.effective().forbids() {
         voices = voices.join(&before);
     }
-    let effective = voices.effective();
-    let mut jurisdictions = known;
-    jurisdictions.extend(ledger.jurisdictions_at(&cluster.points));
-    jurisdictions.extend(ask.jurisdiction);
+    let mut effective = voices.effective();
+    // A double opt-in asks whether an address is the person's own: while it waits, no yes from elsewhere answers it.
+    if effective.state == ConsentState::Granted && !asked.is_empty() {
+        let there = ledger.voices(&asked, &question).effective();
+        if there.state == ConsentState::Pending {
+            (effective.state, effective.decided_by) = (there.state, there.decided_by);
+        }
+    }
     let contact = Contact { purpose, channel, at, now };
     let reservations = &state.consent.reservations;
     let accounts = accounts_of(state, config, &cluster.records, Moment(at.0));
-    let Addresses { own, shared } = Addresses::of(state, profile, &cluster, &asked);
+    let Addresses { own, shared, few } = Addresses::of(state, profile, &cluster, &asked);
     let mut person = cluster.records;
     person.extend_from_slice(&own);
     let contacts = contacts_of_somebody(state, profile, &shared);
     let counted = Counted { person, contacts, households, accounts };
-    let reasons = decide(contact, &effective, &jurisdictions, &local, policy, &counted, reservations);
+    let reasons = decide(contact, &effective, &laws, &local, policy, &counted, reservations);
     let seen = effective.decided_by.iter().chain(&effective.suppressed_by).chain(&effective.restricted_by).copied();
     let seen = seen.max().unwrap_or(Sequence(0)).max(changed);
     let mut charged = counted.person;
+    charged.extend_from_slice(&few);
     charged.extend_from_slice(&counted.households);
     charged.extend(counted.accounts.iter().flatten());
     charged.sort_unstable();
@@ -323,7 +331,13 @@ struct Addresses {
     own: Vec<Digest128>,
     /// Those that others hold too, or so many that they are only counted.
     shared: Vec<Digest128>,
+    /// Of these, those of a few: a contact is charged to them as well, for a person who is known by nothing else and comes
+    /// back under another key. Those of many would hold the contacts of all of them.
+    few: Vec<Digest128>,
 }
+
+/// Profiles that share an address which is charged.
+const FEW: usize = 8;
 
 impl Addresses {
     fn of(state: &State, profile: Option<ProfileOrdinal>, cluster: &Cluster, asked: &[Digest128]) -> Self {
@@ -334,8 +348,10 @@ impl Addresses {
             leads && holders.into_iter().all(|holder| Some(holder) == profile)
         };
         let addresses = cluster.points.iter().filter(|point| cluster.records.binary_search(point).is_err());
-        let (own, shared) = addresses.copied().partition(is_own);
-        Self { own, shared }
+        let (own, shared): (Vec<_>, Vec<_>) = addresses.copied().partition(is_own);
+        let is_of_few = |point: &Digest128| (1..=FEW).contains(&state.engine.profiles_at(*point).len());
+        let few = shared.iter().copied().filter(is_of_few).collect();
+        Self { own, shared, few }
     }
 }
 

@@ -31,6 +31,8 @@ pub struct Person {
     config_version: u64,
     /// Countries of its addresses.
     pub jurisdictions: Vec<Jurisdiction>,
+    /// Of each record that names no country, or one that is none: itself and its identifiers.
+    pub of_unknown_law: Vec<Vec<Digest128>>,
     /// Keyed digests of its households.
     pub households: Vec<Digest128>,
     /// Time zones, by IANA name.
@@ -61,23 +63,35 @@ impl Person {
             texts(country).filter_map(|text| Jurisdiction::parse(text).ok()).collect();
         jurisdictions.sort_unstable();
         jurisdictions.dedup();
+        let points_of = |fragment: &Fragment| {
+            let under = |region: &Option<String>| config.preparer().contact_points_under(fragment, region.as_deref());
+            let mut points = config.preparer().contact_points(fragment);
+            points.extend(former.iter().flat_map(under));
+            points
+        };
+        let of_unknown_law = fragments.iter().filter(|fragment| {
+            let told = fragment.attributes.iter().filter(|told| told.name == country);
+            let mut laws = told.filter_map(|told| told.value.as_text()).map(|text| Jurisdiction::parse(text).is_ok());
+            laws.next().is_none_or(|first| !first || laws.any(|readable| !readable))
+        });
+        let of_unknown_law = of_unknown_law.map(|fragment| {
+            let mut points = points_of(fragment);
+            points.push(config.preparer().record_digest(fragment.record.source, &fragment.record.key));
+            points
+        });
+        let of_unknown_law = of_unknown_law.collect();
         let zones = texts(zone).map(str::trim).filter(|text| !text.is_empty());
         let mut zones: Vec<String> = zones.map(str::to_owned).collect();
         zones.sort_unstable();
         zones.dedup();
-        let mut points: Vec<Digest128> =
-            fragments.iter().flat_map(|fragment| config.preparer().contact_points(fragment)).collect();
-        for region in former {
-            let under = |fragment| config.preparer().contact_points_under(fragment, region.as_deref());
-            points.extend(fragments.iter().flat_map(under));
-        }
+        let mut points: Vec<Digest128> = fragments.iter().flat_map(points_of).collect();
         points.sort_unstable();
         points.dedup();
         let mut households: Vec<Digest128> =
             fragments.iter().flat_map(|fragment| config.preparer().households(fragment)).collect();
         households.sort_unstable();
         households.dedup();
-        Self { changed, config_version: config.version, jurisdictions, households, zones, points }
+        Self { changed, config_version: config.version, jurisdictions, of_unknown_law, households, zones, points }
     }
 
     /// What time it is where the person is, in every time zone that is told of them, or else in the tenant's own.
@@ -90,7 +104,7 @@ impl Person {
 /// the person is somewhere, and what another record says need not be where.
 pub fn local_time(zones: &[String], at: ObservedAt, default_zone: Option<&str>) -> LocalTime {
     let minute = |zone: &str| {
-        let zone = jiff::tz::TimeZone::get(zone).ok()?;
+        let zone = zone_named(zone)?;
         let time = zone.to_datetime(jiff::Timestamp::from_microsecond(at.0).ok()?);
         Some(time.hour() as u16 * 60 + time.minute() as u16)
     };
@@ -117,7 +131,17 @@ pub(in crate::app) fn zone_notes(fragment: &Fragment) -> impl Iterator<Item = Fi
 
 /// Whether there is such a time zone.
 pub fn is_zone(name: &str) -> bool {
-    jiff::tz::TimeZone::get(name).is_ok()
+    zone_named(name).is_some()
+}
+
+/// The time zone of this name. What the tables of some machines hold beside, a zone that stands for none or the machine's own,
+/// says nothing of where somebody is.
+fn zone_named(name: &str) -> Option<jiff::tz::TimeZone> {
+    const NO_PLACES: [&str; 4] = ["Etc/Unknown", "Factory", "localtime", "posixrules"];
+    if NO_PLACES.iter().any(|none| none.eq_ignore_ascii_case(name)) {
+        return None;
+    }
+    jiff::tz::TimeZone::get(name).ok().filter(|zone| !zone.is_unknown())
 }
 
 /// The ordinal of a built-in attribute.
@@ -132,7 +156,9 @@ struct Bytewise;
 
 impl quick_cache::Weighter<(TenantId, ProfileOrdinal), Arc<Person>> for Bytewise {
     fn weight(&self, _: &(TenantId, ProfileOrdinal), person: &Arc<Person>) -> u64 {
-        let lists = (person.points.len() + person.households.len()) * 16
+        let unknown: usize = person.of_unknown_law.iter().map(|points| 24 + points.len() * 16).sum();
+        let lists = unknown
+            + (person.points.len() + person.households.len()) * 16
             + person.zones.iter().map(|zone| zone.len() + 24).sum::<usize>();
         (PERSON_BYTES + lists) as u64
     }
@@ -215,6 +241,10 @@ mod tests {
             (zones(&["Nowhere/At_All"]), Some("UTC"), LocalTime::Unknown),
             (zones(&["Europe/Berlin", "Nowhere/At_All"]), Some("UTC"), LocalTime::Unknown),
             (zones(&["Nowhere/At_All"]), None, LocalTime::Unknown),
+            (zones(&["Etc/Unknown"]), Some("UTC"), LocalTime::Unknown),
+            (zones(&["factory"]), Some("UTC"), LocalTime::Unknown),
+            (zones(&["localtime"]), Some("UTC"), LocalTime::Unknown),
+            (zones(&["posixrules"]), Some("UTC"), LocalTime::Unknown),
             (zones(&[]), None, LocalTime::Unknown),
         ];
         for (zones, default, want) in table {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use onefold_core::consent::contact::Reason;
 use onefold_core::consent::ledger::Entry;
 use onefold_core::consent::permit::{NotPermitted, Permit, permit};
-use onefold_core::consent::policy::Regime;
+use onefold_core::consent::policy::{Laws, Regime};
 use onefold_core::consent::state::{Effective, Question};
 use onefold_core::consent::{ChannelId, Jurisdiction, PurposeId, Statement};
 use onefold_core::decision::{self, EntryKind, Sealed};
@@ -112,11 +112,22 @@ pub fn look<T>(
     Err(ReadError::Behind { wanted: 0, reached: tenant.durable().0 })
 }
 
-/// The laws that apply to a cluster.
-pub(super) fn jurisdictions(state: &State, points: &[Digest128], person: Option<&Person>) -> Vec<Jurisdiction> {
-    let mut all = state.consent.ledger.jurisdictions_at(points);
-    all.extend(person.into_iter().flat_map(|person| person.jurisdictions.iter().copied()));
-    all
+/// The laws that apply to a cluster: of its records, of what was said at their identifiers, and of whoever asks. What one of the
+/// latter two names is the law of records that name none.
+pub(super) fn laws(
+    state: &State,
+    points: &[Digest128],
+    person: Option<&Person>,
+    claimed: Option<Jurisdiction>,
+) -> Laws {
+    let ledger = &state.consent.ledger;
+    let mut known = ledger.jurisdictions_at(points);
+    let nothing_said = known.is_empty();
+    let is_silent = |of: &Vec<Digest128>| nothing_said || ledger.jurisdictions_at(of).is_empty();
+    let unknown = claimed.is_none() && person.is_some_and(|person| person.of_unknown_law.iter().any(is_silent));
+    known.extend(person.into_iter().flat_map(|person| person.jurisdictions.iter().copied()));
+    known.extend(claimed);
+    Laws { known, unknown }
 }
 
 /// What holds for each of these purposes and channels.
@@ -132,7 +143,7 @@ pub fn holdings(
 ) -> Result<Picture<Vec<Holding>>, ReadError> {
     let now = app.now();
     look(app, tenant, who, |state, config, points, person| {
-        let laws = jurisdictions(state, points, person);
+        let laws = laws(state, points, person, None);
         let erased = state.privacy.stops(points.iter().copied()).is_some();
         let hold = |(purpose, channel): &(PurposeId, Option<ChannelId>)| {
             let rule = config.config.consent.purpose(*purpose)?;
@@ -164,7 +175,7 @@ fn ask_permit(
     let states: Vec<Effective> = channels
         .map(|channel| state.consent.ledger.voices(points, &Question::now(purpose, channel, now)).effective())
         .collect();
-    permit(rule, &states, rule.regime(&jurisdictions(state, points, person)))
+    permit(rule, &states, rule.regime(&laws(state, points, person, None)))
 }
 
 /// Asks to read whom a key leads to for a purpose: the profile, its last change, and the permit that holds for it as it is

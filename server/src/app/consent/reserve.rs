@@ -110,7 +110,8 @@ pub(in crate::app) fn run(lane: &mut Lane, first: Work) -> Result<Option<Command
             Work::Reserve { tenant, asks, request, reply } => {
                 match known::<Verdict>(&tenant, request) {
                     Some(Ok(verdict)) => {
-                        give(lane, &mut group, &tenant, reply, Ok(vec![Some(verdict)]))?;
+                        let verdict = as_of_now(&tenant, lane.shared.clock.now(), &asks, verdict);
+                        give(lane, &mut group, &tenant, reply, Ok(vec![verdict]))?;
                         continue;
                     }
                     Some(Err(error)) => {
@@ -148,6 +149,22 @@ pub(in crate::app) fn run(lane: &mut Lane, first: Work) -> Result<Option<Command
         lane.commit(group)?;
     }
     Ok(after)
+}
+
+/// The first answer to a named call, as far as it still may be told. LAW 6: a contact that was allowed and is forbidden since is
+/// not allowed again because its call is repeated; it stays reserved, for its caller to release. It is counted already, so no
+/// cap is asked. `None` when the profile changed meanwhile.
+fn as_of_now(tenant: &Tenant, now: ObservedAt, asks: &[(Ask, Found)], verdict: Verdict) -> Option<Verdict> {
+    let [(ask, found)] = asks else { return Some(verdict) };
+    if !verdict.allows() {
+        return Some(verdict);
+    }
+    let (mut today, _) = evaluate(&tenant.state(), &tenant.config(), ask, found, now).ok()?;
+    today.reasons.retain(|reason| !(reason.allows() || matches!(reason, Reason::CapReached { .. })));
+    if today.reasons.is_empty() {
+        return Some(verdict);
+    }
+    Some(Verdict { reservation: verdict.reservation, ..today })
 }
 
 /// Notes the answer to a named call that did nothing. What a call did stands in one batch with its answer.

@@ -373,6 +373,26 @@ async fn a_key_that_was_revoked_since_a_backup_is_no_good_after_its_restore() {
     }
     // The new directory's own ledger says so to the next restore.
     assert_eq!(RevocationLedger::read(&RevocationLedger::path(&again)).unwrap().len(), 2);
+    // A restore of a backup that knows no such key passes on what the ledger says to the restore of one that does.
+    let (bare, early, late) = (dir.path().join("bare"), dir.path().join("early"), dir.path().join("late"));
+    let mut fresh = House::open(&dir.path().join("fresh")).await;
+    back_up(&mut fresh, &bare).await;
+    fresh.close().await;
+    let told = |of: &Path| {
+        let ledger = RevocationLedger::path(of);
+        move |from: &Path, to: &Path| {
+            let ledgers = Ledgers { revocations: Some(ledger.as_path()), ..Ledgers::default() };
+            restore(from, to, ledgers, None).unwrap()
+        }
+    };
+    told(&data)(&bare, &early);
+    House::open(&early).await.close().await;
+    assert_eq!(RevocationLedger::read(&RevocationLedger::path(&early)).unwrap().len(), 2);
+    told(&early)(&backup, &late);
+    let (open, channel) = house(&late).await;
+    let told = call(&channel, "/onefold.v1.ProfileService/LookupProfile", vec![], Some(&keys[0].secret)).await;
+    assert_eq!(reason(&told.unwrap_err()), "CREDENTIALS_INVALID");
+    open.close().await;
     // Without the ledger they are good again, which the command warns of.
     let without = dir.path().join("without");
     restore(&backup, &without, Ledgers::default(), None).unwrap();

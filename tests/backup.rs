@@ -261,6 +261,9 @@ async fn a_damaged_backup_is_refused_and_so_is_a_damaged_installation() {
         assert!(restore(&out, &nowhere, Ledgers::default(), None).is_err());
         fs::write(&path, whole).unwrap();
     }
+    // A backup is no data directory: whoever served it would bring back the erased.
+    let refused = onefold_server::Server::start(House::config(&out)).await.map(drop).unwrap_err().to_string();
+    assert!(refused.contains("is a backup"), "{refused}");
     let length = fs::metadata(out.join(MANIFEST)).unwrap().len() * 8;
     for bit in (0..length).step_by(37) {
         flip(&out.join(MANIFEST), bit);

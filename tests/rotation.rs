@@ -129,11 +129,25 @@ async fn after_a_rotation_the_old_key_opens_nothing_and_the_new_one_everything()
     fs::remove_file(inside).unwrap();
     let wrong = key_file(dir.path(), "wrong", 9);
     assert!(matches!(turn(&data, &wrong, Some(&new)), Err(RotateError::DataDir(DataDirError::WrongRootKey(_)))));
+    // A vault that is not there, or lacks a key, is no vault to go on with: nothing is changed, and the old key opens it all.
+    let (vault, kept) = (data.join("vault/0"), dir.path().join("kept"));
+    fs::rename(&vault, &kept).unwrap();
+    assert!(matches!(turn(&data, &old, Some(&new)), Err(RotateError::Lost { .. })));
+    let _ = fs::remove_dir_all(&vault);
+    fs::rename(&kept, &vault).unwrap();
+    let whole = fs::read(vault.join("slots")).unwrap();
+    let mut bent = whole.clone();
+    bent[200] ^= 1;
+    fs::write(vault.join("slots"), bent).unwrap();
+    assert!(matches!(turn(&data, &old, Some(&new)), Err(RotateError::Lost { .. })));
+    fs::write(vault.join("slots"), whole).unwrap();
     assert!(matches!(
         turn(&dir.path().join("none"), &old, Some(&new)),
         Err(RotateError::DataDir(DataDirError::Foreign { .. }))
     ));
-    assert!(log_of(&data) == log && fs::read(data.join("keys/root.sealed")).unwrap() == ring, "refused is unchanged");
+    let now = log_of(&data);
+    assert!(log.iter().all(|(segment, written)| now.get(segment) == Some(written)), "what is refused changes nothing");
+    assert_eq!(fs::read(data.join("keys/root.sealed")).unwrap(), ring);
 
     let rotated = turn(&data, &old, Some(&new)).unwrap();
     assert_eq!(rotated, Rotated { generation: 1, vaults: 2, root_key: true, already: false });

@@ -161,6 +161,7 @@ fn open(chart: &mut Chart, data: &Path, root_key_file: Option<&Path>) -> Option<
                 DataDirError::HalfRestored(_) => {
                     "restore it again, from the same backup and with the ledgers as they are now: nothing of it may be served"
                 }
+                DataDirError::IsBackup(_) => "restore it to another directory, and look over that",
                 DataDirError::KeyExposed { .. } => "chmod 600 the file, and ask who may have read it",
                 DataDirError::NoSpace(_) => "make room on its file system",
                 DataDirError::Foreign { .. } | DataDirError::FormatDamaged(_) => RESTORE,
@@ -226,7 +227,7 @@ fn room(chart: &mut Chart, dir: &DataDir) {
 }
 
 /// Keys of what is sealed, as the journal names them.
-struct Vaults<'a> {
+pub(crate) struct Vaults<'a> {
     dir: &'a DataDir,
     open: BTreeMap<TenantId, Option<Vault>>,
     /// Contents that their keys opened.
@@ -237,8 +238,19 @@ struct Vaults<'a> {
     lost: BTreeMap<TenantId, (u64, String)>,
 }
 
-impl Vaults<'_> {
-    fn meet(&mut self, entry: &EntryView<'_>) {
+impl<'a> Vaults<'a> {
+    /// None is open yet.
+    pub(crate) const fn of(dir: &'a DataDir) -> Self {
+        Self { dir, open: BTreeMap::new(), opened: 0, destroyed: 0, lost: BTreeMap::new() }
+    }
+
+    /// The first tenant of whom something cannot be read any more, how much, and the first of it.
+    pub(crate) fn first_lost(&self) -> Option<(TenantId, u64, &str)> {
+        self.lost.iter().next().map(|(tenant, (count, first))| (*tenant, *count, first.as_str()))
+    }
+
+    /// Looks whether an entry's key is there and opens it.
+    pub(crate) fn meet(&mut self, entry: &EntryView<'_>) {
         let (Some(kind), Some(payload)) = (EntryKind::from_u8(entry.kind.0), entry.bytes()) else { return };
         let found = match kind {
             EntryKind::TenantOpened => return self.tenant(entry.tenant, payload),
@@ -270,7 +282,7 @@ impl Vaults<'_> {
 
     fn tenant(&mut self, id: TenantId, payload: &[u8]) {
         // Opening a vault that is not there would make an empty one.
-        let there = self.dir.vault().join(id.0.to_string()).exists();
+        let there = self.dir.vault().join(id.0.to_string()).join("slots").exists();
         let keys = decision::decode::<decision::TenantOpened>(payload)
             .ok()
             .and_then(|tenant| self.dir.tenant_keys(&tenant.wrapped_keys, id).ok());
@@ -304,7 +316,7 @@ impl Vaults<'_> {
 
 fn journal(chart: &mut Chart, dir: &DataDir, data: &Path) -> Option<JournalReader> {
     const CHECK: &str = "journal";
-    let mut vaults = Vaults { dir, open: BTreeMap::new(), opened: 0, destroyed: 0, lost: BTreeMap::new() };
+    let mut vaults = Vaults::of(dir);
     let walked = match audit::walk(dir, |entry| vaults.meet(entry)) {
         Ok(walked) => walked,
         Err(error) => {

@@ -13,7 +13,7 @@ use std::path::{Component, Path, PathBuf};
 use onefold_core::decision::{self, EntryKind};
 use onefold_core::erasure::Erased;
 use onefold_core::ids::{Sequence, TenantId};
-use onefold_store::datadir::{DataDir, DataDirError, Filling, OpenOptions};
+use onefold_store::datadir::{BACKUP_MANIFEST, DataDir, DataDirError, Filling, OpenOptions};
 use onefold_store::erasures::{ErasureLedger, ErasureRow};
 use onefold_store::journal::{Journal, JournalError, JournalOptions, Position};
 use onefold_store::ledger::{LedgerError, LedgerRow, RowLedger};
@@ -25,7 +25,7 @@ use crate::app::backup::digest_of;
 use crate::app::recover::{StartError, read_root_key};
 
 /// The manifest's name.
-pub const MANIFEST: &str = "manifest.json";
+pub const MANIFEST: &str = BACKUP_MANIFEST;
 /// The file that makes a data directory of a directory: it is restored last.
 const FORMAT: &str = "FORMAT";
 

@@ -17,6 +17,7 @@ use onefold_store::vault::VaultError;
 
 use crate::app::recover::{StartError, read_root_key};
 use crate::clock::Clock;
+use crate::doctor::Vaults;
 
 /// What was done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,6 +77,20 @@ pub enum RotateError {
         /// Why.
         source: VaultError,
     },
+    /// What cannot be read is to be found and mended first: without its checkpoint a directory that lacks a key does not
+    /// start, and a vault that is missing would be made anew, and empty.
+    #[error(
+        "nothing was changed: of tenant number {}, {count} of what the log holds cannot be read with the keys that are there ({first}): \
+         `onefold doctor` says more; bring the vault back, or restore a backup", .tenant.0
+    )]
+    Lost {
+        /// Whose.
+        tenant: TenantId,
+        /// How many contents.
+        count: u64,
+        /// The first of them, and why.
+        first: String,
+    },
     /// Checkpoints cannot be destroyed.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
@@ -110,6 +125,10 @@ pub fn rotate(
             // Cut off behind its last step, it is done.
             let options = OpenOptions { root_key: Some(to.clone()) };
             let Ok(dir) = DataDir::open(data, options) else { return Err(error.into()) };
+            // One that goes on from this key to another is not at its end.
+            if dir.ring().is_turning() {
+                return Err(error.into());
+            }
             dir.drop_stale_root_key()?;
             let generation = dir.ring().generation();
             return Ok(Rotated { generation, vaults: 0, root_key: true, already: true });
@@ -148,15 +167,25 @@ fn lies_in(file: &Path, dir: &Path) -> bool {
 }
 
 /// Every tenant that the log opened, with its keys as they lie there.
-fn tenants_of(dir: &DataDir) -> Result<Vec<(TenantId, Vec<u8>)>, JournalError> {
+///
+/// # Errors
+/// [`RotateError::Lost`] when a key is missing or damaged that the log names.
+fn tenants_of(dir: &DataDir) -> Result<Vec<(TenantId, Vec<u8>)>, RotateError> {
     let mut tenants = Vec::new();
+    let mut vaults = Vaults::of(dir);
     Journal::open(JournalOptions::new(dir.journal()), None, |batch| {
-        for entry in batch.entries().filter(|entry| entry.kind.0 == EntryKind::TenantOpened as u8) {
-            if let Some(payload) = entry.bytes() {
+        for entry in batch.entries() {
+            vaults.meet(&entry);
+            if entry.kind.0 == EntryKind::TenantOpened as u8
+                && let Some(payload) = entry.bytes()
+            {
                 tenants.push((entry.tenant, decision::decode::<decision::TenantOpened>(payload)?.wrapped_keys));
             }
         }
         Ok(())
     })?;
-    Ok(tenants)
+    match vaults.first_lost() {
+        Some((tenant, count, first)) => Err(RotateError::Lost { tenant, count, first: first.to_owned() }),
+        None => Ok(tenants),
+    }
 }

@@ -33,6 +33,8 @@ const FORMAT_FILE: &str = "FORMAT";
 const FORMAT_NAME: &str = "onefold data";
 /// What `FORMAT` says while a restore fills the directory. Releases that do not know it call the file damaged.
 const BEING_RESTORED: &str = "onefold data, being restored\n";
+/// What a backup has and a data directory has not.
+pub const BACKUP_MANIFEST: &str = "manifest.json";
 const LOCK_FILE: &str = "LOCK";
 const ROOT_KEY_FILE: &str = "root.key";
 const CHECK_FILE: &str = "root.check";
@@ -68,6 +70,11 @@ pub enum DataDirError {
     /// A restore was cut off while it filled the directory: whoever was erased since the backup could be in it.
     #[error("{0} was not restored to the end: run `onefold restore` again, it begins anew")]
     HalfRestored(PathBuf),
+    /// A backup: serving it would bring back whoever was erased since.
+    #[error(
+        "{0} is a backup, not a data directory: `onefold restore {0} DIR` makes one of it, without whoever was erased since"
+    )]
+    IsBackup(PathBuf),
     /// The root key is not the one this directory was made with.
     #[error("the root key is not the one that {0} was made with, or `onefold keys rotate` gave it another since")]
     WrongRootKey(PathBuf),
@@ -232,7 +239,13 @@ impl DataDir {
     pub fn drop_stale_root_key(&self) -> Result<(), DataDirError> {
         let path = self.keys().join(ROOT_KEY_FILE);
         let is_ours = root_key(&self.keys(), None, true).is_ok_and(|key| key == self.outer);
-        if path.exists() && !is_ours { disk::shred(&path).map_err(failed("remove", &path)) } else { Ok(()) }
+        // A link leads to a file that is kept elsewhere, perhaps with the backups of before: the link alone goes.
+        let is_link = path.symlink_metadata().is_ok_and(|path| path.is_symlink());
+        match path.exists() && !is_ours {
+            true if is_link => fs::remove_file(&path).map_err(failed("remove", &path)),
+            true => disk::shred(&path).map_err(failed("remove", &path)),
+            false => Ok(()),
+        }
     }
 
     /// Whether this is the root key that the directory was opened with.
@@ -449,6 +462,8 @@ fn read_format(path: &Path) -> Result<bool, DataDirError> {
         .and_then(|text| text.trim_end().strip_prefix(FORMAT_NAME))
         .and_then(|version| version.trim_start().parse::<u32>().ok());
     match found {
+        // LAW 7: only a restore applies the erasures that came after it.
+        Some(_) if path.join(BACKUP_MANIFEST).exists() => Err(DataDirError::IsBackup(path.to_owned())),
         Some(FORMAT | FORMAT_WITHOUT_RING) => Ok(true),
         Some(newer) if newer > FORMAT => Err(DataDirError::Newer { dir: path.to_owned(), found: newer }),
         _ => Err(DataDirError::FormatDamaged(name)),

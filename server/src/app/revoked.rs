@@ -76,10 +76,14 @@ pub(super) fn note(lane: &Lane, tenant: &Tenant, revoked: ApiKeyRevoked) {
 /// [`StartError`]: such a key must not be good again.
 pub(super) fn after_restore(lane: &mut Lane) -> Result<(), StartError> {
     let data = lane.shared.dir.path().to_owned();
-    let mut count = 0;
+    let (mut count, mut of_later) = (0, Vec::new());
     for row in RevocationLedger::pending(&data)? {
         let of = lane.shared.tenants().into_iter().find(|tenant| tenant.id == row.tenant);
-        let Some(tenant) = of else { continue };
+        // Of a key or tenant that this backup does not know, a later one may: the ledger goes on telling of it.
+        let Some(tenant) = of.filter(|tenant| tenant.state().api_keys.get(row.revoked.id).is_some()) else {
+            of_later.push(row);
+            continue;
+        };
         let is_good = tenant.state().api_keys.get(row.revoked.id).is_some_and(|key| key.revoked_at.is_none());
         if is_good {
             let (reply, mut answer) = oneshot::channel();
@@ -94,5 +98,6 @@ pub(super) fn after_restore(lane: &mut Lane) -> Result<(), StartError> {
         lane.drain()?;
         tracing::info!(count, "API keys that were taken back since the backup were taken back again");
     }
+    lane.shared.revocations.append(&of_later)?;
     Ok(RevocationLedger::pending_done(&data)?)
 }

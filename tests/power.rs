@@ -18,7 +18,7 @@ use onefold_tests::disk::{Disk, Luck, Planted, Tree, put_down, take_up};
 use onefold_tests::recording::{Effect, Recording, compile_shim};
 use onefold_tests::replica::Replica;
 use onefold_tests::traffic::{Ledger, Message, Mill, SOURCES, open_sources};
-use onefold_tests::{Clients, House};
+use onefold_tests::{Clients, House, PATIENCE};
 use tempfile::TempDir;
 
 /// Small, so that a short run crosses segments; the least there may be is two mebibytes.
@@ -245,7 +245,7 @@ impl Drill {
                 replica.assert_equals(&mut clients, "").await;
             }
         }
-        server.stop().await.unwrap();
+        tokio::time::timeout(PATIENCE, server.stop()).await.expect("the server ends in time").unwrap();
         if broken.is_empty() { Ok(()) } else { Err(broken) }
     }
 

@@ -7,10 +7,14 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{self, Command, ExitStatus, Stdio};
 use std::thread;
+use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use crate::Clients;
+use crate::{Clients, PATIENCE};
+
+/// Between two looks at a process that is to end.
+const LOOKS_AGAIN: Duration = Duration::from_millis(5);
 
 /// How to start one.
 #[derive(Clone, Debug)]
@@ -97,8 +101,12 @@ pub struct Child {
 
 impl Child {
     /// Waits until it serves and connects; `None` when it ended before.
+    ///
+    /// # Panics
+    /// When it does neither within [`PATIENCE`].
     pub async fn connect(&mut self) -> Option<Clients> {
-        self.address = self.announced.take()?.await.ok()?;
+        let announced = tokio::time::timeout(PATIENCE, self.announced.take()?).await;
+        self.address = announced.expect("the server serves or ends").ok()?;
         Clients::connect(self.address?).await.ok()
     }
 
@@ -153,9 +161,17 @@ impl Child {
     /// Waits until it has ended; how, and what it said.
     ///
     /// # Panics
-    /// When it cannot be waited for.
+    /// When it cannot be waited for, or does not end within [`PATIENCE`].
     pub fn end(&mut self) -> (ExitStatus, String) {
-        let status = self.process.wait().expect("a child can be waited for");
+        let looks = PATIENCE.as_millis() / LOOKS_AGAIN.as_millis();
+        let ended = (0..looks).find_map(|_| {
+            let status = self.process.try_wait().expect("a child can be waited for");
+            if status.is_none() {
+                thread::sleep(LOOKS_AGAIN);
+            }
+            status
+        });
+        let status = ended.expect("the server ends in time");
         (status, self.said.take().and_then(|said| said.join().ok()).unwrap_or_default())
     }
 }

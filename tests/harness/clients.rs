@@ -16,6 +16,7 @@ use tokio_stream::StreamExt;
 use tonic::Status;
 use tonic::transport::Channel;
 
+use crate::PATIENCE;
 use crate::traffic::Message;
 
 /// Clients of all services of one server.
@@ -50,6 +51,7 @@ impl Clients {
         let channel = Channel::from_shared(format!("http://{address}"))
             .expect("an address makes a URI")
             .http2_adaptive_window(true)
+            .timeout(PATIENCE)
             .connect()
             .await?;
         Ok(Self {
@@ -124,7 +126,8 @@ impl Clients {
         let requests: Vec<_> = (0..).zip(messages).map(|(at, message)| message.request(parent, at)).collect();
         let mut answers = self.ingest.stream_fragments(tokio_stream::iter(requests)).await?.into_inner();
         let mut results = Vec::with_capacity(messages.len());
-        while let Some(answer) = answers.next().await {
+        let late = |_| Status::deadline_exceeded("no answer comes on the stream");
+        while let Some(answer) = tokio::time::timeout(PATIENCE, answers.next()).await.map_err(late)? {
             let answer = answer?;
             assert_eq!(answer.client_sequence, results.len() as u64, "answers come in the order of the requests");
             results.push(answer.result.expect("a result"));

@@ -27,12 +27,16 @@ use std::net::SocketAddr;
 use std::ops::{Deref, DerefMut};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use onefold_proto::v1 as pb;
 use onefold_server::clock::Clock;
 use onefold_server::{Config, Server};
 
 pub use clients::Clients;
+
+/// What takes longer than this will never end: a test that waits on says nothing of why.
+pub const PATIENCE: Duration = Duration::from_secs(300);
 
 /// Bytes of a segment in tests: small, so that they cross segments.
 pub const SEGMENT_BYTES: u32 = 16 << 20;
@@ -110,7 +114,8 @@ impl House {
     /// # Panics
     /// When it ends otherwise.
     pub async fn close(self) {
-        self.server.stop().await.expect("the server ends in order");
+        let ended = tokio::time::timeout(PATIENCE, self.server.stop()).await.expect("the server ends in time");
+        ended.expect("the server ends in order");
     }
 }
 

@@ -3,9 +3,17 @@
 
 mod fuzz;
 
-use std::fs;
+use std::io::IsTerminal;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+use std::process::{Command, ExitCode, ExitStatus};
+use std::time::Duration;
+use std::{fs, io, thread};
+
+/// Building and testing all of it from nothing takes a quarter of an hour to half of one on two cores.
+const STEP_TAKES_AT_MOST: Duration = Duration::from_secs(3_000);
+/// Between two looks at whether it is done.
+const LOOKS_AGAIN: Duration = Duration::from_millis(50);
 
 /// What a step needs beside cargo.
 enum Needs {
@@ -50,7 +58,10 @@ fn check() -> ExitCode {
         }
         println!("{name}: {}", command.join(" "));
         // Warnings of documentation are errors; the flag reaches rustdoc only.
-        let ended = Command::new(command[0]).args(&command[1..]).env("RUSTDOCFLAGS", "-D warnings").status();
+        let mut step = Command::new(command[0]);
+        let step = step.args(&command[1..]).env("RUSTDOCFLAGS", "-D warnings");
+        // Who sits in front of it sees what hangs, and ends it by a key.
+        let ended = if io::stdin().is_terminal() { step.status() } else { in_time(step, STEP_TAKES_AT_MOST) };
         if !ended.is_ok_and(|status| status.success()) {
             eprintln!("{name}: failed");
             return ExitCode::FAILURE;
@@ -58,6 +69,21 @@ fn check() -> ExitCode {
     }
     println!("not in this: `cargo xtask fuzz`, an hour of libFuzzer (fuzz/README.md)");
     ExitCode::SUCCESS
+}
+
+/// Runs a step and all that it starts, and ends them when they take too long: the last line above says what did.
+fn in_time(step: &mut Command, limit: Duration) -> io::Result<ExitStatus> {
+    // A group of its own, so that a test which hangs is ended along with what runs it.
+    let mut running = step.process_group(0).spawn()?;
+    for _ in 0..limit.as_millis() / LOOKS_AGAIN.as_millis() {
+        if let Some(status) = running.try_wait()? {
+            return Ok(status);
+        }
+        thread::sleep(LOOKS_AGAIN);
+    }
+    eprintln!("not done after {} s: ended", limit.as_secs());
+    Command::new("kill").args(["-KILL", "--", &format!("-{}", running.id())]).status()?;
+    running.wait()
 }
 
 fn is_there(program: &str) -> bool {
@@ -120,6 +146,19 @@ mod tests {
     fn the_walls_inside_the_server_stand() {
         let server = Path::new(env!("CARGO_MANIFEST_DIR")).join("../server/src");
         assert_eq!(walls(&server), Vec::<String>::new());
+    }
+
+    #[test]
+    fn what_hangs_is_ended_with_all_that_it_started() {
+        let limit = Duration::from_millis(300);
+        assert!(in_time(Command::new("sh").args(["-c", "exit 0"]), Duration::from_secs(60)).unwrap().success());
+        // The second sleep holds the pipe open for as long as it lives.
+        let (mut reader, writer) = io::pipe().unwrap();
+        let mut hangs = Command::new("sh");
+        let ended = in_time(hangs.args(["-c", "sleep 600 & sleep 600"]).stdout(writer), limit).unwrap();
+        drop(hangs);
+        assert!(!ended.success());
+        assert_eq!(io::Read::read(&mut reader, &mut [0]).unwrap(), 0, "nobody is left who could write");
     }
 
     #[test]

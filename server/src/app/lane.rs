@@ -3,8 +3,8 @@
 //! A group of commands becomes one batch of the journal. Reading goes on all the while: the state is locked for writing
 //! only to apply what was decided. The writer thread makes batches durable and only then gives the answers.
 //!
-//! `command` is what may be asked of it, `ingest` takes items, `settle` applies what was decided and says what came of
-//! it, `rest` knows when a checkpoint that is due may wait.
+//! `command` is what may be asked of it, `queue` where that waits, `ingest` takes items, `settle` applies what was decided
+//! and says what came of it, `rest` knows when a checkpoint that is due may wait.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use onefold_core::decision::{self, EntryKind, QuarantineCleared};
 use onefold_core::ids::{Place, Sequence, TenantId};
 use onefold_store::journal::{Appender, BatchBuilder, JournalError, batch_room, entry_room};
 use onefold_store::vault::VaultError;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
 use super::consent::reserve::Passing;
 use super::decide::Decided;
@@ -29,11 +29,13 @@ use crate::traces::Work;
 
 mod command;
 mod ingest;
+mod queue;
 mod rest;
 mod settle;
 
 pub use command::{Changed, Command, ConfigChange};
 pub(super) use ingest::{room_of, share_a_group};
+pub(super) use queue::Queue;
 pub use rest::{CHECKPOINT_TAKES, REST_OFFERED_EVERY, Wanted};
 pub(super) use settle::note_changes;
 
@@ -53,7 +55,7 @@ pub(super) const SETTLED_ROOM: usize = 1 << 20;
 pub struct Lane {
     pub(super) shared: Arc<Shared>,
     pub(super) appender: Appender,
-    pub(super) commands: mpsc::Receiver<Command>,
+    pub(super) commands: Queue<Command>,
     pub(super) writer: SyncSender<Commit>,
     pub(super) keeper: SyncSender<Keep>,
     /// Asks for a round of dropping what is superseded.
@@ -132,8 +134,6 @@ impl Lane {
                 self.checkpoint();
             }
         }
-        // What is still queued gets its reply dropped, which callers see as a failed store.
-        self.commands.close();
     }
 
     /// A command that is taken, once what asked for it is noted.

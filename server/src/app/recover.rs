@@ -201,7 +201,7 @@ pub fn open(config: &Config, clock: Arc<dyn Clock>, meters: Arc<Meters>) -> Resu
     let mut lane = Lane {
         shared: Arc::clone(&shared),
         appender: opened.appender,
-        commands,
+        commands: commands.into(),
         writer: commits,
         keeper: keep.clone(),
         tidy,

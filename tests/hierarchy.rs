@@ -282,8 +282,16 @@ async fn an_import_is_taken_whole_or_told_every_fault_with_its_line() {
         row(6, "d", Some("e")),
         row(7, "e", Some("d")),
         row(8, "", None),
+        row(9, "", None),
+        row(10, "", None),
+        row(11, "f", None),
     ];
+    // Rows of sources that nobody knows are looked at like the others.
     bad[6].account.as_mut().unwrap().record = Some(record("unheard", "x"));
+    bad[7].account.as_mut().unwrap().record = Some(record("unheard", "y"));
+    bad[7].parent = Some(record("unheard", "y"));
+    bad[8].account.as_mut().unwrap().record = Some(record("unheard", "x"));
+    bad[9].parent = Some(record("unheard", "x"));
     let told = import(&mut house, bad, false).await;
     let faults: Vec<(u32, &str, &str)> = told
         .faults
@@ -301,9 +309,14 @@ async fn an_import_is_taken_whole_or_told_every_fault_with_its_line() {
         (6, "parent", "MALFORMED"),
         (7, "parent", "MALFORMED"),
         (8, "account.record.source", "UNKNOWN"),
+        (9, "account.record.source", "UNKNOWN"),
+        (9, "parent", "MALFORMED"),
+        (10, "record", "REPEATED"),
+        (11, "parent.source", "UNKNOWN"),
     ] {
         assert!(faults.contains(&want), "{want:?} in {faults:?}");
     }
+    assert!(!faults.contains(&(11, "parent", "UNKNOWN")), "the row above is there: {faults:?}");
     let gone = house.get_account(account("crm", "a")).await.unwrap_err();
     assert_eq!(reason(&gone), "ACCOUNT_NOT_FOUND", "nothing half-loaded");
 

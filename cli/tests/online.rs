@@ -480,6 +480,22 @@ fn accounts_and_stages_are_told_shown_and_loaded_from_the_command_line() {
     assert!(told.err.contains("nothing was taken in"), "{}", told.err);
     assert_eq!(served.run(&["account", "get", "crm:hq"]).code, Some(1));
 
+    // What cannot be read of a row is told beside what is wrong with the others, and hides nothing of them.
+    let torn = file(
+        "torn.csv",
+        "key,name,parent,kind,since\nhq,Acme,,firm,\nde,DE\nat,AT,de,,soon\nch,CH,nobody,,\nli,LI,li,,\n",
+    );
+    let told = served.run(&["account", "import", &torn]);
+    assert_eq!(told.code, Some(1), "{}", told.err);
+    let wants = ["2: row: kind", "3: row: has 2 columns, the header 5", "4: row: since", "5: parent: ", "6: parent: "];
+    let lines: Vec<&str> = told.out.lines().filter(|line| line.contains("torn.csv:")).collect();
+    assert_eq!(lines.len(), wants.len(), "{}", told.out);
+    for (line, want) in lines.iter().zip(wants) {
+        assert!(line.contains(&format!("torn.csv:{want}")), "{want} in {}", told.out);
+    }
+    let shown = served.run(&["account", "import", &torn, "--json"]);
+    assert!(shown.out.contains("has 2 columns"), "{}", shown.out);
+
     let good = file("good.csv", "key,name,parent,domains\nde,Acme DE,hq,\nhq,Acme,,acme-works.com\nat,Acme AT,de,\n");
     let loaded = served.json(&["account", "import", &good]);
     assert_eq!(loaded["accountCount"], 3);

@@ -39,11 +39,11 @@ pub struct Import {
 
 pub fn run(import: &Import) -> Result<(), Failure> {
     let target = &import.target;
-    let rows = read(import)?;
+    let (rows, unread) = read(import)?;
     let start = pb::ImportHierarchyStart {
         parent: target.parent(),
         effective_time: times(import.from.as_ref())?,
-        validate_only: import.check,
+        validate_only: import.check || !unread.is_empty(),
         ..Default::default()
     };
     let mut messages = vec![pb::ImportHierarchyRequest { start: Some(start), rows: Vec::new() }];
@@ -53,9 +53,14 @@ pub fn run(import: &Import) -> Result<(), Failure> {
     online(async {
         let client = Client::connect(target).await?;
         // All of it or nothing is taken in, so the whole may be sent again.
-        let done = client
+        let mut done = client
             .ask(|| async { client.accounts().import_hierarchy(tokio_stream::iter(messages.clone())).await })
             .await?;
+        done.faults.extend(unread.iter().map(|(line, what)| pb::ImportFault {
+            line: *line,
+            fault: Some(pb::Fault { field: "row".to_owned(), reason: "MALFORMED".to_owned(), message: what.clone() }),
+        }));
+        done.faults.sort_by_key(|fault| fault.line);
         if target.json {
             say_json(&wire::json("ImportHierarchyResponse", &done))?;
         } else {
@@ -91,11 +96,17 @@ pub fn run(import: &Import) -> Result<(), Failure> {
     })
 }
 
-fn read(import: &Import) -> Result<Vec<pb::ImportHierarchyRow>, Failure> {
+/// A fault of a row, which the server never sees.
+type Fault = (u32, String);
+
+/// The rows, and what is wrong with them as rows of a file. A row with a fault is sent as far as it can be read, to be looked
+/// at: others may hang on it.
+fn read(import: &Import) -> Result<(Vec<pb::ImportHierarchyRow>, Vec<Fault>), Failure> {
     let file = import.file.display();
     let fault = |line: u64, what: &str| Failure::usage(format!("{file}:{line}: {what}"));
     let mut reader = csv::ReaderBuilder::new()
         .trim(csv::Trim::All)
+        .flexible(true)
         .from_path(&import.file)
         .map_err(|error| Failure::usage(format!("{file}: cannot be read: {error}")))?;
     let header = reader.headers().map_err(|error| fault(1, &error.to_string()))?.clone();
@@ -109,37 +120,48 @@ fn read(import: &Import) -> Result<Vec<pb::ImportHierarchyRow>, Failure> {
         return Err(fault(1, "the header must name the columns `key` and `name`"));
     };
     let others = ["parent", "parent_source", "source", "owner", "kind", "domains", "since"].map(column);
-    let mut rows = Vec::new();
-    for row in reader.records() {
-        let row = row.map_err(|error| {
-            fault(error.position().map_or(0, csv::Position::line), "is no row of the header's columns")
-        })?;
-        let line = row.position().map_or(0, csv::Position::line);
-        let cell = |at: Option<usize>| at.and_then(|at| row.get(at)).unwrap_or_default();
+    let (mut rows, mut faults) = (Vec::new(), Vec::new());
+    for row in reader.byte_records() {
+        let row = row.map_err(|error| Failure::usage(format!("{file}: cannot be read to its end: {error}")))?;
+        let line = row.position().map_or(0, csv::Position::line) as u32;
+        if row.len() != header.len() {
+            faults.push((line, format!("has {} columns, the header {}", row.len(), header.len())));
+        }
+        if row.iter().any(|cell| std::str::from_utf8(cell).is_err()) {
+            faults.push((line, "is not UTF-8: save the file as such".to_owned()));
+        }
+        let cells: Vec<_> = row.iter().map(String::from_utf8_lossy).collect();
+        let cell = |at: Option<usize>| at.and_then(|at| cells.get(at)).map(AsRef::as_ref).unwrap_or_default();
         let [parent, parent_source, source, owner, kind, domains, since] = others.map(cell);
         let source = if source.is_empty() { import.source.as_str() } else { source };
         let of = |source: &str, key: &str| pb::SourceRecord { source: source.to_owned(), key: key.to_owned() };
         let kind = match kind.to_ascii_lowercase().as_str() {
             "" | "organisation" | "organization" | "company" => pb::AccountKind::Organisation,
             "household" => pb::AccountKind::Household,
-            _ => return Err(fault(line, "kind: write organisation or household")),
+            _ => {
+                faults.push((line, "kind: write organisation or household".to_owned()));
+                pb::AccountKind::Organisation
+            }
         };
         let above = if parent_source.is_empty() { source } else { parent_source };
         let parent = (!parent.is_empty()).then(|| of(above, parent));
-        let start_time = if since.is_empty() { None } else { Some(time(since).map_err(|f| fault(line, &f.message))?) };
+        let start_time = match since {
+            "" => None,
+            since => time(since).map_err(|fault| faults.push((line, format!("since: {}", fault.message)))).ok(),
+        };
         let account = pb::SourceAccount {
-            record: Some(of(source, row.get(key).unwrap_or_default())),
-            display_name: row.get(name).unwrap_or_default().to_owned(),
+            record: Some(of(source, cell(Some(key)))),
+            display_name: cell(Some(name)).to_owned(),
             kind: kind as i32,
             owner: owner.to_owned(),
             domains: domains.split([' ', ';']).filter(|domain| !domain.is_empty()).map(str::to_owned).collect(),
             start_time,
             ..Default::default()
         };
-        rows.push(pb::ImportHierarchyRow { line: line as u32, account: Some(account), parent });
+        rows.push(pb::ImportHierarchyRow { line, account: Some(account), parent });
     }
     if rows.is_empty() {
         return Err(fault(1, "there is no row below the header"));
     }
-    Ok(rows)
+    Ok((rows, faults))
 }

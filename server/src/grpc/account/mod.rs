@@ -195,6 +195,7 @@ impl AccountService for Accounts {
         let mut naming = None;
         let mut rows: Vec<ImportRow> = Vec::new();
         let mut faults: Vec<(u32, FieldFault)> = Vec::new();
+        let mut strangers = convert::Strangers::default();
         let (mut count, mut more) = (0, 0);
         while let Some(message) = silence::next(&self.app, messages.message()).await?.map_err(corrections::status)? {
             match (begun.is_some(), message.start) {
@@ -233,7 +234,7 @@ impl AccountService for Accounts {
                 }
                 let line = if wire.line == 0 { count as u32 } else { wire.line };
                 let mut wrong = Vec::new();
-                let account = convert::row(wire, from, &call.config, &mut wrong);
+                let account = convert::row(wire, from, &call.config, &mut strangers, &mut wrong);
                 rows.extend(account.map(|account| ImportRow { line, account }));
                 more += (faults.len() + wrong.len()).saturating_sub(limits::HIERARCHY_FAULTS_MAX);
                 faults.extend(wrong.into_iter().map(|fault| (line, fault)));

@@ -1,11 +1,14 @@
 //! Accounts, affiliations and stages on the wire.
 
+use std::collections::HashMap;
+
 use onefold_core::fault::{FaultReason, FieldFault};
-use onefold_core::fragment::{ObservedAt, Vocabulary};
+use onefold_core::fragment::{ObservedAt, SourceRecord, Vocabulary};
 use onefold_core::hierarchy::affiliation::Origin;
 use onefold_core::hierarchy::entry::{AccountPut, ParentSet};
 use onefold_core::hierarchy::view::ParkedReason;
 use onefold_core::hierarchy::{AccountKind, AccountOrdinal, Moment};
+use onefold_core::ids::SourceId;
 use onefold_core::lifecycle::{Lifecycle, Pipeline, PipelineDraft, StageDraft, StageId, StageRule};
 use onefold_core::limits;
 use onefold_proto::v1 as pb;
@@ -100,12 +103,34 @@ pub fn row(
     wire: pb::ImportHierarchyRow,
     from: Moment,
     config: &LiveConfig,
+    strangers: &mut Strangers,
     faults: &mut Vec<FieldFault>,
 ) -> Option<AccountPut> {
-    let account = source_account(wire.account, "account", config, faults);
-    let parent = wire.parent.and_then(|parent| record(Some(parent), "parent", config, faults));
+    let stranger = wire.account.as_ref().and_then(|account| strangers.record(account.record.as_ref(), config));
+    let above = strangers.record(wire.parent.as_ref(), config);
+    let account = source_account(wire.account, "account", config, faults).or_else(|| {
+        let (name, owner, kind) = (String::new(), String::new(), AccountKind::Organisation);
+        Some(AccountPut { record: stranger?, name, owner, kind, since: from, domains: Vec::new(), parent: None })
+    });
+    let parent = wire.parent.and_then(|parent| record(Some(parent), "parent", config, faults)).or(above);
     let parent = parent.map(|parent| config.preparer().record_digest(parent.source, &parent.key));
     Some(AccountPut { parent: Some(ParentSet { parent, from }), ..account? })
+}
+
+/// Sources that rows of an import name and nobody knows. An import with such a row is refused; so that its other faults are
+/// told in the same breath, the rows are looked at as if each of these were one more source.
+#[derive(Debug, Default)]
+pub struct Strangers(HashMap<String, u16>);
+
+impl Strangers {
+    /// The record, if it is one of an unknown source.
+    fn record(&mut self, wire: Option<&pb::SourceRecord>, config: &LiveConfig) -> Option<SourceRecord> {
+        let wire = wire.filter(|wire| !wire.key.trim().is_empty() && config.source_named(&wire.source).is_none())?;
+        // From the end: those that are known count from the beginning.
+        let next = u16::try_from(self.0.len()).ok().and_then(|count| u16::MAX.checked_sub(count))?;
+        let source = SourceId(*self.0.entry(wire.source.clone()).or_insert(next));
+        Some(SourceRecord { source, key: wire.key.clone() })
+    }
 }
 
 /// What came of an import.

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use onefold_core::fragment::ObservedAt;
+use onefold_core::reads::ReadCall;
 use onefold_proto::v1 as pb;
 use onefold_proto::v1::admin_service_client::AdminServiceClient;
 use onefold_proto::v1::privacy_service_client::PrivacyServiceClient;
@@ -516,6 +517,44 @@ async fn a_feed_tells_of_a_yes_that_runs_out_once() {
     house.close().await;
 }
 
+/// Calls that the test itself makes for no purpose; that take none and are for whose work is about the data; that cannot be
+/// made without one.
+const TRIED_APART: &[ReadCall] = &[
+    ReadCall::GetProfile,
+    ReadCall::LookupProfile,
+    ReadCall::BatchLookupProfiles,
+    ReadCall::SearchProfiles,
+    ReadCall::WatchProfiles,
+    ReadCall::ExplainProfile,
+    ReadCall::ExplainLink,
+    ReadCall::GetConsentState,
+    ReadCall::GetConsentReceipt,
+    ReadCall::DecideContact,
+    ReadCall::DecideContacts,
+];
+
+/// Reads everything of a person beside profiles that a purpose can be named to; how each call is refused, if it is.
+async fn persons_read_for(house: &mut House, purpose: &str) -> Vec<(ReadCall, Option<String>)> {
+    let purpose = || purpose.to_owned();
+    let person = || Some(pb::PersonKey { key: Some(pb::person_key::Key::Record(record("crm", "1"))) });
+    let subject = || Some(pb::StageSubject { subject: person().map(pb::stage_subject::Subject::Person) });
+    let propose = pb::ProposeAccountsRequest { person: person(), purpose: purpose(), ..Default::default() };
+    let of = person().map(pb::list_affiliations_request::Of::Person);
+    let list = pb::ListAffiliationsRequest { of, purpose: purpose(), ..Default::default() };
+    let stage = pb::GetStageRequest { subject: subject(), purpose: purpose(), ..Default::default() };
+    let history = pb::ListStageHistoryRequest { subject: subject(), purpose: purpose(), ..Default::default() };
+    let ada = Some(onefold_tests::consent::of_record("crm", "1"));
+    let said = pb::ListStatementsRequest { subject: ada, purpose: purpose(), ..Default::default() };
+    let why = |status: tonic::Status| reason(&status);
+    vec![
+        (ReadCall::ProposeAccounts, house.accounts.propose_accounts(propose).await.err().map(why)),
+        (ReadCall::ListAffiliations, house.accounts.list_affiliations(list).await.err().map(why)),
+        (ReadCall::GetStage, house.accounts.get_stage(stage).await.err().map(why)),
+        (ReadCall::ListStageHistory, house.accounts.list_stage_history(history).await.err().map(why)),
+        (ReadCall::ListStatements, house.consent.list_statements(said).await.err().map(why)),
+    ]
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn where_a_purpose_is_asked_for_nobody_reads_without_one() {
     let dir = tempfile::tempdir().unwrap();
@@ -524,6 +563,8 @@ async fn where_a_purpose_is_asked_for_nobody_reads_without_one() {
     house.sources(&["crm"]).await;
     house.put(person("crm", "1", THEN, &[("email", ADA)], &[("given_name", "Ada")])).await;
     let profile = house.lookup("email", ADA).await.unwrap().name;
+    house.put(person("crm", "2", THEN, &[("email", "bob@harbour-mail.net")], &[])).await;
+    let said = house.say(of_record("crm", "1"), said(Granted, THEN)).await.unwrap().statement_id;
     let policy = pb::PrivacyPolicy { purpose_required: true, ..Default::default() };
     let request = pb::UpdatePrivacyPolicyRequest { policy: Some(policy), ..Default::default() };
     house.privacy.update_privacy_policy(request).await.unwrap();
@@ -539,24 +580,28 @@ async fn where_a_purpose_is_asked_for_nobody_reads_without_one() {
         let explain = pb::ExplainProfileRequest { name: profile.clone() };
         assert_eq!(reason(&house.profiles.explain_profile(explain).await.unwrap_err()), "ROLE_NOT_ALLOWED");
         // What names no purpose is for whose work is about the data, who is nobody here.
+        let records = (Some(record("crm", "1")), Some(record("crm", "2")));
+        let explain = pb::ExplainLinkRequest { first: records.0, second: records.1, ..Default::default() };
+        assert_eq!(reason(&house.profiles.explain_link(explain).await.unwrap_err()), "ROLE_NOT_ALLOWED");
+        let receipt = pb::GetConsentReceiptRequest { statement_id: said.clone(), ..Default::default() };
+        assert_eq!(reason(&house.consent.get_consent_receipt(receipt).await.unwrap_err()), "ROLE_NOT_ALLOWED");
         let ada = || onefold_tests::consent::of_record("crm", "1");
-        assert_eq!(reason(&house.statements(ada()).await.unwrap_err()), "ROLE_NOT_ALLOWED");
         let state = pb::GetConsentStateRequest { subject: Some(ada()), ..Default::default() };
         assert_eq!(reason(&house.consent.get_consent_state(state).await.unwrap_err()), "ROLE_NOT_ALLOWED");
         let state =
             pb::GetConsentStateRequest { subject: Some(ada()), purpose: "support".to_owned(), ..Default::default() };
         house.consent.get_consent_state(state).await.unwrap();
-        let person = || Some(pb::PersonKey { key: Some(pb::person_key::Key::Record(record("crm", "1"))) });
-        let propose = pb::ProposeAccountsRequest { person: person(), ..Default::default() };
-        assert_eq!(reason(&house.accounts.propose_accounts(propose).await.unwrap_err()), "ROLE_NOT_ALLOWED");
-        let of = person().map(pb::list_affiliations_request::Of::Person);
-        let list = pb::ListAffiliationsRequest { of, ..Default::default() };
-        assert_eq!(reason(&house.accounts.list_affiliations(list).await.unwrap_err()), "ROLE_NOT_ALLOWED");
-        let subject = || Some(pb::StageSubject { subject: person().map(pb::stage_subject::Subject::Person) });
-        let stage = pb::GetStageRequest { subject: subject(), ..Default::default() };
-        assert_eq!(reason(&house.accounts.get_stage(stage).await.unwrap_err()), "ROLE_NOT_ALLOWED");
-        let history = pb::ListStageHistoryRequest { subject: subject(), ..Default::default() };
-        assert_eq!(reason(&house.accounts.list_stage_history(history).await.unwrap_err()), "ROLE_NOT_ALLOWED");
+        for (purpose, refused) in
+            [("", Some("REQUEST_INVALID")), ("unheard", Some("REQUEST_INVALID")), ("support", None)]
+        {
+            let told = persons_read_for(&mut house, purpose).await;
+            for (call, answer) in &told {
+                assert_eq!(answer.as_deref(), refused, "{call:?} for {purpose:?}");
+            }
+            let tried = |call: &&ReadCall| told.iter().any(|(one, _)| one == *call) || TRIED_APART.contains(call);
+            let all = ReadCall::ALL.iter().filter(|call| call.asks_purpose());
+            assert_eq!(all.filter(|call| !tried(call)).collect::<Vec<_>>(), Vec::<&ReadCall>::new(), "try it here");
+        }
         let for_support =
             pb::GetProfileRequest { name: profile.clone(), purpose: "support".to_owned(), ..Default::default() };
         house.profiles.get_profile(for_support).await.unwrap();

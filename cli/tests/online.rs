@@ -499,6 +499,9 @@ fn accounts_and_stages_are_told_shown_and_loaded_from_the_command_line() {
     let good = file("good.csv", "key,name,parent,domains\nde,Acme DE,hq,\nhq,Acme,,acme-works.com\nat,Acme AT,de,\n");
     let loaded = served.json(&["account", "import", &good]);
     assert_eq!(loaded["accountCount"], 3);
+    let cut = served.run(&["account", "tree", "crm:hq", "--most", "2", "--json"]);
+    assert!(cut.err.contains("more than 2 accounts"), "{}", cut.err);
+    assert!(!served.run(&["account", "tree", "crm:hq", "--json"]).err.contains("more than"));
     let tree = served.run(&["account", "tree", "crm:hq"]);
     let names: Vec<&str> = tree.out.lines().take(3).map(|line| line.split("  a_").next().unwrap()).collect();
     assert_eq!(names, ["Acme", "  Acme DE", "    Acme AT"], "{}", tree.out);
@@ -659,6 +662,9 @@ fn a_campaign_is_planned_from_the_command_line() {
     assert_eq!(denied["reasons"][0]["decidedBy"][0], withdrawn["statementId"]);
     let shown = served.run(&[&["decide", "email", "ada@acme-corp.com"][..], &marketing[..]].concat());
     assert!(shown.out.contains("denied: ") && shown.out.contains("WITHDRAWN: the person withdrew"), "{}", shown.out);
+    let nobody = served.run(&["consent", "history", "record", "crm", "none"]);
+    assert_eq!(nobody.code, Some(1), "{}", nobody.out);
+    assert!(nobody.err.contains("nobody is known by this"), "{}", nobody.err);
     let history = served.run(&["consent", "history", "record", "crm", "17"]);
     assert!(history.out.starts_with("3 statements") && history.out.contains("signals of"), "{}", history.out);
     let receipt: Value = serde_json::from_str(&served.run(&["consent", "receipt", &first]).out).unwrap();

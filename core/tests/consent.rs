@@ -116,6 +116,25 @@ fn clusters() -> impl Strategy<Value = Vec<BTreeSet<u8>>> {
     vec(proptest::collection::btree_set(0..8u8, 1..5), 3)
 }
 
+fn jurisdiction() -> impl Strategy<Value = Jurisdiction> {
+    prop_oneof![Just("US"), Just("US-CA"), Just("DE"), Just("EU"), Just("BR")]
+        .prop_map(|code| Jurisdiction::parse(code).unwrap())
+}
+
+/// Of some records the law is known, of others it is not; of a person there is at least one.
+fn laws_of_a_person() -> impl Strategy<Value = Laws> {
+    (vec(jurisdiction(), 0..3), any::<bool>())
+        .prop_map(|(known, unknown)| Laws { unknown: unknown || known.is_empty(), known })
+}
+
+fn regime() -> impl Strategy<Value = Regime> {
+    prop_oneof![Just(Regime::OptIn), Just(Regime::OptOut)]
+}
+
+fn rules() -> impl Strategy<Value = (Vec<(Jurisdiction, Regime)>, Regime)> {
+    (vec((jurisdiction(), regime()), 0..4), regime())
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 4_000, ..ProptestConfig::default() })]
 
@@ -137,6 +156,35 @@ proptest! {
         prop_assert_eq!(&merged, &ledger.voices(&points(&whole), &question()));
         for (cluster, before) in clusters.iter().zip(&voices) {
             prop_assert_eq!(&ledger.voices(&points(cluster), &question()), before);
+        }
+    }
+
+    /// Whatever the rules of a purpose are, and under whatever laws the halves live: the law of each goes on to hold.
+    #[test]
+    fn a_merge_brings_nobody_under_a_milder_law(
+        history in vec(told(), 0..14),
+        clusters in clusters(),
+        laws in vec(laws_of_a_person(), 3),
+        (rules, default_regime) in rules(),
+    ) {
+        let ledger = ledger(&history);
+        let mut purpose = ConsentPolicy::default().purposes.swap_remove(0);
+        (purpose.regimes, purpose.default_regime) = (rules, default_regime);
+        let parts: Vec<_> = clusters
+            .iter()
+            .zip(&laws)
+            .map(|(cluster, laws)| (ledger.voices(&points(cluster), &question()), purpose.regime(laws)))
+            .collect();
+        let merged = Laws {
+            known: laws.iter().flat_map(|laws| laws.known.clone()).collect(),
+            unknown: laws.iter().any(|laws| laws.unknown),
+        };
+        prop_assert_eq!(Some(purpose.regime(&merged)), laws.iter().map(|laws| purpose.regime(laws)).max());
+        prop_assert_eq!(laws::a_merge_only_restricts(&parts, purpose.regime(&merged)), Ok(()));
+        // Parted, each is under its own law again.
+        for ((cluster, laws), (before, regime)) in clusters.iter().zip(&laws).zip(&parts) {
+            prop_assert_eq!(&ledger.voices(&points(cluster), &question()), before);
+            prop_assert_eq!(purpose.regime(laws), *regime);
         }
     }
 

@@ -1,7 +1,7 @@
 //! `onefold consent`.
 
 use clap::{Args, Subcommand, ValueEnum};
-use onefold_cli::output::{Paint, Side, Table};
+use onefold_cli::output::{Paint, Side, Table, count};
 use onefold_proto::v1 as pb;
 use pb::consent_subject::Subject;
 use std::path::PathBuf;
@@ -180,6 +180,9 @@ struct State {
 struct History {
     #[command(flatten)]
     who: Who,
+    /// The purpose that it is read for, where the tenant asks for one.
+    #[arg(long, value_name = "NAME", default_value = "")]
+    purpose: String,
     #[command(flatten)]
     target: Target,
 }
@@ -356,6 +359,7 @@ async fn show_history(history: &History) -> Result<(), Failure> {
         subject: Some(history.who.subject(target)?),
         page_size: PAGE_SIZE,
         page_token: String::new(),
+        purpose: history.purpose.clone(),
     };
     let client = Client::connect(target).await?;
     let mut all = pb::ListStatementsResponse::default();
@@ -363,10 +367,14 @@ async fn show_history(history: &History) -> Result<(), Failure> {
         let page = client.ask(|| async { client.consent().list_statements(request.clone()).await }).await?;
         all.statements.extend(page.statements);
         all.profile = page.profile;
+        all.withheld_count += page.withheld_count;
         request.page_token = page.next_page_token;
         if request.page_token.is_empty() {
             break;
         }
+    }
+    if all.profile.is_empty() && all.statements.is_empty() && all.withheld_count == 0 {
+        return Err(Failure::new("nobody is known by this, and nothing was said of it".to_owned()));
     }
     let Some(paint) = for_people(target, "ListStatementsResponse", &all)? else { return Ok(()) };
     let mut table = Table::new(&[
@@ -392,6 +400,9 @@ async fn show_history(history: &History) -> Result<(), Failure> {
     };
     let call = wire::grpcurl(&client.address, "ConsentService/ListStatements", "ListStatementsRequest", &request);
     let mut text = format!("{}\n{}", paint.heading(&heading), table.render(paint));
+    if all.withheld_count > 0 {
+        text.push_str(&format!("  and {} of other purposes\n", count(u64::from(all.withheld_count))));
+    }
     for one in all.statements.iter().filter(|one| !one.signals_decoded.is_empty()) {
         text.push_str(&format!("\n  signals of {}\n", one.statement_id));
         for line in &one.signals_decoded {

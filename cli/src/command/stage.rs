@@ -70,6 +70,9 @@ struct Set {
 struct Show {
     #[command(flatten)]
     who: Who,
+    /// The purpose that it is read for, where the tenant asks for one of who reads persons.
+    #[arg(long, value_name = "NAME", default_value = "")]
+    purpose: String,
     #[command(flatten)]
     target: Target,
 }
@@ -148,15 +151,21 @@ async fn reached(set: &Set) -> Result<(), Failure> {
     let done = client.ask(|| async { client.accounts().set_stage(request.clone()).await }).await?;
     let Some(paint) = for_people(target, "SetStageResponse", &done)? else { return Ok(()) };
     let call = wire::grpcurl(&client.address, "AccountService/SetStage", "SetStageRequest", &request);
-    let stage = done.stage.unwrap_or_default();
-    let since = card::time(stage.reached_time.as_ref());
-    say(&format!("stands at {} since {since}\n{}", stage.stage, by_hand(&call, paint)))
+    let stands = match &done.stage {
+        Some(stage) => format!("stands at {} since {}", stage.stage, card::time(stage.reached_time.as_ref())),
+        None => "set; where it stands is shown for a purpose: onefold stage show --purpose NAME".to_owned(),
+    };
+    say(&format!("{stands}\n{}", by_hand(&call, paint)))
 }
 
 async fn shown(show: &Show) -> Result<(), Failure> {
     let target = &show.target;
-    let request =
-        pb::GetStageRequest { parent: target.parent(), subject: subject(&show.who, target)?, min_sequence: 0 };
+    let request = pb::GetStageRequest {
+        parent: target.parent(),
+        subject: subject(&show.who, target)?,
+        min_sequence: 0,
+        purpose: show.purpose.clone(),
+    };
     let client = Client::connect(target).await?;
     let found = client.ask(|| async { client.accounts().get_stage(request.clone()).await }).await?;
     let Some(paint) = for_people(target, "GetStageResponse", &found)? else { return Ok(()) };
@@ -176,6 +185,7 @@ async fn history(show: &Show) -> Result<(), Failure> {
         subject: subject(&show.who, target)?,
         page_size: PAGE_SIZE,
         page_token: String::new(),
+        purpose: show.purpose.clone(),
     };
     let client = Client::connect(target).await?;
     let mut events = Vec::new();

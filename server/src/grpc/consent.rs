@@ -285,6 +285,8 @@ impl ConsentService for Consents {
         let page = Page::read(&self.app.page_key, &query, request.page_size, &request.page_token)?;
         let who = self.who(&tenant, request.subject)?;
         let config = tenant.config();
+        let for_nothing = rights::may_read_for_nothing();
+        let purpose = reading::purpose(&request.purpose, (&tenant, ReadCall::ListStatements), &config, for_nothing)?;
         let (after, most) = (Sequence(page.from), page.size);
         let found =
             self.app.reading(&tenant, move |app, tenant| read::statements(app, tenant, &who, after, most)).await;
@@ -292,11 +294,17 @@ impl ConsentService for Consents {
         let (statements, more) = (found.seen.statements, found.seen.more);
         let last = statements.last().map_or(page.from, |(entry, _)| entry.id.0);
         let next_page_token = if more { page::seal(&self.app.page_key, &query, last) } else { String::new() };
-        let out = |(entry, said)| door::statement_out(&entry, said, &tenant, &config);
-        reading::showing(&self.app, &tenant, ReadCall::ListStatements, found.profile)?;
+        let (count, about) = (statements.len(), |said: Option<PurposeId>| {
+            purpose.is_none() || said.is_none_or(|said| Some(said) == purpose)
+        });
+        let shown = statements.into_iter().filter(|(entry, _)| about(entry.purpose));
+        let statements: Vec<_> =
+            shown.map(|(entry, said)| door::statement_out(&entry, said, &tenant, &config)).collect();
+        reading::showing_for(&self.app, &tenant, (ReadCall::ListStatements, purpose), found.profile)?;
         Ok(answer(pb::ListStatementsResponse {
             profile: door::profile_name(found.profile, &tenant),
-            statements: statements.into_iter().map(out).collect(),
+            withheld_count: (count - statements.len()) as u32,
+            statements,
             next_page_token,
         }))
     }

@@ -95,18 +95,9 @@ fn explains(tenant: &Tenant) -> Result<(), Status> {
     if may { Ok(()) } else { Err(status::role_not_allowed()) }
 }
 
-/// The purpose of a read; none for an empty name, where that is allowed.
+/// The purpose of a read of profiles.
 fn purpose(name: &str, tenant: &Tenant, config: &LiveConfig) -> Result<Option<PurposeId>, Status> {
-    if name.is_empty() && tenant.noting.purpose_required() && !rights::may_read_for_nothing() {
-        let message = "say what for: this tenant shows profiles to a purpose only";
-        return Err(status::field("purpose", FaultReason::Missing, message));
-    }
-    let mut faults = Vec::new();
-    let purpose = super::convert::consent::purpose(name, "purpose", config, &mut faults);
-    match faults.is_empty() {
-        true => Ok(purpose),
-        false => Err(status::ReadErrorIn { tenant: "", error: ReadError::Invalid(faults) }.into()),
-    }
+    reading::purpose(name, (tenant, ReadCall::GetProfile), config, rights::may_read_for_nothing())
 }
 
 fn identifier_key(wire: pb::Identifier, party: Option<PartyKind>, config: &LiveConfig) -> Result<ProfileKey, Status> {

@@ -115,6 +115,28 @@ pub fn says_what_for(
     if may { Ok(()) } else { Err(ReadError::PurposeMissing) }
 }
 
+/// The purpose that a call names; none for an empty name, where none is asked for.
+///
+/// # Errors
+/// INVALID_ARGUMENT that names `purpose`: missing, or unknown.
+pub fn purpose(
+    name: &str,
+    (tenant, call): (&Tenant, ReadCall),
+    config: &LiveConfig,
+    may_read_for_nothing: bool,
+) -> Result<Option<PurposeId>, Status> {
+    let mut faults = Vec::new();
+    let purpose = super::convert::consent::purpose(name, "purpose", config, &mut faults);
+    if !faults.is_empty() {
+        return Err(status::ReadErrorIn { tenant: "", error: ReadError::Invalid(faults) }.into());
+    }
+    if says_what_for(tenant, (call, purpose), may_read_for_nothing).is_err() {
+        let message = "say what for: this tenant shows persons to a purpose only";
+        return Err(status::field("purpose", FaultReason::Missing, message));
+    }
+    Ok(purpose)
+}
+
 /// [`note`] for calls that show what is of these profiles, by name or by ordinal; without one, of nobody in particular.
 ///
 /// # Errors

@@ -1,7 +1,7 @@
 //! `onefold account propose`, `confirm`, `affiliate`.
 
 use clap::Args;
-use onefold_cli::output::{Side, Table};
+use onefold_cli::output::{Side, Table, count};
 use onefold_proto::v1 as pb;
 
 use super::{key, person, times};
@@ -19,6 +19,9 @@ pub struct Propose {
     /// A company's name as a further clue; may be given several times.
     #[arg(long, value_name = "NAME")]
     company: Vec<String>,
+    /// The purpose that it is read for, where the tenant asks for one.
+    #[arg(long, value_name = "NAME", default_value = "")]
+    purpose: String,
     #[command(flatten)]
     target: Target,
 }
@@ -59,6 +62,9 @@ pub struct Affiliate {
     /// Shows all roles in this account instead.
     #[arg(long, value_name = "ACCOUNT", conflicts_with_all = ["person", "account", "end", "since", "until"])]
     of_account: Option<String>,
+    /// The purpose that it is read for, where roles are shown and the tenant asks for one.
+    #[arg(long, value_name = "NAME", default_value = "")]
+    purpose: String,
     #[command(flatten)]
     target: Target,
 }
@@ -70,6 +76,7 @@ pub fn propose(propose: &Propose) -> Result<(), Failure> {
         person: propose.person.as_ref().map(|text| person(target, text)).transpose()?,
         addresses: propose.address.clone(),
         company_names: propose.company.clone(),
+        purpose: propose.purpose.clone(),
     };
     online(async {
         let client = Client::connect(target).await?;
@@ -120,8 +127,8 @@ pub fn affiliate(affiliate: &Affiliate) -> Result<(), Failure> {
     use pb::list_affiliations_request::Of;
     let target = &affiliate.target;
     match (&affiliate.of_account, &affiliate.person, &affiliate.account) {
-        (Some(account), ..) => list(target, Of::Account(key(target, account)?)),
-        (None, Some(who), None) => list(target, Of::Person(person(target, who)?)),
+        (Some(account), ..) => list(affiliate, Of::Account(key(target, account)?)),
+        (None, Some(who), None) => list(affiliate, Of::Person(person(target, who)?)),
         (None, Some(who), Some(account)) if affiliate.end => end(affiliate, who, account),
         (None, Some(who), Some(account)) => put(affiliate, who, account),
         (None, None, _) => Err(Failure::usage("name a person, or an account with --of-account")),
@@ -168,26 +175,31 @@ fn end(affiliate: &Affiliate, who: &str, account: &str) -> Result<(), Failure> {
     })
 }
 
-fn list(target: &Target, of: pb::list_affiliations_request::Of) -> Result<(), Failure> {
+fn list(affiliate: &Affiliate, of: pb::list_affiliations_request::Of) -> Result<(), Failure> {
+    let target = &affiliate.target;
     online(async {
         let client = Client::connect(target).await?;
         let mut request = pb::ListAffiliationsRequest {
             parent: target.parent(),
             of: Some(of),
             page_size: PAGE_SIZE,
+            purpose: affiliate.purpose.clone(),
             ..Default::default()
         };
-        let mut affiliations = Vec::new();
+        let mut all = pb::ListAffiliationsResponse::default();
         loop {
             let page = client.ask(|| async { client.accounts().list_affiliations(request.clone()).await }).await?;
-            affiliations.extend(page.affiliations);
+            all.affiliations.extend(page.affiliations);
+            all.withheld_count += page.withheld_count;
+            if !page.withheld.is_empty() {
+                all.withheld = page.withheld;
+            }
             request.page_token = page.next_page_token;
             if request.page_token.is_empty() {
                 break;
             }
         }
         if target.json {
-            let all = pb::ListAffiliationsResponse { affiliations, next_page_token: String::new() };
             return say_json(&wire::json("ListAffiliationsResponse", &all));
         }
         let paint = paint(&std::io::stdout());
@@ -199,14 +211,18 @@ fn list(target: &Target, of: pb::list_affiliations_request::Of) -> Result<(), Fa
             ("until", Side::Left),
             ("", Side::Left),
         ]);
-        for one in affiliations {
-            let who = one.person.as_ref().map(card::record).unwrap_or_default();
+        for one in all.affiliations {
+            let who = one.person.as_ref().map_or_else(|| card::short(&one.profile).to_owned(), card::record);
             let account = one.account.unwrap_or_default().display_name;
             let (since, until) = (card::time(one.start_time.as_ref()), card::time(one.end_time.as_ref()));
             table.row([who, account, one.role, since, until, one.origin.to_lowercase()]);
         }
         let call =
             wire::grpcurl(&client.address, "AccountService/ListAffiliations", "ListAffiliationsRequest", &request);
-        say(&(table.render(paint) + &by_hand(&call, paint)))
+        let mut text = table.render(paint);
+        if all.withheld_count > 0 {
+            text.push_str(&format!("and {} that the purpose may not see\n", count(u64::from(all.withheld_count))));
+        }
+        say(&(text + &by_hand(&call, paint)))
     })
 }

@@ -125,6 +125,7 @@ pub fn tree(tree: &Tree) -> Result<(), Failure> {
         let mut open = vec![(0, found.account.unwrap_or_default())];
         while let Some((level, account)) = open.pop() {
             if shown.len() >= tree.most.max(1) {
+                open.push((level, account));
                 break;
             }
             if level < tree.depth && account.child_count > 0 {
@@ -136,6 +137,9 @@ pub fn tree(tree: &Tree) -> Result<(), Failure> {
             shown.push((level, account));
         }
         if target.json {
+            if !open.is_empty() {
+                eprintln!("onefold: more than {} accounts: --most N shows more", tree.most);
+            }
             let accounts = shown.into_iter().map(|(_, account)| account).collect();
             let all = pb::ListChildrenResponse { accounts, next_page_token: String::new() };
             return say_json(&wire::json("ListChildrenResponse", &all));

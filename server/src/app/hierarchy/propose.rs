@@ -1,8 +1,9 @@
 //! Lead to account: which account a person belongs to, by the domain of an e-mail address and by a company's name. A
 //! proposal is evidence, never a fact: somebody confirms it, which makes an affiliation.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use onefold_core::consent::permit::Permit;
 use onefold_core::fragment::{AttributeValue, Vocabulary};
 use onefold_core::hierarchy::view::View;
 use onefold_core::hierarchy::{AccountOrdinal, Moment};
@@ -79,24 +80,36 @@ pub struct Proposal {
     pub rivals: usize,
 }
 
-/// What a profile says of where its person belongs. Not for asynchronous threads.
+/// What a profile says of where its person belongs, as far as it may be read, and what may not. Not for asynchronous threads.
 ///
 /// # Errors
 /// [`ReadError`] when the profile is not live or cannot be read.
-pub fn clues_of(shared: &Shared, tenant: &Tenant, profile: ProfileOrdinal) -> Result<Clues, ReadError> {
+pub fn clues_of(
+    shared: &Shared,
+    tenant: &Tenant,
+    profile: ProfileOrdinal,
+    permit: Option<&Permit>,
+) -> Result<(Clues, BTreeSet<String>), ReadError> {
     let loaded = load(shared, tenant, profile)?;
     let config = &loaded.config.config;
-    let mut clues = Clues::default();
-    let Some(golden) = loaded.golden(Detail::WithLosers) else { return Ok(clues) };
+    let (mut clues, mut withheld) = (Clues::default(), BTreeSet::new());
+    let Some(golden) = loaded.golden(Detail::WithLosers) else { return Ok((clues, withheld)) };
     for identifier in &golden.identifiers {
         let normaliser = config.namespace(identifier.namespace).map(|namespace| namespace.normaliser);
-        if matches!(normaliser, Some(Normaliser::Email | Normaliser::Domain)) && identifier.well_formed {
+        if !matches!(normaliser, Some(Normaliser::Email | Normaliser::Domain)) || !identifier.well_formed {
+            continue;
+        }
+        if permit.is_none_or(|permit| permit.namespace(identifier.namespace)) {
             clues.addresses.push(identifier.value.clone());
+        } else {
+            withheld.insert(format!("identifiers.{}", Vocabulary::namespace(config.as_ref(), identifier.namespace)));
         }
     }
     for attribute in &golden.attributes {
         let name = Vocabulary::attribute(config.as_ref(), attribute.name);
-        if COMPANY_ATTRIBUTES.contains(&name) {
+        if COMPANY_ATTRIBUTES.contains(&name) && permit.is_some_and(|permit| !permit.attribute(name)) {
+            withheld.insert(format!("values.{name}"));
+        } else if COMPANY_ATTRIBUTES.contains(&name) {
             let values = attribute.values.iter().chain(&attribute.losers);
             clues.companies.extend(values.filter_map(|value| match value.value {
                 AttributeValue::Text(text) => Some(text.clone()),
@@ -104,7 +117,7 @@ pub fn clues_of(shared: &Shared, tenant: &Tenant, profile: ProfileOrdinal) -> Re
             }));
         }
     }
-    Ok(clues)
+    Ok((clues, withheld))
 }
 
 /// The accounts that these clues point to, the best first. Domains of free-mail and hosting providers never count. Not

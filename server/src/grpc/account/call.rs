@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use onefold_core::consent::PurposeId;
+use onefold_core::consent::permit::Permit;
 use onefold_core::fault::{FaultReason, FieldFault};
 use onefold_core::fragment::{PartyKind, SourceRecord};
 use onefold_core::hierarchy::Moment;
@@ -17,6 +18,7 @@ use onefold_proto::v1 as pb;
 use tonic::Status;
 
 use crate::app::App;
+use crate::app::consent::read::permitted;
 use crate::app::error::{ReadError, WriteError};
 use crate::app::hierarchy::act::{Act, Done};
 use crate::app::hierarchy::read::{self, AccountKey, PartiesNow};
@@ -40,6 +42,8 @@ pub struct Call {
     pub reader: Reader,
     /// Whether whoever calls needs no purpose.
     pub may_read_for_nothing: bool,
+    /// What for, where the call says so.
+    pub purpose: Option<PurposeId>,
 }
 
 /// Every fault of a request.
@@ -55,17 +59,70 @@ pub async fn blocking<T: Send + 'static>(
 }
 
 impl Call {
-    /// Notes in the log of reads that something is shown of these profiles. On any thread.
+    /// Notes in the log of reads that something is shown of these profiles, if it may be. On any thread.
     pub fn shows(&self, call: ReadCall, profiles: impl IntoIterator<Item = ProfileOrdinal>) -> Result<(), Status> {
+        let asked = reading::says_what_for(&self.tenant, (call, self.purpose), self.may_read_for_nothing);
+        asked.map_err(|error| self.failed(error))?;
+        self.notes(call, profiles)
+    }
+
+    /// The same of a party: a purpose is asked for where it is a person.
+    pub fn shows_of(
+        &self,
+        party: PartyKind,
+        call: ReadCall,
+        profiles: impl IntoIterator<Item = ProfileOrdinal>,
+    ) -> Result<(), Status> {
+        match party {
+            PartyKind::Person => self.shows(call, profiles),
+            PartyKind::Organisation => self.notes(call, profiles),
+        }
+    }
+
+    fn notes(&self, call: ReadCall, profiles: impl IntoIterator<Item = ProfileOrdinal>) -> Result<(), Status> {
         let profiles = profiles.into_iter().map(What::Profile);
-        let noted = self.app.shared.reads.note(&self.tenant, (self.reader, call, None), profiles);
+        let noted = self.app.shared.reads.note(&self.tenant, (self.reader, call, self.purpose), profiles);
         noted.map_err(|error| self.failed(error))
     }
 
-    /// Whether something of persons may be shown through a call, none of which names a purpose. On any thread.
-    pub fn may_show(&self, call: ReadCall) -> Result<(), Status> {
-        reading::says_what_for(&self.tenant, (call, None), self.may_read_for_nothing)
-            .map_err(|error| self.failed(error))
+    /// Takes what a call says it reads persons for.
+    pub fn reads_for(&mut self, name: &str, call: ReadCall) -> Result<(), Status> {
+        self.purpose = reading::purpose(name, (&self.tenant, call), &self.config, self.may_read_for_nothing)?;
+        Ok(())
+    }
+
+    /// What the call's purpose may read of a person; everything without one. To be asked before and behind reading: what
+    /// was shown must have been permitted, whoever merged or said no on the way. Not for asynchronous threads.
+    pub fn permit(&self, profile: Option<ProfileOrdinal>) -> Result<Option<Permit>, ReadError> {
+        let Some(purpose) = self.purpose else { return Ok(None) };
+        let profile = profile.ok_or(ReadError::ProfileUnknown)?;
+        let key = ProfileKey::Id(self.tenant.profile_id(profile));
+        permitted(&self.app, &self.tenant, key, purpose).map(|(_, _, permit)| Some(permit))
+    }
+
+    /// Takes what a call says it reads a party for, and asks whether that is permitted. It counts for persons alone.
+    pub fn reads_party_for(
+        &mut self,
+        name: &str,
+        call: ReadCall,
+        party: PartyKind,
+        records: &[(Digest128, SourceId)],
+    ) -> Result<(), Status> {
+        if party == PartyKind::Person {
+            self.reads_for(name, call)?;
+        }
+        self.permits(records)
+    }
+
+    /// Whether the call's purpose may read the person of these records. Not for asynchronous threads.
+    pub fn permits(&self, records: &[(Digest128, SourceId)]) -> Result<(), Status> {
+        let digests: Vec<Digest128> = records.iter().map(|(record, _)| *record).collect();
+        self.permit(self.profile_of(&digests)).map(drop).map_err(|error| self.failed(error))
+    }
+
+    /// The live profile of the first of these records.
+    pub fn profile_of(&self, records: &[Digest128]) -> Option<ProfileOrdinal> {
+        records.first().and_then(|record| self.tenant.state().engine.profile_of(*record))
     }
 
     /// Purposes by their names, each once.
@@ -293,7 +350,7 @@ impl Call {
             let held = records.iter().filter_map(|(record, _)| state.engine.profile_of(*record));
             held.collect::<std::collections::BTreeSet<_>>()
         };
-        self.shows(ReadCall::GetStage, profiles)?;
+        self.shows_of(party, ReadCall::GetStage, profiles)?;
         Ok(pb::GetStageResponse {
             stage: reached.map(|reached| convert::stage_state(&lifecycle, reached.stage, reached.at)),
             allowed: allowed.into_iter().map(|stage| lifecycle.name(stage).to_owned()).collect(),

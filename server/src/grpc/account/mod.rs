@@ -2,9 +2,11 @@
 
 mod call;
 
-use std::collections::BTreeSet;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use onefold_core::consent::permit::Permit;
 use onefold_core::fault::{FaultReason, FieldFault};
 use onefold_core::fragment::PartyKind;
 use onefold_core::hierarchy::affiliation::Origin;
@@ -25,7 +27,7 @@ use super::{corrections, reading, rights, silence, status};
 use crate::app::App;
 use crate::app::error::{ReadError, WriteError};
 use crate::app::hierarchy::act::{Act, HierarchyError, ImportRow};
-use crate::app::hierarchy::read::Whose;
+use crate::app::hierarchy::read::{ShownAffiliation, Whose};
 use crate::app::hierarchy::{history, propose, read, rollup};
 use call::{Call, blocking, invalid};
 
@@ -44,7 +46,8 @@ impl Accounts {
         let tenant = reading::tenant(&self.app, parent)?;
         let config = tenant.config();
         let may_read_for_nothing = rights::may_read_for_nothing();
-        Ok(Call { app: Arc::clone(&self.app), tenant, config, reader: rights::reader(), may_read_for_nothing })
+        let (app, reader) = (Arc::clone(&self.app), rights::reader());
+        Ok(Call { app, tenant, config, reader, may_read_for_nothing, purpose: None })
     }
 }
 
@@ -305,12 +308,12 @@ impl AccountService for Accounts {
     ) -> Result<Response<pb::ListAffiliationsResponse>, Status> {
         use pb::list_affiliations_request::Of;
         let request = request.into_inner();
-        let call = self.call(&request.parent)?;
+        let mut call = self.call(&request.parent)?;
         let at = match request.as_of_time {
             Some(time) => Some(call.at(Some(time), "as_of_time")?),
             None => None,
         };
-        call.may_show(ReadCall::ListAffiliations)?;
+        call.reads_for(&request.purpose, ReadCall::ListAffiliations)?;
         let page_key = self.app.page_key;
         blocking(move || {
             let (whose, of) = match request.of {
@@ -331,18 +334,49 @@ impl AccountService for Accounts {
                     return Err(status::field("of", FaultReason::Missing, "name a person or an account"));
                 }
             };
+            let asked_of = |whose: &Whose| match whose {
+                Whose::Person(records) => call.permit(call.profile_of(records)).map_err(|error| call.failed(error)),
+                Whose::Account(_) => Ok(None),
+            };
+            asked_of(&whose)?;
             let query = format!("affiliations/{}/{of}/{at:?}", call.tenant.name);
             let page = Page::read(&page_key, &query, request.page_size, &request.page_token)?;
             let from = usize::try_from(page.from).unwrap_or(usize::MAX);
             let found = read::affiliations(&call.app.shared, &call.tenant, &whose, at, (from, page.size));
             let (found, more) = found.map_err(|error| call.failed(error))?;
+            asked_of(&whose)?;
+            let mut permits: BTreeMap<Option<ProfileOrdinal>, Option<Permit>> = BTreeMap::new();
+            for one in found.iter().filter(|_| call.purpose.is_some()) {
+                if let Entry::Vacant(entry) = permits.entry(one.profile) {
+                    entry.insert(match call.permit(one.profile) {
+                        Ok(permit) => permit,
+                        Err(ReadError::PurposeNotPermitted { .. } | ReadError::ProfileUnknown) => None,
+                        Err(error) => return Err(call.failed(error)),
+                    });
+                }
+            }
+            let count = found.len();
+            let found: Vec<_> = found
+                .into_iter()
+                .filter(|one| call.purpose.is_none() || matches!(permits.get(&one.profile), Some(Some(_))))
+                .collect();
+            let withheld_count = (count - found.len()) as u32;
             let shown: BTreeSet<ProfileOrdinal> = found.iter().filter_map(|one| one.profile).collect();
             call.shows(ReadCall::ListAffiliations, shown)?;
             let next = page.from + page.size as u64;
             let next_page_token = if more { page::seal(&page_key, &query, next) } else { String::new() };
-            let affiliations =
-                found.into_iter().map(|one| convert::affiliation(one, &call.tenant, &call.config)).collect();
-            Ok(answer(pb::ListAffiliationsResponse { affiliations, next_page_token }))
+            let mut withheld = Vec::new();
+            let mut out = |one: ShownAffiliation| {
+                let all = permits.get(&one.profile).and_then(Option::as_ref).is_none_or(Permit::everything);
+                let mut affiliation = convert::affiliation(one, &call.tenant, &call.config);
+                if !all {
+                    affiliation.person = None;
+                    withheld = convert::withheld(["affiliations.person".to_owned()]);
+                }
+                affiliation
+            };
+            let affiliations = found.into_iter().map(&mut out).collect();
+            Ok(answer(pb::ListAffiliationsResponse { affiliations, next_page_token, withheld, withheld_count }))
         })
         .await
     }
@@ -352,7 +386,7 @@ impl AccountService for Accounts {
         request: Request<pb::ProposeAccountsRequest>,
     ) -> Result<Response<pb::ProposeAccountsResponse>, Status> {
         let request = request.into_inner();
-        let call = self.call(&request.parent)?;
+        let mut call = self.call(&request.parent)?;
         let mut faults = Vec::new();
         for (path, given) in [("addresses", &request.addresses), ("company_names", &request.company_names)] {
             if given.len() > CLUES_MAX {
@@ -370,16 +404,22 @@ impl AccountService for Accounts {
         if !faults.is_empty() {
             return Err(invalid(faults));
         }
+        if request.person.is_some() {
+            call.reads_for(&request.purpose, ReadCall::ProposeAccounts)?;
+        }
         blocking(move || {
+            let mut withheld = Vec::new();
             let mut clues = propose::Clues { addresses: request.addresses, companies: request.company_names };
             if let Some(person) = request.person {
-                call.may_show(ReadCall::ProposeAccounts)?;
                 let records = call.person(Some(person), "person")?;
                 let profile =
                     records.first().and_then(|record| call.tenant.state().engine.profile_of(call.digest(record)));
                 let profile = profile.ok_or_else(|| call.failed(ReadError::ProfileUnknown))?;
-                let known =
-                    propose::clues_of(&call.app.shared, &call.tenant, profile).map_err(|error| call.failed(error))?;
+                let permit = || call.permit(Some(profile)).map_err(|error| call.failed(error));
+                let known = propose::clues_of(&call.app.shared, &call.tenant, profile, permit()?.as_ref());
+                let (known, closed) = known.map_err(|error| call.failed(error))?;
+                permit()?;
+                withheld = convert::withheld(closed);
                 call.shows(ReadCall::ProposeAccounts, Some(profile))?;
                 clues.addresses.extend(known.addresses);
                 clues.companies.extend(known.companies);
@@ -392,7 +432,7 @@ impl AccountService for Accounts {
                 .into_iter()
                 .map(|found| convert::proposal(found, &call.tenant, &call.config, &lifecycle, now))
                 .collect();
-            Ok(answer(pb::ProposeAccountsResponse { proposals }))
+            Ok(answer(pb::ProposeAccountsResponse { proposals, withheld }))
         })
         .await
     }
@@ -465,20 +505,25 @@ impl AccountService for Accounts {
         let (party, records) = blocking(move || reading.subject(request.subject)).await?;
         let told = records.clone();
         let done = call.tell(Act::Stage { party, records: told, stage: request.stage, at, note }, named).await?;
-        let stage = blocking(move || call.stage(party, &records)).await?.stage;
+        let may =
+            party == PartyKind::Organisation || call.may_read_for_nothing || !call.tenant.noting.purpose_required();
+        let stage = match may {
+            true => blocking(move || call.stage(party, &records)).await?.stage,
+            false => None,
+        };
         Ok(answer(pb::SetStageResponse { stage, sequence: done.sequence.0 }))
     }
 
     async fn get_stage(&self, request: Request<pb::GetStageRequest>) -> Result<Response<pb::GetStageResponse>, Status> {
         let request = request.into_inner();
-        let call = self.call(&request.parent)?;
+        let mut call = self.call(&request.parent)?;
         reading::reached(&call.tenant, request.min_sequence).await?;
         blocking(move || {
             let (party, records) = call.subject(request.subject)?;
-            if party == PartyKind::Person {
-                call.may_show(ReadCall::GetStage)?;
-            }
-            call.stage(party, &records).map(answer)
+            call.reads_party_for(&request.purpose, ReadCall::GetStage, party, &records)?;
+            let stage = call.stage(party, &records)?;
+            call.permits(&records)?;
+            Ok(answer(stage))
         })
         .await
     }
@@ -488,14 +533,12 @@ impl AccountService for Accounts {
         request: Request<pb::ListStageHistoryRequest>,
     ) -> Result<Response<pb::ListStageHistoryResponse>, Status> {
         let request = request.into_inner();
-        let call = self.call(&request.parent)?;
+        let mut call = self.call(&request.parent)?;
         self.app.shared.kept.caught_up().await.map_err(|error| call.failed(error))?;
         let page_key = self.app.page_key;
         blocking(move || {
             let (party, records) = call.subject(request.subject)?;
-            if party == PartyKind::Person {
-                call.may_show(ReadCall::ListStageHistory)?;
-            }
+            call.reads_party_for(&request.purpose, ReadCall::ListStageHistory, party, &records)?;
             let whole = call.whole(party, &records);
             let query = format!("stages/{}/{party:?}/{whole:?}", call.tenant.name);
             let page = Page::read(&page_key, &query, request.page_size, &request.page_token)?;
@@ -505,7 +548,8 @@ impl AccountService for Accounts {
                 let state = call.tenant.state();
                 whole.iter().filter_map(|record| state.engine.profile_of(*record)).collect()
             };
-            call.shows(ReadCall::ListStageHistory, profiles)?;
+            call.permits(&records)?;
+            call.shows_of(party, ReadCall::ListStageHistory, profiles)?;
             let (shown, next_page_token) = page.cut(&found, &page_key, &query);
             let events = shown.iter().map(|event| convert::stage_event(event, &call.config));
             Ok(answer(pb::ListStageHistoryResponse { events: events.collect(), next_page_token }))

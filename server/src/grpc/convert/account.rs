@@ -273,6 +273,11 @@ pub fn affiliation(shown: ShownAffiliation, tenant: &Tenant, config: &LiveConfig
     }
 }
 
+/// What a purpose may not read, on the wire.
+pub fn withheld(fields: impl IntoIterator<Item = String>) -> Vec<pb::Withheld> {
+    fields.into_iter().map(|field| pb::Withheld { field, reason: "NOT_IN_PURPOSE".to_owned() }).collect()
+}
+
 /// A proposal on the wire.
 pub fn proposal(
     found: Proposal,

@@ -193,8 +193,7 @@ pub fn withhold(profile: &mut pb::Profile, permit: &Permit, config: &LiveConfig)
         claims.for_each(|value| value.provenance = None);
         profile.identifiers.iter_mut().for_each(|identifier| identifier.provenance.clear());
     }
-    let reason = || "NOT_IN_PURPOSE".to_owned();
-    withheld.into_iter().map(|field| pb::Withheld { field, reason: reason() }).collect()
+    super::account::withheld(withheld)
 }
 
 /// Whether the namespace and its block rules let a value link; whether it is generic today is Explain's to say.

@@ -1,0 +1,140 @@
+//! Reads for a purpose beside profiles: roles, proposals, stages, statements. What a person's word does not permit is not
+//! shown, and it is said what was left out.
+#![allow(missing_docs, clippy::unwrap_used, reason = "test code")]
+
+use onefold_proto::v1 as pb;
+use onefold_tests::accounts::{account, somebody, source_account};
+use onefold_tests::consent::{of_record, said};
+use onefold_tests::{House, person, reason};
+use pb::ConsentDecision::{Granted, Withdrawn};
+
+const THEN: i64 = 1_700_000_000;
+
+/// Ada and Bob work at the plant; Ada says yes to marketing by e-mail.
+async fn house(dir: &tempfile::TempDir) -> House {
+    let mut house = House::open(&dir.path().join("data")).await;
+    house.sources(&["crm"]).await;
+    let mut plant = source_account("crm", "plant", "Plant Works");
+    plant.domains = vec!["plant-works.net".to_owned()];
+    let request = pb::PutAccountRequest { account: Some(plant), ..Default::default() };
+    house.accounts.put_account(request).await.unwrap();
+    for (key, address) in [("ada", "ada@plant-works.net"), ("bob", "bob@plant-works.net")] {
+        house.put(person("crm", key, THEN, &[("email", address)], &[("company", "Plant Works")])).await;
+        house.affiliate("crm", key, "plant").await.unwrap();
+    }
+    house.say(of_record("crm", "ada"), said(Granted, THEN)).await.unwrap();
+    let stages = vec![pb::Stage { name: "lead".to_owned(), initial: true, ..Default::default() }];
+    let lifecycle =
+        Some(pb::Lifecycle { persons: Some(pb::Pipeline { stages, ..Default::default() }), accounts: None });
+    house.accounts.put_lifecycle(pb::PutLifecycleRequest { lifecycle, ..Default::default() }).await.unwrap();
+    house
+}
+
+fn subject(key: &str) -> Option<pb::StageSubject> {
+    Some(pb::StageSubject { subject: somebody("crm", key).map(pb::stage_subject::Subject::Person) })
+}
+
+fn affiliations(of: pb::list_affiliations_request::Of, purpose: &str) -> pb::ListAffiliationsRequest {
+    pb::ListAffiliationsRequest { of: Some(of), purpose: purpose.to_owned(), ..Default::default() }
+}
+
+/// How each read of this person for marketing is refused, if it is.
+async fn refusals(house: &mut House, key: &str) -> Vec<Option<String>> {
+    let purpose = || "marketing".to_owned();
+    let propose = pb::ProposeAccountsRequest { person: somebody("crm", key), purpose: purpose(), ..Default::default() };
+    let of = somebody("crm", key).map(pb::list_affiliations_request::Of::Person).unwrap();
+    let stage = pb::GetStageRequest { subject: subject(key), purpose: purpose(), ..Default::default() };
+    let history = pb::ListStageHistoryRequest { subject: subject(key), purpose: purpose(), ..Default::default() };
+    let why = |status: tonic::Status| reason(&status);
+    vec![
+        house.accounts.propose_accounts(propose).await.err().map(why),
+        house.accounts.list_affiliations(affiliations(of, "marketing")).await.err().map(why),
+        house.accounts.get_stage(stage).await.err().map(why),
+        house.accounts.list_stage_history(history).await.err().map(why),
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn roles_stages_and_proposals_are_shown_to_what_a_person_permits() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut house = house(&dir).await;
+    assert_eq!(refusals(&mut house, "ada").await, vec![None; 4]);
+    assert_eq!(refusals(&mut house, "bob").await, vec![Some("PURPOSE_NOT_PERMITTED".to_owned()); 4], "he said nothing");
+
+    // Of an account, who does not permit it is left out and counted; a record's key may hold anything.
+    let at_plant = || account("crm", "plant").map(pb::list_affiliations_request::Of::Account).unwrap();
+    let all = house.accounts.list_affiliations(affiliations(at_plant(), "")).await.unwrap().into_inner();
+    assert_eq!((all.affiliations.len(), all.withheld_count, all.withheld.len()), (2, 0, 0));
+    let some = house.accounts.list_affiliations(affiliations(at_plant(), "marketing")).await.unwrap().into_inner();
+    assert_eq!((some.affiliations.len(), some.withheld_count), (1, 1));
+    assert_eq!(some.affiliations[0].person, None);
+    assert_eq!(some.withheld[0].field, "affiliations.person");
+    let ada = all.affiliations.iter().find(|one| one.person.as_ref().unwrap().key == "ada").unwrap();
+    assert_eq!(some.affiliations[0].profile, ada.profile);
+    let support = house.accounts.list_affiliations(affiliations(at_plant(), "support")).await.unwrap().into_inner();
+    assert_eq!((support.affiliations.len(), support.withheld_count, support.withheld.len()), (2, 0, 0));
+
+    // Marketing reads e-mail addresses and no employer.
+    let propose = pb::ProposeAccountsRequest {
+        person: somebody("crm", "ada"),
+        purpose: "marketing".to_owned(),
+        ..Default::default()
+    };
+    let found = house.accounts.propose_accounts(propose.clone()).await.unwrap().into_inner();
+    let evidence: Vec<&str> = found.proposals[0].evidence.iter().map(|one| one.reason.as_str()).collect();
+    assert_eq!(evidence, ["ACCOUNT_DOMAIN"]);
+    assert_eq!(found.withheld.iter().map(|one| one.field.as_str()).collect::<Vec<_>>(), ["values.company"]);
+    let whole = pb::ProposeAccountsRequest { purpose: String::new(), ..propose };
+    let found = house.accounts.propose_accounts(whole).await.unwrap().into_inner();
+    assert_eq!((found.proposals[0].evidence.len(), found.withheld.len()), (2, 0));
+
+    // A no closes all of it at once.
+    house.say(of_record("crm", "ada"), said(Withdrawn, THEN + 1)).await.unwrap();
+    assert_eq!(refusals(&mut house, "ada").await, vec![Some("PURPOSE_NOT_PERMITTED".to_owned()); 4]);
+    let none = house.accounts.list_affiliations(affiliations(at_plant(), "marketing")).await.unwrap().into_inner();
+    assert_eq!((none.affiliations.len(), none.withheld_count), (0, 2));
+    // Of a record that nobody sent nothing is permitted either.
+    assert_eq!(refusals(&mut house, "nobody").await, vec![Some("PROFILE_NOT_FOUND".to_owned()); 4]);
+    house.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn statements_are_shown_to_the_purpose_they_are_about() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut house = house(&dir).await;
+    let of = |purpose: &str, at| pb::ConsentSaying { purpose: purpose.to_owned(), ..said(Withdrawn, at) };
+    house.say(of_record("crm", "ada"), of("support", THEN + 1)).await.unwrap();
+    house.say(of_record("crm", "ada"), pb::ConsentSaying { channel: String::new(), ..of("", THEN + 2) }).await.unwrap();
+    let read = |purpose: &str| pb::ListStatementsRequest {
+        subject: Some(of_record("crm", "ada")),
+        purpose: purpose.to_owned(),
+        ..Default::default()
+    };
+    for (purpose, shown, withheld) in [("", 3, 0), ("marketing", 2, 1), ("support", 2, 1), ("service", 1, 2)] {
+        let found = house.consent.list_statements(read(purpose)).await.unwrap().into_inner();
+        assert_eq!((found.statements.len(), found.withheld_count), (shown, withheld), "{purpose}");
+    }
+    assert_eq!(reason(&house.consent.list_statements(read("unheard")).await.unwrap_err()), "REQUEST_INVALID");
+    house.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_may_only_set_a_stage_is_not_told_where_somebody_stands() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut house = house(&dir).await;
+    let set = |at| pb::SetStageRequest {
+        subject: subject("ada"),
+        stage: "lead".to_owned(),
+        reached_time: Some(onefold_tests::seconds(at)),
+        ..Default::default()
+    };
+    assert_eq!(house.accounts.set_stage(set(THEN)).await.unwrap().into_inner().stage.unwrap().stage, "lead");
+    let policy = pb::PrivacyPolicy { purpose_required: true, ..Default::default() };
+    let request = pb::UpdatePrivacyPolicyRequest { policy: Some(policy), ..Default::default() };
+    house.privacy.update_privacy_policy(request).await.unwrap();
+    let done = house.accounts.set_stage(set(THEN + 1)).await.unwrap().into_inner();
+    assert!(done.stage.is_none() && done.sequence > 0, "{done:?}");
+    let shown = pb::GetStageRequest { subject: subject("ada"), purpose: "support".to_owned(), ..Default::default() };
+    assert_eq!(house.accounts.get_stage(shown).await.unwrap().into_inner().stage.unwrap().stage, "lead");
+    house.close().await;
+}

@@ -225,6 +225,50 @@ async fn an_old_ring_with_its_key_opens_no_vault_of_after_the_rotation() {
     assert!(old.latest().unwrap().checkpoint.is_none(), "and opens under the keys of now alone");
 }
 
+/// Cut off, served again and copied, then given once more: what the copy and the old key open is of before.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_amid_a_rotation_that_was_cut_off_opens_nothing_of_after_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let (old, new) = (key_file(dir.path(), "old", 1), key_file(dir.path(), "new", 2));
+    let digest = lived_in(&data, Some(&old)).await;
+    for at in [Step::Vaults(1), Step::Noted] {
+        let copy = dir.path().join(format!("copy-{at:?}"));
+        copy_of(&data, &copy, &[]);
+        let cut_off = std::panic::catch_unwind(|| {
+            rotate(&copy, Some(&old), Some(&new), &SystemClock, |step| assert!(step != at, "cut off here"))
+        });
+        assert!(cut_off.is_err());
+        let mut house = House::open_with(config(&copy, Some(&old))).await;
+        assert_as_before(&mut house, &digest).await;
+        house.close().await;
+        let keys = dir.path().join(format!("keys-{at:?}"));
+        copy_of(&copy.join("keys"), &keys, &[]);
+        let turned = turn(&copy, &old, Some(&new)).unwrap();
+        assert_eq!(turned, Rotated { generation: 1, vaults: 2, root_key: true, already: false });
+
+        let ring = KeyRing::read(&keys, &RootKey::new([1; 32])).unwrap().unwrap();
+        assert!(ring.is_turning());
+        let mut tenants = 0;
+        let options = JournalOptions { dir: copy.join("journal"), segment_bytes: onefold_tests::SEGMENT_BYTES };
+        drop(Journal::open(options, None, |batch| {
+            for entry in batch.entries().filter(|entry| entry.kind.0 == EntryKind::TenantOpened as u8) {
+                let opened: decision::TenantOpened = decision::decode(entry.bytes().unwrap())?;
+                let keys = onefold_store::keys::TenantKeys::unwrap(&opened.wrapped_keys, ring.root(), entry.tenant.0)?;
+                let vault = ring.open_vault(&copy.join("vault"), entry.tenant, &keys);
+                assert!(matches!(vault, Err(VaultError::WrongKey)), "{vault:?}");
+                tenants += 1;
+            }
+            Ok(())
+        }));
+        assert_eq!(tenants, 2);
+        let mut house = House::open_with(config(&copy, Some(&new))).await;
+        assert_as_before(&mut house, &digest).await;
+        house.close().await;
+        assert_eq!(told_in_log(&copy).len(), 2, "once in the log of each tenant");
+    }
+}
+
 /// A directory of a release without a key ring, its key inside: it opens as it is, and its first rotation takes the key out.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_directory_of_before_opens_and_its_first_rotation_gives_it_a_ring() {

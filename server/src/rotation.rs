@@ -3,8 +3,8 @@
 //! The server is down. In this order, each step durable before the next: the key ring gets a second cover key, under the root
 //! key of before → every vault is put under it → the checkpoints of before are destroyed, keys first → the ring is put under
 //! the new root key, with that cover key alone. Until the last step the old root key opens the directory, from it on the
-//! new one alone; a rotation that was cut off goes on when it is asked for again. The start that follows tells each tenant's
-//! log of it.
+//! new one alone; a rotation that was cut off is settled when it is asked for again, and done with another cover key. The
+//! start that follows tells each tenant's log of it.
 
 use std::path::Path;
 
@@ -24,7 +24,7 @@ use crate::doctor::Vaults;
 pub struct Rotated {
     /// Which rotation it was, from 1.
     pub generation: u32,
-    /// Vaults that were put under the new key now.
+    /// Vaults that were put under the new key.
     pub vaults: usize,
     /// Whether the root key is another one.
     pub root_key: bool,
@@ -140,18 +140,15 @@ pub fn rotate(
     }
     step(Step::Opened);
     let tenants = tenants_of(&dir)?;
+    if dir.ring().is_turning() {
+        // Since one was cut off the directory may have been served and copied: what the copy's ring holds must not open what
+        // comes after.
+        turn_all(&dir, &tenants, |_| {})?;
+        dir.settle_rotation()?;
+    }
     dir.begin_rotation()?;
     step(Step::Begun);
-    let mut vaults = 0;
-    for (tenant, wrapped) in &tenants {
-        let at = |source| RotateError::Vault { tenant: *tenant, source };
-        let keys = dir.tenant_keys(wrapped, *tenant).map_err(|_| at(VaultError::WrongKey))?;
-        vaults += usize::from(dir.ring().turn_vault(&dir.vault(), *tenant, &keys).map_err(at)?);
-        step(Step::Vaults(vaults));
-    }
-    let checkpoints = dir.checkpoints();
-    checkpoints.destroy_all()?;
-    checkpoints.sweep()?;
+    let vaults = turn_all(&dir, &tenants, |vaults| step(Step::Vaults(vaults)))?;
     step(Step::Checkpoints);
     let root_key = to.is_some();
     let generation = dir.ring().turned().generation();
@@ -160,6 +157,25 @@ pub fn rotate(
     dir.end_rotation(to)?;
     step(Step::Ended);
     Ok(Rotated { generation, vaults, root_key, already: false })
+}
+
+/// Puts every vault under the next cover key, and destroys the checkpoints of before. How many vaults were put there now.
+fn turn_all(
+    dir: &DataDir,
+    tenants: &[(TenantId, Vec<u8>)],
+    mut turned: impl FnMut(usize),
+) -> Result<usize, RotateError> {
+    let mut vaults = 0;
+    for (tenant, wrapped) in tenants {
+        let at = |source| RotateError::Vault { tenant: *tenant, source };
+        let keys = dir.tenant_keys(wrapped, *tenant).map_err(|_| at(VaultError::WrongKey))?;
+        vaults += usize::from(dir.ring().turn_vault(&dir.vault(), *tenant, &keys).map_err(at)?);
+        turned(vaults);
+    }
+    let checkpoints = dir.checkpoints();
+    checkpoints.destroy_all()?;
+    checkpoints.sweep()?;
+    Ok(vaults)
 }
 
 fn lies_in(file: &Path, dir: &Path) -> bool {

@@ -221,6 +221,15 @@ impl DataDir {
         remove_if_there(&self.keys().join(CHECK_FILE))
     }
 
+    /// Settles one that was cut off, once every vault is under the next cover key and no checkpoint is left. Whoever copied
+    /// the directory before has that key under the root key of before: a rotation that goes on from here takes another.
+    ///
+    /// # Errors
+    /// As [`DataDir::begin_rotation`].
+    pub fn settle_rotation(&mut self) -> Result<(), DataDirError> {
+        self.write_ring(self.ring.settled(), None)
+    }
+
     /// Ends it, once every vault is under the next cover key and no checkpoint is left: the ring is put under the root key
     /// to go to, if there is one, and under no other from then on.
     ///

@@ -221,8 +221,14 @@ impl KeyRing {
     /// The ring once every vault is under the next cover key.
     #[must_use]
     pub fn turned(&self) -> Self {
+        Self { generation: self.generation.saturating_add(1), ..self.settled() }
+    }
+
+    /// The same where that ends no rotation.
+    #[must_use]
+    pub fn settled(&self) -> Self {
         let cover = self.next.clone().or_else(|| self.cover.clone());
-        Self { root: self.root.clone(), cover, next: None, generation: self.generation.saturating_add(1) }
+        Self { root: self.root.clone(), cover, next: None, generation: self.generation }
     }
 }
 

@@ -711,7 +711,7 @@ fn hashed(text: &str) -> String {
 }
 
 #[test]
-fn a_file_of_identities_and_a_deletion_list_are_answered_row_by_row_and_a_second_run_says_the_same() {
+fn a_file_of_identities_and_a_deletion_list_are_answered_row_by_row_and_a_second_run_says_what_is_so_then() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name).display().to_string();
     // Two have a telephone in common, and are two by their numbers.
@@ -765,6 +765,28 @@ fn a_file_of_identities_and_a_deletion_list_are_answered_row_by_row_and_a_second
     assert_ne!(served.run(&["lookup", "email", "cleo@harbour-mail.net"]).code, Some(0));
     let state = served.json(&["consent", "state", "email", "dora@harbour-mail.net", "--purpose", "sale_or_sharing"]);
     assert!(state.to_string().contains("OBJECTED"), "{state}");
+
+    // Lines may end as Windows ends them, a value that cannot be read fails alone, and who has come since is erased too.
+    let (more, rows) = (path("more.csv"), path("windows.csv"));
+    let import = |text: &str| {
+        std::fs::write(&more, text).unwrap();
+        let taken = served.run(&["import", &more, "--source", "crm"]);
+        assert_eq!(taken.code, Some(0), "{}", taken.err);
+    };
+    import("id,user_id,email\n6,u6,frida@harbour-mail.net\n7,u7,gustav@harbour-mail.net\n");
+    let who = ["frida@harbour-mail.net", "not an address", "gustav@harbour-mail.net", "late@harbour-mail.net"];
+    std::fs::write(&rows, who.map(|who| format!("email,{who}\r\n")).concat()).unwrap();
+    for late in ["nothing-held", "erased"] {
+        assert_eq!(erase(&rows).code, Some(1), "one row failed");
+        let told = std::fs::read_to_string(&answers).unwrap();
+        let words: Vec<Vec<&str>> = told.lines().skip(1).map(|line| line.split(',').take(2).collect()).collect();
+        assert_eq!(words, [["1", "erased"], ["2", "failed"], ["3", "erased"], ["4", late]], "{told}");
+        assert!(!told.contains("not an address"), "{told}");
+        import("id,user_id,email\n8,u8,late@harbour-mail.net\n");
+    }
+    for who in ["frida@harbour-mail.net", "gustav@harbour-mail.net", "late@harbour-mail.net"] {
+        assert_ne!(served.run(&["lookup", "email", who]).code, Some(0), "{who}");
+    }
     assert_eq!(served.terminate(), Some(0));
 }
 

@@ -13,6 +13,8 @@ use std::fs::{self, File, OpenOptions as FileOptions, TryLockError};
 use std::io::{self, Read};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
 use onefold_core::decision::{KeysRotated, decode, encode};
 use onefold_core::ids::TenantId;
@@ -36,6 +38,9 @@ const BEING_RESTORED: &str = "onefold data, being restored\n";
 /// What a backup has and a data directory has not.
 pub const BACKUP_MANIFEST: &str = "manifest.json";
 const LOCK_FILE: &str = "LOCK";
+/// How often the lock is tried, and the time between.
+const LOCK_TRIES: u32 = 20;
+const LOCK_TRIED_AGAIN: Duration = Duration::from_millis(25);
 const ROOT_KEY_FILE: &str = "root.key";
 const CHECK_FILE: &str = "root.check";
 /// Rotations that the log is to be told of.
@@ -436,11 +441,15 @@ fn lock(path: &Path) -> Result<File, DataDirError> {
         .mode(0o600)
         .open(&name)
         .map_err(failed("open", &name))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(DataDirError::InUse(path.to_owned())),
-        Err(TryLockError::Error(error)) => Err(failed("lock", &name)(error)),
+    // A process that was begun by whoever held it has it for a moment longer, until it runs a program of its own.
+    for _ in 0..LOCK_TRIES {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) => thread::sleep(LOCK_TRIED_AGAIN),
+            Err(TryLockError::Error(error)) => return Err(failed("lock", &name)(error)),
+        }
     }
+    Err(DataDirError::InUse(path.to_owned()))
 }
 
 fn write_format(path: &Path) -> Result<(), DataDirError> {

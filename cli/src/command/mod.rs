@@ -19,6 +19,7 @@ pub mod history;
 pub mod import;
 pub mod key;
 pub mod keys;
+mod lines;
 pub mod lookup;
 pub mod model;
 pub mod namespace;

@@ -8,6 +8,7 @@ use onefold_proto::v1 as pb;
 
 use super::{time, times};
 use crate::client::{Client, Target, wire};
+use crate::command::lines::Lines;
 use crate::command::{Failure, by_hand, online, paint, say, say_json};
 
 /// Rows of one message.
@@ -104,11 +105,10 @@ type Fault = (u32, String);
 fn read(import: &Import) -> Result<(Vec<pb::ImportHierarchyRow>, Vec<Fault>), Failure> {
     let file = import.file.display();
     let fault = |line: u64, what: &str| Failure::usage(format!("{file}:{line}: {what}"));
-    let mut reader = csv::ReaderBuilder::new()
-        .trim(csv::Trim::All)
-        .flexible(true)
-        .from_path(&import.file)
-        .map_err(|error| Failure::usage(format!("{file}: cannot be read: {error}")))?;
+    let bytes =
+        std::fs::read(&import.file).map_err(|error| Failure::usage(format!("{file}: cannot be read: {error}")))?;
+    let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).flexible(true).from_reader(&bytes[..]);
+    let mut lines = Lines::of(&bytes);
     let header = reader.headers().map_err(|error| fault(1, &error.to_string()))?.clone();
     let column = |name: &str| header.iter().position(|title| title.eq_ignore_ascii_case(name));
     let unknown = header.iter().find(|title| !COLUMNS.iter().any(|known| title.eq_ignore_ascii_case(known)));
@@ -123,7 +123,7 @@ fn read(import: &Import) -> Result<(Vec<pb::ImportHierarchyRow>, Vec<Fault>), Fa
     let (mut rows, mut faults) = (Vec::new(), Vec::new());
     for row in reader.byte_records() {
         let row = row.map_err(|error| Failure::usage(format!("{file}: cannot be read to its end: {error}")))?;
-        let line = row.position().map_or(0, csv::Position::line) as u32;
+        let line = lines.line(row.position()) as u32;
         if row.len() != header.len() {
             faults.push((line, format!("has {} columns, the header {}", row.len(), header.len())));
         }

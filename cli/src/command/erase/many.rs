@@ -1,7 +1,7 @@
 //! Everybody of a file, one request each.
 //!
 //! Every call has a name made of the file and the row, so that a run that was cut off is simply run again: what was done is
-//! answered as it was.
+//! answered as it was, unless the person is there again since. Then it is done anew.
 
 use std::fs;
 use std::path::Path;
@@ -14,6 +14,7 @@ use super::Arguments;
 use crate::client::trouble::reason;
 use crate::client::{Client, request_id_of};
 use crate::command::consent::Who;
+use crate::command::lines::Lines;
 use crate::command::scope::counts;
 use crate::command::{Failure, say, say_json};
 
@@ -84,33 +85,75 @@ impl Eraser<'_> {
     /// # Errors
     /// What stands in the way of every other row too.
     pub async fn erase(&self, row: u64, subject: pb::ConsentSubject) -> Result<(String, Answer), Failure> {
+        let mut before = String::new();
+        loop {
+            let (name, answer, is_old) = self.once(row, subject.clone(), &before).await?;
+            // What was true at an earlier run need not be any more: they may have been let in again, or come for the first time.
+            if !is_old || name == before || !self.is_there(subject.clone()).await? {
+                return Ok((name, answer));
+            }
+            before = name;
+        }
+    }
+
+    /// One request about a row, made behind another; whether it had come to its end in an earlier run.
+    async fn once(
+        &self,
+        row: u64,
+        subject: pb::ConsentSubject,
+        before: &str,
+    ) -> Result<(String, Answer, bool), Failure> {
         let client = self.client;
         let mut request = self.arguments.taking.request(&self.arguments.target, subject);
-        request.request_id = self.named(row, "create", "");
+        request.request_id = self.named(row, "create", before);
         let taken =
             client.ask_or(PATIENCE, || async { client.privacy().create_privacy_request(request.clone()).await }).await;
         let name = match taken {
             Ok(taken) => taken.request.unwrap_or_default().name,
-            Err(status) if reason(&status) == "IDENTIFIER_SHARED" => return Ok((String::new(), Answer::Shared)),
+            Err(status) if reason(&status) == "IDENTIFIER_SHARED" => return Ok((String::new(), Answer::Shared, false)),
+            // This row alone cannot be read.
+            Err(status) if reason(&status) == "REQUEST_INVALID" => {
+                return Ok((String::new(), Answer::Failed(status.message().to_owned()), false));
+            }
             Err(status) => return Err(client.failed(&status)),
         };
         let request = pb::GetPrivacyRequestRequest { name: name.clone() };
         let known = client.ask(|| async { client.privacy().get_privacy_request(request.clone()).await }).await?;
         let known = known.request.unwrap_or_default();
+        let is_old = matches!(known.state(), pb::PrivacyRequestState::Completed)
+            || known.state() == pb::PrivacyRequestState::Refused && known.ground == NOTHING_HELD;
+        let row = Row { line: row, before };
         let answer = match known.state() {
             pb::PrivacyRequestState::Received => {
-                self.arguments.taking.verify(client, &name, self.named(row, "verify", "")).await?;
-                self.carry_out(row, &name).await?
+                self.arguments.taking.verify(client, &name, self.call(&row, "verify", "")).await?;
+                self.carry_out(&row, &name).await?
             }
-            pb::PrivacyRequestState::Verified | pb::PrivacyRequestState::Approved => self.carry_out(row, &name).await?,
+            pb::PrivacyRequestState::Verified | pb::PrivacyRequestState::Approved => {
+                self.carry_out(&row, &name).await?
+            }
             pb::PrivacyRequestState::Completed => Answer::Erased,
             pb::PrivacyRequestState::Refused if known.ground == NOTHING_HELD => Answer::NothingHeld,
             state => Answer::Failed(format!("the request is {}", state.as_str_name())),
         };
-        Ok((name, answer))
+        Ok((name, answer, is_old))
     }
 
-    async fn carry_out(&self, row: u64, name: &str) -> Result<Answer, Failure> {
+    /// The name of a call behind the request's creation.
+    fn call(&self, row: &Row<'_>, call: &str, more: &str) -> String {
+        let more = if row.before.is_empty() { more.to_owned() } else { format!("{} {more}", row.before) };
+        self.named(row.line, call, &more)
+    }
+
+    /// Whether a profile has this today.
+    async fn is_there(&self, subject: pb::ConsentSubject) -> Result<bool, Failure> {
+        let client = self.client;
+        let Some(key) = key_of(subject) else { return Ok(false) };
+        let request = lookup_of(self.arguments, key);
+        let got = client.ask(|| async { client.profiles().batch_lookup_profiles(request.clone()).await }).await?;
+        Ok(got.results.iter().any(|result| result.profile.is_some() || result.reason == "IDENTIFIER_SHARED"))
+    }
+
+    async fn carry_out(&self, row: &Row<'_>, name: &str) -> Result<Answer, Failure> {
         let client = self.client;
         let mut why = String::new();
         for _ in 0..LOOKS_MAX {
@@ -119,14 +162,14 @@ impl Eraser<'_> {
             if preview.records.is_empty() && preview.quarantined + preview.statements + preview.keys == 0 {
                 let (name, ground) = (name.to_owned(), NOTHING_HELD.to_owned());
                 let request =
-                    pb::RefusePrivacyRequestRequest { name, ground, request_id: self.named(row, "refuse", "") };
+                    pb::RefusePrivacyRequestRequest { name, ground, request_id: self.call(row, "refuse", "") };
                 client.ask(|| async { client.privacy().refuse_privacy_request(request.clone()).await }).await?;
                 return Ok(Answer::NothingHeld);
             }
             let request = pb::ExecuteErasureRequest {
                 name: name.to_owned(),
                 etag: preview.etag.clone(),
-                request_id: self.named(row, "execute", &preview.etag),
+                request_id: self.call(row, "execute", &preview.etag),
             };
             let done =
                 client.ask_or(PATIENCE, || async { client.privacy().execute_erasure(request.clone()).await }).await;
@@ -141,18 +184,41 @@ impl Eraser<'_> {
     }
 }
 
+/// A row, and the request about it that came to its end before.
+struct Row<'a> {
+    line: u64,
+    before: &'a str,
+}
+
+fn key_of(subject: pb::ConsentSubject) -> Option<pb::profile_key::Key> {
+    match subject.subject? {
+        pb::consent_subject::Subject::Identifier(one) => Some(pb::profile_key::Key::Identifier(one)),
+        pb::consent_subject::Subject::Record(one) => Some(pb::profile_key::Key::Record(one)),
+        pb::consent_subject::Subject::Profile(one) => Some(pb::profile_key::Key::Name(one)),
+    }
+}
+
+fn lookup_of(arguments: &Arguments, key: pb::profile_key::Key) -> pb::BatchLookupProfilesRequest {
+    pb::BatchLookupProfilesRequest {
+        parent: arguments.target.parent(),
+        keys: vec![pb::ProfileKey { key: Some(key) }],
+        read_mask: Some(prost_types::FieldMask { paths: vec!["name".to_owned()] }),
+        ..Default::default()
+    }
+}
+
 /// Rows of a file, each with the number of its line.
 pub fn rows(bytes: &[u8], file: &Path) -> Result<Vec<(u64, csv::StringRecord)>, Failure> {
     let mut reader =
         csv::ReaderBuilder::new().has_headers(false).flexible(true).trim(csv::Trim::All).from_reader(bytes);
-    let mut rows = Vec::new();
+    let (mut rows, mut lines) = (Vec::new(), Lines::of(bytes));
     for row in reader.records() {
         let row = row.map_err(|error| {
             let line = error.position().map_or(0, csv::Position::line);
             Failure::usage(format!("{}:{line}: is no row of text in UTF-8", file.display()))
         })?;
         if row.iter().any(|cell| !cell.is_empty()) {
-            rows.push((row.position().map_or(0, csv::Position::line), row));
+            rows.push((lines.line(row.position()), row));
         }
     }
     Ok(rows)
@@ -242,18 +308,8 @@ async fn look(arguments: &Arguments, client: &Client, subjects: Vec<(u64, pb::Co
     };
     let all = subjects.len() as u64;
     for (_, subject) in subjects {
-        let key = match subject.subject {
-            Some(pb::consent_subject::Subject::Identifier(one)) => pb::profile_key::Key::Identifier(one),
-            Some(pb::consent_subject::Subject::Record(one)) => pb::profile_key::Key::Record(one),
-            Some(pb::consent_subject::Subject::Profile(one)) => pb::profile_key::Key::Name(one),
-            None => continue,
-        };
-        let request = pb::BatchLookupProfilesRequest {
-            parent: arguments.target.parent(),
-            keys: vec![pb::ProfileKey { key: Some(key) }],
-            read_mask: Some(prost_types::FieldMask { paths: vec!["name".to_owned()] }),
-            ..Default::default()
-        };
+        let Some(key) = key_of(subject) else { continue };
+        let request = lookup_of(arguments, key);
         let got = client.ask(|| async { client.profiles().batch_lookup_profiles(request.clone()).await }).await?;
         for result in got.results {
             match result.profile {

@@ -186,6 +186,25 @@ async fn after_a_rotation_the_old_key_opens_nothing_and_the_new_one_everything()
     assert_eq!(told.iter().filter(|(of, _)| *of == 0).map(|(_, t)| t.generation).collect::<Vec<_>>(), [1, 2, 3]);
 }
 
+/// How many tenants' vaults a ring of before opens none of, with their keys as they lie in the log; all there are.
+fn vaults_shut_to(ring: &KeyRing, data: &Path) -> usize {
+    let mut tenants = 0;
+    let options = JournalOptions { dir: data.join("journal"), segment_bytes: onefold_tests::SEGMENT_BYTES };
+    drop(Journal::open(options, None, |batch| {
+        for entry in batch.entries().filter(|entry| entry.kind.0 == EntryKind::TenantOpened as u8) {
+            let opened: decision::TenantOpened = decision::decode(entry.bytes().unwrap())?;
+            let keys = onefold_store::keys::TenantKeys::unwrap(&opened.wrapped_keys, ring.root(), entry.tenant.0)?;
+            let vault = ring.open_vault(&data.join("vault"), entry.tenant, &keys);
+            assert!(matches!(vault, Err(VaultError::WrongKey)), "{vault:?}");
+            let bare = Vault::open(&data.join("vault"), entry.tenant, &keys.wrapping_key());
+            assert!(matches!(bare, Err(VaultError::WrongKey)), "{bare:?}");
+            tenants += 1;
+        }
+        Ok(())
+    }));
+    tenants
+}
+
 /// Old copies of everything small: the ring and the key of then open none of the vaults of now, nor the checkpoints.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_old_ring_with_its_key_opens_no_vault_of_after_the_rotation() {
@@ -204,21 +223,7 @@ async fn an_old_ring_with_its_key_opens_no_vault_of_after_the_rotation() {
     let given = RootKey::new([1; 32]);
     let ring = KeyRing::read(&keys, &given).unwrap().unwrap();
     assert!(KeyRing::read(&data.join("keys"), &given).is_err());
-    let mut tenants = 0;
-    let options = JournalOptions { dir: data.join("journal"), segment_bytes: onefold_tests::SEGMENT_BYTES };
-    drop(Journal::open(options, None, |batch| {
-        for entry in batch.entries().filter(|entry| entry.kind.0 == EntryKind::TenantOpened as u8) {
-            let opened: decision::TenantOpened = decision::decode(entry.bytes().unwrap())?;
-            let keys = onefold_store::keys::TenantKeys::unwrap(&opened.wrapped_keys, ring.root(), entry.tenant.0)?;
-            let vault = ring.open_vault(&data.join("vault"), entry.tenant, &keys);
-            assert!(matches!(vault, Err(VaultError::WrongKey)), "{vault:?}");
-            let bare = Vault::open(&data.join("vault"), entry.tenant, &keys.wrapping_key());
-            assert!(matches!(bare, Err(VaultError::WrongKey)), "{bare:?}");
-            tenants += 1;
-        }
-        Ok(())
-    }));
-    assert_eq!(tenants, 3);
+    assert_eq!(vaults_shut_to(&ring, &data), 3);
     let dir = DataDir::open(&data, OpenOptions { root_key: Some(RootKey::new([2; 32])) }).unwrap();
     assert!(dir.checkpoints().latest().unwrap().checkpoint.is_some(), "one of after it is there");
     let old = onefold_store::checkpoint::Checkpoints::new(dir.checkpoint(), dir.keys(), ring.checkpoint_root());
@@ -249,19 +254,7 @@ async fn a_copy_amid_a_rotation_that_was_cut_off_opens_nothing_of_after_it() {
 
         let ring = KeyRing::read(&keys, &RootKey::new([1; 32])).unwrap().unwrap();
         assert!(ring.is_turning());
-        let mut tenants = 0;
-        let options = JournalOptions { dir: copy.join("journal"), segment_bytes: onefold_tests::SEGMENT_BYTES };
-        drop(Journal::open(options, None, |batch| {
-            for entry in batch.entries().filter(|entry| entry.kind.0 == EntryKind::TenantOpened as u8) {
-                let opened: decision::TenantOpened = decision::decode(entry.bytes().unwrap())?;
-                let keys = onefold_store::keys::TenantKeys::unwrap(&opened.wrapped_keys, ring.root(), entry.tenant.0)?;
-                let vault = ring.open_vault(&copy.join("vault"), entry.tenant, &keys);
-                assert!(matches!(vault, Err(VaultError::WrongKey)), "{vault:?}");
-                tenants += 1;
-            }
-            Ok(())
-        }));
-        assert_eq!(tenants, 2);
+        assert_eq!(vaults_shut_to(&ring, &copy), 2);
         let mut house = House::open_with(config(&copy, Some(&new))).await;
         assert_as_before(&mut house, &digest).await;
         house.close().await;

@@ -256,8 +256,11 @@ async fn the_past_can_be_asked_and_the_answer_proven() {
     for field in [
         "\"schema_version\":\"ISO/IEC TS 27560:2023\"",
         "\"privacy_notice\":\"newsletter 2026-03\"",
+        "\"privacy_notice_version\":\"newsletter 2026-03\"",
         "\"jurisdiction\":\"DE\"",
+        "\"event_state\":\"given\"",
         "\"event_state\":\"expired\"",
+        "\"event_state\":\"withdrawn\"",
         "\"evidence\":\"form 17, line 4\"",
         "\"dpv_iri\":\"https://w3id.org/dpv#DirectMarketing\"",
         "\"kind\":\"GPC\"",

@@ -7,6 +7,7 @@ use onefold_tests::accounts::{account, somebody, source_account};
 use onefold_tests::consent::{of_record, said};
 use onefold_tests::{House, person, reason};
 use pb::ConsentDecision::{Granted, Withdrawn};
+use tonic_types::StatusExt;
 
 const THEN: i64 = 1_700_000_000;
 
@@ -115,6 +116,36 @@ async fn statements_are_shown_to_the_purpose_they_are_about() {
         assert_eq!((found.statements.len(), found.withheld_count), (shown, withheld), "{purpose}");
     }
     assert_eq!(reason(&house.consent.list_statements(read("unheard")).await.unwrap_err()), "REQUEST_INVALID");
+
+    // Of a receipt likewise: what is of another purpose is refused, or not in it.
+    let receipt = |statement_id: &str, purpose: &str| pb::GetConsentReceiptRequest {
+        statement_id: statement_id.to_owned(),
+        purpose: purpose.to_owned(),
+        ..Default::default()
+    };
+    let all = house.statements(of_record("crm", "ada")).await.unwrap();
+    let [marketing, support, every] = [0, 1, 2].map(|at| all[at].statement_id.as_str());
+    let refused = house.consent.get_consent_receipt(receipt(marketing, "support")).await.unwrap_err();
+    assert_eq!(reason(&refused), "PURPOSE_NOT_PERMITTED");
+    assert_eq!(refused.get_error_details().error_info().unwrap().metadata["reasons"], "NOT_IN_PURPOSE");
+    for (statement, purpose, purposes, events) in [
+        (marketing, "", 1, 2),
+        (marketing, "marketing", 1, 2),
+        (support, "support", 1, 2),
+        (every, "", 6, 3),
+        (every, "marketing", 1, 2),
+        (every, "service", 1, 1),
+    ] {
+        let found = house.consent.get_consent_receipt(receipt(statement, purpose)).await.unwrap().into_inner();
+        let found: serde_json::Value = serde_json::from_str(&found.receipt_json).unwrap();
+        let count = |list: &serde_json::Value| list.as_array().unwrap().len();
+        let found = (count(&found["consent_record"]["purposes"]), count(&found["events"]));
+        assert_eq!(found, (purposes, events), "{statement} for {purpose:?}");
+    }
+    assert_eq!(
+        reason(&house.consent.get_consent_receipt(receipt(every, "unheard")).await.unwrap_err()),
+        "REQUEST_INVALID"
+    );
     house.close().await;
 }
 

@@ -192,7 +192,7 @@ fn vaults_shut_to(ring: &KeyRing, data: &Path) -> usize {
     let options = JournalOptions { dir: data.join("journal"), segment_bytes: onefold_tests::SEGMENT_BYTES };
     drop(Journal::open(options, None, |batch| {
         for entry in batch.entries().filter(|entry| entry.kind.0 == EntryKind::TenantOpened as u8) {
-            let opened: decision::TenantOpened = decision::decode(entry.bytes().unwrap())?;
+            let opened = decision::TenantOpened::decode(entry.bytes().unwrap())?;
             let keys = onefold_store::keys::TenantKeys::unwrap(&opened.wrapped_keys, ring.root(), entry.tenant.0)?;
             let vault = ring.open_vault(&data.join("vault"), entry.tenant, &keys);
             assert!(matches!(vault, Err(VaultError::WrongKey)), "{vault:?}");

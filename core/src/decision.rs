@@ -148,8 +148,9 @@ impl EntryKind {
     }
 }
 
-/// A tenant was opened, with its secrets wrapped under the installation's root key.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// A tenant was opened, with its secrets wrapped under the installation's root key. It has versions of its own, so it is
+/// read by [`TenantOpened::decode`] alone.
+#[derive(Clone, Debug, PartialEq)]
 pub struct TenantOpened {
     /// Its first configuration.
     pub config: TenantConfig,
@@ -168,8 +169,8 @@ pub struct KeysRotated {
     pub root_key: bool,
 }
 
-/// The tenant's configuration is now this one.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// The tenant's configuration is now this one. As [`TenantOpened`] it is read by [`ConfigChanged::decode`] alone.
+#[derive(Clone, Debug, PartialEq)]
 pub struct ConfigChanged {
     /// The whole of it.
     pub config: TenantConfig,

@@ -6,6 +6,7 @@
 pub mod access;
 pub mod change;
 pub mod config;
+mod configured;
 pub mod consent;
 pub mod contract;
 pub mod date;

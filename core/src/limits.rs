@@ -74,6 +74,10 @@ pub const CHANNELS_MAX: usize = 32;
 pub const REGIMES_MAX: usize = 256;
 /// Attributes, or namespaces, that one purpose may name as readable.
 pub const READABLE_FIELDS_MAX: usize = 256;
+/// Places, recipients, or rights that the receipts of one purpose may name.
+pub const RECEIPT_TERMS_MAX: usize = 64;
+/// Statements that one receipt tells of; of more the oldest are left out, and counted.
+pub const RECEIPT_EVENTS_MAX: usize = 256;
 /// Spans of quiet hours of one channel.
 pub const QUIET_HOURS_MAX: usize = 8;
 /// Frequency caps of one tenant.

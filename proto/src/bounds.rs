@@ -34,6 +34,10 @@ const LARGER: &[(&str, u32)] = &[
     ("onefold.v1.ConsentPurpose.regimes", 64 * 256),
     ("onefold.v1.ConsentPurpose.reads_attributes", 64 * 256),
     ("onefold.v1.ConsentPurpose.reads_namespaces", 64 * 256),
+    // And 64 each of what receipts tell of it.
+    ("onefold.v1.ReceiptTerms.storage_locations", 64 * 64),
+    ("onefold.v1.ReceiptTerms.recipients", 64 * 64),
+    ("onefold.v1.ReceiptTerms.rights", 64 * 64),
     // A file for each segment of the journal, and more.
     ("onefold.v1.StreamBackupRequest.have", 65_536),
 ];

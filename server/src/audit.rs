@@ -228,7 +228,7 @@ impl Told {
         let (Some(kind), Some(payload)) = (EntryKind::from_u8(entry.kind.0), entry.bytes()) else { return Ok(()) };
         match kind {
             EntryKind::TenantOpened => {
-                let tenant: decision::TenantOpened = decision::decode(payload)?;
+                let tenant = decision::TenantOpened::decode(payload)?;
                 self.wrapped.push((entry.tenant, tenant.wrapped_keys));
             }
             EntryKind::Erased => {

@@ -283,7 +283,7 @@ impl<'a> Vaults<'a> {
     fn tenant(&mut self, id: TenantId, payload: &[u8]) {
         // Opening a vault that is not there would make an empty one.
         let there = self.dir.vault().join(id.0.to_string()).join("slots").exists();
-        let keys = decision::decode::<decision::TenantOpened>(payload)
+        let keys = decision::TenantOpened::decode(payload)
             .ok()
             .and_then(|tenant| self.dir.tenant_keys(&tenant.wrapped_keys, id).ok());
         let vault = keys.filter(|_| there).and_then(|keys| self.dir.open_vault(id, &keys).ok());

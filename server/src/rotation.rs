@@ -195,7 +195,7 @@ fn tenants_of(dir: &DataDir) -> Result<Vec<(TenantId, Vec<u8>)>, RotateError> {
             if entry.kind.0 == EntryKind::TenantOpened as u8
                 && let Some(payload) = entry.bytes()
             {
-                tenants.push((entry.tenant, decision::decode::<decision::TenantOpened>(payload)?.wrapped_keys));
+                tenants.push((entry.tenant, decision::TenantOpened::decode(payload)?.wrapped_keys));
             }
         }
         Ok(())

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
-use onefold_core::decision::{self, EntryKind, Sealed, TenantOpened};
+use onefold_core::decision::{EntryKind, Sealed, TenantOpened};
 use onefold_core::hierarchy::entry::Subject;
 use onefold_core::ids::TenantId;
 use onefold_store::datadir::{DataDir, OpenOptions};
@@ -73,7 +73,7 @@ pub fn with_the_keys(data: &Path, segment_bytes: u32) -> BTreeSet<usize> {
             found_in(payload, &mut found);
             match EntryKind::from_u8(entry.kind.0) {
                 Some(EntryKind::TenantOpened) => {
-                    let tenant: TenantOpened = decision::decode(payload)?;
+                    let tenant = TenantOpened::decode(payload)?;
                     let keys = dir.tenant_keys(&tenant.wrapped_keys, entry.tenant)?;
                     vaults.insert(entry.tenant, dir.open_vault(entry.tenant, &keys)?);
                 }

@@ -17,7 +17,7 @@ use onefold_cli::input::{Item, ReadOptions, Reader};
 use onefold_cli::settings::{ConfigFile, Given, Settings};
 use onefold_core::consent::Jurisdiction;
 use onefold_core::date::{DateCustom, DateOrder, read_date};
-use onefold_core::decision::{self, EntryKind, Sealed, TenantOpened};
+use onefold_core::decision::{EntryKind, Sealed, TenantOpened};
 use onefold_core::fragment::Fragment;
 use onefold_core::hierarchy::entry::Subject;
 use onefold_core::identifier::{Canonical, canonicalise, junk};
@@ -500,7 +500,7 @@ fn ground() -> &'static Ground {
                 payloads.push(payload.to_vec());
                 match EntryKind::from_u8(entry.kind.0) {
                     Some(EntryKind::TenantOpened) if opened.is_none() => {
-                        let tenant: TenantOpened = decision::decode(payload)?;
+                        let tenant = TenantOpened::decode(payload)?;
                         opened = Some((entry.tenant, lock.tenant_keys(&tenant.wrapped_keys, entry.tenant)?));
                     }
                     Some(EntryKind::FragmentPut) => sealed.push((entry.seal_context(), payload.to_vec())),

@@ -4,7 +4,7 @@
 //! records. What holds for a cluster is the join of all live statements at its points ([`state`], law 6), computed when it
 //! is asked for and never stored as truth. [`policy`] is what the tenant decided, in words a lawyer can read; [`contact`]
 //! decides whether one more message may go out, [`reserve`] counts them, [`permit`] opens the fields of a profile, [`stops`] is
-//! what a restore must not forget.
+//! what a restore must not forget; [`terms`] are what receipts tell of a purpose.
 
 pub mod contact;
 pub mod ledger;
@@ -15,6 +15,7 @@ pub mod rights;
 pub mod signal;
 pub mod state;
 pub mod stops;
+pub mod terms;
 
 use std::fmt;
 

@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::consent::terms::ReceiptTerms;
 use crate::consent::{ChannelId, Jurisdiction, LawfulBasis, PurposeId};
 use crate::ids::NamespaceId;
 
@@ -48,6 +49,8 @@ pub struct Purpose {
     pub regimes: Vec<(Jurisdiction, Regime)>,
     /// What it may read.
     pub reads: FieldScope,
+    /// What receipts tell of it.
+    pub terms: ReceiptTerms,
 }
 
 impl Purpose {
@@ -241,6 +244,7 @@ impl Default for ConsentPolicy {
                     default_regime: row.4,
                     regimes: row.5,
                     reads: row.6,
+                    terms: ReceiptTerms::default(),
                 })
                 .collect(),
             channels: (0..).zip(channels).map(channel).collect(),

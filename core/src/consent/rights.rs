@@ -82,6 +82,7 @@ mod tests {
             default_regime: Default::default(),
             regimes: Vec::new(),
             reads: Default::default(),
+            terms: Default::default(),
         };
         let purposes = vec![
             purpose(0, "marketing", ""),

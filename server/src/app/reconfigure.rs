@@ -67,7 +67,7 @@ pub(super) fn open_tenant(
             return Ok(());
         }
     };
-    let payload = decision::encode(&TenantOpened { config, wrapped_keys: tenant.wrapped_keys.clone() });
+    let payload = TenantOpened { config, wrapped_keys: tenant.wrapped_keys.clone() }.encode();
     let models: Vec<(Sequence, Vec<u8>)> = {
         let rows = tenant.config().models.to_rows();
         rows.into_iter().map(|(changed, since)| (since, decision::encode(&changed))).collect()
@@ -150,7 +150,7 @@ pub(super) fn change(
     }
     let relinks =
         config.default_region != before.config.default_region || config.namespaces != before.config.namespaces;
-    let payload = decision::encode(&ConfigChanged { config, relinks });
+    let payload = ConfigChanged { config, relinks }.encode();
     if relinks {
         // Fragments are read again below, so all of them must be on disk.
         lane.drain()?;

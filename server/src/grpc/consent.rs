@@ -18,7 +18,8 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::convert::consent::{self as door, About, Given};
-use super::convert::{policy, receipt};
+use super::convert::policy;
+use super::convert::receipt::Maker;
 use super::mount::answer;
 use super::page::{self, Page};
 use super::{corrections, names, one_click, reading, requests, rights, silence, status};
@@ -26,7 +27,7 @@ use crate::app::App;
 use crate::app::consent::contact::{Ask, Verdict, Whom};
 use crate::app::consent::read::{self, AsOf, Who};
 use crate::app::consent::token::{Handle, Unsubscribe};
-use crate::app::consent::{self, Saying, record_point};
+use crate::app::consent::{self, Saying, course, record_point};
 use crate::app::error::{ReadError, WriteError};
 use crate::app::ingest::{Answer, Item, Outcome};
 use crate::app::lane::Changed;
@@ -47,6 +48,8 @@ const STREAM_DEPTH_MAX: usize = 256;
 pub struct Consents {
     /// The use cases.
     pub app: Arc<App>,
+    /// Whether this server takes the one-click posts of mail providers.
+    pub one_click: bool,
 }
 
 fn invalid(faults: Vec<FieldFault>) -> Status {
@@ -394,17 +397,17 @@ impl ConsentService for Consents {
     ) -> Result<Response<pb::GetConsentReceiptResponse>, Status> {
         let request = request.into_inner();
         let tenant = reading::tenant(&self.app, &request.parent)?;
+        let config = tenant.config();
+        let call = ReadCall::GetConsentReceipt;
+        let reads_for = reading::purpose(&request.purpose, (&tenant, call), &config, rights::may_read_for_nothing())?;
         let id = Handle::Statement.open(&request.statement_id, &tenant.keys);
         let id = id.ok_or_else(|| failed(&tenant, ReadError::StatementUnknown))?;
-        let read = self.app.reading(&tenant, move |app, tenant| read::statement(app, tenant, id)).await;
-        let (entry, said) = read.map_err(|error| failed(&tenant, error))?;
-        let whose = {
-            let state = tenant.state();
-            let points = state.consent.ledger.points_of(id);
-            points.iter().flat_map(|point| state.engine.profiles_at(*point)).collect::<Vec<_>>()
-        };
-        reading::showing(&self.app, &tenant, ReadCall::GetConsentReceipt, whose)?;
-        let receipt = receipt::receipt(&entry, &said, &tenant, &tenant.config(), self.app.now());
+        let found = self.app.reading(&tenant, move |app, tenant| course::course(app, tenant, id, reads_for)).await;
+        let course = found.map_err(|error| failed(&tenant, error))?;
+        reading::showing_for(&self.app, &tenant, (call, reads_for), course.profiles.iter().copied())?;
+        let now = self.app.now();
+        let maker = Maker { tenant: &tenant, config: &config, reads_for, one_click: self.one_click, now };
+        let receipt = maker.receipt(&course);
         Ok(answer(pb::GetConsentReceiptResponse { receipt_json: receipt.to_string() }))
     }
 

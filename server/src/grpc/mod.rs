@@ -96,12 +96,12 @@ pub fn calls() -> Calls {
     Calls::new(rights::paths().iter().map(String::as_str).chain(opendsr::COUNTED))
 }
 
-/// The services over an app.
-fn services(app: &Arc<App>) -> Services {
+/// The services over an app that takes one-click posts, or does not.
+fn services(app: &Arc<App>, one_click: bool) -> Services {
     let kept = KeptAnswers::default();
     let serving = Serving { app: Arc::clone(app), kept: kept.clone() };
     let profiles = mounted!(ProfileServiceServer::new(profile::Profiles { app: Arc::clone(app), serving }));
-    let consents = mounted!(ConsentServiceServer::new(consent::Consents { app: Arc::clone(app) }));
+    let consents = mounted!(ConsentServiceServer::new(consent::Consents { app: Arc::clone(app), one_click }));
     let routes = Routes::new(mounted!(IngestServiceServer::new(ingest::Ingest { app: Arc::clone(app) })))
         .add_service(profiles.clone())
         .add_service(consents.clone())
@@ -207,7 +207,7 @@ impl Edge {
     /// Serves this app from now on.
     pub async fn open(&self, app: &Arc<App>) {
         self.guard.open(app);
-        self.gate.open(services(app));
+        self.gate.open(services(app, self.door.is_some()));
         if let Some(door) = &self.door {
             door.open(app);
         }

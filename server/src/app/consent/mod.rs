@@ -4,6 +4,7 @@
 //! holds, [`contact`] decides, [`reserve`] counts in the lane, [`person`] knows where and under whose law somebody is.
 
 pub mod contact;
+pub mod course;
 pub mod person;
 pub mod read;
 pub mod reserve;

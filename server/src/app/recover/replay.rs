@@ -61,7 +61,7 @@ pub(super) fn replay_batch(
             .ok_or_else(|| format!("an entry of kind {} is of a newer release", entry.kind.0))?;
         if kind == EntryKind::TenantOpened {
             let Some(payload) = entry.bytes() else { continue };
-            let opened: TenantOpened = decision::decode(payload)?;
+            let opened = TenantOpened::decode(payload)?;
             tenants.insert(entry.tenant, Replaying::opened(entry.tenant, opened, dir)?);
             continue;
         }
@@ -219,7 +219,7 @@ impl Replaying {
             }
             EntryKind::ConfigChanged => {
                 if let Some(payload) = entry.bytes() {
-                    let changed: ConfigChanged = decision::decode(payload)?;
+                    let changed = ConfigChanged::decode(payload)?;
                     let before = Arc::clone(&self.config.config);
                     self.reconfigure(changed.config, self.config.models.clone())?;
                     let region = self.config.config.default_region.as_deref();

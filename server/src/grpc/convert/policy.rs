@@ -1,5 +1,7 @@
 //! Purposes, channels and caps on the wire.
 
+mod terms;
+
 use onefold_core::consent::policy::{Cap, CapScope, Channel, ConsentPolicy, FieldScope, Purpose, QuietHours, Regime};
 use onefold_core::consent::{ChannelId, Jurisdiction, PurposeId};
 use onefold_core::fault::{FaultReason, FieldFault};
@@ -170,6 +172,7 @@ impl Reading<'_> {
                 None => self.fault(&path(&format!("reads_namespaces[{place}]")), "no namespace has this name"),
             }
         }
+        let terms = self.terms(&path("receipt_terms"), wire.receipt_terms);
         Purpose {
             id: PurposeId(0),
             name: wire.name,
@@ -180,6 +183,7 @@ impl Reading<'_> {
             default_regime,
             regimes,
             reads: FieldScope { all: wire.reads_all, attributes: wire.reads_attributes, namespaces },
+            terms,
         }
     }
 
@@ -270,6 +274,7 @@ pub fn policy_out(config: &LiveConfig) -> pb::ConsentPolicy {
             .filter_map(|id| config.config.namespace(*id))
             .map(|namespace| namespace.name.clone())
             .collect(),
+        receipt_terms: terms::terms_out(&purpose.terms),
     };
     let channel = |channel: &Channel| pb::ConsentChannel {
         name: channel.name.clone(),

@@ -1,12 +1,13 @@
 //! `onefold consent`.
 
+mod policy;
+
 use clap::{Args, Subcommand, ValueEnum};
-use onefold_cli::output::{Paint, Side, Table, count};
+use onefold_cli::output::{Side, Table, count};
 use onefold_proto::v1 as pb;
 use pb::consent_subject::Subject;
-use std::path::PathBuf;
 
-use super::{Failure, by_hand, card, for_people, online, paint, read_text, say, say_json};
+use super::{Failure, by_hand, card, for_people, online, paint, say, say_json};
 use crate::client::{Client, PAGE_SIZE, Target, wire};
 use crate::clock;
 
@@ -32,7 +33,7 @@ enum Verb {
     /// Makes an unsubscribe token for an address, or withdraws what a token names.
     Unsubscribe(Unsubscribe),
     /// Shows purposes, channels and caps, or replaces them from a file.
-    Policy(Policy),
+    Policy(policy::Policy),
 }
 
 /// Who: a namespace and a value, `record SOURCE KEY`, or `id PROFILE`.
@@ -191,6 +192,9 @@ struct History {
 struct Receipt {
     /// The statement's handle, as `consent record` and `consent history` show it.
     statement: String,
+    /// The purpose that it is read for, where the tenant asks for one.
+    #[arg(long, value_name = "NAME", default_value = "")]
+    purpose: String,
     #[command(flatten)]
     target: Target,
 }
@@ -224,15 +228,6 @@ struct Unsubscribe {
     target: Target,
 }
 
-#[derive(Args)]
-struct Policy {
-    /// Replaces the policy by a ConsentPolicy as JSON; `--json` prints the one in force.
-    #[arg(long, value_name = "FILE")]
-    set: Option<PathBuf>,
-    #[command(flatten)]
-    target: Target,
-}
-
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     match &arguments.verb {
         Verb::Record(record) => online(do_record(record)),
@@ -241,7 +236,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         Verb::Receipt(receipt) => online(show_receipt(receipt)),
         Verb::Confirm(confirm) => online(do_confirm(confirm)),
         Verb::Unsubscribe(unsubscribe) => online(do_unsubscribe(unsubscribe)),
-        Verb::Policy(policy) => online(show_policy(policy)),
+        Verb::Policy(policy) => online(policy::show(policy)),
     }
 }
 
@@ -424,8 +419,8 @@ fn about(statement: &pb::ConsentStatement) -> String {
 
 async fn show_receipt(receipt: &Receipt) -> Result<(), Failure> {
     let target = &receipt.target;
-    let statement_id = receipt.statement.clone();
-    let request = pb::GetConsentReceiptRequest { parent: target.parent(), statement_id };
+    let (statement_id, purpose) = (receipt.statement.clone(), receipt.purpose.clone());
+    let request = pb::GetConsentReceiptRequest { parent: target.parent(), statement_id, purpose };
     let client = Client::connect(target).await?;
     let found = client.ask(|| async { client.consent().get_consent_receipt(request.clone()).await }).await?;
     let value = serde_json::from_str(&found.receipt_json).map_err(|error| Failure::new(error.to_string()))?;
@@ -472,86 +467,4 @@ async fn do_unsubscribe(unsubscribe: &Unsubscribe) -> Result<(), Failure> {
     let call = wire::grpcurl(&client.address, method, "IssueUnsubscribeTokenRequest", &request);
     let hint = "the link of List-Unsubscribe, behind the public address of a server with --one-click:";
     say(&format!("{}\n  {hint}\n  {}\n{}", made.token, made.path, by_hand(&call, paint(&std::io::stdout()))))
-}
-
-async fn show_policy(policy: &Policy) -> Result<(), Failure> {
-    let target = &policy.target;
-    let client = Client::connect(target).await?;
-    let (found, call) = match &policy.set {
-        Some(file) => {
-            let text = read_text(file)?;
-            let policy = wire::from_json::<pb::ConsentPolicy>("ConsentPolicy", &text, &file.display().to_string())?;
-            let request =
-                pb::UpdateConsentPolicyRequest { parent: target.parent(), policy: Some(policy), ..Default::default() };
-            let done = client.ask(|| async { client.consent().update_consent_policy(request.clone()).await }).await?;
-            let method = "ConsentService/UpdateConsentPolicy";
-            (done.policy, wire::grpcurl(&client.address, method, "UpdateConsentPolicyRequest", &request))
-        }
-        None => {
-            let request = pb::GetConsentPolicyRequest { parent: target.parent() };
-            let found = client.ask(|| async { client.consent().get_consent_policy(request.clone()).await }).await?;
-            let method = "ConsentService/GetConsentPolicy";
-            (found.policy, wire::grpcurl(&client.address, method, "GetConsentPolicyRequest", &request))
-        }
-    };
-    let found = found.unwrap_or_default();
-    let Some(paint) = for_people(target, "ConsentPolicy", &found)? else { return Ok(()) };
-    say(&(policy_card(&found, paint) + &by_hand(&call, paint)))
-}
-
-/// A policy as a lawyer reads it.
-fn policy_card(policy: &pb::ConsentPolicy, paint: Paint) -> String {
-    let silence = |regime: pb::ConsentRegime| if regime == pb::ConsentRegime::OptOut { "yes" } else { "no" };
-    let mut text = paint.heading("purposes") + "\n";
-    let mut table = Table::new(&[
-        ("", Side::Left),
-        ("silence means", Side::Left),
-        ("lawful basis", Side::Left),
-        ("may read", Side::Left),
-    ]);
-    for purpose in &policy.purposes {
-        let mut rule = silence(purpose.default_regime()).to_owned();
-        for law in &purpose.regimes {
-            rule.push_str(&format!("; {} in {}", silence(law.regime()), law.jurisdiction));
-        }
-        let basis =
-            purpose.lawful_basis().as_str_name().trim_start_matches("LAWFUL_BASIS_").to_lowercase().replace('_', " ");
-        let reads = if purpose.reads_all {
-            "everything".to_owned()
-        } else {
-            let named = purpose.reads_attributes.iter().chain(&purpose.reads_namespaces);
-            named.map(String::as_str).collect::<Vec<_>>().join(", ")
-        };
-        table.row([purpose.name.clone(), rule, basis, reads]);
-    }
-    text.push_str(&table.render(paint));
-    text.push_str(&format!("\n{}\n", paint.heading("channels")));
-    let clock = |minute: u32| format!("{:02}:{:02}", minute / 60, minute % 60);
-    let mut table = Table::new(&[("", Side::Left), ("silent", Side::Left), ("", Side::Left)]);
-    for channel in &policy.channels {
-        let silent: Vec<String> = channel
-            .quiet_hours
-            .iter()
-            .map(|hours| format!("{} to {}", clock(hours.from_minute), clock(hours.until_minute)))
-            .collect();
-        let twice = if channel.double_opt_in { "a yes is asked twice" } else { "" };
-        table.row([channel.name.clone(), silent.join(", "), twice.to_owned()]);
-    }
-    text.push_str(&table.render(paint));
-    text.push_str(&format!("\n{}\n", paint.heading("caps")));
-    for cap in &policy.caps {
-        let of = |name: &str, all: &str| if name.is_empty() { all.to_owned() } else { name.to_owned() };
-        let (purpose, channel) = (of(&cap.purpose, "any purpose"), of(&cap.channel, "any channel"));
-        let who = match cap.scope() {
-            pb::CapScope::Unspecified | pb::CapScope::Person => "person",
-            pb::CapScope::Household => "household",
-            pb::CapScope::Account => "account",
-        };
-        let (name, most, seconds) = (&cap.name, cap.most, cap.window_seconds);
-        text.push_str(&format!("  {name}: {most} in {seconds} s for each {who}, {purpose}, {channel}\n"));
-    }
-    if policy.caps.is_empty() {
-        text.push_str("  none\n");
-    }
-    text
 }

@@ -1,0 +1,129 @@
+//! The course of a consent: one statement, and all others that bear on the same person, purpose and channel, for its receipt.
+
+use std::collections::BTreeSet;
+
+use onefold_core::consent::ledger::Entry;
+use onefold_core::consent::{PurposeId, Statement};
+use onefold_core::fragment::ObservedAt;
+use onefold_core::ids::{Digest128, ProfileOrdinal, Sequence};
+use onefold_core::limits;
+
+use super::read::{Who, look, statement, statement_at};
+use crate::app::App;
+use crate::app::error::ReadError;
+use crate::app::read::ProfileKey;
+use crate::app::tenant::{State, Tenant};
+
+/// Why a statement of another purpose is not shown to a reader who names one.
+const OTHER_PURPOSE: &str = "NOT_IN_PURPOSE";
+
+/// A statement and what it belongs to.
+#[derive(Clone, Debug)]
+pub struct Course {
+    /// The statement.
+    pub entry: Entry,
+    /// Its words.
+    pub said: Statement,
+    /// It and the others, in the order in which they were said.
+    pub events: Vec<(Entry, Statement)>,
+    /// Older ones that are left out: there are more than a receipt holds.
+    pub left_out: usize,
+    /// Whom it is about.
+    pub profiles: BTreeSet<ProfileOrdinal>,
+}
+
+/// Whether two statements can speak of one contact.
+fn overlap(one: &Entry, other: &Entry) -> bool {
+    let meet = |one: Option<u16>, other: Option<u16>| one.is_none() || other.is_none() || one == other;
+    meet(one.purpose.map(|id| id.0), other.purpose.map(|id| id.0))
+        && meet(one.channel.map(|id| id.0), other.channel.map(|id| id.0))
+}
+
+impl Course {
+    /// When the yes or the question in an event ended by itself: nobody took it back, answered or confirmed it before. A
+    /// question ends `confirm_within` after it was recorded, too.
+    #[must_use]
+    pub fn ran_out(&self, entry: &Entry, confirm_within_micros: i64, now: ObservedAt) -> Option<ObservedAt> {
+        use onefold_core::consent::Decision::{Granted, Pending};
+        let end = match entry.decision {
+            Granted => entry.expires_at?,
+            Pending if entry.confirmed_by.is_none() => {
+                let last = ObservedAt(entry.recorded_at.0.saturating_add(confirm_within_micros));
+                entry.expires_at.map_or(last, |end| end.min(last))
+            }
+            _ => return None,
+        };
+        let stopped = |other: &Entry| {
+            let since = entry.counts_from()..=end;
+            other.decision.is_stop() && overlap(entry, other) && since.contains(&other.counts_from())
+        };
+        (end <= now && !self.events.iter().any(|(other, _)| stopped(other))).then_some(end)
+    }
+}
+
+/// The points at which something is said of whom a statement is about: where it stands, and, where that is one person's, their
+/// records and the identifiers that are theirs alone. What stands at a household's telephone may be another's.
+fn own_points(state: &State, all: &[Digest128], of_statement: &[Digest128], profile: ProfileOrdinal) -> Vec<Digest128> {
+    let alone =
+        |point: &Digest128| of_statement.contains(point) || state.engine.profiles_at(*point).into_iter().eq([profile]);
+    all.iter().copied().filter(alone).collect()
+}
+
+/// The course of the consent of which a statement tells, as far as a reader may see it who reads for a purpose, or for none.
+/// Not for asynchronous threads.
+///
+/// # Errors
+/// [`ReadError::StatementUnknown`] when there is no such statement, or its words were erased;
+/// [`ReadError::PurposeNotPermitted`] when it is about another purpose than the reader's.
+pub fn course(app: &App, tenant: &Tenant, id: Sequence, reads_for: Option<PurposeId>) -> Result<Course, ReadError> {
+    let (entry, said) = statement(app, tenant, id)?;
+    let shown = |of: Option<PurposeId>| of.is_none() || reads_for.is_none_or(|purpose| of == Some(purpose));
+    if !shown(entry.purpose) {
+        return Err(ReadError::PurposeNotPermitted { reasons: vec![OTHER_PURPOSE] });
+    }
+    let (points, profiles) = {
+        let state = tenant.state();
+        let points = state.consent.ledger.points_of(id).to_vec();
+        let profiles: BTreeSet<_> = points.iter().flat_map(|point| state.engine.profiles_at(*point)).collect();
+        (points, profiles)
+    };
+    let bears_on = |state: &State, points: &[Digest128]| {
+        let ledger = &state.consent.ledger;
+        let all = ledger.ids_at(points).into_iter().filter_map(|id| ledger.get(id).copied());
+        all.filter(|other| overlap(&entry, other) && shown(other.purpose)).collect::<Vec<Entry>>()
+    };
+    let of_one = match profiles.iter().next() {
+        Some(profile) if profiles.len() == 1 => {
+            let who = Who { key: ProfileKey::Id(tenant.profile_id(*profile)), points: points.clone() };
+            let found =
+                look(app, tenant, &who, |state, _, all, _| bears_on(state, &own_points(state, all, &points, *profile)));
+            match found {
+                Ok(found) => Some(found.seen),
+                // They were parted, retracted or erased meanwhile: what stands where it stands is known still.
+                Err(
+                    ReadError::ProfileUnknown
+                    | ReadError::ProfileEmptied
+                    | ReadError::ProfileErased
+                    | ReadError::ProfileSplit { .. },
+                ) => None,
+                Err(error) => return Err(error),
+            }
+        }
+        _ => None,
+    };
+    let mut entries = match of_one {
+        Some(entries) => entries,
+        None => tenant.seen(|state| bears_on(state, &points))?,
+    };
+    entries.retain(|other| other.id != id);
+    entries.sort_by_key(|other| (other.given_at, other.id));
+    let left_out = (entries.len() + 1).saturating_sub(limits::RECEIPT_EVENTS_MAX);
+    let mut events = vec![(entry, said.clone())];
+    for other in entries.split_off(left_out) {
+        if let Some(words) = statement_at(&app.shared, &tenant.vault, &other)? {
+            events.push((other, words));
+        }
+    }
+    events.sort_by_key(|(other, _)| (other.given_at, other.id));
+    Ok(Course { entry, said, events, left_out, profiles })
+}

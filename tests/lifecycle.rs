@@ -254,3 +254,38 @@ async fn a_rollup_counts_whom_consent_allows_to_be_reached() {
     assert_eq!(reason(&sums(&mut house, &["marketting"]).await.unwrap_err()), "REQUEST_INVALID");
     house.close().await;
 }
+
+/// Of a member it can come out later that their telephone is one that was erased: a decision denies them then, and a roll-up
+/// counts them as stopped, though nobody said no.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_roll_up_counts_who_holds_what_was_erased_as_stopped() {
+    use onefold_tests::consent::{of_record, reasons, said};
+    use pb::ConsentDecision::Granted;
+    const AT: i64 = 1_700_000_000;
+    let dir = tempfile::tempdir().unwrap();
+    let mut house = House::open(&dir.path().join("data")).await;
+    house.sources(&["crm", "shop"]).await;
+    house.put_account("crm", "top", None).await.unwrap();
+    // In France the second one's number is none, so that nobody knows whose it is.
+    house.read_numbers_in("FR").await;
+    for (key, phone) in [("erased", "+49 30 1234567"), ("kept", "030 1234567"), ("free", "+49 30 7654321")] {
+        house.put(person("crm", key, AT, &[("phone", phone), ("user_id", key)], &[])).await;
+        house.say(of_record("crm", key), said(Granted, AT)).await.unwrap();
+        house.affiliate("crm", key, "top").await.unwrap();
+    }
+    let email = async |house: &mut House| {
+        let (key, consent_purposes) = (account("crm", "top"), vec!["marketing".to_owned()]);
+        let request = pb::GetRollupRequest { key, consent_purposes, ..Default::default() };
+        let sum = house.accounts.get_rollup(request).await.unwrap().into_inner();
+        let one = sum.consent_coverage.iter().find(|one| one.channel == "email").unwrap();
+        [one.permitted_count, one.stopped_count, one.not_granted_count]
+    };
+    assert_eq!(email(&mut house).await, [3, 0, 0]);
+    house.forget(vec![of_record("crm", "erased")]).await.unwrap();
+    assert_eq!(email(&mut house).await, [2, 0, 0], "who was erased is a member no more");
+    house.read_numbers_in("DE").await;
+    let denied = house.may(of_record("crm", "kept"), false).await.unwrap();
+    assert_eq!(reasons(&denied), ["SUPPRESSED"]);
+    assert_eq!(email(&mut house).await, [1, 1, 0], "as a decision does");
+    house.close().await;
+}

@@ -496,12 +496,30 @@ fn accounts_and_stages_are_told_shown_and_loaded_from_the_command_line() {
     let shown = served.run(&["account", "import", &torn, "--json"]);
     assert!(shown.out.contains("has 2 columns"), "{}", shown.out);
 
+    // Keys that are not UTF-8 and differ in the bytes that are not are two, and hang together where they are one.
+    let latin = folder.path().join("latin.csv");
+    std::fs::write(&latin, b"key,name,parent\nM\xfcller,One,\nM\xe4ller,Two,M\xfcller\nM\xfcller,Three,\n").unwrap();
+    let told = served.run(&["account", "import", &latin.display().to_string()]);
+    assert_eq!(told.code, Some(1), "{}", told.err);
+    let wants =
+        ["2: row: is not UTF-8", "3: row: is not UTF-8", "4: row: is not UTF-8", "4: record: the account stands"];
+    let mut lines: Vec<&str> =
+        told.out.lines().filter_map(|line| line.split_once("latin.csv:")).map(|(_, told)| told).collect();
+    lines.sort_unstable_by_key(|line| (line.as_bytes()[0], !line.contains("row: ")));
+    assert_eq!(lines.len(), wants.len(), "{}", told.out);
+    for (line, want) in lines.iter().zip(wants) {
+        assert!(line.starts_with(want), "{want} in {}", told.out);
+    }
+
     let good = file("good.csv", "key,name,parent,domains\nde,Acme DE,hq,\nhq,Acme,,acme-works.com\nat,Acme AT,de,\n");
     let loaded = served.json(&["account", "import", &good]);
     assert_eq!(loaded["accountCount"], 3);
     let cut = served.run(&["account", "tree", "crm:hq", "--most", "2", "--json"]);
     assert!(cut.err.contains("more than 2 accounts"), "{}", cut.err);
+    let cut: Value = serde_json::from_str(&cut.out).unwrap();
+    assert_eq!((cut["accounts"].as_array().unwrap().len(), &cut["more"]), (2, &true.into()));
     assert!(!served.run(&["account", "tree", "crm:hq", "--json"]).err.contains("more than"));
+    assert_eq!(served.json(&["account", "tree", "crm:hq"])["more"], false);
     let tree = served.run(&["account", "tree", "crm:hq"]);
     let names: Vec<&str> = tree.out.lines().take(3).map(|line| line.split("  a_").next().unwrap()).collect();
     assert_eq!(names, ["Acme", "  Acme DE", "    Acme AT"], "{}", tree.out);

@@ -100,6 +100,17 @@ pub fn run(import: &Import) -> Result<(), Failure> {
 /// A fault of a row, which the server never sees.
 type Fault = (u32, String);
 
+/// A cell as text, each byte that is no UTF-8 as a sign of its own from a private area: such a row is only looked at, and two keys
+/// that differ in these bytes are two.
+fn text(cell: &[u8]) -> String {
+    let mut text = String::with_capacity(cell.len());
+    for chunk in cell.utf8_chunks() {
+        text.push_str(chunk.valid());
+        text.extend(chunk.invalid().iter().filter_map(|byte| char::from_u32(0xF700 + u32::from(*byte))));
+    }
+    text
+}
+
 /// The rows, and what is wrong with them as rows of a file. A row with a fault is sent as far as it can be read, to be looked
 /// at: others may hang on it.
 fn read(import: &Import) -> Result<(Vec<pb::ImportHierarchyRow>, Vec<Fault>), Failure> {
@@ -130,8 +141,8 @@ fn read(import: &Import) -> Result<(Vec<pb::ImportHierarchyRow>, Vec<Fault>), Fa
         if row.iter().any(|cell| std::str::from_utf8(cell).is_err()) {
             faults.push((line, "is not UTF-8: save the file as such".to_owned()));
         }
-        let cells: Vec<_> = row.iter().map(String::from_utf8_lossy).collect();
-        let cell = |at: Option<usize>| at.and_then(|at| cells.get(at)).map(AsRef::as_ref).unwrap_or_default();
+        let cells: Vec<String> = row.iter().map(text).collect();
+        let cell = |at: Option<usize>| at.and_then(|at| cells.get(at)).map(String::as_str).unwrap_or_default();
         let [parent, parent_source, source, owner, kind, domains, since] = others.map(cell);
         let source = if source.is_empty() { import.source.as_str() } else { source };
         let of = |source: &str, key: &str| pb::SourceRecord { source: source.to_owned(), key: key.to_owned() };

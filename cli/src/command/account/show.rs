@@ -142,7 +142,9 @@ pub fn tree(tree: &Tree) -> Result<(), Failure> {
             }
             let accounts = shown.into_iter().map(|(_, account)| account).collect();
             let all = pb::ListChildrenResponse { accounts, next_page_token: String::new() };
-            return say_json(&wire::json("ListChildrenResponse", &all));
+            let mut json = wire::json("ListChildrenResponse", &all);
+            json["more"] = (!open.is_empty()).into();
+            return say_json(&json);
         }
         let paint = paint(&std::io::stdout());
         let mut text = String::new();

@@ -47,10 +47,8 @@ impl Passing {
 const WORKS_MAX: usize = 1_024;
 /// Bytes of a batch; few in tests, so that they see batches fill.
 const BATCH_BYTES: usize = if cfg!(test) { 8 << 10 } else { SETTLED_ROOM };
-/// Bytes of a reservation beside what it is charged to.
-const RESERVATION_BYTES: usize = 96;
-/// Bytes of one charge.
-const CHARGE_BYTES: usize = 16;
+/// Bytes of what became of a reservation, at most.
+const SETTLED_BYTES: usize = 32;
 
 /// What the lane does about contacts.
 pub enum Work {
@@ -255,13 +253,6 @@ fn reserve(
             let expires_at = ObservedAt(steady.0.saturating_add(waits));
             // No number takes more bytes than the greatest.
             verdict.reservation = Some((Sequence(u64::MAX), ObservedAt(i64::MAX)));
-            let room = entry_room(RESERVATION_BYTES + CHARGE_BYTES * charged.len());
-            let room = room + room_to_remember(request, &verdict);
-            let fits = has_room(lane, group, room)?;
-            let Some(group) = group.as_mut().filter(|_| fits) else {
-                verdicts.push(Some(Verdict::deny(Reason::Unavailable, Sequence(0), now)));
-                continue;
-            };
             let reservation = Reservation {
                 purpose: ask.purpose,
                 channel: ask.channel,
@@ -271,6 +262,12 @@ fn reserve(
                 standing: Standing::Open,
             };
             let payload = decision::encode(&ContactReserved { reservation: reservation.clone() });
+            let room = entry_room(payload.len()) + room_to_remember(request, &verdict);
+            let fits = has_room(lane, group, room)?;
+            let Some(group) = group.as_mut().filter(|_| fits) else {
+                verdicts.push(Some(Verdict::deny(Reason::Unavailable, Sequence(0), now)));
+                continue;
+            };
             let mut state = tenant.state_mut();
             let sequence = state.sequence.next();
             group.builder.push(tenant.id, sequence, kind(EntryKind::ContactReserved), |_, out| {
@@ -305,7 +302,7 @@ fn settle(
         }
         return Ok(Ok(may.map(drop)));
     }
-    let fits = has_room(lane, group, entry_room(RESERVATION_BYTES) + room_to_remember(request, &()))?;
+    let fits = has_room(lane, group, entry_room(SETTLED_BYTES) + room_to_remember(request, &()))?;
     let Some(group) = group.as_mut().filter(|_| fits) else { return Ok(Err(WriteError::DiskFull)) };
     let payload = decision::encode(&ReservationSettled { reservation, standing: to });
     let mut state = tenant.state_mut();

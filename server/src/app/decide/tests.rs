@@ -203,6 +203,7 @@ fn a_yes_does_not_win_over_a_no_that_shares_its_group() {
         ("two confirmations", &[(0, 3, 5, 5), (0, 3, 6, 6)], &["said", "known"], Holds::Granted),
         ("a no elsewhere", &[(1, 1, 5, 5), (0, 3, 6, 6)], &["said", "said"], Holds::Granted),
         ("a yes that is newer", &[(0, 1, 5, 5), (0, 0, 6, 6)], &["said", "said"], Holds::Granted),
+        ("a yes that comes twice", &[(0, 0, 5, 5), (0, 0, 5, 6)], &["said", "known"], Holds::Granted),
     ];
     for (name, history, kinds, holds) in table {
         let (said, _, held) = after(history, true);
@@ -231,6 +232,20 @@ fn one_group_comes_to_what_many_come_to() {
             .collect();
         assert_eq!(after(&history, true), after(&history, false), "seed {seed}, round {round}: {history:?}");
     }
+}
+
+#[test]
+fn a_click_is_recorded_where_a_record_of_its_group_may_take_the_no_along() {
+    let bench = Bench::new();
+    let tenant = bench.tenant();
+    let clicks = |second| Act { address: 0, does: Does::Clicks, given: second, came: second }.item(&tenant);
+    let kinds = |items| bench.together(items).iter().map(kind_of).collect::<Vec<_>>();
+    assert_eq!(kinds(vec![clicks(5)]), ["said"]);
+    assert_eq!(kinds(vec![clicks(6)]), ["known"], "the no that stands is of now");
+    let retracts = Item::Retract { record: point(9), at: ObservedAt(THEN) };
+    assert_eq!(kinds(vec![retracts, clicks(7)]), ["other", "said"], "it may stand elsewhere once the group is done");
+    drop(tenant);
+    bench.close();
 }
 
 #[test]

@@ -2,14 +2,16 @@
 
 use std::ops::ControlFlow;
 
-use onefold_core::consent::{ChannelId, PurposeId};
+use onefold_core::consent::{ChannelId, Decision, LawfulBasis, PurposeId, Statement, Subject};
 use onefold_core::decision::{RequestAnswered, decode};
 use onefold_core::ids::{Digest128, Place};
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
 
 use super::*;
+use crate::app::consent::Saying;
 use crate::app::consent::contact::Whom;
+use crate::app::ingest::Item;
 use crate::app::recover;
 use crate::clock::SystemClock;
 use crate::config::Config;
@@ -34,6 +36,38 @@ fn ask(tenant: &Tenant, number: u32) -> Ask {
     }
 }
 
+/// A yes at the address of every third: the answer that names it is longer than others, so that batches fill at many places.
+async fn some_say_yes(app: &App, tenant: &Arc<Tenant>) {
+    let yes = |number: u32| {
+        let Ask { whom: Whom::Identifier { namespace, read, .. }, purpose, .. } = ask(tenant, number) else {
+            unreachable!("it is asked by an address")
+        };
+        let given_at = ObservedAt(1_700_000_000_000_000);
+        let statement = Statement {
+            subject: Subject::Identifier { namespace, raw: None },
+            points: read.points().to_vec(),
+            purpose: Some(purpose),
+            channel: None,
+            decision: Decision::Granted,
+            lawful_basis: LawfulBasis::Consent,
+            jurisdiction: None,
+            notice: String::new(),
+            language: String::new(),
+            source: None,
+            method: String::new(),
+            evidence: String::new(),
+            given_at,
+            expires_at: None,
+            confirmed_at: None,
+            recorded_at: given_at,
+            confirms: None,
+            signals: Vec::new(),
+        };
+        Item::Say(Box::new(Saying::new(statement, tenant)))
+    };
+    app.ingest(tenant, (0..CALLS).step_by(3).map(yes).collect(), None).await.unwrap();
+}
+
 #[test]
 fn a_contact_that_is_counted_stands_in_one_batch_with_the_answer_to_the_call_that_named_it() {
     let dir = tempfile::tempdir().unwrap();
@@ -43,6 +77,7 @@ fn a_contact_that_is_counted_stands_in_one_batch_with_the_answer_to_the_call_tha
     let (app, runtime) = (Arc::clone(&opened.app), Runtime::new().unwrap());
     let tenant = app.tenant(DEFAULT_TENANT).unwrap();
     runtime.block_on(async {
+        some_say_yes(&app, &tenant).await;
         let mut calls = JoinSet::new();
         for number in 0..CALLS {
             let (app, tenant) = (Arc::clone(&app), Arc::clone(&tenant));

@@ -431,6 +431,17 @@ async fn an_erasure_needs_who_it_needs_and_consumers_confirm() {
     };
     let old = house.privacy.create_privacy_request(old).await.unwrap().into_inner().request.unwrap();
     assert!(old.overdue);
+    for (seconds, why) in [(0, "ten years ago"), (4_000_000_000, "tomorrow")] {
+        let wrong = pb::CreatePrivacyRequestRequest {
+            kind: pb::PrivacyRequestKind::Erasure as i32,
+            subjects: vec![at("email", "nobody@harbour-mail.net")],
+            received_time: Some(onefold_tests::seconds(seconds)),
+            ..Default::default()
+        };
+        let refused = house.privacy.create_privacy_request(wrong).await.unwrap_err();
+        let told = tonic_types::StatusExt::get_details_bad_request(&refused).unwrap().field_violations;
+        assert!(told[0].field == "received_time" && told[0].description.contains(why), "{seconds}: {told:?}");
+    }
     let list = pb::ListPrivacyRequestsRequest { overdue_only: true, ..Default::default() };
     let overdue = house.privacy.list_privacy_requests(list).await.unwrap().into_inner().requests;
     assert_eq!(overdue.iter().map(|request| &request.name).collect::<Vec<_>>(), [&old.name]);

@@ -120,6 +120,9 @@ pub const PRIVACY_REQUESTS_MAX: usize = 1_000_000;
 pub const CONSUMERS_MAX: usize = 64;
 /// Profiles, or records, that one privacy request may be about.
 pub const REQUEST_SUBJECTS_MAX: usize = 16;
+/// How long ago a privacy request may have come in: ten years. A clock that stands at the beginning of its time must not make
+/// one that is overdue for decades.
+pub const REQUEST_AGE_MICROS_MAX: i64 = 10 * 366 * 86_400_000_000;
 /// Stages of one lifecycle.
 pub const STAGES_MAX: usize = 32;
 /// Names of stages that a tenant may ever have had.

@@ -7,12 +7,15 @@ use super::consent::Who;
 use super::{Failure, card};
 use crate::client::{Client, Target, request_id};
 
+/// The law of requests that name none.
+pub const USUAL_LAW: &str = "GDPR";
+
 /// How a request is taken in.
 #[derive(Args)]
 pub struct Taking {
-    /// Under which law: GDPR, UK_GDPR, CCPA, US_STATE, LGPD, PIPEDA.
-    #[arg(long, value_name = "LAW", default_value = "GDPR")]
-    regulation: String,
+    /// Under which law: GDPR, UK_GDPR, CCPA, US_STATE, LGPD, PIPEDA. Without it GDPR; CCPA for a list of California's DROP.
+    #[arg(long, value_name = "LAW")]
+    regulation: Option<String>,
     /// Your own number for it: one word, no personal data.
     #[arg(long, value_name = "WORD", default_value = "")]
     reference: String,
@@ -36,7 +39,7 @@ impl Taking {
         let request = pb::CreatePrivacyRequestRequest {
             parent: target.parent(),
             kind: kind as i32,
-            regulation: self.regulation.clone(),
+            regulation: self.law(USUAL_LAW).to_owned(),
             reference: self.reference.clone(),
             subjects: vec![Who { words: words.to_vec() }.subject(target)?],
             received_time: None,
@@ -56,11 +59,11 @@ impl Taking {
     }
 
     /// One of many requests that are taken in alike.
-    pub fn request(&self, target: &Target, subject: pb::ConsentSubject) -> pb::CreatePrivacyRequestRequest {
+    pub fn request(&self, target: &Target, law: &str, subject: pb::ConsentSubject) -> pb::CreatePrivacyRequestRequest {
         pb::CreatePrivacyRequestRequest {
             parent: target.parent(),
             kind: pb::PrivacyRequestKind::Erasure as i32,
-            regulation: self.regulation.clone(),
+            regulation: law.to_owned(),
             reference: self.reference.clone(),
             subjects: vec![subject],
             received_time: None,
@@ -68,9 +71,14 @@ impl Taking {
         }
     }
 
+    /// The law that was named, or else this one.
+    pub fn law<'a>(&'a self, usual: &'a str) -> &'a str {
+        self.regulation.as_deref().unwrap_or(usual)
+    }
+
     /// All that is said of such requests, for their names.
-    pub fn said(&self) -> [&[u8]; 4] {
-        [&self.regulation, &self.reference, &self.verified, &self.by].map(|text| text.as_bytes())
+    pub fn said<'a>(&'a self, law: &'a str) -> [&'a [u8]; 4] {
+        [law, &self.reference, &self.verified, &self.by].map(str::as_bytes)
     }
 }
 

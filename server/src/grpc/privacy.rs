@@ -357,6 +357,10 @@ impl PrivacyService for Privacy {
         if received_at > now {
             faults.push(FieldFault::new("received_time", FaultReason::InTheFuture, "a request cannot come tomorrow"));
         }
+        if received_at.0 < now.0 - limits::REQUEST_AGE_MICROS_MAX {
+            let message = "is more than ten years ago: that clock is wrong";
+            faults.push(FieldFault::new("received_time", FaultReason::Malformed, message));
+        }
         if !faults.is_empty() {
             return Err(status::write(WriteError::Invalid(faults)));
         }

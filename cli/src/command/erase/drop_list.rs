@@ -3,6 +3,8 @@
 //!
 //! A hash is base64(SHA-256(standard form)): of an e-mail address trimmed and in lower case, of a telephone number its last
 //! ten digits, of an advertising or device id in lower case. Lists by name and birth date, or by vehicle, are not compared.
+//! Several identifiers may have one hash (numbers of two countries with the same last ten digits): whoever holds any of them
+//! is meant.
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
@@ -15,11 +17,13 @@ use onefold_proto::v1 as pb;
 use onefold_proto::v1::watch_profiles_response::Message;
 
 use super::Arguments;
-use super::many::{Answer, Answers, Eraser, read, rows, told};
+use super::many::{Answer, Answers, Eraser, PATIENCE, read, rows, told};
+use crate::client::trouble::reason;
 use crate::client::{Client, request_id_of};
 use crate::command::{Failure, say};
 
-/// Answers of the platform: deleted; opted out, since several hold the identifier; not found.
+/// Answers of the platform: deleted; opted out, since several hold the identifier; not found, which is so of an address too
+/// at which an earlier erasure or objection is remembered and that nobody live holds.
 const DELETED: &str = "3";
 const OPTED_OUT: &str = "4";
 const NOT_FOUND: &str = "5";
@@ -28,6 +32,11 @@ const NOT_FOUND: &str = "5";
 const PHONE_DIGITS: usize = 10;
 /// Bytes of a hash.
 const HASH_BYTES: usize = 32;
+
+/// What the column of the hashes is called, without case and punctuation: the platform's own says `Hash`.
+const HASH_COLUMNS: [&str; 4] = ["hash", "hashed", "hashedvalue", "hashedidentifier"];
+/// What else columns are called.
+const COLUMNS: [&str; 8] = ["id", "workitem", "workitemid", "requestid", "email", "phone", "maid", "ctvid"];
 
 type Hash = [u8; HASH_BYTES];
 
@@ -54,11 +63,34 @@ fn parsed(cell: &str) -> Option<Hash> {
     STANDARD.decode(cell).ok()?.try_into().ok()
 }
 
+/// Whether a row names the columns, so that nobody's row is passed over for want of a hash.
+fn is_header(row: &csv::StringRecord) -> bool {
+    let plain = |cell: &str| cell.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_lowercase();
+    let cells: Vec<String> = row.iter().filter(|cell| !cell.is_empty()).map(plain).collect();
+    let is = |names: &[&str], cell: &String| names.contains(&cell.as_str());
+    cells.iter().any(|cell| is(&HASH_COLUMNS, cell)) || cells.iter().all(|cell| is(&COLUMNS, cell))
+}
+
 /// Who holds an identifier of the list.
 #[derive(Default)]
 struct Match {
-    identifier: pb::Identifier,
+    /// Namespace and value of all that have this hash.
+    identifiers: BTreeSet<(String, String)>,
     profiles: BTreeSet<String>,
+}
+
+impl Match {
+    fn identifiers(&self) -> impl Iterator<Item = pb::ConsentSubject> {
+        self.identifiers.iter().map(|(namespace, value)| {
+            let identifier = pb::Identifier { namespace: namespace.clone(), value: value.clone() };
+            pb::ConsentSubject { subject: Some(pb::consent_subject::Subject::Identifier(identifier)) }
+        })
+    }
+
+    fn profiles(&self) -> impl Iterator<Item = pb::ConsentSubject> {
+        let subject = |name: &String| pb::consent_subject::Subject::Profile(name.clone());
+        self.profiles.iter().map(move |name| pb::ConsentSubject { subject: Some(subject(name)) })
+    }
 }
 
 /// Everybody live who holds an identifier of the list.
@@ -84,8 +116,7 @@ async fn matches(
                     let Some(hash) = standard(identifier).map(|text| hash_of(&text)) else { continue };
                     if wanted.contains_key(&hash) {
                         let one = found.entry(hash).or_default();
-                        one.identifier =
-                            pb::Identifier { namespace: identifier.namespace.clone(), value: identifier.value.clone() };
+                        one.identifiers.insert((identifier.namespace.clone(), identifier.value.clone()));
                         one.profiles.insert(profile.name.clone());
                     }
                 }
@@ -116,25 +147,45 @@ async fn sale(arguments: &Arguments, client: &Client) -> Result<Vec<String>, Fai
     Ok(purposes)
 }
 
-/// Says no to sale at an identifier that several hold.
-async fn opt_out(eraser: &Eraser<'_>, row: u64, of: &pb::Identifier, purposes: &[String]) -> Result<(), Failure> {
+/// Says no to sale for a subject.
+async fn object(
+    eraser: &Eraser<'_>,
+    row: u64,
+    subject: &pb::ConsentSubject,
+    purpose: &str,
+) -> Result<(), tonic::Status> {
+    use prost::Message as _;
     let client = eraser.client;
+    let saying = pb::ConsentSaying {
+        purpose: purpose.to_owned(),
+        decision: pb::ConsentDecision::Objected as i32,
+        jurisdiction: "US-CA".to_owned(),
+        collection_method: "DROP list".to_owned(),
+        ..Default::default()
+    };
+    let of = subject.encode_to_vec();
+    let request = pb::RecordConsentRequest {
+        parent: eraser.arguments.target.parent(),
+        subject: Some(subject.clone()),
+        saying: Some(saying),
+        request_id: request_id_of(&[eraser.run.as_bytes(), &row.to_le_bytes(), purpose.as_bytes(), &of]),
+    };
+    client.ask_or(PATIENCE, || async { client.consent().record_consent(request.clone()).await }).await.map(drop)
+}
+
+/// Says no to sale at every identifier with a hash that several hold; where one cannot be read, for each who holds it.
+async fn opt_out(eraser: &Eraser<'_>, row: u64, of: &Match, purposes: &[String]) -> Result<(), Failure> {
+    let mut unread = false;
     for purpose in purposes {
-        let subject = pb::ConsentSubject { subject: Some(pb::consent_subject::Subject::Identifier(of.clone())) };
-        let saying = pb::ConsentSaying {
-            purpose: purpose.clone(),
-            decision: pb::ConsentDecision::Objected as i32,
-            jurisdiction: "US-CA".to_owned(),
-            collection_method: "DROP list".to_owned(),
-            ..Default::default()
-        };
-        let request = pb::RecordConsentRequest {
-            parent: eraser.arguments.target.parent(),
-            subject: Some(subject),
-            saying: Some(saying),
-            request_id: request_id_of(&[eraser.run.as_bytes(), &row.to_le_bytes(), purpose.as_bytes()]),
-        };
-        client.ask(|| async { client.consent().record_consent(request.clone()).await }).await?;
+        for subject in of.identifiers() {
+            match object(eraser, row, &subject, purpose).await {
+                Err(status) if reason(&status) == "REQUEST_INVALID" => unread = true,
+                done => done.map_err(|status| eraser.client.failed(&status))?,
+            }
+        }
+        for subject in of.profiles().filter(|_| unread) {
+            object(eraser, row, &subject, purpose).await.map_err(|status| eraser.client.failed(&status))?;
+        }
     }
     Ok(())
 }
@@ -151,7 +202,23 @@ fn answered_before(arguments: &Arguments) -> HashMap<Hash, (&'static str, String
     rows.iter().filter_map(|(_, row)| answer(row)).collect()
 }
 
-/// Erases whom an identifier leads to, or opts out those who share it: the place of the answer among those that are counted,
+/// Erases the one who holds identifiers with a hash. What names nobody to the server (a blocked value, one that it cannot
+/// read) names them all the same to the platform: then by the profile.
+async fn erase(eraser: &Eraser<'_>, line: u64, one: &Match) -> Result<(String, Answer), Failure> {
+    let mut last = (String::new(), Answer::NothingHeld);
+    for (at, subject) in one.identifiers().chain(one.profiles()).enumerate() {
+        // A call about the row's first has the name that it always had.
+        let mut hasher = blake3::Hasher::new_keyed(eraser.run.as_bytes());
+        let run = if at == 0 { eraser.run } else { hasher.update(&at.to_le_bytes()).finalize() };
+        last = Eraser { run, ..*eraser }.erase(line, subject).await?;
+        if !matches!(last.1, Answer::NothingHeld | Answer::Failed(_)) {
+            break;
+        }
+    }
+    Ok(last)
+}
+
+/// Erases whom identifiers lead to, or opts out those who share them: the place of the answer among those that are counted,
 /// its code, and the request.
 async fn answer(
     eraser: &Eraser<'_>,
@@ -159,16 +226,15 @@ async fn answer(
     one: &Match,
     purposes: &[String],
 ) -> Result<(usize, &'static str, String), Failure> {
-    let subject = Some(pb::consent_subject::Subject::Identifier(one.identifier.clone()));
     let (request, done) = match one.profiles.len() {
-        1 => eraser.erase(line, pb::ConsentSubject { subject }).await?,
+        1 => erase(eraser, line, one).await?,
         _ => (String::new(), Answer::Shared),
     };
     Ok(match done {
         Answer::Erased => (0, DELETED, request),
         Answer::NothingHeld => (2, NOT_FOUND, request),
         Answer::Shared => {
-            opt_out(eraser, line, &one.identifier, purposes).await?;
+            opt_out(eraser, line, one, purposes).await?;
             (1, OPTED_OUT, String::new())
         }
         Answer::Waits(_) | Answer::Failed(_) => (3, "", request),
@@ -182,8 +248,7 @@ pub async fn run(arguments: &Arguments, list: &Path) -> Result<(), Failure> {
     for (at, (line, row)) in rows(&bytes, list)?.into_iter().enumerate() {
         match row.iter().find_map(parsed) {
             Some(hash) => asked.push((line, hash, row)),
-            // What stands above the rows.
-            None if at == 0 => {}
+            None if at == 0 && is_header(&row) => {}
             None => {
                 let message = format!("{}:{line}: no cell is a base64 SHA-256", list.display());
                 return Err(Failure::usage(message));
@@ -246,6 +311,23 @@ mod tests {
 
     fn identifier(namespace: &str, value: &str) -> pb::ProfileIdentifier {
         pb::ProfileIdentifier { namespace: namespace.to_owned(), value: value.to_owned(), ..Default::default() }
+    }
+
+    #[test]
+    fn only_a_row_that_names_columns_is_taken_for_a_header() {
+        let table: [(&[&str], bool); 8] = [
+            (&["ID", "Hash"], true),
+            (&["\u{feff}id", "hash"], true),
+            (&["Work Item ID", "hashed_identifier"], true),
+            (&["a", "vGM7y5n+hBXRSEAklhHDPCbysyNgYTmXdMcagGUOY8"], false),
+            (&["a", "cleo@harbour-mail.net"], false),
+            (&["17", ""], false),
+            (&["email", "none"], false),
+            (&["email"], true),
+        ];
+        for (row, want) in table {
+            assert_eq!(is_header(&csv::StringRecord::from(row.to_vec())), want, "{row:?}");
+        }
     }
 
     #[test]

@@ -19,7 +19,7 @@ use crate::command::scope::counts;
 use crate::command::{Failure, say, say_json};
 
 /// How long a call is asked again while the server says that waiting helps.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 /// How often a scope is looked at again that changed between its preview and its erasure.
 const LOOKS_MAX: u32 = 3;
 /// The ground of a request about somebody of whom nothing is held.
@@ -64,7 +64,7 @@ pub struct Eraser<'a> {
 impl Eraser<'_> {
     /// The name of a call about a row: the same in every run over the same file.
     fn named(&self, row: u64, call: &str, more: &str) -> String {
-        let [law, reference, verified, by] = self.arguments.taking.said();
+        let [law, reference, verified, by] = self.arguments.taking.said(self.arguments.law());
         let parent = self.arguments.target.parent();
         let row = row.to_le_bytes();
         request_id_of(&[
@@ -104,7 +104,7 @@ impl Eraser<'_> {
         before: &str,
     ) -> Result<(String, Answer, bool), Failure> {
         let client = self.client;
-        let mut request = self.arguments.taking.request(&self.arguments.target, subject);
+        let mut request = self.arguments.taking.request(&self.arguments.target, self.arguments.law(), subject);
         request.request_id = self.named(row, "create", before);
         let taken =
             client.ask_or(PATIENCE, || async { client.privacy().create_privacy_request(request.clone()).await }).await;

@@ -9,7 +9,7 @@ use clap::Args;
 use onefold_proto::v1 as pb;
 
 use super::requests::{named, show};
-use super::scope::{Taking, counts, records};
+use super::scope::{Taking, USUAL_LAW, counts, records};
 use super::whole::write_text;
 use super::{Failure, online, paint, say, say_json};
 use crate::client::{Client, Target, request_id, wire};
@@ -57,6 +57,16 @@ pub struct Arguments {
     receipt: Option<PathBuf>,
     #[command(flatten)]
     target: Target,
+}
+
+/// The law that California's platform acts under.
+const DROP_LAW: &str = "CCPA";
+
+impl Arguments {
+    /// The law that the requests are under.
+    fn law(&self) -> &str {
+        self.taking.law(if self.drop.is_some() { DROP_LAW } else { USUAL_LAW })
+    }
 }
 
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {

@@ -19,9 +19,6 @@ pub const FORMAT: &str = "raw";
 /// How much a controller's clock may be ahead of ours.
 const AHEAD_MICROS_MAX: i64 = 5 * 60 * 1_000_000;
 
-/// No request is older: a clock that stands at the beginning of its time must not make one that is overdue for decades.
-const AGO_MICROS_MAX: i64 = 10 * 366 * 86_400_000_000;
-
 /// A request as it came.
 #[derive(Debug)]
 pub struct Asked {
@@ -96,7 +93,7 @@ impl<'a> Reader<'a> {
         if at > now.0 + AHEAD_MICROS_MAX {
             return self.fault(FIELD, FaultReason::InTheFuture, "a request cannot come tomorrow");
         }
-        if at < now.0 - AGO_MICROS_MAX {
+        if at < now.0 - limits::REQUEST_AGE_MICROS_MAX {
             return self.fault(FIELD, FaultReason::Malformed, "is more than ten years ago: that clock is wrong");
         }
         Some(ObservedAt(at.min(now.0)))

@@ -2,13 +2,14 @@
 //!
 //! Which these are is learned from all identifiers that will be shown, superseded and quarantined ones included: by the
 //! rule by which a preview marks them. Then every text is looked at before it is shown: one that reads as such a value,
-//! or has one in it as it was typed, or a number of it without its country, is withheld as well, wherever it stands.
+//! or has one in it as it was typed, or a number of it without its country, whatever digits stand beside it, is withheld as
+//! well, wherever it stands.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use onefold_core::fragment::{Fragment, Identifier, PartyKind};
 use onefold_core::ids::{Digest128, NamespaceId};
-use onefold_core::namespace::NamespaceClass;
+use onefold_core::namespace::{Namespace, NamespaceClass, Normaliser};
 use onefold_matching::prepare::Preparer;
 use onefold_matching::prepared::LinkValue;
 
@@ -20,6 +21,10 @@ const WORD_CHARS_MIN: usize = 5;
 
 /// A telephone number's last digits that are enough to know it by.
 const DIGITS_MIN: usize = 6;
+/// As many where other digits stand right beside them.
+const DIGITS_AMONG_OTHERS_MIN: usize = 7;
+/// Digits of a country in front of a number.
+const COUNTRY_DIGITS_MAX: usize = 3;
 
 /// Knows what is withheld, and counts it.
 pub struct Veil<'a> {
@@ -51,16 +56,40 @@ fn folded(text: &str) -> String {
     text.trim().to_lowercase()
 }
 
-/// Whether people write numbers with it.
-fn is_of_number(character: char) -> bool {
-    character.is_ascii_digit() || " +-()/.".contains(character)
+/// The digits that stand together in a text, parted where it has letters: in each part, groups of digits and nothing else.
+fn runs(text: &str) -> impl Iterator<Item = Vec<&str>> {
+    fn groups(run: &str) -> Vec<&str> {
+        run.split(|character: char| !character.is_ascii_digit()).filter(|group| !group.is_empty()).collect()
+    }
+    text.split(char::is_alphabetic).map(groups).filter(|groups| !groups.is_empty())
 }
 
 /// The numbers in a text that are long enough for a telephone's: their digits, without zeroes in front.
 fn numbers(text: &str) -> impl Iterator<Item = String> + '_ {
-    let digits = |run: &str| run.chars().filter(char::is_ascii_digit).collect::<String>();
-    let runs = text.split(|character| !is_of_number(character)).map(digits);
-    runs.map(|digits| digits.trim_start_matches('0').to_owned()).filter(|digits| digits.len() >= DIGITS_MIN)
+    let numbers = runs(text).map(|groups| groups.concat().trim_start_matches('0').to_owned());
+    numbers.filter(|digits| digits.len() >= DIGITS_MIN)
+}
+
+/// Whether a number is among these groups of digits: some of them that stand together are all of it, or its end; or its
+/// digits, but perhaps for those of its country, stand between others.
+fn is_among(known: &str, groups: &[&str]) -> bool {
+    for from in 0..groups.len() {
+        let mut digits = String::new();
+        for group in &groups[from..] {
+            digits.push_str(group);
+            let number = digits.trim_start_matches('0');
+            if number.len() > known.len() {
+                break;
+            }
+            if number.len() >= DIGITS_MIN && known.ends_with(number) {
+                return true;
+            }
+        }
+    }
+    let all = groups.concat();
+    let tails = (1..=COUNTRY_DIGITS_MAX).filter_map(|country| known.get(country..));
+    let tails = tails.filter(|tail| tail.len() >= DIGITS_AMONG_OTHERS_MIN);
+    std::iter::once(known).chain(tails).any(|tail| all.contains(tail))
 }
 
 impl<'a> Veil<'a> {
@@ -105,7 +134,10 @@ impl<'a> Veil<'a> {
         if let Some(reason) = reason {
             self.namespaces.insert(claim.namespace);
             self.words.insert(folded(&claim.raw), reason);
-            if claim.raw.chars().all(is_of_number) {
+            let is_phone = |namespace: &Namespace| namespace.normaliser == Normaliser::Phone;
+            let is_phone = self.config.config.namespace(claim.namespace).is_some_and(is_phone);
+            // A telephone number may say in words where it is extended to.
+            if is_phone || !claim.raw.contains(char::is_alphabetic) {
                 self.numbers.extend(numbers(&claim.raw).map(|digits| (digits, reason)));
             }
         }
@@ -146,8 +178,8 @@ impl<'a> Veil<'a> {
         if let Some((_, reason)) = self.words.iter().find(inside) {
             return Some(*reason);
         }
-        for number in numbers(text) {
-            if let Some((_, reason)) = self.numbers.iter().find(|(known, _)| known.ends_with(&number)) {
+        for groups in runs(text) {
+            if let Some((_, reason)) = self.numbers.iter().find(|(known, _)| is_among(known, &groups)) {
                 return Some(*reason);
             }
         }
@@ -248,6 +280,28 @@ mod tests {
         ];
         for (text, want) in table {
             assert_eq!(numbers(text).collect::<Vec<_>>(), *want, "{text}");
+        }
+    }
+
+    /// Digits beside a shared number made it another number, and it was shown.
+    #[test]
+    fn a_number_is_known_whatever_digits_stand_beside_it() {
+        let table = [
+            ("+49 30 123456", true),
+            ("030 123456, 17", true),
+            ("12: 030-123456", true),
+            ("2026-11-27 18:30 +49 (0)30 123456 2x", true),
+            ("room 4 / 123456 / 9", true),
+            ("ticket 8849301234567", true),
+            ("no. 77030123456", true),
+            ("49_30_12_34_56", true),
+            ("030 123457, 17", false),
+            ("12 34 57 89", false),
+            ("4930 and 123 and 456", false),
+            ("", false),
+        ];
+        for (text, want) in table {
+            assert_eq!(runs(text).any(|groups| is_among("4930123456", &groups)), want, "{text}");
         }
     }
 }

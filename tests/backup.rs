@@ -311,6 +311,101 @@ async fn a_damaged_backup_is_refused_and_so_is_a_damaged_installation() {
     assert!(audit::verify_receipt_in(&data, None, &file).is_err());
 }
 
+const NORTH: &str = "tenants/north";
+
+async fn put_in(clients: &mut Clients, parent: &str, key: &str, mail: &str) -> pb::IngestStatus {
+    let fragment = Some(person("crm", key, 1_700_000_000, &[("email", mail)], &[]));
+    let request = pb::PutFragmentRequest { parent: parent.to_owned(), fragment, ..Default::default() };
+    clients.ingest.put_fragment(request).await.unwrap().into_inner().result.unwrap().status()
+}
+
+async fn open_tenant(clients: &mut Clients, parent: &str) {
+    let tenant = pb::Tenant { name: parent.to_owned(), ..Default::default() };
+    let request = pb::CreateTenantRequest { tenant: Some(tenant), ..Default::default() };
+    clients.admin.create_tenant(request).await.unwrap();
+    let source = Some(pb::Source { name: "crm".to_owned(), trust: 500, ..Default::default() });
+    clients
+        .admin
+        .put_source(pb::PutSourceRequest { parent: parent.to_owned(), source, ..Default::default() })
+        .await
+        .unwrap();
+}
+
+/// Two backups, one from before a tenant was opened. A restore of that one forgot who was erased there, and who said no: a
+/// restore of the other by its ledgers brought them back.
+#[tokio::test(flavor = "multi_thread")]
+async fn erasures_in_a_tenant_that_the_backup_does_not_know_outlive_its_restore() {
+    let dir = tempfile::tempdir().unwrap();
+    let at_ = |name: &str| dir.path().join(name);
+    let (data, early, late) = (at_("data"), at_("early"), at_("late"));
+    let mut house = House::open(&data).await;
+    house.sources(&["crm", "shop"]).await;
+    back_up(&mut house, &early).await;
+    open_tenant(&mut house, NORTH).await;
+    for who in 0..3 {
+        assert_eq!(put_in(&mut house, NORTH, &format!("k{who}"), &mail(who)).await, pb::IngestStatus::Accepted);
+    }
+    back_up(&mut house, &late).await;
+    let request = pb::CreatePrivacyRequestRequest {
+        parent: NORTH.to_owned(),
+        kind: pb::PrivacyRequestKind::Erasure as i32,
+        subjects: vec![at("email", &mail(1))],
+        ..Default::default()
+    };
+    let name = house.privacy.create_privacy_request(request).await.unwrap().into_inner().request.unwrap().name;
+    let verify = pb::VerifyPrivacyRequestRequest {
+        name: name.clone(),
+        method: "letter".to_owned(),
+        by: "dpo".to_owned(),
+        ..Default::default()
+    };
+    house.privacy.verify_privacy_request(verify).await.unwrap();
+    let etag = house.preview(&name).await.unwrap().etag;
+    house.erase(&name, &etag).await.unwrap();
+    let no = pb::RecordConsentRequest {
+        parent: NORTH.to_owned(),
+        subject: Some(at("email", &mail(2))),
+        saying: Some(onefold_tests::consent::said(pb::ConsentDecision::Objected, 1_700_000_001)),
+        ..Default::default()
+    };
+    house.consent.record_consent(no).await.unwrap();
+    house.close().await;
+
+    let between = at_("between");
+    assert_eq!(restore_after(&data, &early, &between).unwrap().pending, 1);
+    for _ in 0..2 {
+        House::open(&between).await.close().await;
+    }
+    assert_eq!(ErasureLedger::read(&ErasureLedger::path(&between)).unwrap().len(), 1, "kept, and once");
+    // A tenant that is opened there is another: what is kept is never taken for its own.
+    let mut house = House::open(&between).await;
+    open_tenant(&mut house, "tenants/south").await;
+    for who in 0..3 {
+        assert_eq!(
+            put_in(&mut house, "tenants/south", &format!("k{who}"), &mail(who)).await,
+            pb::IngestStatus::Accepted
+        );
+    }
+    house.close().await;
+    let kept = ErasureLedger::read(&ErasureLedger::path(&between)).unwrap()[0].tenant;
+    assert!(between.join("vault").join((kept.0 + 1).to_string()).exists(), "its number is left free");
+
+    let end = at_("end");
+    assert_eq!(restore_after(&between, &late, &end).unwrap().pending, 1);
+    let mut house = House::open(&end).await;
+    assert_eq!(reason(&house.lookup_in(NORTH, "email", &mail(1)).await.unwrap_err()), "PROFILE_NOT_FOUND");
+    assert!(house.lookup_in(NORTH, "email", &mail(0)).await.is_ok());
+    assert_eq!(put_in(&mut house, NORTH, "k1", &mail(1)).await, pb::IngestStatus::Suppressed);
+    let state = pb::GetConsentStateRequest {
+        parent: NORTH.to_owned(),
+        subject: Some(at("email", &mail(2))),
+        ..Default::default()
+    };
+    let state = house.consent.get_consent_state(state).await.unwrap().into_inner();
+    assert!(format!("{state:?}").contains("state: Objected"), "{state:?}");
+    house.close().await;
+}
+
 fn copy_all(from: &Path, to: &Path) {
     use std::os::unix::fs::PermissionsExt;
     if from.is_dir() {

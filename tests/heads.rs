@@ -98,6 +98,23 @@ async fn a_log_that_was_cut_back_or_rewritten_behind_a_signed_head_is_named() {
         let found = audit::verify(&data, None, Some(&bent)).unwrap_err();
         assert!(matches!(found, AuditError::HeadLine { line: 1, .. }), "{found}");
     }
+    // What lies beside the log and is gone is named, also by the doctor; the next start begins it anew.
+    for (file, check) in
+        [("heads/heads.jsonl", "signed heads"), ("erasures/stops", "stops"), ("erasures/revocations", "revocations")]
+    {
+        audit::verify(&data, None, None).unwrap();
+        fs::remove_file(data.join(file)).unwrap();
+        let found = audit::verify(&data, None, None).unwrap_err();
+        assert!(matches!(&found, AuditError::Gone { path, .. } if path.ends_with(file)), "{file}: {found}");
+        let told = onefold_server::doctor::examine(&data, None);
+        let of_it = told.iter().find(|one| one.check == check).unwrap();
+        assert!(of_it.level == onefold_server::doctor::Level::Warning && of_it.what.contains("is gone"), "{of_it:?}");
+        House::open(&data).await.close().await;
+    }
+    let stops = data.join("erasures/stops");
+    fs::write(&stops, b"1FSTOPSx").unwrap();
+    assert!(matches!(audit::verify(&data, None, None), Err(AuditError::Ledger(_))), "what is damaged is named too");
+    House::open(&data).await.close().await;
     let other = dir.path().join("other");
     House::open(&other).await.close().await;
     let found = audit::verify(&data, None, Some(&heads(&other))).unwrap_err();

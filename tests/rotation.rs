@@ -371,3 +371,41 @@ async fn a_kill_at_every_step_leaves_what_one_of_the_keys_opens() {
         fs::remove_dir_all(&data).unwrap();
     }
 }
+
+/// What is left of a rotation is told by name, and keeps nobody from serving: one that was cut off, a note that is damaged, a
+/// root key of before that lies in the directory.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_left_of_a_rotation_is_told_and_stops_no_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let new = key_file(dir.path(), "new", 2);
+    let digest = lived_in(&data, None).await;
+    let inside = fs::read(data.join("keys/root.key")).unwrap();
+    let warnings = |key: Option<&Path>| -> Vec<String> {
+        let found = doctor::examine(&data, key).into_iter().filter(|found| found.check == "rotation of keys");
+        found.filter(|found| found.level == doctor::Level::Warning).map(|found| found.what).collect()
+    };
+    assert_eq!(warnings(None), Vec::<String>::new());
+    DataDir::open(&data, OpenOptions::default()).unwrap().begin_rotation().unwrap();
+    assert!(matches!(warnings(None).as_slice(), [told] if told.contains("cut off")));
+    rotate(&data, None, Some(&new), &SystemClock, |_| {}).unwrap();
+    assert_eq!(warnings(Some(&new)), Vec::<String>::new());
+
+    // The key of before is there again, as where the command was killed at its very end; and the note is bent.
+    fs::write(data.join("keys/root.key"), inside).unwrap();
+    fs::set_permissions(data.join("keys/root.key"), fs::Permissions::from_mode(0o600)).unwrap();
+    let note = data.join("keys/rotations");
+    let mut bytes = fs::read(&note).unwrap();
+    bytes[2] ^= 1;
+    fs::write(&note, bytes).unwrap();
+    for _ in 0..2 {
+        let mut house = House::open_with(config(&data, Some(&new))).await;
+        assert_eq!(house.graph_digest().await, digest);
+        house.close().await;
+        assert!(!data.join("keys/root.key").exists(), "who finds it opens copies of before with it");
+        assert!(matches!(warnings(Some(&new)).as_slice(), [told] if told.contains("line 1 of keys/rotations")));
+    }
+    assert!(told_in_log(&data).is_empty(), "what a bent note says is not believed");
+    fs::remove_file(&note).unwrap();
+    assert_eq!(warnings(Some(&new)), Vec::<String>::new());
+}

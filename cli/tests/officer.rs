@@ -144,6 +144,44 @@ fn preview_erase_receipt_verify_import_again_and_restore() {
     served.stop();
 }
 
+/// A backup that was cut off was taken for a data directory, and files of an earlier one stayed in it: a root key among them.
+#[test]
+fn a_backup_that_was_cut_off_is_told_by_name_and_taken_again_without_what_was_left() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let (data, backup) = (at("data"), at("backup"));
+    let served = Served::start(&data);
+    served.fine(&["backup", text(&backup)]);
+    let (fine, said) = served.run(&["backup", text(&data)]);
+    assert!(!fine && said.contains("is a data directory"), "{said}");
+
+    std::fs::write(backup.join("FORMAT"), "onefold backup, not finished\n").unwrap();
+    for left in ["keys/old.key", "vault/7"] {
+        std::fs::write(backup.join(left), "of before").unwrap();
+    }
+    for manifest_too in [false, true] {
+        if manifest_too {
+            std::fs::remove_file(backup.join("manifest.json")).unwrap();
+        }
+        let serve = run(onefold().args(["serve", "--listen", "127.0.0.1:0", "--data"]).arg(&backup));
+        assert!(!serve.0 && serve.1.contains("is an unfinished backup"), "{}", serve.1);
+        let ledger = data.join("erasures/ledger");
+        let back = run(onefold().arg("restore").args([&backup, &at("nowhere")]).arg("--ledger").arg(&ledger));
+        assert!(!back.0 && back.1.contains("is an unfinished backup"), "{}", back.1);
+        assert!(!at("nowhere").exists());
+    }
+    served.fine(&["backup", text(&backup)]);
+    assert!(!backup.join("keys/old.key").exists() && !backup.join("vault/7").exists());
+    served.fine(&["backup", text(&backup)]);
+    let back = run(onefold()
+        .arg("restore")
+        .args([&backup, &at("restored")])
+        .arg("--ledger")
+        .arg(data.join("erasures/ledger")));
+    assert!(back.0, "{}", back.1);
+    served.stop();
+}
+
 fn hashed(text: &str) -> String {
     use base64::Engine as _;
     let digest = ring::digest::digest(&ring::digest::SHA256, text.as_bytes());
@@ -173,7 +211,8 @@ fn a_row_of_a_deletion_list_acts_on_all_that_it_means() {
     assert!(!fine && said.contains("drop.csv:1: no cell is a base64 SHA-256"), "{said}");
     served.fine(&["lookup", "email", "dora@harbour-mail.net"]);
 
-    let rows = [("a", "4155552671"), ("b", "noreply@harbour-mail.net")].map(|(id, of)| format!("{id},{}\n", hashed(of)));
+    let rows =
+        [("a", "4155552671"), ("b", "noreply@harbour-mail.net")].map(|(id, of)| format!("{id},{}\n", hashed(of)));
     let (fine, said) = drop(&format!("ID,Hash\n{}", rows.concat()));
     assert!(fine, "{said}");
     let told = std::fs::read_to_string(&answers).unwrap();
@@ -185,6 +224,9 @@ fn a_row_of_a_deletion_list_acts_on_all_that_it_means() {
     }
     assert!(!served.run(&["lookup", "record", "crm", "3"]).0, "it was hers alone: she is erased");
     let requests = served.fine(&["requests", "list", "--json"]);
-    assert!(requests.contains("CCPA") && !requests.contains("GDPR"), "a list of California's is under its law: {requests}");
+    assert!(
+        requests.contains("CCPA") && !requests.contains("GDPR"),
+        "a list of California's is under its law: {requests}"
+    );
     served.stop();
 }

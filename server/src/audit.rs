@@ -1,8 +1,9 @@
 //! An auditor's check of a data directory whose server is down: the whole chain, the erasure ledger, every receipt against
-//! both, and the logs of reads. `audit/running.rs` makes the same checks in a server, beside its writes.
+//! both, the logs of reads, and what is kept beside them: signed heads, the ledgers of stops and of revocations. `audit/running.rs` makes the same checks in a server, beside its writes.
 
 pub(crate) mod running;
 
+use std::collections::HashMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -17,6 +18,8 @@ use onefold_store::erasures::ErasureLedger;
 use onefold_store::journal::{EntryView, Journal, JournalError, JournalOptions, JournalReader, Position, VerifyReport};
 use onefold_store::keys::RootKey;
 use onefold_store::ledger::LedgerError;
+use onefold_store::revocations::RevocationLedger;
+use onefold_store::stops::StopLedger;
 use onefold_store::vault::{Vault, VaultError};
 
 use crate::app::heads;
@@ -103,6 +106,14 @@ pub enum AuditError {
         /// Which.
         slot: u32,
     },
+    /// A file beside the log is not there, which every server begins that starts: somebody took it away.
+    #[error("{path} is gone: {what}; the next start writes it anew, of what it knows")]
+    Gone {
+        /// Which file.
+        path: PathBuf,
+        /// What that means.
+        what: &'static str,
+    },
     /// A line of the signed heads is not as it was written.
     #[error("{path}, line {line}: {source}")]
     HeadLine {
@@ -175,6 +186,7 @@ pub fn verify(data: &Path, root_key_file: Option<&Path>, heads: Option<&Path>) -
         return Err(JournalError::Damaged(*damage).into());
     }
     walked.in_ledger(data)?;
+    walked.told.beside_the_log(data)?;
     let destroyed_keys = walked.keys_are_gone(&dir)?;
     let reads = walked.reads_are_whole(&dir)?;
     let public_key = public_key(dir.root_key());
@@ -244,10 +256,37 @@ impl Told {
     /// Holds the erasures against the ledger.
     fn in_ledger(&self, data: &Path) -> Result<(), AuditError> {
         let ledger = ErasureLedger::read(&ErasureLedger::path(data))?;
+        let mut held: HashMap<(TenantId, Sequence), Vec<&Erased>> = HashMap::new();
+        for row in &ledger {
+            held.entry((row.tenant, row.sequence)).or_default().push(&row.erased);
+        }
         for (tenant, sequence, erased) in &self.erasures {
-            if !ledger.iter().any(|row| row.tenant == *tenant && row.sequence == *sequence && row.erased == *erased) {
+            if !held.get(&(*tenant, *sequence)).is_some_and(|rows| rows.contains(&erased)) {
                 return Err(AuditError::NotInLedger { tenant: *tenant, sequence: *sequence });
             }
+        }
+        Ok(())
+    }
+
+    /// Reads the ledgers of stops and of revocations, and sees whether the signed heads are there: each is begun by the first
+    /// start. What they hold proves the log nothing; without them a restore, or an auditor, lacks it.
+    fn beside_the_log(&self, data: &Path) -> Result<(), AuditError> {
+        // Restored and not started yet, or never.
+        if self.wrapped.is_empty() || StopLedger::waits(data) {
+            return Ok(());
+        }
+        let gone = |path: PathBuf, what| AuditError::Gone { path, what };
+        let (stops, revocations, heads) = (StopLedger::path(data), RevocationLedger::path(data), heads::path(data));
+        if !stops.exists() {
+            return Err(gone(stops, "a restore by it would contact those who said no"));
+        }
+        StopLedger::visit(&stops, |_| {})?;
+        if !revocations.exists() {
+            return Err(gone(revocations, "a restore by it would take API keys that were taken back"));
+        }
+        RevocationLedger::visit(&revocations, |_| {})?;
+        if !heads.exists() {
+            return Err(gone(heads, "that the log was not cut back is told by a copy of it alone"));
         }
         Ok(())
     }

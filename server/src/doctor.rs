@@ -11,19 +11,18 @@ use onefold_core::decision::{self, EntryKind, Sealed};
 use onefold_core::hierarchy::entry::Subject;
 use onefold_core::ids::TenantId;
 use onefold_store::datadir::{DataDir, DataDirError, OpenOptions};
-use onefold_store::erasures::ErasureLedger;
 use onefold_store::journal::{EntryView, JournalError, JournalReader};
 use onefold_store::keyed::{self, Inspected};
-use onefold_store::revocations::RevocationLedger;
-use onefold_store::stops::StopLedger;
 use onefold_store::vault::{Vault, VaultError};
 use serde::Serialize;
 
 use crate::app::checkpoint;
 use crate::app::recover::read_root_key;
-use crate::audit::{self, AuditError, Walked};
+use crate::audit::{self, AuditError};
 use crate::config::CONNECTIONS_MAX;
 use crate::metrics::machine;
+
+mod beside;
 
 /// File descriptors that a server needs beside its connections.
 const DESCRIPTORS_BESIDE: u64 = 100;
@@ -100,6 +99,7 @@ pub fn examine(data: &Path, root_key_file: Option<&Path>) -> Vec<Finding> {
     if let Some(dir) = open(&mut chart, data, root_key_file) {
         permissions(&mut chart, data, root_key_file.is_some());
         room(&mut chart, &dir);
+        rotations(&mut chart, &dir);
         let reader = journal(&mut chart, &dir, data);
         checkpoints(&mut chart, &dir, reader.as_ref());
         if let Some(reader) = &reader {
@@ -162,6 +162,8 @@ fn open(chart: &mut Chart, data: &Path, root_key_file: Option<&Path>) -> Option<
                     "restore it again, from the same backup and with the ledgers as they are now: nothing of it may be served"
                 }
                 DataDirError::IsBackup(_) => "restore it to another directory, and look over that",
+                DataDirError::HalfBackedUp(_) => "take the backup again, and restore it to another directory",
+                DataDirError::NotForBackups(_) => "name another directory for the backup",
                 DataDirError::KeyExposed { .. } => "chmod 600 the file, and ask who may have read it",
                 DataDirError::NoSpace(_) => "make room on its file system",
                 DataDirError::Foreign { .. } | DataDirError::FormatDamaged(_) => RESTORE,
@@ -223,6 +225,31 @@ fn room(chart: &mut Chart, dir: &DataDir) {
         chart.warn(CHECK, what, advice);
     } else {
         chart.fine(CHECK, what);
+    }
+}
+
+/// Rotations of keys that did not come to their end, and notes of some that the log cannot be told of.
+fn rotations(chart: &mut Chart, dir: &DataDir) {
+    const CHECK: &str = "rotation of keys";
+    if dir.ring().is_turning() {
+        chart.warn(
+            CHECK,
+            "one was cut off: vaults are under one of two keys, and the root key of before opens both",
+            "give the same `onefold keys rotate` again, with the server down: it comes to its end then",
+        );
+    }
+    match dir.rotations_to_tell() {
+        Ok(noted) => {
+            for bad in &noted.bad {
+                let what = format!("line {} of keys/rotations {}: the log lacks a rotation of keys", bad.line, bad.why);
+                chart.warn(CHECK, what, "note for the auditor what is known of it, and remove the line");
+            }
+            if !noted.ended.is_empty() {
+                let what = format!("{} are noted; the next start tells the log of them", noted.ended.len());
+                chart.fine(CHECK, what);
+            }
+        }
+        Err(error) => chart.warn(CHECK, causes(&error), "see whether the file system is whole and open to this user"),
     }
 }
 
@@ -347,9 +374,10 @@ fn journal(chart: &mut Chart, dir: &DataDir, data: &Path) -> Option<JournalReade
             format!("{} contents open with their keys; of {} the key was destroyed", vaults.opened, vaults.destroyed);
         chart.fine("vault", what);
     }
-    erasures(chart, dir, data, &walked);
-    stops(chart, data);
-    revocations(chart, data);
+    beside::erasures(chart, dir, data, &walked);
+    beside::stops(chart, data);
+    beside::revocations(chart, data);
+    beside::signed_heads(chart, data);
     match walked.reads_are_whole(dir) {
         Ok(entries) => chart.fine("log of reads", format!("{entries} entries, as the journal knows them")),
         Err(error) => {
@@ -357,99 +385,6 @@ fn journal(chart: &mut Chart, dir: &DataDir, data: &Path) -> Option<JournalReade
         }
     }
     Some(walked.reader)
-}
-
-fn erasures(chart: &mut Chart, dir: &DataDir, data: &Path, walked: &Walked) {
-    const CHECK: &str = "erasures";
-    let ledger = ErasureLedger::path(data);
-    if !ledger.exists() && !walked.told.erasures.is_empty() {
-        let advice = "start the server: it writes the ledger anew from the journal; keep the ledger apart from backups";
-        chart.warn(
-            CHECK,
-            format!("{} is gone; the journal still tells of all erasures here", ledger.display()),
-            advice,
-        );
-        return;
-    }
-    let held = walked.in_ledger(data).and_then(|()| walked.keys_are_gone(dir));
-    match held {
-        Ok(keys) => chart.fine(
-            CHECK,
-            format!(
-                "{} in the journal, all in the ledger; {keys} keys were to be destroyed, and are",
-                walked.told.erasures.len()
-            ),
-        ),
-        Err(error) => {
-            let advice = match &error {
-                // A start does both before it serves.
-                AuditError::NotInLedger { .. } | AuditError::KeyAlive { .. } => {
-                    "start the server: it finishes what a crash interrupted, before it serves; then look again"
-                }
-                _ => {
-                    "put the ledger back from its own copy: without it nobody can be kept erased, and no server starts"
-                }
-            };
-            chart.fault(CHECK, causes(&error), advice);
-        }
-    }
-    match ErasureLedger::pending(data) {
-        Ok(rows) if !rows.is_empty() => {
-            let what = format!("{} erasures wait to be carried out, since a backup was restored", rows.len());
-            chart.warn(CHECK, what, "start the server: it carries them out before it serves");
-        }
-        _ => {}
-    }
-}
-
-fn stops(chart: &mut Chart, data: &Path) {
-    const CHECK: &str = "stops";
-    const ANEW: &str = "start the server: it writes it anew from the journal; keep copies of it apart from backups";
-    let path = StopLedger::path(data);
-    if !path.exists() {
-        let what = format!("{} is gone; a restore needs it so that nobody is contacted who said no", path.display());
-        return chart.warn(CHECK, what, ANEW);
-    }
-    match StopLedger::visit(&path, |_| {}) {
-        Ok((rows, _)) => chart.fine(CHECK, format!("{rows} words of people who said no, kept for a restore")),
-        Err(error) => chart.warn(CHECK, causes(&error), ANEW),
-    }
-    match StopLedger::pending(data) {
-        Ok(rows) if !rows.is_empty() => {
-            let what = format!("{} words wait to be said again, since a backup was restored", rows.len());
-            chart.warn(CHECK, what, "start the server: it says them again before it serves");
-        }
-        Ok(_) => {}
-        Err(error) => {
-            let advice = "no server starts with it: restore the backup again, with a copy of the ledger that is whole";
-            chart.fault(CHECK, causes(&error), advice);
-        }
-    }
-}
-
-fn revocations(chart: &mut Chart, data: &Path) {
-    const CHECK: &str = "revocations";
-    const ANEW: &str = "start the server: it writes it anew from the journal; keep copies of it apart from backups";
-    let path = RevocationLedger::path(data);
-    if !path.exists() {
-        let what = format!("{} is gone; a restore needs it so that revoked API keys stay no good", path.display());
-        return chart.warn(CHECK, what, ANEW);
-    }
-    match RevocationLedger::visit(&path, |_| {}) {
-        Ok((rows, _)) => chart.fine(CHECK, format!("{rows} API keys that were taken back, kept for a restore")),
-        Err(error) => chart.warn(CHECK, causes(&error), ANEW),
-    }
-    match RevocationLedger::pending(data) {
-        Ok(rows) if !rows.is_empty() => {
-            let what = format!("{} API keys wait to be taken back again, since a backup was restored", rows.len());
-            chart.warn(CHECK, what, "start the server: it does so before it serves");
-        }
-        Ok(_) => {}
-        Err(error) => {
-            let advice = "no server starts with it: restore the backup again, with a copy of the ledger that is whole";
-            chart.fault(CHECK, causes(&error), advice);
-        }
-    }
 }
 
 fn checkpoints(chart: &mut Chart, dir: &DataDir, journal: Option<&JournalReader>) {

@@ -5,7 +5,7 @@
 //! stops and that of revocations, which live outside of every backup, say who; what of them the backup does not know is put beside the new data
 //! directory as pending, and the first start carries it out before anything is served.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fs::{self, File};
 use std::io;
 use std::path::{Component, Path, PathBuf};
@@ -13,7 +13,8 @@ use std::path::{Component, Path, PathBuf};
 use onefold_core::decision::{self, EntryKind};
 use onefold_core::erasure::Erased;
 use onefold_core::ids::{Sequence, TenantId};
-use onefold_store::datadir::{BACKUP_MANIFEST, DataDir, DataDirError, Filling, OpenOptions};
+use onefold_store::datadir::{BACKUP_MANIFEST, DataDir, Filling, OpenOptions, is_unfinished_backup};
+pub use onefold_store::datadir::{Copying, DataDirError};
 use onefold_store::erasures::{ErasureLedger, ErasureRow};
 use onefold_store::journal::{Journal, JournalError, JournalOptions, Position};
 use onefold_store::ledger::{LedgerError, LedgerRow, RowLedger};
@@ -26,8 +27,8 @@ use crate::app::recover::{StartError, read_root_key};
 
 /// The manifest's name.
 pub const MANIFEST: &str = BACKUP_MANIFEST;
-/// The file that makes a data directory of a directory: it is restored last.
-const FORMAT: &str = "FORMAT";
+/// The file that makes a data directory of a directory, and a backup of another: it is written last.
+pub const FORMAT: &str = "FORMAT";
 
 /// One file of a backup.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -93,6 +94,9 @@ pub enum RestoreError {
         /// What is wrong.
         why: String,
     },
+    /// The backup was cut off before its end.
+    #[error("{0} is an unfinished backup: it cannot be restored; take it again with `onefold backup {0}`")]
+    Unfinished(PathBuf),
     /// A file is not what the manifest says.
     #[error("{path}: {why}; the backup is damaged")]
     File {
@@ -154,8 +158,11 @@ impl Manifest {
     /// Reads the manifest of a backup.
     ///
     /// # Errors
-    /// [`RestoreError::Manifest`].
+    /// [`RestoreError::Manifest`], [`RestoreError::Unfinished`].
     pub fn read(backup: &Path) -> Result<Self, RestoreError> {
+        if is_unfinished_backup(backup) {
+            return Err(RestoreError::Unfinished(backup.to_owned()));
+        }
         let path = backup.join(MANIFEST);
         let wrong = |why: String| RestoreError::Manifest { path: path.clone(), why };
         let text = fs::read_to_string(&path).map_err(|error| wrong(error.to_string()))?;
@@ -171,7 +178,26 @@ impl Manifest {
     /// # Errors
     /// [`RestoreError::File`] names the first that is not what it was.
     pub fn verify(&self, backup: &Path) -> Result<(), RestoreError> {
-        for file in &self.files {
+        self.verify_those(backup, |_| true)
+    }
+
+    /// Checks what there is before a backup is finished: every file but `FORMAT`, and the content that it will have.
+    ///
+    /// # Errors
+    /// As [`Manifest::verify`].
+    pub fn verify_unfinished(&self, backup: &Path, format: &[u8]) -> Result<(), RestoreError> {
+        let is_it = |file: &FileEntry| {
+            let digest = blake3::hash(format).to_hex();
+            file.path == FORMAT && file.bytes == format.len() as u64 && file.digest == digest.as_str()
+        };
+        if !self.files.iter().any(is_it) {
+            return Err(RestoreError::File { path: FORMAT.to_owned(), why: "it did not come as the server has it" });
+        }
+        self.verify_those(backup, |path| path != FORMAT)
+    }
+
+    fn verify_those(&self, backup: &Path, those: impl Fn(&str) -> bool) -> Result<(), RestoreError> {
+        for file in self.files.iter().filter(|file| those(&file.path)) {
             let wrong = |why| RestoreError::File { path: file.path.clone(), why };
             let inside = Path::new(&file.path).components().all(|part| matches!(part, Component::Normal(_)));
             if !inside || file.path.is_empty() {
@@ -317,7 +343,7 @@ fn fill(backup: &Path, data: &Path, manifest: &Manifest, rows: &Rows) -> Result<
     if end.is_none_or(|end| opened.appender.position().chain != end.chain) {
         return Err(RestoreError::End);
     }
-    let pending: Vec<ErasureRow> = rows.erasures.iter().filter(|row| !known.contains(row)).cloned().collect();
+    let pending = unknown(&rows.erasures, &known);
     let (at_home, ..) = ErasureLedger::open(data)?;
     at_home.append(&known)?;
     if !pending.is_empty() {
@@ -336,6 +362,13 @@ fn fill(backup: &Path, data: &Path, manifest: &Manifest, rows: &Rows) -> Result<
         cut: rows.cut.clone(),
     };
     Ok((restored, format))
+}
+
+/// The rows of a ledger that a backup does not know.
+fn unknown(rows: &[ErasureRow], known: &[ErasureRow]) -> Vec<ErasureRow> {
+    let by_key: HashMap<(TenantId, Sequence), &ErasureRow> =
+        known.iter().map(|row| ((row.tenant, row.sequence), row)).collect();
+    rows.iter().filter(|row| by_key.get(&(row.tenant, row.sequence)) != Some(row)).cloned().collect()
 }
 
 fn private_dir(path: &Path) -> Result<(), RestoreError> {

@@ -1,7 +1,8 @@
 //! The data directory: its layout, its lock, its format version and its root key.
 //!
 //! ```text
-//! FORMAT       version, written last: a directory without it was never finished; while a restore fills it, that it does
+//! FORMAT       version, written last: a directory without it was never finished; while a restore, or a backup, fills it,
+//!              that it does
 //! LOCK         held exclusively while the directory is open
 //! journal/     segments                vault/       one directory per tenant
 //! keyed/       sled                    checkpoint/  encrypted snapshots of memory
@@ -16,7 +17,6 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
-use onefold_core::decision::{KeysRotated, decode, encode};
 use onefold_core::ids::TenantId;
 use zeroize::Zeroize;
 
@@ -25,6 +25,14 @@ use crate::disk;
 use crate::keyring::{KeyRing, KeyRingError};
 use crate::keys::{KEY_BYTES, RootKey, TenantKeys, UnwrapError};
 use crate::vault::{Vault, VaultError};
+
+mod copying;
+mod filling;
+mod rotations;
+
+pub use copying::{Copying, is_unfinished_backup};
+pub use filling::Filling;
+pub use rotations::{BadNote, Rotations};
 
 /// The version of the layout.
 pub const FORMAT: u32 = 2;
@@ -35,6 +43,8 @@ const FORMAT_FILE: &str = "FORMAT";
 const FORMAT_NAME: &str = "onefold data";
 /// What `FORMAT` says while a restore fills the directory. Releases that do not know it call the file damaged.
 const BEING_RESTORED: &str = "onefold data, being restored\n";
+/// What it says while a backup fills the directory.
+const BEING_BACKED_UP: &str = "onefold backup, not finished\n";
 /// What a backup has and a data directory has not.
 pub const BACKUP_MANIFEST: &str = "manifest.json";
 const LOCK_FILE: &str = "LOCK";
@@ -43,8 +53,6 @@ const LOCK_TRIES: u32 = 20;
 const LOCK_TRIED_AGAIN: Duration = Duration::from_millis(25);
 const ROOT_KEY_FILE: &str = "root.key";
 const CHECK_FILE: &str = "root.check";
-/// Rotations that the log is to be told of.
-const ROTATIONS_FILE: &str = "rotations";
 const PARTS: [&str; 5] = ["journal", "vault", "keyed", "checkpoint", "keys"];
 
 /// A data directory cannot be opened.
@@ -80,6 +88,14 @@ pub enum DataDirError {
         "{0} is a backup, not a data directory: `onefold restore {0} DIR` makes one of it, without whoever was erased since"
     )]
     IsBackup(PathBuf),
+    /// A backup that was cut off: what it lacks is not known.
+    #[error(
+        "{0} is an unfinished backup: it can be neither served nor restored; take it again with `onefold backup {0}`"
+    )]
+    HalfBackedUp(PathBuf),
+    /// A backup would be written over it.
+    #[error("{0} is a data directory: take the backup to a directory of its own")]
+    NotForBackups(PathBuf),
     /// The root key is not the one this directory was made with.
     #[error("the root key is not the one that {0} was made with, or `onefold keys rotate` gave it another since")]
     WrongRootKey(PathBuf),
@@ -165,6 +181,7 @@ impl DataDir {
         }
         let keys = path.join("keys");
         disk::remove_unfinished(&keys).map_err(failed("tidy up in", &keys))?;
+        KeyRing::wipe_before(&keys).map_err(failed("tidy up in", &keys))?;
         let outer = root_key(&keys, options.root_key, finished)?;
         let ring = key_ring(&keys, &outer, finished)?;
         if !finished {
@@ -246,16 +263,17 @@ impl DataDir {
         if moves { self.drop_stale_root_key() } else { Ok(()) }
     }
 
-    /// Overwrites and removes a root key in the directory that does not open it any more.
+    /// Overwrites and removes a root key in the directory that does not open it any more: who finds it opens copies of before
+    /// with it. A rotation does so at its end, and a start where that was cut off.
     ///
     /// # Errors
     /// [`DataDirError::Io`].
     pub fn drop_stale_root_key(&self) -> Result<(), DataDirError> {
         let path = self.keys().join(ROOT_KEY_FILE);
-        let is_ours = root_key(&self.keys(), None, true).is_ok_and(|key| key == self.outer);
+        let is_stale = key_in(&path).is_some_and(|key| key != self.outer);
         // A link leads to a file that is kept elsewhere, perhaps with the backups of before: the link alone goes.
         let is_link = path.symlink_metadata().is_ok_and(|path| path.is_symlink());
-        match path.exists() && !is_ours {
+        match is_stale {
             true if is_link => fs::remove_file(&path).map_err(failed("remove", &path)),
             true => disk::shred(&path).map_err(failed("remove", &path)),
             false => Ok(()),
@@ -266,41 +284,6 @@ impl DataDir {
     #[must_use]
     pub fn opens_with(&self, root_key: &RootKey) -> bool {
         self.outer == *root_key
-    }
-
-    /// Notes a rotation that is about to end, for the start that follows to tell the log.
-    ///
-    /// # Errors
-    /// [`DataDirError::NoSpace`], [`DataDirError::Io`].
-    pub fn note_rotation(&self, rotated: KeysRotated) -> Result<(), DataDirError> {
-        let path = self.keys().join(ROTATIONS_FILE);
-        let mut noted = self.rotations_to_tell()?;
-        noted.push(rotated);
-        disk::write_whole(&path, &encode(&noted)).map_err(failed("write", &path))
-    }
-
-    /// The rotations that ended and that the log was not told of.
-    ///
-    /// # Errors
-    /// [`DataDirError::Io`], also when the note is damaged.
-    pub fn rotations_to_tell(&self) -> Result<Vec<KeysRotated>, DataDirError> {
-        let path = self.keys().join(ROTATIONS_FILE);
-        let bytes = match fs::read(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            read => read.map_err(failed("read", &path))?,
-        };
-        let damaged = |_| failed("read", &path)(io::ErrorKind::InvalidData.into());
-        let noted: Vec<KeysRotated> = decode(&bytes).map_err(damaged)?;
-        // One that was cut off behind its note has not ended.
-        Ok(noted.into_iter().filter(|rotated| rotated.generation <= self.ring.generation()).collect())
-    }
-
-    /// The log knows of them, durably.
-    ///
-    /// # Errors
-    /// [`DataDirError::Io`].
-    pub fn rotations_told(&self) -> Result<(), DataDirError> {
-        remove_if_there(&self.keys().join(ROTATIONS_FILE))
     }
 
     fn write_ring(&mut self, ring: KeyRing, to: Option<RootKey>) -> Result<(), DataDirError> {
@@ -359,67 +342,6 @@ impl DataDir {
     }
 }
 
-/// A directory that a restore fills. Nothing opens it before [`Filling::end`], whatever cuts the restore off: half of it
-/// must not be served, nor all of it before it says who was erased since.
-#[derive(Debug)]
-pub struct Filling {
-    path: PathBuf,
-    _lock: File,
-}
-
-impl Filling {
-    /// Whether a restore was cut off while it filled this directory.
-    fn was_cut_off(path: &Path) -> bool {
-        fs::read(path.join(FORMAT_FILE)).is_ok_and(|text| text == BEING_RESTORED.as_bytes())
-    }
-
-    /// Begins with an empty directory, made where there is none; what a restore left that was cut off is removed.
-    ///
-    /// # Errors
-    /// [`DataDirError::Foreign`] when it holds something else, and nothing is changed then; [`DataDirError::InUse`] when
-    /// another restore is at it, [`DataDirError::NoSpace`], [`DataDirError::Io`].
-    pub fn begin(path: &Path) -> Result<Self, DataDirError> {
-        private_dir(path)?;
-        Self::left_over(path)?;
-        let lock = lock(path)?;
-        // Again under the lock: another restore may have come to its end in between.
-        for left in Self::left_over(path)? {
-            let removed = if left.is_dir() { fs::remove_dir_all(&left) } else { fs::remove_file(&left) };
-            removed.map_err(failed("remove", &left))?;
-        }
-        let format = path.join(FORMAT_FILE);
-        disk::write_whole(&format, BEING_RESTORED.as_bytes()).map_err(failed("write", &format))?;
-        Ok(Self { path: path.to_owned(), _lock: lock })
-    }
-
-    /// What a restore left that was cut off, but for its mark.
-    fn left_over(path: &Path) -> Result<Vec<PathBuf>, DataDirError> {
-        let cut_off = Self::was_cut_off(path);
-        let mut left = Vec::new();
-        for entry in fs::read_dir(path).map_err(failed("read", path))? {
-            let entry = entry.map_err(failed("read", path))?;
-            let name = entry.file_name().to_string_lossy().into_owned();
-            if name == LOCK_FILE || (name == FORMAT_FILE && cut_off) {
-                continue;
-            }
-            if !cut_off && name != format!("{FORMAT_FILE}.{}", disk::UNFINISHED) {
-                return Err(DataDirError::Foreign { dir: path.to_owned(), entry: name });
-            }
-            left.push(entry.path());
-        }
-        Ok(left)
-    }
-
-    /// All of it is there and synced: with this `FORMAT` it is a data directory.
-    ///
-    /// # Errors
-    /// [`DataDirError::NoSpace`], [`DataDirError::Io`].
-    pub fn end(self, format: &[u8]) -> Result<(), DataDirError> {
-        let name = self.path.join(FORMAT_FILE);
-        disk::write_whole(&name, format).map_err(failed("write", &name))
-    }
-}
-
 fn private_dir(path: &Path) -> Result<(), DataDirError> {
     if path.is_dir() {
         return Ok(());
@@ -474,6 +396,9 @@ fn read_format(path: &Path) -> Result<bool, DataDirError> {
     };
     if text == BEING_RESTORED.as_bytes() {
         return Err(DataDirError::HalfRestored(path.to_owned()));
+    }
+    if text == BEING_BACKED_UP.as_bytes() {
+        return Err(DataDirError::HalfBackedUp(path.to_owned()));
     }
     let found = std::str::from_utf8(&text)
         .ok()
@@ -541,6 +466,14 @@ fn root_key(keys: &Path, given: Option<RootKey>, finished: bool) -> Result<RootK
     let key = unhex(text.trim_end());
     text.zeroize();
     key.map(RootKey::new).ok_or(DataDirError::KeyUnusable { path, what: "damaged" })
+}
+
+/// The key that a file holds, whoever may read it.
+fn key_in(path: &Path) -> Option<RootKey> {
+    let mut text = fs::read_to_string(path).ok()?;
+    let key = unhex(text.trim_end());
+    text.zeroize();
+    key.map(RootKey::new)
 }
 
 /// The key ring, made where the directory is; a wrong root key is told at once and not by garbage.

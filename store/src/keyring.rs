@@ -14,6 +14,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use onefold_core::ids::TenantId;
@@ -24,6 +25,8 @@ use crate::keys::{CoverKey, KEY_BYTES, RootKey, TenantKeys, WrappingKey, unwrap,
 use crate::vault::{Vault, VaultError};
 
 const FILE_NAME: &str = "root.sealed";
+/// The ring of before, while it is being wiped. It is in no backup.
+pub const BEFORE_NAME: &str = "root.sealed.before";
 const MAGIC: &[u8; 8] = b"1FKEYS\0\0";
 const VERSION: u16 = 1;
 const HEAD: usize = 16;
@@ -97,14 +100,39 @@ impl KeyRing {
     /// [`KeyRingError::Io`]: the ring of before stands, unless only its wiping failed.
     pub fn write(&self, keys: &Path, under: &RootKey) -> Result<(), KeyRingError> {
         let path = Self::path(keys);
+        Self::wipe_before(keys)?;
         let before = match OpenOptions::new().write(true).open(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             found => Some(found?),
         };
+        if before.is_some() {
+            // Its name for whoever comes behind a kill. A file system without such names does without.
+            let _ = fs::hard_link(&path, keys.join(BEFORE_NAME));
+        }
         disk::write_whole(&path, &self.seal(under)?)?;
-        // It has no name any more; this wipes its blocks where the file system writes in place.
+        // This wipes its blocks where the file system writes in place.
         before.as_ref().map_or(Ok(()), |before: &File| disk::overwrite(before))?;
+        Self::wipe_before(keys)?;
         Ok(())
+    }
+
+    /// Overwrites the ring of before and takes its name, where a kill came between.
+    ///
+    /// # Errors
+    /// When it cannot be overwritten or removed.
+    pub fn wipe_before(keys: &Path) -> io::Result<()> {
+        let (path, before) = (Self::path(keys), keys.join(BEFORE_NAME));
+        let of = |path: &Path| fs::symlink_metadata(path).map(|found| (found.dev(), found.ino()));
+        match (of(&before), of(&path)) {
+            // The kill came before the new ring had its name: this is the ring in force.
+            (Ok(before_), Ok(now)) if before_ == now => fs::remove_file(&before)?,
+            (Ok(_), Ok(_)) => disk::shred(&before)?,
+            // Without a ring nothing is destroyed that could be one; whoever reads it tells of it.
+            (Ok(_), Err(error)) | (Err(error), _) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            (Ok(_), Err(error)) => return Err(error),
+            (Err(error), _) => return Err(error),
+        }
+        disk::sync_dir(keys)
     }
 
     fn seal(&self, under: &RootKey) -> io::Result<Vec<u8>> {
@@ -247,6 +275,38 @@ mod tests {
     use super::*;
 
     const OURS: RootKey = RootKey::new([1; 32]);
+
+    /// A kill between the rename and the overwriting left the blocks of the ring of before as they were.
+    #[test]
+    fn a_kill_amid_a_write_leaves_a_ring_that_the_next_start_wipes_and_never_the_one_in_force() {
+        use std::io::{Read as _, Seek as _};
+        let dir = TempDir::new().unwrap();
+        let (path, before) = (KeyRing::path(dir.path()), dir.path().join(BEFORE_NAME));
+        let (old, new) = (KeyRing::generate().unwrap(), KeyRing::generate().unwrap());
+        old.write(dir.path(), &OURS).unwrap();
+        let bytes = fs::read(&path).unwrap();
+        // Killed before the rename.
+        fs::hard_link(&path, &before).unwrap();
+        KeyRing::wipe_before(dir.path()).unwrap();
+        assert_eq!((KeyRing::read(dir.path(), &OURS).unwrap(), before.exists()), (Some(old.clone()), false));
+        // Killed behind it.
+        fs::hard_link(&path, &before).unwrap();
+        let mut blocks = File::open(&before).unwrap();
+        disk::write_whole(&path, &new.seal(&OURS).unwrap()).unwrap();
+        KeyRing::wipe_before(dir.path()).unwrap();
+        let mut left = Vec::new();
+        blocks.read_to_end(&mut left).unwrap();
+        assert!(left.len() == bytes.len() && !left.windows(16).any(|piece| bytes.windows(16).any(|old| old == piece)));
+        assert_eq!((KeyRing::read(dir.path(), &OURS).unwrap(), before.exists()), (Some(new.clone()), false));
+        // Not killed: the same comes of it.
+        let mut blocks = File::open(&path).unwrap();
+        let bytes = fs::read(&path).unwrap();
+        old.write(dir.path(), &OURS).unwrap();
+        blocks.rewind().unwrap();
+        left.clear();
+        blocks.read_to_end(&mut left).unwrap();
+        assert!(left != bytes && !before.exists());
+    }
 
     #[test]
     fn a_ring_opens_under_its_root_key_alone_and_every_flipped_bit_is_damage() {

@@ -261,6 +261,12 @@ impl<R: LedgerRow> RowLedger<R> {
         disk::write_whole(&Self::pending_path(data), &bytes).map_err(io_of::<R>)
     }
 
+    /// Whether rows wait to be carried out: so a restore leaves it, even of none.
+    #[must_use]
+    pub fn waits(data: &Path) -> bool {
+        Self::pending_path(data).exists()
+    }
+
     /// The rows that wait to be carried out.
     ///
     /// # Errors

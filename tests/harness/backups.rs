@@ -6,7 +6,9 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use onefold_proto::v1 as pb;
-use onefold_server::restore::{FileEntry, Ledgers, MANIFEST, Manifest, RestoreError, Restored, restore};
+use onefold_server::restore::{
+    Copying, FORMAT, FileEntry, Ledgers, MANIFEST, Manifest, RestoreError, Restored, restore,
+};
 use onefold_store::erasures::ErasureLedger;
 use onefold_store::revocations::RevocationLedger;
 use onefold_store::stops::StopLedger;
@@ -16,15 +18,16 @@ use crate::Clients;
 /// Takes a backup as the command does; answers with the bytes that were sent.
 pub async fn back_up(clients: &mut Clients, out: &Path) -> u64 {
     let before = Manifest::read(out).map(|manifest| manifest.files).unwrap_or_default();
-    let have =
-        before.into_iter().map(|file| pb::BackupFile { path: file.path, bytes: file.bytes, digest: file.digest });
+    let before = before.into_iter().filter(|file| file.path != FORMAT);
+    let have = before.map(|file| pb::BackupFile { path: file.path, bytes: file.bytes, digest: file.digest });
     let request = pb::StreamBackupRequest { have: have.collect() };
     let mut stream = clients.backups.stream_backup(request).await.unwrap().into_inner();
-    let (mut head, mut end) = (pb::BackupHead::default(), None);
+    let (mut head, mut end, mut format) = (pb::BackupHead::default(), None, Vec::new());
+    let copying = Copying::begin(out).unwrap();
     while let Some(message) = stream.message().await.unwrap() {
         match message.part.unwrap() {
             pb::stream_backup_response::Part::Head(told) => {
-                for file in &told.files {
+                for file in told.files.iter().filter(|file| file.path != FORMAT) {
                     let path = out.join(&file.path);
                     fs::create_dir_all(path.parent().unwrap()).unwrap();
                     let file_now = fs::OpenOptions::new().write(true).create(true).truncate(false).open(path).unwrap();
@@ -32,6 +35,7 @@ pub async fn back_up(clients: &mut Clients, out: &Path) -> u64 {
                 }
                 head = told;
             }
+            pb::stream_backup_response::Part::Chunk(chunk) if chunk.path == FORMAT => format = chunk.content,
             pb::stream_backup_response::Part::Chunk(chunk) => {
                 let file = fs::OpenOptions::new().write(true).open(out.join(&chunk.path)).unwrap();
                 file.write_all_at(&chunk.content, chunk.offset).unwrap();
@@ -51,8 +55,11 @@ pub async fn back_up(clients: &mut Clients, out: &Path) -> u64 {
         digest: String::new(),
     };
     let manifest = manifest.sealed();
-    manifest.verify(out).unwrap();
+    manifest.verify_unfinished(out, &format).unwrap();
+    copying.keep_only(&manifest.files.iter().map(|file| file.path.clone().into()).collect()).unwrap();
     fs::write(out.join(MANIFEST), manifest.text()).unwrap();
+    copying.end(&format).unwrap();
+    manifest.verify(out).unwrap();
     end.expect("a backup has an end")
 }
 

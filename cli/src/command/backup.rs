@@ -7,7 +7,7 @@ use std::path::{Component, Path, PathBuf};
 
 use clap::Args;
 use onefold_proto::v1 as pb;
-use onefold_server::restore::{FileEntry, MANIFEST, Manifest};
+use onefold_server::restore::{Copying, DataDirError, FORMAT, FileEntry, MANIFEST, Manifest, RestoreError};
 
 use super::{Failure, card, online, say};
 use crate::client::{Client, Target};
@@ -41,37 +41,36 @@ async fn backup(arguments: &Arguments) -> Result<(), Failure> {
             before.verify(out).map_err(|error| Failure::new(error.to_string()))?;
             before.files
         }
+        Err(RestoreError::Unfinished(_)) => Vec::new(),
         Err(_) if !out.join(MANIFEST).exists() => Vec::new(),
         Err(error) => return Err(Failure::new(format!("{error}\nhint: take the backup to an empty directory"))),
     };
     let client = Client::connect(&arguments.target).await?;
     let wire =
         |file: &FileEntry| pb::BackupFile { path: file.path.clone(), bytes: file.bytes, digest: file.digest.clone() };
-    let request = pb::StreamBackupRequest { have: have.iter().map(wire).collect() };
+    // Until the end that file says that the backup is not finished.
+    let have = have.iter().filter(|file| file.path != FORMAT).map(wire).collect();
+    let request = pb::StreamBackupRequest { have };
     let mut stream = client.ask(|| async { client.backups().stream_backup(request.clone()).await }).await?;
-    let (mut head, mut sent) = (None, None);
-    // While the files change there is no manifest: what is cut off is no backup.
-    match fs::remove_file(out.join(MANIFEST)) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(at(out)(error)),
-        _ => {}
-    }
+    let (mut head, mut sent, mut format) = (None, None, Vec::new());
+    let named = |error: DataDirError| Failure::new(error.to_string());
+    let copying = Copying::begin(out).map_err(named)?;
     while let Some(message) = stream.message().await.map_err(|status| client.failed(&status))? {
         match message.part {
             Some(pb::stream_backup_response::Part::Head(told)) => {
-                for file in &told.files {
+                for file in told.files.iter().filter(|file| file.path != FORMAT) {
                     make_room(out, file)?;
                 }
                 head = Some(told);
             }
+            Some(pb::stream_backup_response::Part::Chunk(chunk)) if chunk.path == FORMAT => format = chunk.content,
             Some(pb::stream_backup_response::Part::Chunk(chunk)) => write(&inside(out, &chunk.path)?, &chunk)?,
             Some(pb::stream_backup_response::Part::End(end)) => sent = Some(end.bytes),
             None => {}
         }
     }
     let (Some(head), Some(sent)) = (head, sent) else {
-        return Err(Failure::new(
-            "the backup was cut off: there is no manifest, so it cannot be restored; take it again",
-        ));
+        return Err(Failure::new("the backup was cut off: it is unfinished, so it cannot be restored; take it again"));
     };
     let files: Vec<FileEntry> = head
         .files
@@ -89,7 +88,8 @@ async fn backup(arguments: &Arguments) -> Result<(), Failure> {
         digest: String::new(),
     }
     .sealed();
-    manifest.verify(out).map_err(|error| Failure::new(error.to_string()))?;
+    manifest.verify_unfinished(out, &format).map_err(|error| Failure::new(error.to_string()))?;
+    copying.keep_only(&manifest.files.iter().map(|file| PathBuf::from(&file.path)).collect()).map_err(named)?;
     for file in &manifest.files {
         let path = out.join(&file.path);
         fs::File::open(&path).and_then(|file| file.sync_all()).map_err(at(&path))?;
@@ -98,6 +98,8 @@ async fn backup(arguments: &Arguments) -> Result<(), Failure> {
     fs::write(&draft, manifest.text() + "\n").map_err(at(&draft))?;
     fs::File::open(&draft).and_then(|file| file.sync_all()).map_err(at(&draft))?;
     fs::rename(&draft, out.join(MANIFEST)).map_err(at(out))?;
+    fs::File::open(out).and_then(|folder| folder.sync_all()).map_err(at(out))?;
+    copying.end(&format).map_err(named)?;
     let bytes: u64 = manifest.files.iter().map(|file| file.bytes).sum();
     say(&format!(
         "backup of {} files, {bytes} bytes ({sent} sent now), as of {}, checked\n",

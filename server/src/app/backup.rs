@@ -12,6 +12,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use onefold_store::journal::Position;
+use onefold_store::keyring::BEFORE_NAME;
 use tokio::sync::oneshot;
 
 use super::lane::{Command, Lane};
@@ -104,7 +105,8 @@ impl App {
             Ok(())
         };
         whole("FORMAT".to_owned())?;
-        for name in names_in(&dir.join("keys"))?.iter().filter(|name| !name.starts_with("checkpoint-")) {
+        let stays = |name: &&String| name.starts_with("checkpoint-") || *name == BEFORE_NAME;
+        for name in names_in(&dir.join("keys"))?.iter().filter(|name| !stays(name)) {
             whole(format!("keys/{name}"))?;
         }
         sources.extend(moment.vaults.into_iter().map(|(path, bytes)| (path, Source::Bytes(bytes))));

@@ -38,7 +38,7 @@ pub mod tidy;
 pub mod writer;
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -113,6 +113,8 @@ pub struct Shared {
     /// Held for reading while files of the journal are copied, for writing while one is replaced.
     pub copying: Arc<tokio::sync::RwLock<()>>,
     tenants: RwLock<HashMap<String, Arc<Tenant>>>,
+    /// The least number that a new tenant may have: below it the ledgers may tell of one that a restore left behind.
+    pub tenants_from: AtomicU32,
     failed: AtomicBool,
     failure: watch::Sender<bool>,
     full: watch::Sender<bool>,

@@ -1,6 +1,7 @@
 //! Tenants opened and configurations changed, in the lane like everything else.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use onefold_core::config::{STEWARD_SOURCE, STEWARD_TRUST, Source, TenantConfig, TenantSettings};
 use onefold_core::decision::{self, ConfigChanged, EntryKind, NamesLearned, TenantOpened};
@@ -57,7 +58,8 @@ pub(super) fn open_tenant(
         let _ = reply.send(Err(error));
         return Ok(());
     }
-    let id = TenantId(known.iter().map(|tenant| tenant.id.0 + 1).max().unwrap_or(0));
+    let from = lane.shared.tenants_from.load(Ordering::Relaxed);
+    let id = TenantId(known.iter().map(|tenant| tenant.id.0 + 1).max().unwrap_or(0).max(from));
     let config = settings.clone().into_config();
     let made = make_tenant(lane, id, &config);
     let tenant = match made {

@@ -4,7 +4,7 @@
 //! says why a start fails.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, RwLock};
 
@@ -12,7 +12,7 @@ use onefold_core::config::TenantConfig;
 use onefold_core::ids::{Sequence, SlotId, TenantId};
 use onefold_store::datadir::{DataDir, OpenOptions};
 use onefold_store::erasures::{ErasureLedger, ErasureRow};
-use onefold_store::journal::{Journal, JournalError, JournalOptions};
+use onefold_store::journal::{Journal, JournalOptions};
 use onefold_store::keyed;
 use tokio::sync::{mpsc, watch};
 
@@ -89,6 +89,9 @@ pub fn open(config: &Config, clock: Arc<dyn Clock>, meters: Arc<Meters>) -> Resu
         return Err(StartError::AdminKey(short));
     }
     let dir = DataDir::open(&config.data, OpenOptions { root_key })?;
+    if let Err(error) = dir.drop_stale_root_key() {
+        tracing::warn!(error = %error, "a root key of before lies in the data directory and cannot be removed: remove it");
+    }
     let root = dir.root_key().clone();
     let tokens = config.oidc.clone().map(|issuer| Tokens::open(issuer, root.derive("tokens")).map(Arc::new));
     let tokens = tokens.transpose().map_err(StartError::Tokens)?;
@@ -160,6 +163,7 @@ pub fn open(config: &Config, clock: Arc<dyn Clock>, meters: Arc<Meters>) -> Resu
         failed: AtomicBool::new(false),
         failure: watch::Sender::new(false),
         full: watch::Sender::new(false),
+        tenants_from: AtomicU32::new(0),
         reads_missing: watch::Sender::new(false),
         keyed_damaged: watch::Sender::new(false),
     });
@@ -170,7 +174,7 @@ pub fn open(config: &Config, clock: Arc<dyn Clock>, meters: Arc<Meters>) -> Resu
     shared.erasures.append(&missing)?;
     known.extend(missing);
     known.extend(lost_from_ledger(&shared, &known, &tenants)?);
-    let follower = stops::Follower::open(&shared, &known);
+    let mut follower = stops::Follower::open(&shared, &known);
     let mut unsettled = Vec::new();
     let mut unfinished = Vec::new();
     for (id, replaying) in tenants {
@@ -226,23 +230,14 @@ pub fn open(config: &Config, clock: Arc<dyn Clock>, meters: Arc<Meters>) -> Resu
     if !lane.settle_left_overs()? {
         tracing::warn!("the last run left something unsettled, and the disk has no room for it: writes are refused");
     }
-    let pending = ErasureLedger::pending(shared.dir.path())?;
-    for row in &pending {
-        let of = shared.tenants().into_iter().find(|tenant| tenant.id == row.tenant);
-        // A tenant that the backup does not know has nobody in it.
-        if let Some(tenant) = of
-            && !privacy::commit::again(&mut lane, &tenant, row)?
-        {
-            return Err(StartError::Journal(JournalError::NoSpace));
-        }
-    }
-    if !pending.is_empty() {
-        tracing::info!(count = pending.len(), "erasures of since the backup were carried out again");
-    }
-    ErasureLedger::pending_done(shared.dir.path())?;
-    privacy::again::after_restore(&mut lane)?;
+    let pending = erased::again(&mut lane, &known)?;
+    privacy::again::after_restore(&mut lane, &mut follower)?;
     revoked::after_restore(&mut lane)?;
     rotated::tell(&mut lane)?;
+    // What the ledgers go on telling of a tenant that is not here must never be taken for another's.
+    let told_of = known.iter().map(|row| row.tenant).chain(revoked_rows.iter().map(|row| row.tenant));
+    let told_of = told_of.chain(pending).chain(follower.tells_of());
+    shared.tenants_from.store(told_of.map(|id| id.0 + 1).max().unwrap_or(0), Ordering::Relaxed);
     let to_lane = commands_in.clone();
     let tidying = spawn("tidy", Box::new(move || tidy::run(&for_tidy, &to_tidy, &to_lane)))?;
     let handles = vec![spawn("lane", Box::new(move || lane.run()))?, writer, keeper, tidying];

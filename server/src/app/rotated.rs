@@ -9,16 +9,31 @@ use super::recover::StartError;
 /// Tells every tenant's log of the rotations that it does not know of, before anything is served.
 ///
 /// # Errors
-/// [`StartError`] when the store fails. Where the disk has no room the next start tells it.
+/// [`StartError`] when the store fails. Where the disk has no room, or the notes cannot be read, the next start tells it.
 pub(super) fn tell(lane: &mut Lane) -> Result<(), StartError> {
     if lane.shared.dir.ring().is_turning() {
         tracing::warn!("a rotation of keys was cut off: stop the server and give the same `onefold keys rotate` again");
     }
-    let rotations = lane.shared.dir.rotations_to_tell()?;
-    if rotations.is_empty() {
+    let rotations = match lane.shared.dir.rotations_to_tell() {
+        Ok(rotations) => rotations,
+        // What is served does not rest on them.
+        Err(error) => {
+            tracing::error!(error = %error, "the notes of rotations cannot be read: the log is not told of them yet");
+            return Ok(());
+        }
+    };
+    for bad in &rotations.bad {
+        let (line, why) = (bad.line, bad.why);
+        tracing::error!(
+            line,
+            why,
+            "a line of keys/rotations is damaged: the log lacks a rotation of keys; note for the auditor what is known of it, and remove the line"
+        );
+    }
+    if rotations.ended.is_empty() {
         return Ok(());
     }
-    for rotated in rotations {
+    for rotated in rotations.ended {
         let payload = decision::encode(&rotated);
         for tenant in lane.shared.tenants() {
             let Some(mut group) = lane.begin(entry_room(payload.len()))? else {

@@ -172,6 +172,32 @@ impl Follower {
         follower
     }
 
+    /// The tenants that the ledger tells of, as far as it can be read.
+    pub fn tells_of(&self) -> Vec<TenantId> {
+        self.ledger.iter().flat_map(|open| open.reached.keys().copied()).collect()
+    }
+
+    /// Keeps rows of tenants that are not here.
+    ///
+    /// # Errors
+    /// [`LedgerError`]: they must not be lost.
+    pub fn keep(&mut self, rows: &[StopRow]) -> Result<(), LedgerError> {
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let open = match &mut self.ledger {
+            Some(open) => open,
+            none => none
+                .insert(Open::new(&self.shared, &ErasureLedger::read(&ErasureLedger::path(self.shared.dir.path()))?)?),
+        };
+        open.ledger.append(rows)?;
+        for row in rows {
+            let last = open.reached.entry(row.tenant).or_default();
+            *last = row.sequence.max(*last);
+        }
+        Ok(())
+    }
+
     /// Works until the sender is gone, and then once more.
     pub fn run(mut self, stop: &Receiver<()>) {
         loop {

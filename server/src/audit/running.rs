@@ -71,6 +71,7 @@ fn check(
         acknowledged(shared, tenant, &told)?;
     }
     told.in_ledger(shared.dir.path())?;
+    told.beside_the_log(shared.dir.path())?;
     found.erasures = told.erasures.len() as u64;
     for tenant in &tenants {
         found.destroyed_keys += told.keys_are_gone(tenant.id, Some(&tenant.vault))?;

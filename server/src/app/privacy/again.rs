@@ -23,7 +23,7 @@ use crate::app::error::WriteError;
 use crate::app::ingest::Item;
 use crate::app::lane::{Lane, kind};
 use crate::app::recover::StartError;
-use crate::app::stops::{profile_at, together};
+use crate::app::stops::{Follower, profile_at, together};
 use crate::app::tenant::{LiveConfig, State, Tenant};
 
 /// Statements that are said at once.
@@ -56,23 +56,24 @@ fn say_again(lane: &mut Lane, tenant: &Arc<Tenant>, mut rows: Vec<StopRow>) -> R
     Ok(unknown.len())
 }
 
-/// Says again what a restore left to be said, before anything is served.
+/// Says again what a restore left to be said, before anything is served. What was said in a tenant that this backup does not
+/// know, a later one may: the ledger goes on telling of it.
 ///
 /// # Errors
 /// [`StartError`]: what was denied must hold then.
-pub fn after_restore(lane: &mut Lane) -> Result<(), StartError> {
+pub fn after_restore(lane: &mut Lane, follower: &mut Follower) -> Result<(), StartError> {
     let data = lane.shared.dir.path().to_owned();
     let mut of_tenants: HashMap<TenantId, Vec<StopRow>> = HashMap::new();
     for row in StopLedger::pending(&data)? {
         of_tenants.entry(row.tenant).or_default().push(row);
     }
-    // A tenant that the backup does not know has nobody in it.
     for tenant in lane.shared.tenants() {
         if let Some(rows) = of_tenants.remove(&tenant.id) {
             let count = say_again(lane, &tenant, rows)?;
             tracing::info!(tenant = %tenant.name, count, "what was denied since the backup was said again");
         }
     }
+    follower.keep(&of_tenants.into_values().flatten().collect::<Vec<_>>())?;
     Ok(StopLedger::pending_done(&data)?)
 }
 

@@ -6,11 +6,12 @@ use std::ops::ControlFlow;
 use onefold_core::decision::{self, EntryKind};
 use onefold_core::erasure::RequestKind;
 use onefold_core::ids::{Digest128, Place, Sequence, SlotId, TenantId};
-use onefold_store::erasures::ErasureRow;
-use onefold_store::journal::{Journal, JournalOptions};
+use onefold_store::erasures::{ErasureLedger, ErasureRow};
+use onefold_store::journal::{Journal, JournalError, JournalOptions};
 
 use super::{Replaying, StartError, Tenants};
-use crate::app::Shared;
+use crate::app::lane::Lane;
+use crate::app::{Shared, privacy};
 
 /// Whose a key was that an erasure destroyed: the keyed digest of the source record.
 pub(super) type ErasedSlots = HashMap<(TenantId, SlotId), Digest128>;
@@ -69,4 +70,35 @@ pub(super) fn lost_from_ledger(
     })?;
     shared.erasures.append(&rows)?;
     Ok(rows)
+}
+
+/// Carries out again what a restore left, before anything is served; of which tenants that is. What was erased in a tenant
+/// that this backup does not know is kept in the ledger: a restore of one that does carries it out.
+pub(super) fn again(lane: &mut Lane, known: &[ErasureRow]) -> Result<Vec<TenantId>, StartError> {
+    let data = lane.shared.dir.path().to_owned();
+    let pending = ErasureLedger::pending(&data)?;
+    let in_ledger: HashSet<(TenantId, Sequence)> = known.iter().map(|row| (row.tenant, row.sequence)).collect();
+    let (mut of_later, mut count) = (Vec::new(), 0_usize);
+    for row in &pending {
+        let Some(tenant) = lane.shared.tenants().into_iter().find(|tenant| tenant.id == row.tenant) else {
+            if !in_ledger.contains(&(row.tenant, row.sequence)) {
+                of_later.push(row.clone());
+            }
+            continue;
+        };
+        if !privacy::commit::again(lane, &tenant, row)? {
+            return Err(StartError::Journal(JournalError::NoSpace));
+        }
+        count += 1;
+    }
+    lane.shared.erasures.append(&of_later)?;
+    if count > 0 {
+        tracing::info!(count, "erasures of since the backup were carried out again");
+    }
+    if !of_later.is_empty() {
+        let count = of_later.len();
+        tracing::info!(count, "erasures in tenants that the backup does not know are kept in the ledger");
+    }
+    ErasureLedger::pending_done(&data)?;
+    Ok(pending.into_iter().map(|row| row.tenant).collect())
 }

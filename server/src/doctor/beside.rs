@@ -1,0 +1,117 @@
+//! What lies beside the log and in no backup: the ledgers of erasures, stops and revocations, and the signed heads.
+
+use std::path::Path;
+
+use onefold_store::datadir::DataDir;
+use onefold_store::erasures::ErasureLedger;
+use onefold_store::revocations::RevocationLedger;
+use onefold_store::stops::StopLedger;
+
+use super::{Chart, causes};
+use crate::app::heads;
+use crate::audit::{AuditError, Walked};
+
+pub(super) fn erasures(chart: &mut Chart, dir: &DataDir, data: &Path, walked: &Walked) {
+    const CHECK: &str = "erasures";
+    let ledger = ErasureLedger::path(data);
+    if !ledger.exists() && !walked.told.erasures.is_empty() {
+        let advice = "start the server: it writes the ledger anew from the journal; keep the ledger apart from backups";
+        chart.warn(
+            CHECK,
+            format!("{} is gone; the journal still tells of all erasures here", ledger.display()),
+            advice,
+        );
+        return;
+    }
+    let held = walked.in_ledger(data).and_then(|()| walked.keys_are_gone(dir));
+    match held {
+        Ok(keys) => chart.fine(
+            CHECK,
+            format!(
+                "{} in the journal, all in the ledger; {keys} keys were to be destroyed, and are",
+                walked.told.erasures.len()
+            ),
+        ),
+        Err(error) => {
+            let advice = match &error {
+                // A start does both before it serves.
+                AuditError::NotInLedger { .. } | AuditError::KeyAlive { .. } => {
+                    "start the server: it finishes what a crash interrupted, before it serves; then look again"
+                }
+                _ => {
+                    "put the ledger back from its own copy: without it nobody can be kept erased, and no server starts"
+                }
+            };
+            chart.fault(CHECK, causes(&error), advice);
+        }
+    }
+    match ErasureLedger::pending(data) {
+        Ok(rows) if !rows.is_empty() => {
+            let what = format!("{} erasures wait to be carried out, since a backup was restored", rows.len());
+            chart.warn(CHECK, what, "start the server: it carries them out before it serves");
+        }
+        _ => {}
+    }
+}
+
+pub(super) fn stops(chart: &mut Chart, data: &Path) {
+    const CHECK: &str = "stops";
+    const ANEW: &str = "start the server: it writes it anew from the journal; keep copies of it apart from backups";
+    let path = StopLedger::path(data);
+    if !path.exists() {
+        let what = format!("{} is gone; a restore needs it so that nobody is contacted who said no", path.display());
+        return chart.warn(CHECK, what, ANEW);
+    }
+    match StopLedger::visit(&path, |_| {}) {
+        Ok((rows, _)) => chart.fine(CHECK, format!("{rows} words of people who said no, kept for a restore")),
+        Err(error) => chart.warn(CHECK, causes(&error), ANEW),
+    }
+    match StopLedger::pending(data) {
+        Ok(rows) if !rows.is_empty() => {
+            let what = format!("{} words wait to be said again, since a backup was restored", rows.len());
+            chart.warn(CHECK, what, "start the server: it says them again before it serves");
+        }
+        Ok(_) => {}
+        Err(error) => {
+            let advice = "no server starts with it: restore the backup again, with a copy of the ledger that is whole";
+            chart.fault(CHECK, causes(&error), advice);
+        }
+    }
+}
+
+pub(super) fn revocations(chart: &mut Chart, data: &Path) {
+    const CHECK: &str = "revocations";
+    const ANEW: &str = "start the server: it writes it anew from the journal; keep copies of it apart from backups";
+    let path = RevocationLedger::path(data);
+    if !path.exists() {
+        let what = format!("{} is gone; a restore needs it so that revoked API keys stay no good", path.display());
+        return chart.warn(CHECK, what, ANEW);
+    }
+    match RevocationLedger::visit(&path, |_| {}) {
+        Ok((rows, _)) => chart.fine(CHECK, format!("{rows} API keys that were taken back, kept for a restore")),
+        Err(error) => chart.warn(CHECK, causes(&error), ANEW),
+    }
+    match RevocationLedger::pending(data) {
+        Ok(rows) if !rows.is_empty() => {
+            let what = format!("{} API keys wait to be taken back again, since a backup was restored", rows.len());
+            chart.warn(CHECK, what, "start the server: it does so before it serves");
+        }
+        Ok(_) => {}
+        Err(error) => {
+            let advice = "no server starts with it: restore the backup again, with a copy of the ledger that is whole";
+            chart.fault(CHECK, causes(&error), advice);
+        }
+    }
+}
+
+pub(super) fn signed_heads(chart: &mut Chart, data: &Path) {
+    const CHECK: &str = "signed heads";
+    let path = heads::path(data);
+    if path.exists() {
+        return chart.fine(CHECK, "they are there; `onefold audit verify` holds the log against them");
+    }
+    let what = format!("{} is gone: that the log was not cut back is told by a copy of it alone", path.display());
+    let advice =
+        "hold the log against your copy (`onefold audit verify --heads COPY`), then start the server: it begins anew";
+    chart.warn(CHECK, what, advice);
+}

@@ -18,6 +18,8 @@ pub use block::{BlockReason, BlockRules, InvalidBlockRules};
 
 use std::fmt;
 
+use icu_normalizer::ComposingNormalizerBorrowed;
+
 use crate::limits::IDENTIFIER_BYTES_MAX;
 use crate::namespace::Normaliser;
 
@@ -116,6 +118,17 @@ pub fn canonicalise(normaliser: Normaliser, raw: &str, region: Option<&str>) -> 
 /// and directional marks, soft hyphens, control characters.
 fn trim(raw: &str) -> &str {
     raw.trim_matches(is_padding)
+}
+
+/// A text in plain letters, where it has other forms of them (NFKC: full width, ligatures, in circles). `None` where it is the
+/// same. Canonical forms do not fold these; who asks whether a value was seen before asks for both.
+#[must_use]
+pub fn compatible(text: &str) -> Option<String> {
+    if text.is_ascii() {
+        return None;
+    }
+    let plain = ComposingNormalizerBorrowed::new_nfkc().normalize(text);
+    (plain != text).then(|| plain.into_owned())
 }
 
 fn is_padding(c: char) -> bool {

@@ -32,6 +32,7 @@ use super::ingest::{Answer, Arriving, Item, Outcome};
 use super::lane::{Group, kind};
 use super::privacy::receipt;
 use super::quarantine;
+use super::quarantine::points::{MENTIONS_MAX, Points};
 use super::tenant::{Held, LiveConfig, State, Tenant};
 
 /// The last word on a record, in the order in which one beats another: observed later, a retraction before a fragment,
@@ -74,7 +75,7 @@ enum Effect {
     /// The fragment, where it lies, its sequence, its key, its bytes, and what it tells beside its facts.
     Put(Prepared, (Place, Sequence), SlotId, u32, Option<Box<Says>>),
     Retract(Digest128, ObservedAt, (Place, Sequence)),
-    Hold(Sequence, Held, Box<[Digest128]>),
+    Hold(Sequence, Held, Points),
     LetGo(Sequence),
     Hear(Box<Said>),
     Judge(Box<(Judged, Sequence, Place, SlotId)>),
@@ -403,7 +404,13 @@ impl Deciding<'_> {
             }
             points
         };
-        let points = fragment.map(points).unwrap_or_default();
+        // A malformed identifier may have a whole one in it, and other forms of letters are letters.
+        let is_odd = |fragment: &Fragment| {
+            !arriving.notes.is_empty() || !fragment.identifiers.iter().all(|claim| claim.raw.is_ascii())
+        };
+        let odd = fragment.as_ref().ok().filter(|fragment| is_odd(fragment));
+        let inside = odd.map(|fragment| quarantine::points::in_claims(fragment, self.config)).unwrap_or_default();
+        let points = fragment.map(points).unwrap_or_default().into_iter().chain(inside);
         let links = arriving.prepared.links.iter().map(|link| link.digest);
         let request = self.state.privacy.stops([arriving.prepared.record].into_iter().chain(links).chain(points))?;
         Some(self.stopped(request))
@@ -523,12 +530,12 @@ impl Deciding<'_> {
         if let Some(stopped) = self.stop(arriving) {
             return Ok(stopped);
         }
-        let fragment = if arriving.undated
-            && let Ok(read) = Fragment::decode(&arriving.encoded)
-        {
-            quarantine::content(&read, true, &arriving.prepared, self.config.config.as_ref())
-        } else {
-            (arriving.prepared.record, arriving.prepared.facts)
+        let read = Fragment::decode(&arriving.encoded).ok();
+        let fragment = match &read {
+            Some(read) if arriving.undated => {
+                quarantine::content(read, true, &arriving.prepared, self.config.config.as_ref())
+            }
+            _ => (arriving.prepared.record, arriving.prepared.facts),
         };
         let known = self.held.get(&fragment).or_else(|| self.state.quarantined.get(&fragment)).copied();
         if let Some(entry) = known {
@@ -545,6 +552,18 @@ impl Deciding<'_> {
             ));
             return Ok(Drafted { outcome: Outcome::Rejected { faults }, record: None });
         }
+        // Found at the door, but for what only the lane found fault with.
+        let found = arriving.found.clone();
+        let found = found.or_else(|| Some(Points::of(&read?, &arriving.prepared, self.config)));
+        let Some((points, true)) = found else {
+            let mut faults = faults;
+            let message = format!(
+                "it mentions more than {MENTIONS_MAX} addresses and numbers that may be somebody's, so it cannot be held for \
+                 that; mend its faults and send it again"
+            );
+            faults.push(FieldFault::new("", FaultReason::TooLarge, message));
+            return Ok(Drafted { outcome: Outcome::Rejected { faults }, record: None });
+        };
         let content = decision::encode(&Quarantined {
             fragment: arriving.encoded.clone(),
             undated: arriving.undated,
@@ -555,7 +574,7 @@ impl Deciding<'_> {
         self.held.insert(fragment, sequence);
         let source = arriving.prepared.source;
         let held = Held { place, slot, source, fragment };
-        self.effects.push(Effect::Hold(sequence, held, quarantine::points(&arriving.prepared)));
+        self.effects.push(Effect::Hold(sequence, held, points));
         Ok(Drafted { outcome: Outcome::Quarantined { sequence, entry: sequence, faults }, record: None })
     }
 

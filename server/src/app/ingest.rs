@@ -21,6 +21,7 @@ use super::error::WriteError;
 use super::explain;
 use super::hierarchy::steps;
 use super::lane::Command;
+use super::quarantine::points::Points;
 use super::requests::RequestKey;
 use super::tenant::{LiveConfig, Tenant};
 
@@ -45,6 +46,8 @@ pub struct Arriving {
     /// When it came in, where its source's contract binds its stages to the steps that are allowed. Only the lane knows
     /// where the record stands.
     pub bound_to_steps: Option<ObservedAt>,
+    /// What it will be found by in quarantine, and whether that is all; where the door found fault with it.
+    pub found: Option<(Points, bool)>,
     /// Consent statements that came along. They are entries of the ledger, whatever becomes of the fragment.
     pub says: Vec<Saying>,
 }
@@ -209,8 +212,9 @@ impl Arriving {
         let tells = !(fragment.affiliations.is_empty() && fragment.stages.is_empty());
         let binds = config.contract(fragment.record.source).is_some_and(CompiledContract::binds_to_steps);
         let bound_to_steps = (binds && !fragment.stages.is_empty()).then(ObservedAt::default);
+        let found = (!faults.is_empty()).then(|| Points::of(fragment, &prepared, config));
         let (config_version, says) = (config.version, Vec::new());
-        (Self { encoded, prepared, undated, config_version, notes, tells, bound_to_steps, says }, faults)
+        (Self { encoded, prepared, undated, config_version, notes, tells, bound_to_steps, found, says }, faults)
     }
 }
 

@@ -17,6 +17,8 @@ use super::tenant::{Held, Tenant};
 use super::{App, lane};
 use crate::secret;
 
+pub mod points;
+
 /// Fragments that one replay takes at most.
 pub const REPLAY_MAX: usize = 1_000;
 
@@ -191,11 +193,6 @@ pub async fn discard(
 ) -> Result<u64, WriteError> {
     let tenant = Arc::clone(tenant);
     app.ask(|reply| Command::Discard { tenant, entries, request, reply }).await
-}
-
-/// The record and the identifiers of a fragment: what an erasure finds it by.
-pub(super) fn points(prepared: &Prepared) -> Box<[Digest128]> {
-    std::iter::once(prepared.record).chain(prepared.links.iter().map(|link| link.digest)).collect()
 }
 
 #[cfg(test)]

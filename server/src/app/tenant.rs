@@ -25,6 +25,7 @@ use super::error::ReadError;
 use super::hierarchy::state::Accounts;
 use super::models::Models;
 use super::privacy::state::Privacy;
+use super::quarantine::points::Points;
 use super::reads::Noting;
 use super::requests::RequestWindow;
 use super::review::Judgements;
@@ -258,8 +259,8 @@ impl State {
         standing.into_iter().for_each(|point| self.consent.ledger.stands_with(point, &together));
     }
 
-    /// Holds a fragment in quarantine; `points` are its record and its identifiers.
-    pub fn hold(&mut self, entry: Sequence, held: Held, points: Box<[Digest128]>) {
+    /// Holds a fragment in quarantine; `points` are what it is found by.
+    pub fn hold(&mut self, entry: Sequence, held: Held, points: Points) {
         self.privacy.quarantined.insert(entry, points);
         self.quarantined.insert(held.fragment, entry);
         self.quarantine.insert(entry, held);

@@ -107,9 +107,7 @@ fn found_of(
         points.extend(known);
     }
     points.extend(values.iter().filter(|value| value.is_suppressed()).map(|value| value.digest));
-    let theirs = |entry: &Sequence| {
-        state.privacy.quarantined.get(entry).is_some_and(|held| held.iter().any(|point| points.contains(point)))
-    };
+    let theirs = |entry: &Sequence| state.privacy.quarantined.get(entry).is_some_and(|held| held.meet(&points));
     let quarantined =
         state.quarantine.iter().filter(|(entry, _)| theirs(entry)).map(|(entry, held)| (*entry, held.slot)).collect();
     let siblings = siblings(state, &values, &points);
@@ -173,9 +171,12 @@ fn known_of_nobody(
         // The same identifier as another kind of party would hold it: what was said of both is found at the one.
         let elsewhere = |id: Sequence| ledger.points_of(id).iter().any(is_known);
         let said = ledger.standing_at(&HashSet::from([*digest])).into_iter().any(|(id, ..)| !elsewhere(id));
-        let held = state.privacy.quarantined.values().any(|held| held.contains(digest));
+        let mut quarantined = state.privacy.quarantined.values();
+        let held = quarantined.clone().any(|held| held.name(*digest));
+        // What is mentioned is, as either kind of party: it is found at the one.
+        let mentioned = quarantined.any(|held| held.mention(*digest) && !held.all().any(is_known));
         let twin = identifiers.iter().any(|(of, other)| of == namespace && is_known(other));
-        if said || held || (!twin && state.consent.reservations.is_charged(*digest)) {
+        if said || held || mentioned || (!twin && state.consent.reservations.is_charged(*digest)) {
             known.push(LinkValue { namespace: *namespace, digest: *digest });
         }
     }

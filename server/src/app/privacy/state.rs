@@ -12,6 +12,7 @@ use onefold_core::reads::{ReadLogMark, ReadLogPolicy};
 use serde::{Deserialize, Serialize};
 
 use super::former::{Former, FormerRows};
+use crate::app::quarantine::points::Points;
 use crate::app::tenant::State;
 
 /// All that a tenant's journal decides about the rights of persons. Only the lane changes it.
@@ -35,8 +36,8 @@ pub struct Privacy {
     pub carried: BTreeMap<Sequence, Vec<Carried>>,
     /// What the tenant wants.
     pub policy: Arc<PrivacyPolicy>,
-    /// Of each quarantined fragment its record and identifiers, by keyed digest.
-    pub quarantined: HashMap<Sequence, Box<[Digest128]>>,
+    /// What each quarantined fragment is found by.
+    pub quarantined: HashMap<Sequence, Points>,
     /// Default regions that held before: telephone numbers were read by them, and what is kept of these has no number.
     pub former_regions: Vec<Option<String>>,
     /// What is kept beside requests that controllers forwarded.
@@ -61,7 +62,7 @@ pub struct PrivacyRows {
     receipts: Vec<(Sequence, Place)>,
     carried: Vec<Carried>,
     policy: PrivacyPolicy,
-    quarantined: Vec<(Sequence, Vec<Digest128>)>,
+    quarantined: Vec<(Sequence, Points)>,
     exports: Vec<Exported>,
     read_log: ReadLogPolicy,
     reads_mark: Option<ReadLogMark>,
@@ -80,7 +81,7 @@ impl Privacy {
             receipts: self.receipts.iter().map(|(request, place)| (*request, *place)).collect(),
             carried: self.carried.values().flatten().cloned().collect(),
             policy: PrivacyPolicy::clone(&self.policy),
-            quarantined: self.quarantined.iter().map(|(entry, points)| (*entry, points.to_vec())).collect(),
+            quarantined: self.quarantined.iter().map(|(entry, points)| (*entry, points.clone())).collect(),
             exports: self.exports.values().cloned().collect(),
             read_log: self.read_log,
             reads_mark: self.reads_mark,
@@ -103,11 +104,7 @@ impl Privacy {
             stopped: rows.stopped.into_iter().collect(),
             receipts: rows.receipts.into_iter().collect(),
             policy: Arc::new(rows.policy),
-            quarantined: rows
-                .quarantined
-                .into_iter()
-                .map(|(entry, points)| (entry, points.into_boxed_slice()))
-                .collect(),
+            quarantined: rows.quarantined.into_iter().collect(),
             read_log: rows.read_log,
             reads_mark: rows.reads_mark,
             former_regions: rows.former_regions,

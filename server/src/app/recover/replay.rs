@@ -24,6 +24,7 @@ use crate::app::consent::Said;
 use crate::app::hierarchy::state::Says;
 use crate::app::lane::note_changes;
 use crate::app::models::Models;
+use crate::app::quarantine::points::Points;
 use crate::app::tenant::{Held, LiveConfig, State};
 use crate::app::{hierarchy, privacy, quarantine};
 
@@ -272,7 +273,7 @@ impl Replaying {
                     let names = self.config.config.as_ref();
                     let content = quarantine::content(&fragment, kept.undated, &prepared, names);
                     let held = Held { place: entry.place, slot, source, fragment: content };
-                    self.state.hold(entry.sequence, held, quarantine::points(&prepared));
+                    self.state.hold(entry.sequence, held, Points::of(&fragment, &prepared, &self.config).0);
                 }
             }
             EntryKind::StatementRecorded => {

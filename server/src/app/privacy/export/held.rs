@@ -118,7 +118,7 @@ impl Picture {
                 .quarantined
                 .iter()
                 .filter_map(|entry| {
-                    let points = state.privacy.quarantined.get(entry).cloned().unwrap_or_default();
+                    let points = state.privacy.quarantined.get(entry).map(|held| held.own.clone()).unwrap_or_default();
                     Some((*entry, *state.quarantine.get(entry)?, points))
                 })
                 .collect(),

@@ -394,8 +394,44 @@ async fn moves_have_dates_and_closed_accounts_stay_where_they_are() {
     assert_eq!((sum.account_count, sum.closed_account_count), (2, 1), "what is below a closed account stays there");
     let refused = house.move_account(account("crm", "old"), account("crm", "new")).await.unwrap_err();
     assert_eq!(reason(&refused), "PARENT_CLOSED");
+    // One that is new is under it from the beginning, and would be today.
+    let refused = house.put_account("crm", "late", Some("new")).await.unwrap_err();
+    assert_eq!(reason(&refused), "PARENT_CLOSED");
+    let rows = vec![row(2, "late", Some("new")), row(3, "x", Some("new"))];
+    let faults = import(&mut house, rows, false).await.faults;
+    assert_eq!(
+        faults.iter().map(|fault| fault.line).collect::<Vec<_>>(),
+        [2],
+        "who was below it stays there: {faults:?}"
+    );
     house.accounts.close_account(close("new", true)).await.unwrap();
     house.move_account(account("crm", "old"), account("crm", "new")).await.unwrap();
+
+    // What begins later is nobody's child before, and nobody's parent.
+    let mut young = source_account("crm", "young", "Company young");
+    young.start_time = Some(seconds(5_000));
+    let request = pb::PutAccountRequest {
+        account: Some(young),
+        parent_account: account("crm", "new"),
+        parent_effective_time: Some(seconds(0)),
+        ..Default::default()
+    };
+    house.accounts.put_account(request).await.unwrap();
+    let request = pb::PutAccountRequest {
+        account: Some(source_account("crm", "leaf", "Company leaf")),
+        parent_account: account("crm", "young"),
+        parent_effective_time: Some(seconds(0)),
+        ..Default::default()
+    };
+    house.accounts.put_account(request).await.unwrap();
+    for (at, young, leaf) in [(4_999, 0, 0), (5_000, 1, 2)] {
+        for (key, above) in [("young", young), ("leaf", leaf)] {
+            let request =
+                pb::GetAccountRequest { key: account("crm", key), as_of_time: Some(seconds(at)), ..Default::default() };
+            let found = house.accounts.get_account(request).await.unwrap().into_inner().account.unwrap();
+            assert_eq!(found.ancestors.len(), above, "{key} as of {at}");
+        }
+    }
     house.close().await;
 }
 

@@ -149,6 +149,64 @@ async fn statements_are_shown_to_the_purpose_they_are_about() {
     house.close().await;
 }
 
+/// What a purpose may not read is no clue, and who may not be read leaves no gap.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_search_for_a_purpose_tells_nothing_of_what_it_may_not_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut config = House::config(&dir.path().join("data"));
+    config.match_models = true;
+    let mut house = House::open_with(config).await;
+    house.sources(&["crm"]).await;
+    for (key, birth) in [("1", "1974-03-09"), ("2", "1981-06-30")] {
+        let texts = [
+            ("given_name", "Adelaide"),
+            ("family_name", "Quillfeather"),
+            ("birth_date", birth),
+            ("address.city", "Harrogate"),
+            ("address.postcode", "HG1 2QX"),
+        ];
+        house.put(person("crm", key, THEN, &[("email", &format!("adelaide{key}@plant-works.net"))], &texts)).await;
+    }
+    house.say(of_record("crm", "1"), said(Granted, THEN)).await.unwrap();
+    house.say(of_record("crm", "2"), said(Withdrawn, THEN)).await.unwrap();
+    let mut search = async |purpose: &str, texts: &[(&str, &str)], most| {
+        let request = pb::SearchProfilesRequest {
+            attributes: texts.iter().map(|(name, value)| onefold_tests::text(name, value)).collect(),
+            purpose: purpose.to_owned(),
+            max_results: most,
+            ..Default::default()
+        };
+        house.profiles.search_profiles(request).await.map(tonic::Response::into_inner)
+    };
+    let named = [("given_name", "Adelaide"), ("family_name", "Quillfeather")];
+    let plain = search("marketing", &named, 10).await.unwrap();
+    assert_eq!((plain.results.len(), plain.withheld_count, plain.withheld.len()), (1, 0, 0), "{plain:?}");
+    // Marketing reads names and no birth date: right or wrong, it is not compared.
+    let mut answers = Vec::new();
+    for birth in ["1974-03-09", "1981-06-30", "1999-12-31"] {
+        let mut texts = named.to_vec();
+        texts.push(("birth_date", birth));
+        answers.push(search("marketing", &texts, 10).await.unwrap());
+    }
+    let left_out: Vec<&str> = answers[0].withheld.iter().map(|one| one.field.as_str()).collect();
+    assert_eq!(left_out, ["values.birth_date"]);
+    assert_eq!(answers[0].results, plain.results);
+    assert!(answers.iter().all(|answer| *answer == answers[0]), "{answers:?}");
+    let refused = search("marketing", &[("birth_date", "1974-03-09")], 10).await.unwrap_err();
+    assert_eq!(reason(&refused), "REQUEST_INVALID");
+    assert!(refused.message().contains("birth_date"), "{refused:?}");
+    // Who said no is like what is asked for, takes nobody's place and is not counted.
+    let one = search("marketing", &named, 1).await.unwrap();
+    assert_eq!((one.results, one.withheld_count), (plain.results, 0));
+    // Without a purpose all of it counts.
+    let mut texts = named.to_vec();
+    texts.push(("birth_date", "1981-06-30"));
+    let found = search("", &texts, 10).await.unwrap();
+    assert_eq!((found.results.len(), found.withheld.len()), (2, 0));
+    assert!(found.results[0].evidence_bits > found.results[1].evidence_bits, "{found:?}");
+    house.close().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn who_may_only_set_a_stage_is_not_told_where_somebody_stands() {
     let dir = tempfile::tempdir().unwrap();

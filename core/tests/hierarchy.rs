@@ -52,7 +52,8 @@ fn facts(number: u32) -> AccountFacts {
         record: Digest128([number as u8; 16]),
         source: SourceId((number % 3) as u16),
         kind: AccountKind::Organisation,
-        since: Moment::ALWAYS,
+        // Some come into being while others are moved about.
+        since: if number % 4 == 3 { Moment(i64::from(number) * 3) } else { Moment::ALWAYS },
         domains: Vec::new(),
         name: None,
     }
@@ -144,8 +145,13 @@ fn check(forest: &Forest, parties: &Parties, at: Moment) -> Result<(), TestCaseE
         all.iter().map(|(node, (_, edges, ..))| (*node, edges.first().map(|edge| key(edge.parent)))).collect();
     laws::hierarchy_is_a_forest(&parents).map_err(|broken| TestCaseError::fail(broken.to_string()))?;
 
-    let told: BTreeSet<(AccountOrdinal, AccountOrdinal)> =
-        told(forest, at).into_iter().filter_map(|(child, parent)| Some((child, parent?))).collect();
+    // What is told of an account that is not there yet, or of one above it, is in force from then on.
+    let there = |account: &AccountOrdinal| forest.get(*account).is_some_and(|known| known.exists(at));
+    let told: BTreeSet<(AccountOrdinal, AccountOrdinal)> = told(forest, at)
+        .into_iter()
+        .filter_map(|(child, parent)| Some((child, parent?)))
+        .filter(|(child, parent)| there(child) && there(parent))
+        .collect();
     let name = |edge: &Edge| (edge.child, edge.parent);
     let counted: Vec<_> = all.values().flat_map(|(_, edges, ..)| edges.iter().map(name)).collect();
     let parked: Vec<_> = all.values().flat_map(|(_, _, parked, _)| parked.iter().map(|(edge, _)| name(edge))).collect();

@@ -19,7 +19,6 @@ pub mod history;
 pub mod import;
 pub mod key;
 pub mod keys;
-mod lines;
 pub mod lookup;
 pub mod model;
 pub mod namespace;

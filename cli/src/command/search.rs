@@ -58,8 +58,9 @@ async fn search(arguments: &Arguments) -> Result<(), Failure> {
         text.push_str(&result.profile.as_ref().map(|profile| card::render(profile, false, paint)).unwrap_or_default());
         text.push('\n');
     }
-    if found.withheld_count > 0 {
-        text.push_str(&format!("{} more may not be read for this purpose\n", found.withheld_count));
+    if !found.withheld.is_empty() {
+        let left_out: Vec<&str> = found.withheld.iter().map(|one| one.field.as_str()).collect();
+        text.push_str(&format!("not compared, since the purpose may not read it: {}\n", left_out.join(", ")));
     }
     let call = wire::grpcurl(&client.address, "ProfileService/SearchProfiles", "SearchProfilesRequest", &request);
     say(&(text + &by_hand(&call, paint)))

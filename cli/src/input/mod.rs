@@ -1,13 +1,14 @@
 //! Files in: separated tables and JSON lines, with bounded memory, every row accounted for.
 //!
 //! [`Reader`] gives [`Item`]s: a [`RawRecord`] with its fields by column, or a [`Refusal`] that names line and reason.
-//! What the columns mean is the business of [`mapping`].
+//! What the columns mean is the business of [`mapping`]. [`Plain`] is a small table as it stands.
 
 mod debezium;
 mod encoding;
 mod json;
 mod lines;
 pub mod mapping;
+mod plain;
 mod segment;
 mod separated;
 
@@ -20,6 +21,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use onefold_core::fragment::{ObservedAt, PartyKind};
 
 pub use encoding::{Encoding, UnknownEncoding};
+pub use plain::Plain;
 
 /// Bytes in one row; a longer one is refused with its line number.
 pub const ROW_BYTES_MAX: usize = 1024 * 1024;
@@ -236,6 +238,38 @@ impl Read for Counted {
     }
 }
 
+/// A file whose first bytes were looked at.
+struct Looked {
+    /// All of it, decoded.
+    bytes: Bytes,
+    /// The beginning of that.
+    head: Vec<u8>,
+    /// The first byte that is no blank.
+    first: u8,
+    encoding: Encoding,
+    notes: Vec<String>,
+}
+
+/// Finds out how a file's bytes are read, and whether they are text.
+fn look(path: &Path, bytes: Box<dyn Read + Send>, encoding: Option<Encoding>) -> Result<Looked, ReadError> {
+    let file = || path.to_owned();
+    let opened = encoding::decode(bytes, encoding).map_err(|source| ReadError::Open { file: file(), source })?;
+    let mut rest = opened.bytes;
+    let mut head = Vec::new();
+    let looked = rest.by_ref().take(HEAD_BYTES as u64).read_to_end(&mut head);
+    looked.map_err(|source| ReadError::Read { file: file(), line: 0, source })?;
+    let Some(first) = head.iter().copied().find(|byte| !byte.is_ascii_whitespace()) else {
+        return Err(ReadError::Empty { file: file() });
+    };
+    if head.contains(&0) {
+        let why = "holds zero bytes: a compressed, spreadsheet or database file? Export it as CSV or JSON lines first";
+        return Err(ReadError::Shape { file: file(), line: 1, why: why.to_owned() });
+    }
+    let whole: Box<dyn Read + Send> = Box::new(Cursor::new(head.clone()).chain(rest));
+    let bytes = BufReader::with_capacity(1 << 18, whole);
+    Ok(Looked { bytes, head, first, encoding: opened.encoding, notes: opened.notes })
+}
+
 impl Reader {
     /// Opens a file, or standard input for `-`, and finds out its encoding, format and header.
     ///
@@ -266,24 +300,8 @@ impl Reader {
         let file = path.to_owned();
         let taken = Arc::new(AtomicU64::new(0));
         let bytes = Box::new(Counted { inner: bytes, taken: Arc::clone(&taken) });
-        let opened = encoding::decode(bytes, options.encoding)
-            .map_err(|source| ReadError::Open { file: file.clone(), source })?;
-        let mut notes = opened.notes;
-        let mut rest = opened.bytes;
-        let mut head = Vec::new();
-        let looked = rest.by_ref().take(HEAD_BYTES as u64).read_to_end(&mut head);
-        looked.map_err(|source| ReadError::Read { file: file.clone(), line: 0, source })?;
-        let Some(first) = head.iter().find(|byte| !byte.is_ascii_whitespace()) else {
-            return Err(ReadError::Empty { file });
-        };
-        if head.contains(&0) {
-            let why =
-                "holds zero bytes: a compressed, spreadsheet or database file? Export it as CSV or JSON lines first";
-            return Err(ReadError::Shape { file, line: 1, why: why.to_owned() });
-        }
+        let Looked { bytes, head, first, encoding, mut notes } = look(path, bytes, options.encoding)?;
         let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default().to_ascii_lowercase();
-        let whole: Box<dyn Read + Send> = Box::new(Cursor::new(head.clone()).chain(rest));
-        let bytes: Bytes = BufReader::with_capacity(1 << 18, whole);
         let mut columns = Columns::default();
         let (format, rows) = match first {
             b'[' if ending != "csv" && (!matches!(ending.as_str(), "ndjson" | "jsonl") || json::over_lines(&head)) => {
@@ -310,17 +328,7 @@ impl Reader {
                 (Format::Separated { delimiter }, Rows::Separated(Box::new(rows)))
             }
         };
-        Ok(Self {
-            file,
-            format,
-            encoding: opened.encoding,
-            columns,
-            rows,
-            waiting: VecDeque::new(),
-            notes,
-            taken,
-            size: None,
-        })
+        Ok(Self { file, format, encoding, columns, rows, waiting: VecDeque::new(), notes, taken, size: None })
     }
 
     /// The file's path, as given.

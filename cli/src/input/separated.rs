@@ -44,7 +44,7 @@ pub(super) struct Separated<R> {
 }
 
 /// A row's first line and its fields, or why it has none.
-type Row = Result<(u64, Vec<String>), Refusal>;
+pub(super) type Row = Result<(u64, Vec<String>), Refusal>;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Framing {
@@ -192,18 +192,13 @@ fn line_end(head: &[u8]) -> u8 {
 }
 
 impl<R: BufRead> Separated<R> {
-    /// Reads the header into the columns. Also gives notes for the user.
-    pub fn open(
-        bytes: R,
-        delimiter: u8,
-        head: &[u8],
-        columns: &mut Columns,
-    ) -> Result<(Self, Vec<String>), HeaderFault> {
+    /// Rows of any width, the first among them. `head` is the beginning of the bytes.
+    pub fn new(bytes: R, delimiter: u8, head: &[u8]) -> Self {
         // A carriage return within a line is part of its field: what ends rows ended the lines already.
         let end = line_end(head);
         let ends_rows = csv_core::Terminator::Any(end);
         let splitter = csv_core::ReaderBuilder::new().delimiter(delimiter).terminator(ends_rows).build();
-        let mut this = Self {
+        Self {
             lines: Lines::new(bytes, end),
             ahead: Ahead::default(),
             delimiter,
@@ -211,10 +206,26 @@ impl<R: BufRead> Separated<R> {
             width: 0,
             out: vec![0; 1024],
             ends: vec![0; 64],
-        };
-        if told_delimiter(head).is_some() {
-            this.lines.next_line().map_err(HeaderFault::Io)?;
         }
+    }
+
+    /// Passes over a line `sep=;` above the rows.
+    pub fn pass_told_delimiter(&mut self, head: &[u8]) -> io::Result<()> {
+        if told_delimiter(head).is_some() {
+            self.lines.next_line()?;
+        }
+        Ok(())
+    }
+
+    /// Reads the header into the columns. Also gives notes for the user.
+    pub fn open(
+        bytes: R,
+        delimiter: u8,
+        head: &[u8],
+        columns: &mut Columns,
+    ) -> Result<(Self, Vec<String>), HeaderFault> {
+        let mut this = Self::new(bytes, delimiter, head);
+        this.pass_told_delimiter(head).map_err(HeaderFault::Io)?;
         let (line, names) = match this.row().map_err(HeaderFault::Io)? {
             None => return Err(HeaderFault::Empty),
             Some(Ok(header)) => header,
@@ -260,7 +271,7 @@ impl<R: BufRead> Separated<R> {
     }
 
     /// The next row's line and fields, or why there are none.
-    fn row(&mut self) -> io::Result<Option<Row>> {
+    pub fn row(&mut self) -> io::Result<Option<Row>> {
         let first = loop {
             match self.pull()? {
                 None => return Ok(None),

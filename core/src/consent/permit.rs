@@ -47,16 +47,13 @@ impl Permit {
     /// Whether this attribute may be read.
     #[must_use]
     pub fn attribute(&self, name: &str) -> bool {
-        let within = |allowed: &String| {
-            name == allowed || name.strip_prefix(allowed.as_str()).is_some_and(|rest| rest.starts_with('.'))
-        };
-        self.scope.all || self.scope.attributes.iter().any(within)
+        self.scope.attribute(name)
     }
 
     /// Whether identifiers of this namespace may be read.
     #[must_use]
     pub fn namespace(&self, namespace: NamespaceId) -> bool {
-        self.scope.all || self.scope.namespaces.contains(&namespace)
+        self.scope.namespace(namespace)
     }
 
     /// Whether everything may be read, free-form traits included.

@@ -28,6 +28,23 @@ pub struct FieldScope {
     pub namespaces: Vec<NamespaceId>,
 }
 
+impl FieldScope {
+    /// Whether this attribute is one of them.
+    #[must_use]
+    pub fn attribute(&self, name: &str) -> bool {
+        let within = |allowed: &String| {
+            name == allowed || name.strip_prefix(allowed.as_str()).is_some_and(|rest| rest.starts_with('.'))
+        };
+        self.all || self.attributes.iter().any(within)
+    }
+
+    /// Whether identifiers of this namespace are.
+    #[must_use]
+    pub fn namespace(&self, namespace: NamespaceId) -> bool {
+        self.all || self.namespaces.contains(&namespace)
+    }
+}
+
 /// One purpose.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Purpose {

@@ -63,11 +63,13 @@ fn shown(lines: &[u32], more: usize) -> String {
 /// An account of the result: known already, or only in the file.
 type Name = Digest128;
 
-/// Checks rows that are to say who is whose parent from `from` on, all at once.
+/// Checks rows that are to say who is whose parent from `from` on, all at once. Where they are to say so of all times, it
+/// counts which parents are closed `now`.
 ///
 /// # Errors
 /// Every fault with its line, in order of the lines.
-pub fn check(forest: &Forest, rows: &[Row], from: Moment) -> Result<(), Vec<(u32, RowFault)>> {
+pub fn check(forest: &Forest, rows: &[Row], from: Moment, now: Moment) -> Result<(), Vec<(u32, RowFault)>> {
+    let begins = from.or_now(now);
     let mut faults = Vec::new();
     let mut by_record: HashMap<Name, &Row> = HashMap::with_capacity(rows.len());
     for row in rows {
@@ -87,7 +89,12 @@ pub fn check(forest: &Forest, rows: &[Row], from: Moment) -> Result<(), Vec<(u32
             Some(parent) if known(parent).is_none() && !by_record.contains_key(&parent) => {
                 faults.push((row.line, RowFault::Orphan));
             }
-            Some(parent) if known(parent).is_some_and(|parent| parent.is_closed(from)) => {
+            // Who is below an account when it closes stays there, and may be told again.
+            Some(parent)
+                if known(parent).is_some_and(|parent| parent.is_closed(begins))
+                    && forest.find(row.record).and_then(|below| forest.parent(below, begins))
+                        != forest.find(parent) =>
+            {
                 faults.push((row.line, RowFault::ParentClosed));
             }
             _ => {}
@@ -202,10 +209,11 @@ mod tests {
         (2..).zip(told).map(row).collect()
     }
 
-    /// 1 above 2; 3 closed at 50; 4 is planned to move below 2 at 100.
+    /// 1 above 2; 8 below 3, which is closed at 50; 4 is planned to move below 2 at 100.
     fn known() -> Forest {
         let mut forest = Forest::default();
-        let [one, two, three, four] = [1, 2, 3, 4].map(|number| forest.put(facts(number)));
+        let [one, two, three, four, eight] = [1, 2, 3, 4, 8].map(|number| forest.put(facts(number)));
+        forest.set_parent(eight, Step { from: Moment(10), parent: Some(three) });
         forest.set_parent(two, Step { from: Moment::ALWAYS, parent: Some(one) });
         forest.close(three, Some(Moment(50)));
         forest.set_parent(four, Step { from: Moment(100), parent: Some(two) });
@@ -217,12 +225,13 @@ mod tests {
         use RowFault::{Cycle, Duplicate, Orphan, ParentClosed, SelfParent};
         let cycle = |line: u32, lines: &[u32]| (line, Cycle { lines: lines.to_vec(), more: 0 });
         type Case<'a> = (&'a str, &'a [(u8, Option<u8>)], Vec<(u32, RowFault)>);
-        let table: [Case<'_>; 9] = [
+        let table: [Case<'_>; 10] = [
             ("new and known parents", &[(5, Some(6)), (6, Some(2)), (7, None)], vec![]),
             ("twice", &[(5, None), (5, None)], vec![(3, Duplicate { first: 2 })]),
             ("itself", &[(5, Some(5))], vec![(2, SelfParent)]),
             ("nobody", &[(5, Some(9))], vec![(2, Orphan)]),
             ("closed", &[(5, Some(3))], vec![(2, ParentClosed)]),
+            ("below it when it closed", &[(8, Some(3)), (2, Some(3))], vec![(3, ParentClosed)]),
             (
                 "a circle of the file",
                 &[(5, Some(6)), (6, Some(5)), (7, Some(5))],
@@ -233,8 +242,13 @@ mod tests {
             ("turned round at once", &[(1, Some(2)), (2, None)], vec![]),
         ];
         for (case, told, want) in table {
-            let got = check(&known(), &rows(told), Moment(60));
+            let got = check(&known(), &rows(told), Moment(60), Moment(70));
             assert_eq!(got.err().unwrap_or_default(), want, "{case}");
+        }
+        // Of all times: what counts is who is closed by now.
+        for (now, want) in [(49, vec![]), (50, vec![(2, ParentClosed)])] {
+            let got = check(&known(), &rows(&[(5, Some(3)), (8, Some(3))]), Moment::ALWAYS, Moment(now));
+            assert_eq!(got.err().unwrap_or_default(), want, "at {now}");
         }
     }
 
@@ -249,7 +263,7 @@ mod tests {
         let rows: Vec<Row> = (0..length)
             .map(|at| Row { line: at + 2, record: wide(at), parent: Some(wide((at + 1) % length)) })
             .collect();
-        let faults = check(&Forest::default(), &rows, Moment(0)).unwrap_err();
+        let faults = check(&Forest::default(), &rows, Moment(0), Moment(0)).unwrap_err();
         assert_eq!(faults.len(), rows.len(), "each line of the circle is told");
         let (line, fault) = &faults[7];
         assert_eq!(*line, 9);

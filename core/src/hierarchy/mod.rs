@@ -27,6 +27,12 @@ pub struct Moment(pub i64);
 impl Moment {
     /// Before every date: it was always so.
     pub const ALWAYS: Self = Self(i64::MIN);
+
+    /// This moment, or for what was always so the present one: whoever is closed today is no parent to begin with.
+    #[must_use]
+    pub fn or_now(self, now: Self) -> Self {
+        if self == Self::ALWAYS { now } else { self }
+    }
 }
 
 /// A source account's ordinal inside its tenant, in order of arrival. Never re-used.

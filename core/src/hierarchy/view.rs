@@ -121,10 +121,12 @@ impl<'a, C: Companies> View<'a, C> {
 
     /// Edges of a node to other nodes, strongest first, and those that stay inside it.
     fn edges(&self, node: &Node) -> (Vec<Edge>, Vec<Edge>) {
+        // What is not there yet is nobody's child, and nobody's parent.
+        let there = |account| self.forest.get(account).filter(|known| known.exists(self.at));
         let told = node.members.iter().filter_map(|child| {
-            let step = self.forest.get(*child)?.step(self.at)?;
+            let step = there(*child)?.step(self.at)?;
             let parent = step.parent?;
-            self.forest.get(parent)?;
+            there(parent)?;
             Some(Edge { child: *child, parent, from: step.from })
         });
         let (inside, mut outward): (Vec<Edge>, Vec<Edge>) = told.partition(|edge| node.holds(edge.parent));

@@ -1,5 +1,7 @@
 //! ProfileService: lookups, explanations, history, and the feed.
 
+mod search;
+
 use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -36,14 +38,11 @@ use crate::app::tenant::{LiveConfig, Tenant};
 use crate::app::{App, explain};
 use crate::config;
 
-/// Profiles that a search shows, when nothing is said, and at most.
-const FOUND_DEFAULT: usize = 10;
-const FOUND_MAX: usize = 100;
 /// Keys of one batch lookup.
 const BATCH_MAX: usize = 1_000;
 /// The field of `BatchLookupProfilesResponse` that holds the results.
 const RESULTS: u32 = 1;
-/// Bytes in front of one result of a batch: its tag and its length.
+/// Bytes in front of one result of a batch or a search: its tag and its length.
 const RESULT_HEAD_BYTES: usize = 6;
 /// Events read from the journal at once.
 const WATCH_STEP: usize = 512;
@@ -251,47 +250,7 @@ impl ProfileService for Profiles {
         &self,
         request: Request<pb::SearchProfilesRequest>,
     ) -> Result<Response<pb::SearchProfilesResponse>, Status> {
-        let request = request.into_inner();
-        let shown = shown(request.view(), request.read_mask.clone())?;
-        let tenant = reading::tenant(&self.app, &request.parent)?;
-        reading::reached(&tenant, request.min_sequence).await?;
-        let most = match usize::try_from(request.max_results) {
-            Ok(0) => FOUND_DEFAULT,
-            Ok(most) => most.min(FOUND_MAX),
-            Err(_) => {
-                let message = "give 0 for the default, or a positive number";
-                return Err(status::field("max_results", FaultReason::Malformed, message));
-            }
-        };
-        let known = tenant.config();
-        let party = party(request.party_kind()).unwrap_or(PartyKind::Person);
-        let asked =
-            Asked { call: ReadCall::SearchProfiles, shown, purpose: purpose(&request.purpose, &tenant, &known)? };
-        let probe = door::probe(party, request.identifiers, request.attributes, &known, self.app.now())
-            .map_err(|faults| failed(&tenant, ReadError::Invalid(faults)))?;
-        let hits = self.app.reading(&tenant, move |_, tenant| read::search(tenant, &probe, most)).await;
-        let hits = hits.map_err(|error| failed(&tenant, error))?;
-        let (mut results, mut withheld_count, mut bytes) = (Vec::with_capacity(hits.len()), 0, 0);
-        for (profile, evidence_bits) in hits {
-            let key = ProfileKey::Id(tenant.profile_id(profile));
-            match self.serve(&tenant, &key, &asked).await {
-                Ok(served) => {
-                    let (profile, withheld) = served.into_parts().map_err(|error| failed(&tenant, error))?;
-                    results.push(pb::SearchResult { profile: Some(profile), evidence_bits, withheld });
-                }
-                Err(ReadError::PurposeNotPermitted { .. }) => withheld_count += 1,
-                // It went between the search and the look.
-                Err(ReadError::ProfileUnknown | ReadError::ProfileEmptied | ReadError::ProfileSplit { .. }) => {}
-                Err(error) => return Err(failed(&tenant, error)),
-            }
-            bytes += results.last().map_or(0, |result| result.encoded_len() + RESULT_HEAD_BYTES);
-            if bytes > config::MESSAGE_OUT_BYTES_MAX {
-                let hint =
-                    format!("it was after {} profiles; ask for fewer, or name fields in read_mask", results.len());
-                return Err(status::answer_too_large(config::MESSAGE_OUT_BYTES_MAX, &hint));
-            }
-        }
-        Ok(answer(pb::SearchProfilesResponse { results, withheld_count }))
+        self.search(request.into_inner()).await.map(answer)
     }
 
     async fn explain_link(

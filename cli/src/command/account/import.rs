@@ -3,12 +3,13 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use onefold_cli::input::{Encoding, Plain, ReadOptions};
 use onefold_cli::output::count;
 use onefold_proto::v1 as pb;
 
 use super::{time, times};
 use crate::client::{Client, Target, wire};
-use crate::command::lines::Lines;
+use crate::command::resolve::delimiter_of;
 use crate::command::{Failure, by_hand, online, paint, say, say_json};
 
 /// Rows of one message.
@@ -34,6 +35,12 @@ pub struct Import {
     /// Only looks for faults.
     #[arg(long)]
     check: bool,
+    /// utf-8, utf-16le, utf-16be or latin-1, instead of guessing.
+    #[arg(long)]
+    encoding: Option<Encoding>,
+    /// One character, instead of guessing.
+    #[arg(long)]
+    delimiter: Option<char>,
     #[command(flatten)]
     target: Target,
 }
@@ -100,17 +107,6 @@ pub fn run(import: &Import) -> Result<(), Failure> {
 /// A fault of a row, which the server never sees.
 type Fault = (u32, String);
 
-/// A cell as text, each byte that is no UTF-8 as a sign of its own from a private area: such a row is only looked at, and two keys
-/// that differ in these bytes are two.
-fn text(cell: &[u8]) -> String {
-    let mut text = String::with_capacity(cell.len());
-    for chunk in cell.utf8_chunks() {
-        text.push_str(chunk.valid());
-        text.extend(chunk.invalid().iter().filter_map(|byte| char::from_u32(0xF700 + u32::from(*byte))));
-    }
-    text
-}
-
 /// The rows, and what is wrong with them as rows of a file. A row with a fault is sent as far as it can be read, to be looked
 /// at: others may hang on it.
 fn read(import: &Import) -> Result<(Vec<pb::ImportHierarchyRow>, Vec<Fault>), Failure> {
@@ -118,30 +114,37 @@ fn read(import: &Import) -> Result<(Vec<pb::ImportHierarchyRow>, Vec<Fault>), Fa
     let fault = |line: u64, what: &str| Failure::usage(format!("{file}:{line}: {what}"));
     let bytes =
         std::fs::read(&import.file).map_err(|error| Failure::usage(format!("{file}: cannot be read: {error}")))?;
-    let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).flexible(true).from_reader(&bytes[..]);
-    let mut lines = Lines::of(&bytes);
-    let header = reader.headers().map_err(|error| fault(1, &error.to_string()))?.clone();
+    let delimiter = import.delimiter.map(delimiter_of).transpose()?;
+    let options = ReadOptions { encoding: import.encoding, delimiter };
+    let table = Plain::read(&import.file, &bytes, &options).map_err(|error| Failure::usage(error.to_string()))?;
+    for note in &table.notes {
+        eprintln!("onefold: {file}: {note}");
+    }
+    let mut faults: Vec<Fault> = table.refused.into_iter().map(|one| (one.line as u32, one.reason)).collect();
+    let mut table = table.rows.into_iter();
+    let Some((at, header)) = table.next() else {
+        return Err(fault(1, "there is no header that can be read"));
+    };
+    let stands = |known: &str| header.iter().filter(|title| title.eq_ignore_ascii_case(known)).count();
     let column = |name: &str| header.iter().position(|title| title.eq_ignore_ascii_case(name));
     let unknown = header.iter().find(|title| !COLUMNS.iter().any(|known| title.eq_ignore_ascii_case(known)));
     if let Some(unknown) = unknown {
         let what = format!("the column `{unknown}` has no meaning here; there are: {}", COLUMNS.join(", "));
-        return Err(fault(1, &what));
+        return Err(fault(at, &what));
+    }
+    if let Some(twice) = COLUMNS.iter().find(|known| stands(known) > 1) {
+        return Err(fault(at, &format!("the column `{twice}` stands there {} times: keep one", stands(twice))));
     }
     let (Some(key), Some(name)) = (column("key"), column("name")) else {
-        return Err(fault(1, "the header must name the columns `key` and `name`"));
+        return Err(fault(at, "the header must name the columns `key` and `name`"));
     };
     let others = ["parent", "parent_source", "source", "owner", "kind", "domains", "since"].map(column);
-    let (mut rows, mut faults) = (Vec::new(), Vec::new());
-    for row in reader.byte_records() {
-        let row = row.map_err(|error| Failure::usage(format!("{file}: cannot be read to its end: {error}")))?;
-        let line = lines.line(row.position()) as u32;
-        if row.len() != header.len() {
-            faults.push((line, format!("has {} columns, the header {}", row.len(), header.len())));
+    let mut rows = Vec::new();
+    for (line, cells) in table {
+        let line = line as u32;
+        if cells.len() != header.len() {
+            faults.push((line, format!("has {} columns, the header {}", cells.len(), header.len())));
         }
-        if row.iter().any(|cell| std::str::from_utf8(cell).is_err()) {
-            faults.push((line, "is not UTF-8: save the file as such".to_owned()));
-        }
-        let cells: Vec<String> = row.iter().map(text).collect();
         let cell = |at: Option<usize>| at.and_then(|at| cells.get(at)).map(String::as_str).unwrap_or_default();
         let [parent, parent_source, source, owner, kind, domains, since] = others.map(cell);
         let source = if source.is_empty() { import.source.as_str() } else { source };
@@ -171,7 +174,7 @@ fn read(import: &Import) -> Result<(Vec<pb::ImportHierarchyRow>, Vec<Fault>), Fa
         };
         rows.push(pb::ImportHierarchyRow { line, account: Some(account), parent });
     }
-    if rows.is_empty() {
+    if rows.is_empty() && faults.is_empty() {
         return Err(fault(1, "there is no row below the header"));
     }
     Ok((rows, faults))

@@ -17,7 +17,7 @@ use onefold_proto::v1 as pb;
 use onefold_proto::v1::watch_profiles_response::Message;
 
 use super::Arguments;
-use super::many::{Answer, Answers, Eraser, PATIENCE, read, rows, told};
+use super::many::{Answer, Answers, Eraser, PATIENCE, read, rows, told, unread};
 use crate::client::trouble::reason;
 use crate::client::{Client, request_id_of};
 use crate::command::{Failure, say};
@@ -64,9 +64,9 @@ fn parsed(cell: &str) -> Option<Hash> {
 }
 
 /// Whether a row names the columns, so that nobody's row is passed over for want of a hash.
-fn is_header(row: &csv::StringRecord) -> bool {
+fn is_header(row: &[String]) -> bool {
     let plain = |cell: &str| cell.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_lowercase();
-    let cells: Vec<String> = row.iter().filter(|cell| !cell.is_empty()).map(plain).collect();
+    let cells: Vec<String> = row.iter().filter(|cell| !cell.is_empty()).map(|cell| plain(cell)).collect();
     let is = |names: &[&str], cell: &String| names.contains(&cell.as_str());
     cells.iter().any(|cell| is(&HASH_COLUMNS, cell)) || cells.iter().all(|cell| is(&COLUMNS, cell))
 }
@@ -193,13 +193,14 @@ async fn opt_out(eraser: &Eraser<'_>, row: u64, of: &Match, purposes: &[String])
 /// What a run before this one answered, by hash: who was erased then is found no more.
 fn answered_before(arguments: &Arguments) -> HashMap<Hash, (&'static str, String)> {
     let Some(file) = arguments.answers.as_ref().filter(|file| file.exists()) else { return HashMap::new() };
-    let Ok(rows) = read(file).and_then(|bytes| rows(&bytes, file)) else { return HashMap::new() };
-    let answer = |row: &csv::StringRecord| {
-        let (hash, code) = (row.iter().find_map(parsed)?, row.get(row.len().checked_sub(2)?)?);
+    // A run that was cut off may have left half a row: it is answered again.
+    let Ok(read) = read(file).and_then(|bytes| rows(&bytes, file)) else { return HashMap::new() };
+    let answer = |row: &Vec<String>| {
+        let (hash, code) = (row.iter().find_map(|cell| parsed(cell))?, row.get(row.len().checked_sub(2)?)?);
         let code = [DELETED, OPTED_OUT].into_iter().find(|known| *known == code)?;
-        Some((hash, (code, row.get(row.len() - 1)?.to_owned())))
+        Some((hash, (code, row.last()?.clone())))
     };
-    rows.iter().filter_map(|(_, row)| answer(row)).collect()
+    read.rows.iter().filter_map(|(_, row)| answer(row)).collect()
 }
 
 /// Erases the one who holds identifiers with a hash. What names nobody to the server (a blocked value, one that it cannot
@@ -245,8 +246,13 @@ async fn answer(
 pub async fn run(arguments: &Arguments, list: &Path) -> Result<(), Failure> {
     let bytes = read(list)?;
     let mut asked = Vec::new();
-    for (at, (line, row)) in rows(&bytes, list)?.into_iter().enumerate() {
-        match row.iter().find_map(parsed) {
+    let read = rows(&bytes, list)?;
+    let unread = unread(&read, list);
+    if !unread.is_empty() {
+        return Err(Failure::usage(unread.join("\n")));
+    }
+    for (at, (line, row)) in read.rows.into_iter().enumerate() {
+        match row.iter().find_map(|cell| parsed(cell)) {
             Some(hash) => asked.push((line, hash, row)),
             None if at == 0 && is_header(&row) => {}
             None => {
@@ -291,7 +297,7 @@ pub async fn run(arguments: &Arguments, list: &Path) -> Result<(), Failure> {
             erased.extend(one.profiles.iter().map(|profile| (profile.clone(), request.clone())));
         }
         counted[place].1 += 1;
-        let mut cells: Vec<&str> = row.iter().collect();
+        let mut cells: Vec<&str> = row.iter().map(String::as_str).collect();
         cells.extend([code, request.as_str()]);
         answers.put(&cells)?;
     }
@@ -326,7 +332,7 @@ mod tests {
             (&["email"], true),
         ];
         for (row, want) in table {
-            assert_eq!(is_header(&csv::StringRecord::from(row.to_vec())), want, "{row:?}");
+            assert_eq!(is_header(&row.iter().map(|cell| (*cell).to_owned()).collect::<Vec<String>>()), want, "{row:?}");
         }
     }
 

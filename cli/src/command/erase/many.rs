@@ -7,6 +7,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
+use onefold_cli::input::{Encoding, Plain, ReadOptions};
 use onefold_cli::output::count;
 use onefold_proto::v1 as pb;
 
@@ -14,7 +15,6 @@ use super::Arguments;
 use crate::client::trouble::reason;
 use crate::client::{Client, request_id_of};
 use crate::command::consent::Who;
-use crate::command::lines::Lines;
 use crate::command::scope::counts;
 use crate::command::{Failure, say, say_json};
 
@@ -207,21 +207,33 @@ fn lookup_of(arguments: &Arguments, key: pb::profile_key::Key) -> pb::BatchLooku
     }
 }
 
-/// Rows of a file, each with the number of its line.
-pub fn rows(bytes: &[u8], file: &Path) -> Result<Vec<(u64, csv::StringRecord)>, Failure> {
-    let mut reader =
-        csv::ReaderBuilder::new().has_headers(false).flexible(true).trim(csv::Trim::All).from_reader(bytes);
-    let (mut rows, mut lines) = (Vec::new(), Lines::of(bytes));
-    for row in reader.records() {
-        let row = row.map_err(|error| {
-            let line = error.position().map_or(0, csv::Position::line);
-            Failure::usage(format!("{}:{line}: is no row of text in UTF-8", file.display()))
-        })?;
-        if row.iter().any(|cell| !cell.is_empty()) {
-            rows.push((lines.line(row.position()), row));
-        }
+/// Rows of a file, each with the number of its line, and those that cannot be read.
+///
+/// # Errors
+/// When it is no text in UTF-8 or UTF-16: what is erased is not guessed.
+pub fn rows(bytes: &[u8], file: &Path) -> Result<Plain, Failure> {
+    // A list of a day on which nobody asked.
+    if bytes.trim_ascii().is_empty() {
+        return Ok(Plain::default());
     }
-    Ok(rows)
+    let encoding = match bytes {
+        [0xff, 0xfe, ..] => Encoding::Utf16Le,
+        [0xfe, 0xff, ..] => Encoding::Utf16Be,
+        _ => Encoding::Utf8,
+    };
+    if let (Encoding::Utf8, Err(fault)) = (encoding, std::str::from_utf8(bytes)) {
+        let line = 1 + bytes[..fault.valid_up_to()].iter().filter(|byte| **byte == b'\n').count();
+        return Err(Failure::usage(format!("{}:{line}: is no row of text in UTF-8", file.display())));
+    }
+    let options = ReadOptions { encoding: Some(encoding), delimiter: Some(b',') };
+    let mut read = Plain::read(file, bytes, &options).map_err(|fault| Failure::usage(fault.to_string()))?;
+    read.rows.retain(|(_, row)| row.iter().any(|cell| !cell.is_empty()));
+    Ok(read)
+}
+
+/// What is wrong with the rows that cannot be read, each with its line.
+pub fn unread(read: &Plain, file: &Path) -> Vec<String> {
+    read.refused.iter().map(|one| format!("{}:{}: {}", file.display(), one.line, one.reason)).collect()
 }
 
 /// Reads a whole file.
@@ -266,9 +278,10 @@ pub fn told(arguments: &Arguments, counted: &[(&str, u64)]) -> Result<(), Failur
 pub async fn run(arguments: &Arguments, file: &Path) -> Result<(), Failure> {
     let bytes = read(file)?;
     let mut subjects = Vec::new();
-    let mut faults = Vec::new();
-    for (line, row) in rows(&bytes, file)? {
-        let words: Vec<String> = row.iter().filter(|cell| !cell.is_empty()).map(str::to_owned).collect();
+    let read = rows(&bytes, file)?;
+    let mut faults = unread(&read, file);
+    for (line, row) in read.rows {
+        let words: Vec<String> = row.into_iter().filter(|cell| !cell.is_empty()).collect();
         match (Who { words }).subject(&arguments.target) {
             Ok(subject) => subjects.push((line, subject)),
             Err(fault) => faults.push(format!("{}:{line}: {}", file.display(), fault.message)),

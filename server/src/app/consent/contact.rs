@@ -12,7 +12,7 @@ use onefold_core::consent::contact::{Contact, LocalTime, Reason, allows, decide}
 use onefold_core::consent::reserve::{Counted, account_charge};
 use onefold_core::consent::state::{Question, State as ConsentState};
 use onefold_core::consent::{ChannelId, Jurisdiction, PurposeId};
-use onefold_core::fragment::ObservedAt;
+use onefold_core::fragment::{ObservedAt, PartyKind};
 use onefold_core::hierarchy::view::Companies;
 use onefold_core::hierarchy::{AccountOrdinal, Moment};
 use onefold_core::ids::{Digest128, NamespaceId, ProfileId, ProfileOrdinal, Sequence};
@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 use super::person::{Person, Persons, local_time};
 use super::read::laws;
 use crate::app::error::{ReadError, WriteError};
-use crate::app::hierarchy::read::PartiesNow;
+use crate::app::hierarchy::read::{PartiesNow, profile_as};
 use crate::app::read;
 use crate::app::requests::RequestKey;
 use crate::app::tenant::{LiveConfig, State, Tenant};
@@ -366,21 +366,27 @@ fn contacts_of_somebody(state: &State, profile: Option<ProfileOrdinal>, shared: 
 }
 
 /// The accounts in which these records of a person have a role at a moment: of each the charges of all source accounts that
-/// are one company today.
+/// are one company today. One that is not put yet counts by the record that the role names, as it will once it is.
 fn accounts_of(state: &State, config: &LiveConfig, records: &[Digest128], at: Moment) -> Vec<Vec<Digest128>> {
     let forest = &state.accounts.forest;
-    let held = records.iter().flat_map(|record| state.accounts.affiliations.of_person(*record));
-    let mut own: Vec<AccountOrdinal> =
-        held.filter(|held| held.holds(at)).filter_map(|held| forest.find(held.account)).collect();
+    let roles = |record: &Digest128| match state.accounts.affiliations.of_person(*record) {
+        roles if !roles.is_empty() && profile_as(state, PartyKind::Person, *record).is_some() => roles,
+        _ => &[],
+    };
+    let held = records.iter().flat_map(roles).filter(|held| held.holds(at));
+    let mut own: Vec<Digest128> = held.map(|held| held.account).collect();
     own.sort_unstable();
     own.dedup();
     let parties = PartiesNow::new(state, config);
-    let mut nodes: Vec<Vec<AccountOrdinal>> =
-        own.into_iter().map(|account| parties.together(account).unwrap_or_else(|| vec![account])).collect();
+    let record = |account: &AccountOrdinal| forest.get(*account).map(|known| known.facts.record);
+    let company = |account: Digest128| match forest.find(account).and_then(|known| parties.together(known)) {
+        Some(node) => node.iter().filter_map(record).collect(),
+        None => vec![account],
+    };
+    let mut nodes: Vec<Vec<Digest128>> = own.into_iter().map(company).collect();
     nodes.sort_unstable();
     nodes.dedup();
-    let charge = |account: &AccountOrdinal| forest.get(*account).map(|known| account_charge(known.facts.record));
-    nodes.iter().map(|node| node.iter().filter_map(charge).collect()).collect()
+    nodes.into_iter().map(|node| node.into_iter().map(account_charge).collect()).collect()
 }
 
 /// Whether the identifier asked by leads elsewhere by now.

@@ -23,6 +23,7 @@ use tokio::sync::oneshot;
 
 use super::act::{Act, Done, HierarchyError, ImportRow};
 use super::digest::Digester;
+use super::read::profile_as;
 use super::replay;
 use super::state::{Accounts, Effect, StageHeld};
 use crate::app::decide::key_for;
@@ -75,7 +76,8 @@ pub fn act(
     let digester = Digester::new(&config, &tenant.keys.index);
     let (planned, sequence) = {
         let state = tenant.state();
-        (Planning { state: &state, digester: &digester, config: &config }.plan(act), state.sequence)
+        let now = Moment(lane.shared.clock.now().0);
+        (Planning { state: &state, digester: &digester, config: &config, now }.plan(act), state.sequence)
     };
     let answer = |result: Result<Done, WriteError>| -> Reply {
         Reply::Then(Box::new(move |durable| drop(reply.send(durable.and(result)))))
@@ -159,6 +161,7 @@ struct Planning<'a> {
     state: &'a State,
     digester: &'a Digester<'a>,
     config: &'a LiveConfig,
+    now: Moment,
 }
 
 impl Planning<'_> {
@@ -207,6 +210,9 @@ impl Planning<'_> {
             // An account that is new has nothing below it yet.
             let ordinal = known.unwrap_or(AccountOrdinal(u32::MAX));
             forest.check_parent(ordinal, above, from).map_err(HierarchyError::from)?;
+            if forest.get(above).is_some_and(|parent| parent.is_closed(from.or_now(self.now))) {
+                return Err(HierarchyError::from(Refused::ParentClosed).into());
+            }
         }
         Ok(Plan::Write(vec![self.put_draft(account, record)]))
     }
@@ -253,7 +259,7 @@ impl Planning<'_> {
                 parent: row.account.parent.and_then(|parent| parent.parent),
             })
             .collect();
-        if let Err(faults) = import::check(forest, &checked, from) {
+        if let Err(faults) = import::check(forest, &checked, from, self.now) {
             let more = faults.len().saturating_sub(limits::HIERARCHY_FAULTS_MAX);
             let faults = faults.into_iter().take(limits::HIERARCHY_FAULTS_MAX);
             return Ok(Plan::Faulty(faults.map(|(line, fault)| (line, row_fault(&fault))).collect(), more));
@@ -487,7 +493,7 @@ fn apply(
         state.sequence = sequence;
         accounts.extend(state.accounts.apply(record, effect, (place, slot, sequence)));
         if of_person
-            && let Some(profile) = state.engine.profile_of(record)
+            && let Some(profile) = profile_as(&state, PartyKind::Person, record)
             && let Some(ordinal) = state.engine.ordinal_of(record)
         {
             persons.entry(profile).or_default().push(ordinal);

@@ -43,20 +43,28 @@ impl<'a> PartiesNow<'a> {
         Self { state, config }
     }
 
-    /// The profile behind an account, if its source record is live.
+    /// The profile behind an account, if its source record is live as an organisation's.
     pub fn profile(&self, account: AccountOrdinal) -> Option<ProfileOrdinal> {
         let known = self.state.accounts.forest.get(account)?;
-        self.state.engine.profile_of(known.facts.record)
+        profile_as(self.state, PartyKind::Organisation, known.facts.record)
     }
 
-    /// The accounts that a profile's records are.
+    /// The accounts that an organisation's records are; a person's are none.
     pub fn accounts_of(&self, profile: ProfileOrdinal) -> Vec<AccountOrdinal> {
         let members = self.state.engine.members(profile);
+        let organisations = members.iter().filter(|member| member.party == PartyKind::Organisation);
         let forest = &self.state.accounts.forest;
-        let mut found: Vec<AccountOrdinal> = members.iter().filter_map(|member| forest.find(member.digest)).collect();
+        let mut found: Vec<AccountOrdinal> = organisations.filter_map(|member| forest.find(member.digest)).collect();
         found.sort_unstable();
         found
     }
+}
+
+/// The profile that holds a source record, if its live fragment is of this kind of party. A source may know a person and an
+/// account by one key: what people merge into says nothing of accounts, nor the other way round.
+pub fn profile_as(state: &State, party: PartyKind, record: Digest128) -> Option<ProfileOrdinal> {
+    let known = state.engine.record(record)?;
+    known.profile.filter(|_| known.live && known.party == party)
 }
 
 impl Companies for PartiesNow<'_> {
@@ -331,7 +339,7 @@ pub struct ShownAffiliation {
     pub told: AffiliationStated,
     /// The account.
     pub account: Pointed,
-    /// The person's profile, if the source record is live.
+    /// The person's profile, if the source record is live as a person's.
     pub profile: Option<ProfileOrdinal>,
     /// Until when.
     pub until: Option<Moment>,
@@ -387,7 +395,7 @@ pub fn affiliations(
             let account = accounts.forest.find(one.account)?;
             let (key, leading) = leader(&parties, accounts, &view.node(account));
             let place = accounts.rows.get(leading.0 as usize).and_then(|row| row.place);
-            Some((one, (key, place), state.engine.profile_of(person)))
+            Some((one, (key, place), profile_as(state, PartyKind::Person, person)))
         });
         Ok::<_, ReadError>((rows.collect(), more))
     })??;

@@ -12,7 +12,7 @@ use onefold_core::ids::{Digest128, ProfileOrdinal};
 use onefold_core::lifecycle::StageId;
 use onefold_core::limits;
 
-use super::read::{AccountKey, PartiesNow, find, stage_of, stage_of_node};
+use super::read::{AccountKey, PartiesNow, find, profile_as, stage_of, stage_of_node};
 use crate::app::App;
 use crate::app::consent::read::{self as consent, AsOf, Who};
 use crate::app::error::ReadError;
@@ -73,7 +73,7 @@ pub fn of(tenant: &Tenant, key: &AccountKey, at: Moment) -> Result<Rollup, ReadE
                     if !held.iter().any(|one| one.account == record && one.holds(at)) {
                         continue;
                     }
-                    match state.engine.profile_of(person) {
+                    match profile_as(state, PartyKind::Person, person) {
                         Some(profile) => {
                             sum.persons.insert(profile);
                         }

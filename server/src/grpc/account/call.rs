@@ -1,5 +1,6 @@
 //! What the calls of AccountService share: who is meant, what is told, how it is shown.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use onefold_core::consent::PurposeId;
@@ -120,9 +121,15 @@ impl Call {
         self.permit(self.profile_of(&digests)).map(drop).map_err(|error| self.failed(error))
     }
 
-    /// The live profile of the first of these records.
+    /// The live profile of the person of the first of these records.
     pub fn profile_of(&self, records: &[Digest128]) -> Option<ProfileOrdinal> {
-        records.first().and_then(|record| self.tenant.state().engine.profile_of(*record))
+        self.profiles_as(PartyKind::Person, records.get(..1).unwrap_or_default()).pop_first()
+    }
+
+    /// The live profiles of these records as this kind of party.
+    pub fn profiles_as(&self, party: PartyKind, records: &[Digest128]) -> BTreeSet<ProfileOrdinal> {
+        let state = self.tenant.state();
+        records.iter().filter_map(|record| read::profile_as(&state, party, *record)).collect()
     }
 
     /// Purposes by their names, each once.
@@ -317,7 +324,7 @@ impl Call {
             all.push(*record);
             match party {
                 PartyKind::Person => {
-                    if let Some(profile) = state.engine.profile_of(*record) {
+                    if let Some(profile) = read::profile_as(&state, party, *record) {
                         all.extend(state.engine.members(profile).into_iter().map(|member| member.digest));
                     }
                 }
@@ -345,12 +352,8 @@ impl Call {
         });
         let (reached, lifecycle) = seen.map_err(|error| self.failed(error))?;
         let allowed = lifecycle.allowed(party, reached.map(|reached| reached.stage));
-        let profiles = {
-            let state = self.tenant.state();
-            let held = records.iter().filter_map(|(record, _)| state.engine.profile_of(*record));
-            held.collect::<std::collections::BTreeSet<_>>()
-        };
-        self.shows_of(party, ReadCall::GetStage, profiles)?;
+        let told: Vec<Digest128> = records.iter().map(|(record, _)| *record).collect();
+        self.shows_of(party, ReadCall::GetStage, self.profiles_as(party, &told))?;
         Ok(pb::GetStageResponse {
             stage: reached.map(|reached| convert::stage_state(&lifecycle, reached.stage, reached.at)),
             allowed: allowed.into_iter().map(|stage| lifecycle.name(stage).to_owned()).collect(),

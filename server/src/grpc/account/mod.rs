@@ -412,8 +412,8 @@ impl AccountService for Accounts {
             let mut clues = propose::Clues { addresses: request.addresses, companies: request.company_names };
             if let Some(person) = request.person {
                 let records = call.person(Some(person), "person")?;
-                let profile =
-                    records.first().and_then(|record| call.tenant.state().engine.profile_of(call.digest(record)));
+                let records: Vec<Digest128> = records.iter().map(|record| call.digest(record)).collect();
+                let profile = call.profile_of(&records);
                 let profile = profile.ok_or_else(|| call.failed(ReadError::ProfileUnknown))?;
                 let permit = || call.permit(Some(profile)).map_err(|error| call.failed(error));
                 let known = propose::clues_of(&call.app.shared, &call.tenant, profile, permit()?.as_ref());
@@ -544,10 +544,7 @@ impl AccountService for Accounts {
             let page = Page::read(&page_key, &query, request.page_size, &request.page_token)?;
             let found =
                 history::stages(&call.app.shared, &call.tenant, party, &whole).map_err(|error| call.failed(error))?;
-            let profiles: BTreeSet<ProfileOrdinal> = {
-                let state = call.tenant.state();
-                whole.iter().filter_map(|record| state.engine.profile_of(*record)).collect()
-            };
+            let profiles = call.profiles_as(party, &whole);
             call.permits(&records)?;
             call.shows_of(party, ReadCall::ListStageHistory, profiles)?;
             let (shown, next_page_token) = page.cut(&found, &page_key, &query);

@@ -13,14 +13,19 @@ use super::ingest::{Answer, Arriving, Item};
 use super::lane::Command;
 use super::read::durable_at;
 use super::requests::RequestKey;
-use super::tenant::{Held, Tenant};
-use super::{App, lane};
+use super::tenant::{Held, LiveConfig, Tenant};
+use super::{App, Shared, lane};
 use crate::secret;
 
 pub mod points;
 
+use points::Points;
+
 /// Fragments that one replay takes at most.
 pub const REPLAY_MAX: usize = 1_000;
+
+/// Fragments that are read again between two short locks of the state.
+const FOUND_AGAIN_STEP: usize = 1_024;
 
 /// Hexadecimal digits of a handle's tag.
 const TAG_DIGITS: usize = 16;
@@ -105,17 +110,41 @@ pub fn oldest(tenant: &Tenant, source: Option<SourceId>) -> Vec<Sequence> {
 /// # Errors
 /// [`ReadError::Damaged`] when its content cannot be read, [`ReadError::Store`] when the disk fails.
 pub fn open(app: &App, tenant: &Tenant, entry: Sequence, held: Held) -> Result<Option<Opened>, ReadError> {
-    match read(app, tenant, entry, held) {
+    match read(&app.shared, tenant, entry, held) {
         Ok(opened) => Ok(Some(opened)),
         Err(_) if !tenant.state().quarantine.contains_key(&entry) => Ok(None),
         Err(error) => Err(error),
     }
 }
 
-fn read(app: &App, tenant: &Tenant, entry: Sequence, held: Held) -> Result<Opened, ReadError> {
-    durable_at(&app.shared, held.place)?;
+/// Finds every quarantined fragment by what it is found by under another configuration: a number may be read in another
+/// country. One that is damaged stays what it was.
+///
+/// # Errors
+/// [`ReadError::Store`] when the disk fails.
+pub(super) fn find_again(shared: &Shared, tenant: &Tenant, config: &LiveConfig) -> Result<(), ReadError> {
+    let held: Vec<(Sequence, Held)> = tenant.state().quarantine.iter().map(|(entry, held)| (*entry, *held)).collect();
+    for step in held.chunks(FOUND_AGAIN_STEP) {
+        let mut again = Vec::with_capacity(step.len());
+        for (entry, held) in step {
+            match read(shared, tenant, *entry, *held) {
+                Ok(Opened { fragment, .. }) => {
+                    let (prepared, _) = config.preparer().prepare(&fragment);
+                    again.push((*entry, Points::of(&fragment, &prepared, config).0));
+                }
+                Err(ReadError::Damaged(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        tenant.state_mut().privacy.quarantined.extend(again);
+    }
+    Ok(())
+}
+
+fn read(shared: &Shared, tenant: &Tenant, entry: Sequence, held: Held) -> Result<Opened, ReadError> {
+    durable_at(shared, held.place)?;
     let place = held.place;
-    let found = app.shared.journal.read(place).map_err(|error| ReadError::at(place, error))?;
+    let found = shared.journal.read(place).map_err(|error| ReadError::at(place, error))?;
     let payload = found.payload.ok_or_else(|| ReadError::content_of(place, "the quarantined content was dropped"))?;
     let sealed = Sealed::parse(&payload).map_err(|error| ReadError::content_of(place, error))?;
     if found.context.kind != lane::kind(EntryKind::Quarantined) {

@@ -220,7 +220,7 @@ fn readable(shared: &super::Shared, tenant: &Tenant) -> Result<(), super::error:
     super::consent::readable(shared, tenant)
 }
 
-/// Prepares every live record again under another configuration. Nothing is resolved yet.
+/// Prepares every live record again under another configuration, and what waits in quarantine. Nothing is resolved yet.
 pub(super) fn relink(
     shared: &super::Shared,
     tenant: &Tenant,
@@ -239,6 +239,7 @@ pub(super) fn relink(
             state.engine.prepare_again(prepared);
         }
     }
+    super::quarantine::find_again(shared, tenant, config)?;
     super::consent::relink(shared, tenant, config)?;
     Ok(())
 }

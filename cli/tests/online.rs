@@ -717,8 +717,19 @@ fn a_campaign_is_planned_from_the_command_line() {
     assert_eq!(reasons(&byron), ["WITHDRAWN"]);
     let mut policy = served.json(&["consent", "policy"]);
     policy["caps"] = serde_json::json!([{ "name": "weekly", "most": 1, "windowSeconds": 604_800 }]);
+    policy["purposes"][0]["receiptTerms"] = serde_json::json!({
+        "retentionPeriod": "P3Y",
+        "recipients": [{ "name": "Mail Works", "role": "RECIPIENT_ROLE_PROCESSOR", "jurisdiction": "DE" }],
+    });
     let policy = file("policy.json", &policy.to_string());
-    assert_eq!(served.run(&["consent", "policy", "--set", &policy]).code, Some(0));
+    let card = served.run(&["consent", "policy", "--set", &policy]);
+    assert_eq!(card.code, Some(0), "{}", card.err);
+    for line in ["receipts tell", "    kept for: P3Y", "    received by: Mail Works (processor, DE)"] {
+        assert!(card.out.contains(line), "{line}: {}", card.out);
+    }
+    let receipt = served.run(&["consent", "receipt", &first, "--purpose", "marketing"]);
+    let receipt: Value = serde_json::from_str(&receipt.out).unwrap();
+    assert_eq!(receipt["consent_record"]["purposes"][0]["retention_period"], "P3Y", "{receipt}");
     let reserved = decide("ada@acme-corp.com", &["--reserve"]);
     assert_eq!(reasons(&reserved), ["GRANTED"]);
     let reservation = reserved["reservationId"].as_str().unwrap();

@@ -1,6 +1,9 @@
 //! ConsentService: statements in, states and decisions out.
 
-use std::pin::Pin;
+mod contact;
+mod said;
+mod stream;
+
 use std::sync::Arc;
 
 use onefold_core::consent::reserve::Standing;
@@ -12,36 +15,23 @@ use onefold_core::reads::ReadCall;
 use onefold_proto::v1 as pb;
 use onefold_proto::v1::consent_service_server::ConsentService;
 use prost::Message;
-use tokio::sync::mpsc;
-use tokio_stream::Stream;
-use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::convert::consent::{self as door, About, Given};
+use super::convert::consent::{self as door, About};
 use super::convert::policy;
 use super::convert::receipt::Maker;
 use super::mount::answer;
 use super::page::{self, Page};
-use super::{corrections, names, one_click, reading, requests, rights, silence, status};
+use super::{one_click, reading, requests, rights, status};
 use crate::app::App;
-use crate::app::consent::contact::{Ask, Verdict, Whom};
 use crate::app::consent::read::{self, AsOf, Who};
 use crate::app::consent::token::{Handle, Unsubscribe};
-use crate::app::consent::{self, Saying, course, record_point};
+use crate::app::consent::{self, Saying, course};
 use crate::app::error::{ReadError, WriteError};
-use crate::app::ingest::{Answer, Item, Outcome};
 use crate::app::lane::Changed;
-use crate::app::read::ProfileKey;
-use crate::app::reads::{ReadLog, What};
-use crate::app::requests::RequestKey;
+use crate::app::reads::ReadLog;
 use crate::app::tenant::Tenant;
-
-/// Messages of one stream that are taken at once.
-const STREAM_BATCH_MAX: usize = 256;
-/// Bytes after which no more are.
-const STREAM_BATCH_BYTES_MAX: usize = 1 << 20;
-/// Answers of one stream that may wait for a slow reader; then it is not read further.
-const STREAM_DEPTH_MAX: usize = 256;
+use stream::{Answers, serve_in_batches};
 
 /// The service.
 #[derive(Clone, Debug)]
@@ -60,153 +50,11 @@ fn failed(tenant: &Tenant, error: ReadError) -> Status {
     status::ReadErrorIn { tenant: &tenant.name, error }.into()
 }
 
-/// What became of a statement, on the wire.
-fn result(answer: &Answer, asked: Decision, tenant: &Tenant) -> pb::ConsentResult {
-    match &answer.outcome {
-        Outcome::Said { sequence, statement, known } => {
-            let pending = asked == Decision::Pending;
-            let token = if pending { Handle::Confirmation.seal(*statement, &tenant.keys) } else { String::new() };
-            pb::ConsentResult {
-                statement_id: Handle::Statement.seal(*statement, &tenant.keys),
-                sequence: sequence.0,
-                known: *known,
-                confirmation_token: token,
-                faults: Vec::new(),
-                pending,
-            }
-        }
-        Outcome::Rejected { faults } => refused(faults.clone()),
-        Outcome::Suppressed { .. } => refused(vec![suppressed()]),
-        _ => pb::ConsentResult::default(),
-    }
-}
-
-/// It was erased and must not come back.
-fn suppressed() -> FieldFault {
-    let message = "was erased and must not come back; a person who comes by their own act is let in with Readmit";
-    FieldFault::new("subject", FaultReason::Unknown, message)
-}
-
-fn refused(faults: Vec<FieldFault>) -> pb::ConsentResult {
-    let faults = faults.into_iter().map(super::convert::outcome::fault).collect();
-    pb::ConsentResult { faults, ..Default::default() }
-}
-
 impl Consents {
-    /// From the wire to something for the lane.
-    fn saying(
-        &self,
-        tenant: &Tenant,
-        subject: Option<pb::ConsentSubject>,
-        saying: Option<pb::ConsentSaying>,
-    ) -> Result<Saying, Vec<FieldFault>> {
-        let config = tenant.config();
-        let given = Given { now: self.app.now(), at: None, source: None };
-        let (about, faults) = match door::subject(subject, tenant, &config) {
-            Ok(about) => (Some(about), Vec::new()),
-            Err(faults) => (None, faults),
-        };
-        let (subject, points) = match about {
-            Some(About { subject, who, .. }) => (subject, who.points),
-            // What was said is read all the same, so that every fault is told.
-            None => (Subject::Profile(onefold_core::ids::ProfileOrdinal(0)), Vec::new()),
-        };
-        match door::statement(saying, subject, points, "saying.", &config, given) {
-            Ok(statement) if faults.is_empty() => Ok(Saying::new(statement, tenant)),
-            Ok(_) => Err(faults),
-            Err(more) => Err(faults.into_iter().chain(more).collect()),
-        }
-    }
-
-    /// Records one statement and answers for it.
-    async fn say(
-        &self,
-        tenant: &Arc<Tenant>,
-        saying: Saying,
-        request: Option<RequestKey>,
-    ) -> Result<pb::ConsentResult, Status> {
-        let asked = saying.statement.decision;
-        let items = vec![Item::Say(Box::new(saying))];
-        let answers = self.app.ingest(tenant, items, request).await.map_err(status::write)?;
-        match answers.into_iter().next() {
-            Some(Answer { outcome: Outcome::Rejected { faults } }) => Err(status::write(WriteError::Invalid(faults))),
-            Some(Answer { outcome: Outcome::Suppressed { .. } }) => {
-                Err(status::write(onefold_core::erasure::PrivacyError::Suppressed.into()))
-            }
-            Some(answer) => Ok(result(&answer, asked, tenant)),
-            None => Err(status::internal("the lane gave no answer")),
-        }
-    }
-
     fn who(&self, tenant: &Tenant, subject: Option<pb::ConsentSubject>) -> Result<Who, Status> {
         door::subject(subject, tenant, &tenant.config()).map(|about| about.who).map_err(invalid)
     }
-
-    fn ask(&self, tenant: &Tenant, request: pb::DecideContactRequest) -> Result<Ask, Vec<FieldFault>> {
-        let config = tenant.config();
-        let mut faults = Vec::new();
-        let about = match door::subject(request.subject, tenant, &config) {
-            Ok(about) => Some(about),
-            Err(more) => {
-                faults.extend(more);
-                None
-            }
-        };
-        let missing = |path: &str, faults: &mut Vec<FieldFault>| {
-            faults.push(FieldFault::new(path, FaultReason::Missing, "name one; GetConsentPolicy lists them"));
-        };
-        let purpose = door::purpose(&request.purpose, "purpose", &config, &mut faults);
-        if request.purpose.is_empty() {
-            missing("purpose", &mut faults);
-        }
-        let channel = door::channel(&request.channel, "channel", &config, &mut faults);
-        if request.channel.is_empty() {
-            missing("channel", &mut faults);
-        }
-        let jurisdiction = door::jurisdiction(&request.jurisdiction, "jurisdiction", &mut faults);
-        let now = self.app.now();
-        let at = request.contact_time.as_ref().map(|time| door::any_time(time, "contact_time", &mut faults));
-        let ahead = limits::CONTACT_AHEAD_SECONDS_MAX;
-        if at.is_some_and(|at| at.0 > now.0.saturating_add(ahead * 1_000_000) || at.0 < now.0 - PAST_MICROS_MAX) {
-            let message = format!("give a moment between now and {ahead} seconds ahead");
-            faults.push(FieldFault::new("contact_time", FaultReason::Malformed, message));
-        }
-        match (about, purpose, channel) {
-            (Some(About { who, read, .. }), Some(purpose), Some(channel)) if faults.is_empty() => {
-                let whom = match (who.key, read) {
-                    (ProfileKey::Identifier(namespace, raw, _), Some(read)) => {
-                        Whom::Identifier { namespace, raw, read, version: config.version }
-                    }
-                    (ProfileKey::Id(id), _) => Whom::Profile(id),
-                    (ProfileKey::Record(record), _) => Whom::Record(record_point(&config, &record)),
-                    (ProfileKey::Identifier(..), None) => return Err(faults),
-                };
-                Ok(Ask { whom, purpose, channel, at, jurisdiction, reserve: request.reserve })
-            }
-            _ => Err(faults),
-        }
-    }
-
-    async fn settle(
-        &self,
-        tenant: &Arc<Tenant>,
-        id: &str,
-        to: Standing,
-        named: Option<RequestKey>,
-    ) -> Result<(), Status> {
-        let Some(reservation) = Handle::Reservation.open(id, &tenant.keys) else {
-            return Err(status::reservation(onefold_core::consent::reserve::CannotSettle::Unknown));
-        };
-        let settled = self.app.settle_reservation(tenant, reservation, to, named).await.map_err(status::write)?;
-        settled.map_err(status::reservation)
-    }
 }
-
-/// How far behind the clock a contact may be asked for: clocks differ, and campaigns take a while.
-const PAST_MICROS_MAX: i64 = 60 * 60 * 1_000_000;
-
-/// The answers of a stream.
-type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 #[tonic::async_trait]
 impl ConsentService for Consents {
@@ -494,201 +342,6 @@ impl ConsentService for Consents {
         self.app.change_config(&tenant, Box::new(change), named).await.map_err(status::write)?;
         Ok(answer(pb::UpdateConsentPolicyResponse { policy: Some(policy::policy_out(&tenant.config())) }))
     }
-}
-
-impl Consents {
-    /// Notes that somebody is told what persons allowed and forbade: a verdict says why.
-    fn showing(
-        &self,
-        tenant: &Tenant,
-        call: ReadCall,
-        purposes: &[PurposeId],
-        verdicts: &[Verdict],
-    ) -> Result<(), Status> {
-        for (purpose, verdict) in purposes.iter().zip(verdicts) {
-            let what = verdict.profile.map_or(What::Some, What::Profile);
-            reading::note(&self.app, tenant, (call, Some(*purpose)), [what]).map_err(|error| failed(tenant, error))?;
-        }
-        Ok(())
-    }
-
-    /// Releases contacts that were counted and that nobody is told of.
-    async fn take_back(&self, tenant: &Arc<Tenant>, verdicts: &[Verdict]) {
-        for (reservation, _) in verdicts.iter().filter_map(|verdict| verdict.reservation) {
-            // One that cannot be released now expires.
-            let _ = self.app.settle_reservation(tenant, reservation, Standing::Released, None).await;
-        }
-    }
-
-    async fn record_batch(
-        &self,
-        parent: &str,
-        batch: Vec<pb::StreamConsentsRequest>,
-    ) -> Result<Vec<pb::StreamConsentsResponse>, Status> {
-        let tenant = reading::tenant(&self.app, parent)?;
-        let mut answers = Vec::with_capacity(batch.len());
-        let mut items = Vec::with_capacity(batch.len());
-        for message in batch {
-            let said = self.saying(&tenant, message.subject, message.saying);
-            answers.push((
-                message.client_sequence,
-                match said {
-                    Ok(saying) => {
-                        let decision = saying.statement.decision;
-                        items.push(Item::Say(Box::new(saying)));
-                        Ok(decision)
-                    }
-                    Err(faults) => Err(faults),
-                },
-            ));
-        }
-        let told = self.app.submit(&tenant, items).await.await;
-        let told = told.unwrap_or(Err(WriteError::StoreFailed)).map_err(status::write)?;
-        let mut told = told.into_iter();
-        let answers = answers.into_iter().map(|(client_sequence, asked)| {
-            let result = match asked {
-                Ok(decision) => told.next().map(|answer| result(&answer, decision, &tenant)),
-                Err(faults) => Some(refused(faults)),
-            };
-            pb::StreamConsentsResponse { client_sequence, result }
-        });
-        Ok(answers.collect())
-    }
-
-    async fn decide_batch(
-        &self,
-        parent: &str,
-        batch: Vec<pb::DecideContactsRequest>,
-    ) -> Result<Vec<pb::DecideContactsResponse>, Status> {
-        let tenant = reading::tenant(&self.app, parent)?;
-        let mut answers = Vec::with_capacity(batch.len());
-        let mut asks = Vec::with_capacity(batch.len());
-        for message in batch {
-            let asked = self.ask(&tenant, message.decide.unwrap_or_default());
-            answers.push((message.client_sequence, asked.map(|ask| asks.push(ask))));
-        }
-        let purposes: Vec<PurposeId> = asks.iter().map(|ask| ask.purpose).collect();
-        ReadLog::ready(&tenant).map_err(|error| failed(&tenant, error))?;
-        let verdicts = self.app.decide_contacts(&tenant, asks, None).await.map_err(status::write)?;
-        if let Err(untold) = self.showing(&tenant, ReadCall::DecideContacts, &purposes, &verdicts) {
-            self.take_back(&tenant, &verdicts).await;
-            return Err(untold);
-        }
-        let mut verdicts = verdicts.into_iter();
-        let answers = answers.into_iter().map(|(client_sequence, asked)| {
-            let verdict = match asked {
-                Ok(()) => verdicts.next().map(|verdict| door::verdict_out(&verdict, &tenant)),
-                Err(faults) => {
-                    let reason = |fault: FieldFault| pb::ContactReason {
-                        reason: "REQUEST_INVALID".to_owned(),
-                        message: fault.to_string(),
-                        ..Default::default()
-                    };
-                    let reasons = faults.into_iter().map(reason).collect();
-                    Some(pb::ContactVerdict { reasons, ..Default::default() })
-                }
-            };
-            pb::DecideContactsResponse { client_sequence, verdict }
-        });
-        Ok(answers.collect())
-    }
-}
-
-/// Reads a stream in batches as large as what has arrived, does each as one, and answers in order. Takes no more while
-/// answers wait for their reader.
-fn serve_in_batches<In, Out, Work>(
-    app: &Arc<App>,
-    mut inbound: Streaming<In>,
-    parent_of: fn(&In) -> String,
-    mut work: impl FnMut(String, Vec<In>) -> Work + Send + 'static,
-) -> Response<Answers<Out>>
-where
-    In: Message + 'static,
-    Out: Send + 'static,
-    Work: Future<Output = Result<Vec<Out>, Status>> + Send,
-{
-    let (out, answers) = mpsc::channel(STREAM_DEPTH_MAX);
-    let mut stop = app.stop.subscribe();
-    let app = Arc::clone(app);
-    tokio::spawn(rights::carried(async move {
-        let mut parent = names::of_tenant(names::DEFAULT_TENANT);
-        loop {
-            let next = tokio::select! {
-                next = silence::next(&app, batch(&mut inbound)) => {
-                    next.unwrap_or_else(|silent| (Vec::new(), Some(silent)))
-                }
-                _ = stop.wait_for(|stop| *stop) => (Vec::new(), Some(status::stopping())),
-            };
-            let (messages, ended) = next;
-            if messages.is_empty() && ended.is_none() {
-                return;
-            }
-            // A batch is of one tenant: it is cut where the parent changes.
-            let mut messages = messages.into_iter().peekable();
-            while let Some(first) = messages.peek() {
-                let named = parent_of(first);
-                if !named.is_empty() {
-                    parent = named;
-                }
-                let same = |message: &In| {
-                    let of = parent_of(message);
-                    of.is_empty() || of == parent
-                };
-                let mut run = Vec::new();
-                while let Some(message) = messages.next_if(same) {
-                    run.push(message);
-                }
-                match work(parent.clone(), run).await {
-                    Ok(done) => {
-                        for answer in done {
-                            if out.send(Ok(answer)).await.is_err() {
-                                return;
-                            }
-                        }
-                    }
-                    Err(status) => {
-                        let _ = out.send(Err(status)).await;
-                        return;
-                    }
-                }
-            }
-            if let Some(status) = ended {
-                let _ = out.send(Err(status)).await;
-                return;
-            }
-        }
-    }));
-    Response::new(Box::pin(ReceiverStream::new(answers)))
-}
-
-/// Waits for one message, then takes along what is there already; and the status that ended the stream, if one did.
-async fn batch<In: Message>(inbound: &mut Streaming<In>) -> (Vec<In>, Option<Status>) {
-    let mut messages = Vec::new();
-    let mut bytes = 0;
-    let mut ended = None;
-    std::future::poll_fn(|context| {
-        use std::task::Poll;
-        loop {
-            match Pin::new(&mut *inbound).poll_next(context) {
-                Poll::Ready(Some(Ok(message))) => {
-                    bytes += message.encoded_len();
-                    messages.push(message);
-                    if messages.len() >= STREAM_BATCH_MAX || bytes >= STREAM_BATCH_BYTES_MAX {
-                        return Poll::Ready(());
-                    }
-                }
-                Poll::Ready(Some(Err(status))) => {
-                    ended = Some(corrections::status(status));
-                    return Poll::Ready(());
-                }
-                Poll::Ready(None) => return Poll::Ready(()),
-                Poll::Pending if messages.is_empty() => return Poll::Pending,
-                Poll::Pending => return Poll::Ready(()),
-            }
-        }
-    })
-    .await;
-    (messages, ended)
 }
 
 #[cfg(test)]

@@ -2,14 +2,14 @@
 
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use onefold_core::consent::{LawfulBasis, Statement};
-use onefold_core::consent::{PurposeId, state::State as Holds};
+use onefold_core::consent::state::{Question, State as Holds};
+use onefold_core::consent::{Decision, LawfulBasis, PurposeId, Statement, Subject};
 use onefold_core::ids::NamespaceId;
 use tokio::runtime::Runtime;
 
 use super::*;
 use crate::app::App;
-use crate::app::ingest::Answer;
+use crate::app::consent::Saying;
 use crate::app::recover::{self, Opened};
 use crate::clock::Clock;
 use crate::config::Config;

@@ -1,0 +1,263 @@
+//! What becomes of fragments and retractions.
+
+use onefold_core::config::STEWARD_SOURCE;
+use onefold_core::decision::{self, EntryKind, Quarantined, RecordRetracted};
+use onefold_core::erasure::{Carried, Did, ResendsStopped};
+use onefold_core::fault::{FaultReason, FieldFault};
+use onefold_core::fragment::{Fragment, ObservedAt};
+use onefold_core::ids::{Digest128, Sequence};
+use onefold_core::judgement::{Judged, Verdict};
+use onefold_core::limits;
+use onefold_matching::resolve::JUDGEMENTS_MAX;
+use onefold_store::journal::JournalError;
+
+use super::decided::Effect;
+use super::{Deciding, Drafted, Version};
+use crate::app::hierarchy::digest::Digester;
+use crate::app::ingest::{Arriving, Outcome};
+use crate::app::lane::kind;
+use crate::app::privacy::receipt;
+use crate::app::quarantine;
+use crate::app::quarantine::points::{MENTIONS_MAX, Points};
+use crate::app::tenant::Held;
+
+/// Bytes of a batch that [`Deciding::keep_correction`] may take beside the retraction's own.
+pub(in crate::app) const MOVED_ROOM: usize = 512;
+impl Deciding<'_> {
+    pub(super) fn put(&mut self, mut arriving: Arriving) -> Result<Drafted, JournalError> {
+        if arriving.config_version != self.config.version {
+            // A correction; what else arrives was looked at again by the lane (`Item::under`).
+            if let Ok(fragment) = Fragment::decode(&arriving.encoded) {
+                arriving.prepared = self.config.preparer().prepare(&fragment).0;
+            }
+        }
+        let record = arriving.prepared.record;
+        if let Some(stopped) = self.stop(&arriving) {
+            return Ok(stopped);
+        }
+        let known = self.known(record);
+        if arriving.undated
+            && let Some((version, _)) = known
+            && !version.retracted
+            && self.same_but_for_the_time(&arriving, version)
+        {
+            let outcome = Outcome::Duplicate { sequence: self.sequence, profile: None };
+            return Ok(Drafted { outcome, record: Some(record) });
+        }
+        let version = Version::of_put(&arriving.prepared);
+        if let Some((live, _)) = known
+            && version <= live
+        {
+            let (sequence, profile) = (self.sequence, None);
+            let outcome = if version == live {
+                Outcome::Duplicate { sequence, profile }
+            } else {
+                Outcome::Superseded { sequence, profile }
+            };
+            return Ok(Drafted { outcome, record: Some(record) });
+        }
+        let slot = known.and_then(|(_, slot)| slot);
+        let (sequence, place, slot) = self.seal(EntryKind::FragmentPut, slot, known.is_none(), &arriving.encoded)?;
+        self.overlay.insert(record, (version, Some(slot)));
+        let bytes = u32::try_from(arriving.encoded.len()).unwrap_or(u32::MAX);
+        let says = match arriving.tells.then(|| Fragment::decode(&arriving.encoded)) {
+            Some(Ok(fragment)) => {
+                let digester = Digester::new(self.config, &self.tenant.keys.index);
+                Some(Box::new(digester.says(&fragment, (place, slot))))
+            }
+            _ => None,
+        };
+        self.effects.push(Effect::Put(arriving.prepared, (place, sequence), slot, bytes, says));
+        let outcome = Outcome::Accepted { sequence, profile: None, notes: arriving.notes };
+        Ok(Drafted { outcome, record: Some(record) })
+    }
+
+    /// LAW 7: what was erased does not come back. Nothing of it is kept; that it came is counted.
+    fn stop(&mut self, arriving: &Arriving) -> Option<Drafted> {
+        if !self.state.privacy.stops_any() {
+            return None;
+        }
+        // An address of a person that comes as an organisation's is indexed elsewhere, and is the person's all the same.
+        let fragment = Fragment::decode(&arriving.encoded);
+        let preparer = self.config.preparer();
+        let points = |fragment: Fragment| {
+            let mut points = preparer.contact_points(&fragment);
+            for region in &self.state.privacy.former_regions {
+                points.extend(preparer.contact_points_under(&fragment, region.as_deref()));
+            }
+            points
+        };
+        // A malformed identifier may have a whole one in it, and other forms of letters are letters.
+        let is_odd = |fragment: &Fragment| {
+            !arriving.notes.is_empty() || !fragment.identifiers.iter().all(|claim| claim.raw.is_ascii())
+        };
+        let odd = fragment.as_ref().ok().filter(|fragment| is_odd(fragment));
+        let inside = odd.map(|fragment| quarantine::points::in_claims(fragment, self.config)).unwrap_or_default();
+        let points = fragment.map(points).unwrap_or_default().into_iter().chain(inside);
+        let links = arriving.prepared.links.iter().map(|link| link.digest);
+        let request = self.state.privacy.stops([arriving.prepared.record].into_iter().chain(links).chain(points))?;
+        Some(self.stopped(request))
+    }
+
+    pub(super) fn stopped(&mut self, request: Sequence) -> Drafted {
+        *self.stopped.entry(request).or_default() += 1;
+        Drafted { outcome: Outcome::Suppressed { sequence: self.sequence }, record: None }
+    }
+
+    /// Writes down how often something was stopped. It takes less room than what was stopped would have.
+    pub(super) fn note_stopped(&mut self) -> Result<(), JournalError> {
+        if self.stopped.is_empty() {
+            return Ok(());
+        }
+        let stopped = ResendsStopped { counts: std::mem::take(&mut self.stopped).into_iter().collect() };
+        let sequence = self.sequence.next();
+        let payload = decision::encode(&stopped);
+        self.group.builder.push(self.tenant.id, sequence, kind(EntryKind::ResendsStopped), |_, out| {
+            out.extend_from_slice(&payload);
+        })?;
+        self.sequence = sequence;
+        self.effects.push(Effect::Count(stopped));
+        Ok(())
+    }
+
+    /// Without a time of its own a fragment is a duplicate when it says what is live already.
+    fn same_but_for_the_time(&self, arriving: &Arriving, live: Version) -> bool {
+        Fragment::decode(&arriving.encoded).is_ok_and(|mut fragment| {
+            fragment.observed_at = live.observed_at;
+            fragment.fact_digest(self.config.config.as_ref()) == live.facts
+        })
+    }
+
+    pub(super) fn retract(&mut self, record: Digest128, at: ObservedAt) -> Result<Drafted, JournalError> {
+        if let Some(request) = self.state.privacy.stops([record]) {
+            return Ok(self.stopped(request));
+        }
+        let known = self.known(record);
+        let version = Version::of_retraction(at);
+        if let Some((live, _)) = known
+            && version <= live
+        {
+            let (sequence, profile) = (self.sequence, None);
+            let outcome = if live.retracted && live.observed_at == at {
+                Outcome::Duplicate { sequence, profile }
+            } else {
+                Outcome::Superseded { sequence, profile }
+            };
+            return Ok(Drafted { outcome, record: Some(record) });
+        }
+        let sequence = self.sequence.next();
+        let payload = decision::encode(&RecordRetracted { record, observed_at: at });
+        let place = self.group.builder.push(self.tenant.id, sequence, kind(EntryKind::RecordRetracted), |_, out| {
+            out.extend_from_slice(&payload);
+        })?;
+        self.sequence = sequence;
+        self.overlay.insert(record, (version, known.and_then(|(_, slot)| slot)));
+        self.effects.push(Effect::Retract(record, at, (place, sequence)));
+        self.keep_correction(record)?;
+        Ok(Drafted { outcome: Outcome::Accepted { sequence, profile: None, notes: Vec::new() }, record: None })
+    }
+
+    /// A person's correction is judged the same as one of their records. Where its source takes that one back, the correction
+    /// goes with the next of the profile's: a source cannot undo what was corrected by sending a delete.
+    fn keep_correction(&mut self, left: Digest128) -> Result<(), JournalError> {
+        let Some((correction, other)) = self.correction_beside(left) else { return Ok(()) };
+        let rectified =
+            |carried: &&Carried| matches!(&carried.did, Did::Rectified { record, .. } if *record == correction);
+        let Some(carried) = self.state.privacy.carried.values().flatten().find(rectified) else { return Ok(()) };
+        let judged = Judged {
+            records: (correction.min(other), correction.max(other)),
+            verdict: Verdict::Same,
+            seen_bits: None,
+            author: carried.by.clone(),
+            reason: receipt::name(&self.tenant.name, carried.request),
+            judged_at: carried.at,
+            expires_at: None,
+        };
+        let content = decision::encode(&judged);
+        let (sequence, place, slot) = self.seal(EntryKind::JudgementStated, None, false, &content)?;
+        self.moved.insert(other, correction);
+        self.effects.push(Effect::Judge(Box::new((judged, sequence, place, slot))));
+        Ok(())
+    }
+
+    /// The live correction that was judged the same as a record, and the oldest other record of their profile.
+    fn correction_beside(&self, left: Digest128) -> Option<(Digest128, Digest128)> {
+        let stewards = self.config.source_named(STEWARD_SOURCE)?;
+        let engine = &self.state.engine;
+        let is_correction = |record: &Digest128| engine.record(*record).is_some_and(|view| view.source == stewards);
+        let judgements = &self.state.judgements;
+        let judged = judgements.about(left).into_iter().filter_map(|entry| {
+            let (one, other) = judgements.get(entry)?.records;
+            Some(if one == left { other } else { one })
+        });
+        let correction = self.moved.get(&left).copied().into_iter().chain(judged).find(is_correction)?;
+        if judgements.len() >= JUDGEMENTS_MAX || is_correction(&left) {
+            return None;
+        }
+        let goes = |record: &Digest128| self.overlay.get(record).is_some_and(|(version, _)| version.retracted);
+        let members = engine.members(engine.profile_of(correction)?).into_iter();
+        // What stewards judged otherwise stays: a journal must hold no judgement that a replay refuses.
+        let may = |record: &Digest128| engine.check_judgement(correction, *record, Verdict::Same).is_ok();
+        let other = members
+            .map(|view| view.digest)
+            .find(|record| *record != left && !is_correction(record) && !goes(record) && may(record));
+        Some((correction, other?))
+    }
+
+    pub(super) fn quarantine(
+        &mut self,
+        arriving: &Arriving,
+        faults: Vec<FieldFault>,
+        received_at: ObservedAt,
+    ) -> Result<Drafted, JournalError> {
+        if let Some(stopped) = self.stop(arriving) {
+            return Ok(stopped);
+        }
+        let read = Fragment::decode(&arriving.encoded).ok();
+        let fragment = match &read {
+            Some(read) if arriving.undated => {
+                quarantine::content(read, true, &arriving.prepared, self.config.config.as_ref())
+            }
+            _ => (arriving.prepared.record, arriving.prepared.facts),
+        };
+        let known = self.held.get(&fragment).or_else(|| self.state.quarantined.get(&fragment)).copied();
+        if let Some(entry) = known {
+            let outcome = Outcome::Quarantined { sequence: self.sequence, entry, faults };
+            return Ok(Drafted { outcome, record: None });
+        }
+        if self.state.quarantine.len() + self.held.len() >= limits::QUARANTINE_MAX {
+            let most = limits::QUARANTINE_MAX;
+            let mut faults = faults;
+            faults.push(FieldFault::new(
+                "",
+                FaultReason::TooLarge,
+                format!("the quarantine holds {most} fragments, the most there may be; replay or discard some"),
+            ));
+            return Ok(Drafted { outcome: Outcome::Rejected { faults }, record: None });
+        }
+        // Found at the door, but for what only the lane found fault with.
+        let found = arriving.found.clone();
+        let found = found.or_else(|| Some(Points::of(&read?, &arriving.prepared, self.config)));
+        let Some((points, true)) = found else {
+            let mut faults = faults;
+            let message = format!(
+                "it mentions more than {MENTIONS_MAX} addresses and numbers that may be somebody's, so it cannot be held for \
+                 that; mend its faults and send it again"
+            );
+            faults.push(FieldFault::new("", FaultReason::TooLarge, message));
+            return Ok(Drafted { outcome: Outcome::Rejected { faults }, record: None });
+        };
+        let content = decision::encode(&Quarantined {
+            fragment: arriving.encoded.clone(),
+            undated: arriving.undated,
+            faults: faults.clone(),
+            received_at,
+        });
+        let (sequence, place, slot) = self.seal(EntryKind::Quarantined, None, false, &content)?;
+        self.held.insert(fragment, sequence);
+        let source = arriving.prepared.source;
+        let held = Held { place, slot, source, fragment };
+        self.effects.push(Effect::Hold(sequence, held, points));
+        Ok(Drafted { outcome: Outcome::Quarantined { sequence, entry: sequence, faults }, record: None })
+    }
+}

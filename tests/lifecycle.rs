@@ -6,7 +6,7 @@ use std::path::Path;
 
 use onefold_proto::v1 as pb;
 use onefold_tests::accounts::{account, somebody};
-use onefold_tests::{House, organisation, person, reason};
+use onefold_tests::{House, organisation, person, reason, seconds};
 use tonic_types::StatusExt;
 
 fn stage(name: &str, initial: bool, next: &[&str]) -> pb::Stage {
@@ -287,5 +287,51 @@ async fn a_roll_up_counts_who_holds_what_was_erased_as_stopped() {
     let denied = house.may(of_record("crm", "kept"), false).await.unwrap();
     assert_eq!(reasons(&denied), ["SUPPRESSED"]);
     assert_eq!(email(&mut house).await, [1, 1, 0], "as a decision does");
+    house.close().await;
+}
+
+/// The parents and the closing of an account lie under its own key. Once that was destroyed a start without a checkpoint
+/// could not read them: all that lay below an erased account fell out of the tree.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_erased_account_stands_where_it_stood_however_memory_comes_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let mut house = House::open(&data).await;
+    house.sources(&["crm"]).await;
+    let keys = ["before", "top", "middle", "low"];
+    for (key, above) in [("before", None), ("top", None), ("middle", Some("before")), ("low", Some("middle"))] {
+        house.put_account("crm", key, above).await.unwrap();
+        house.put(organisation("crm", key, 1_000, &[], &[("legal_name", &format!("Works {key} Ltd"))])).await;
+    }
+    house.move_account(account("crm", "middle"), account("crm", "top")).await.unwrap();
+    house.affiliate("crm", "ada", "low").await.unwrap();
+    let close = pb::CloseAccountRequest { key: account("crm", "middle"), ..Default::default() };
+    house.accounts.close_account(close).await.unwrap();
+
+    // What is served of all of them now and long ago, and counted.
+    let seen = async |house: &mut House| {
+        let mut all = Vec::new();
+        for key in keys {
+            for as_of_time in [None, Some(seconds(1_000))] {
+                let request = pb::GetAccountRequest { key: account("crm", key), as_of_time, ..Default::default() };
+                let found = house.accounts.get_account(request).await.unwrap().into_inner().account.unwrap();
+                let request = pb::GetRollupRequest { key: account("crm", key), as_of_time, ..Default::default() };
+                all.push((found, house.accounts.get_rollup(request).await.unwrap().into_inner()));
+            }
+        }
+        all
+    };
+    let way =
+        |account: &pb::Account| account.ancestors.iter().map(|above| above.display_name.clone()).collect::<Vec<_>>();
+    house.forget(vec![onefold_tests::consent::of_record("crm", "middle")]).await.unwrap();
+    let live = seen(&mut house).await;
+    // Two for each: now, and long ago.
+    assert_eq!(way(&live[6].0), ["", "Company top"], "its name is gone, its place is not");
+    assert_eq!(way(&live[7].0), ["", "Company before"]);
+    assert_eq!((live[2].1.account_count, live[2].1.closed_account_count, live[2].1.unresolved_person_count), (3, 1, 1));
+    for drop_checkpoint in [false, true] {
+        house = reopened(house, &data, drop_checkpoint).await;
+        assert_eq!(seen(&mut house).await, live, "without a checkpoint: {drop_checkpoint}");
+    }
     house.close().await;
 }

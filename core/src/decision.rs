@@ -57,6 +57,8 @@ pub enum EntryKind {
     LifecycleDefined = 25,
     /// The end of a role: likewise a sealed [`AffiliationEnded`](crate::hierarchy::entry::AffiliationEnded).
     AffiliationEnded = 26,
+    /// What stays of an erased account: [`AccountVacated`](crate::hierarchy::entry::AccountVacated).
+    AccountVacated = 27,
     /// [`ModelChanged`].
     ModelChanged = 30,
     /// A steward's judgement: [`Sealed`] around [`Judged`](crate::judgement::Judged).
@@ -123,6 +125,7 @@ impl EntryKind {
             24 => Self::StageSet,
             25 => Self::LifecycleDefined,
             26 => Self::AffiliationEnded,
+            27 => Self::AccountVacated,
             30 => Self::ModelChanged,
             31 => Self::JudgementStated,
             32 => Self::JudgementsEnded,

@@ -9,7 +9,7 @@ use super::affiliation::Origin;
 use super::{AccountKind, Moment};
 use crate::decision::{DecisionError, Sealed};
 use crate::fragment::{PartyKind, SourceRecord};
-use crate::ids::{Digest128, SlotId, SourceId};
+use crate::ids::{Digest128, Sequence, SlotId, SourceId};
 use crate::lifecycle::StageId;
 
 /// The clear part in front of the ciphertext: slot of the key, whether the entry is the first about its subject, and the
@@ -87,6 +87,20 @@ impl fmt::Debug for AccountPut {
 pub struct AccountClosed {
     /// From when on.
     pub at: Option<Moment>,
+}
+
+/// What stays of an account whose content is erased: where it stands and since when it is closed, so that those below it
+/// stay where they are. Keyed digests and times only, which are in the clear: the key of its own statements is gone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccountVacated {
+    /// Keyed digest of its source record.
+    pub record: Digest128,
+    /// From when on it is closed.
+    pub closed: Option<Moment>,
+    /// Its parents, oldest first.
+    pub parents: Vec<ParentSet>,
+    /// Sequence of the last change to the account before.
+    pub changed: Sequence,
 }
 
 /// A person's role in an account. Personal content: `Debug` hides it.

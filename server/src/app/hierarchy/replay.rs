@@ -1,7 +1,7 @@
 //! From the journal back into memory, and into what sled keeps of it.
 
 use onefold_core::decision::{self, EntryKind};
-use onefold_core::hierarchy::entry::{AccountPut, AffiliationStated, Subject};
+use onefold_core::hierarchy::entry::{AccountPut, AccountVacated, AffiliationStated, Subject};
 use onefold_core::ids::{Digest128, Place, Sequence, TenantId};
 use onefold_core::lifecycle::Lifecycle;
 use onefold_store::journal::{EntryView, VisitError};
@@ -83,6 +83,10 @@ pub fn replay(tenant: &mut Replaying, kind: EntryKind, entry: &EntryView<'_>) ->
     if kind == EntryKind::LifecycleDefined {
         let lifecycle: Lifecycle = decision::decode(payload)?;
         tenant.state.accounts.define(lifecycle);
+        return Ok(());
+    }
+    if kind == EntryKind::AccountVacated {
+        tenant.state.accounts.vacate(&decision::decode::<AccountVacated>(payload)?);
         return Ok(());
     }
     let (subject, ciphertext) = Subject::parse(payload)?;

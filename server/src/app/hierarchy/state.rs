@@ -7,7 +7,7 @@ use std::sync::Arc;
 use onefold_core::fragment::PartyKind;
 use onefold_core::hierarchy::affiliation::{Affiliations, Held};
 use onefold_core::hierarchy::entry::{
-    AccountClosed, AccountPut, AffiliationEnded, AffiliationStated, ParentSet, StageSet,
+    AccountClosed, AccountPut, AccountVacated, AffiliationEnded, AffiliationStated, ParentSet, StageSet,
 };
 use onefold_core::hierarchy::{Account, AccountFacts, AccountOrdinal, Forest, Moment, Step};
 use onefold_core::ids::{Digest128, Place, Sequence, SlotId, SourceId};
@@ -289,6 +289,34 @@ impl Accounts {
         }
     }
 
+    /// What stays of an account once its content is gone; `None` when the record is none.
+    pub fn vacated(&self, record: Digest128) -> Option<AccountVacated> {
+        let account = self.forest.find(record)?;
+        let known = self.forest.get(account)?;
+        let record_of = |parent: AccountOrdinal| self.forest.get(parent).map(|above| above.facts.record);
+        let parent = |step: &Step| ParentSet { parent: step.parent.and_then(record_of), from: step.from };
+        Some(AccountVacated {
+            record,
+            closed: known.closed,
+            parents: known.parents.iter().map(parent).collect(),
+            changed: self.rows.get(account.0 as usize)?.changed,
+        })
+    }
+
+    /// LAW 1: puts an erased account back where it stood. A replay reads nothing of what was said of it under its own
+    /// key, and those below it hang on it.
+    pub fn vacate(&mut self, vacated: &AccountVacated) {
+        self.keep_vacant(vacated.record);
+        let Some(account) = self.forest.find(vacated.record) else { return };
+        self.forest.close(account, vacated.closed);
+        self.forest.set_parent(account, Step { from: Moment::ALWAYS, parent: None });
+        for set in &vacated.parents {
+            self.set_parent(account, *set);
+        }
+        let row = &mut self.rows[account.0 as usize];
+        row.changed = row.changed.max(vacated.changed);
+    }
+
     /// The keys of what is told of these source records: as accounts, as persons in accounts, of their stages.
     pub fn slots_of(&self, records: &[Digest128]) -> Vec<SlotId> {
         let own = records.iter().filter_map(|record| self.slots.get(record).copied());
@@ -296,7 +324,8 @@ impl Accounts {
             .collect()
     }
 
-    /// Forgets what is told of these source records. An account keeps its ordinal, which changes name accounts by.
+    /// Forgets what is told of these source records. An account keeps its ordinal, which changes name accounts by, and
+    /// where it stands, by which others hang in the tree: what stays is what [`Accounts::vacated`] writes down.
     pub fn forget(&mut self, records: &[Digest128]) {
         for record in records {
             self.slots.remove(record);

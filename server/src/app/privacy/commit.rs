@@ -350,9 +350,17 @@ fn carry_out(
     }
     let (decided, state_of_request) = (decision::encode(&erased), decision::encode(&asked));
     let second = first.next();
+    // The keys of what was told of an account go too. Where it stands is told anew: those below it hang on it.
+    let vacated: Vec<Vec<u8>> = {
+        let state = tenant.state();
+        let accounts = erased.records.iter().filter_map(|record| state.accounts.vacated(record.digest));
+        accounts.map(|account| decision::encode(&account)).collect()
+    };
+    let last = Sequence(second.0 + vacated.len() as u64);
     // The call is known from its decision on: a repeat after a crash is answered, and not refused.
-    let done = Done { request: Some(asked.clone()), count: 0, sequence: second };
+    let done = Done { request: Some(asked.clone()), count: 0, sequence: last };
     let room = entry_room(decided.len())
+        + vacated.iter().map(|account| entry_room(account.len())).sum::<usize>()
         + entry_room(state_of_request.len())
         + room_to_remember(request, &done)
         + lane.settled_room();
@@ -361,10 +369,17 @@ fn carry_out(
     group.builder.push(tenant.id, second, kind(EntryKind::PrivacyRequestPut), |_, out| {
         out.extend_from_slice(&state_of_request);
     })?;
+    let mut sequence = second;
+    for account in &vacated {
+        sequence = sequence.next();
+        group
+            .builder
+            .push(tenant.id, sequence, kind(EntryKind::AccountVacated), |_, out| out.extend_from_slice(account))?;
+    }
     group.commit.destroy.extend(erased.slots.iter().map(|slot| (Arc::clone(tenant), *slot)));
     let row = ErasureRow { tenant: tenant.id, sequence: first, erased: erased.clone() };
     group.commit.erasures.push(row);
-    let mut group = lane.settle(tenant, group, Decided::erasing(erased, asked, second))?;
+    let mut group = lane.settle(tenant, group, Decided::erasing(erased, asked, last))?;
     remember(lane, tenant, request, &done, &mut group)?;
     lane.commit(group)?;
     Ok(true)

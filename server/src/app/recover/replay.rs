@@ -307,6 +307,7 @@ impl Replaying {
             EntryKind::AccountPut
             | EntryKind::AccountParentSet
             | EntryKind::AccountClosed
+            | EntryKind::AccountVacated
             | EntryKind::AffiliationStated
             | EntryKind::AffiliationEnded
             | EntryKind::StageSet

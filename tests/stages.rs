@@ -304,3 +304,37 @@ async fn the_order_in_which_stages_arrive_does_not_show() {
     }
     house.close().await;
 }
+
+/// By what its fragment tells a person fell back when the stage it stood at was left out, and by a call it did not.
+#[tokio::test]
+async fn a_stage_that_is_left_out_keeps_those_who_stand_at_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let mut house = House::open(&data).await;
+    house.sources(&["crm"]).await;
+    define_sales(&mut house).await;
+    house.put_account("crm", "acme", None).await.unwrap();
+    let reached = [("lead", 1), ("mql", 5)];
+    let acme = organisation("crm", "acme", AT, &[("registration_id", "HRB-9")], &[]);
+    house.put(pb::Fragment { stages: told(&reached), ..acme.clone() }).await;
+    house.put(ada("crm", 10, MAIL, &reached)).await;
+    let short: [(&str, bool, &[&str]); 2] = [("lead", true, &["customer"]), ("customer", false, &[])];
+    define(&mut house, &short, pb::StageRule::Furthest).await;
+    for drop_derived in [false, false, true] {
+        assert_eq!(stands(&mut house, of_person("crm")).await, at("mql", 5), "{drop_derived}");
+        assert_eq!(stands(&mut house, of_account("acme")).await, at("mql", 5), "{drop_derived}");
+        house = reopened(house, &data, drop_derived).await;
+    }
+    // The same history sent again is the same. They may move on to anywhere, and nobody comes in.
+    house.put(ada("crm", 20, MAIL, &reached)).await;
+    assert_eq!(stands(&mut house, of_person("crm")).await, at("mql", 5));
+    assert_eq!(reason(&set(&mut house, "mql", 40).await.unwrap_err()), "STAGE_UNKNOWN");
+    set(&mut house, "customer", 50).await.unwrap();
+    assert_eq!(stands(&mut house, of_person("crm")).await, at("customer", 50));
+    // Reached when it is told, which is after the stage was left out.
+    let late = pb::Fragment { stages: told(&[("lead", 1), ("mql", 0)]), observed_time: None, ..acme };
+    house.put(late).await;
+    assert_eq!(stands(&mut house, of_account("acme")).await, at("lead", 1));
+    assert_eq!(history(&mut house, of_account("acme")).await[1], "crm mql FRAGMENT STAGE_UNKNOWN");
+    house.close().await;
+}

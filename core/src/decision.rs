@@ -53,7 +53,7 @@ pub enum EntryKind {
     AffiliationStated = 23,
     /// A stage reached: likewise a sealed [`StageSet`](crate::hierarchy::entry::StageSet).
     StageSet = 24,
-    /// The tenant's [`Lifecycle`](crate::lifecycle::Lifecycle).
+    /// [`LifecycleDefined`](crate::lifecycle::LifecycleDefined).
     LifecycleDefined = 25,
     /// The end of a role: likewise a sealed [`AffiliationEnded`](crate::hierarchy::entry::AffiliationEnded).
     AffiliationEnded = 26,

@@ -4,11 +4,14 @@
 //! its whole history; the stage of a profile or a merged account is computed from its records by an explicit rule, so a
 //! split gives each side its own back (law 1).
 
+mod left_out;
 pub mod told;
 
 use std::cmp::Reverse;
 
 use serde::{Deserialize, Serialize};
+
+pub use left_out::{LeftOut, LifecycleDefined};
 
 use crate::fault::{FaultReason, FieldFault};
 use crate::fragment::PartyKind;
@@ -61,6 +64,9 @@ pub struct Lifecycle {
     pub accounts: Pipeline,
     /// Names of all stages that ever were, by ordinal, so that history can always be told.
     pub names: Vec<String>,
+    /// Stages that earlier definitions had and this one has not. Found by the definitions in their order, and kept beside.
+    #[serde(skip)]
+    pub left_out: Vec<LeftOut>,
 }
 
 /// A stage as the tenant writes it.
@@ -231,7 +237,7 @@ impl Lifecycle {
             Pipeline { stages: stages.collect(), rule: draft.rule }
         };
         let (persons, accounts) = (pipeline(persons), pipeline(accounts));
-        Ok(Self { persons, accounts, names })
+        Ok(Self { persons, accounts, names, left_out: self.left_out.clone() })
     }
 }
 

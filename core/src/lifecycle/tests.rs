@@ -143,6 +143,69 @@ fn what_fragments_tell_is_entered_where_it_is_a_step() {
     assert_eq!(why.to_string(), "lead does not lead there; allowed: mql");
 }
 
+/// Whoever stood at a stage by what a fragment tells fell back when it was left out; whoever stood there by a call did not.
+#[test]
+fn a_stage_that_is_left_out_keeps_those_who_reached_it_before() {
+    let person = PartyKind::Person;
+    let before = lifecycle(StageRule::Furthest);
+    let id = |name: &str| before.names.iter().position(|known| known == name).map(|at| StageId(at as u16)).unwrap();
+    let short = PipelineDraft {
+        stages: vec![stage("lead", true, &["customer"]), stage("customer", false, &[])],
+        rule: StageRule::Furthest,
+    };
+    let redefined = |life: &Lifecycle, draft: &PipelineDraft, at: i64| {
+        let next = life.redefined(draft, &PipelineDraft::default()).unwrap();
+        let defined = LifecycleDefined { lifecycle: next, at: Some(Moment(at)) };
+        let read = LifecycleDefined::read(&crate::decision::encode(&defined)).unwrap();
+        read.lifecycle.in_place_of(life, read.at)
+    };
+    let after = redefined(&before, &short, 100);
+    let walked = |life: &Lifecycle, told: &[(i64, &str)]| {
+        let words: Vec<Told> = told.iter().map(|(at, name)| Told { at: Moment(*at), stage: life.word(name) }).collect();
+        let walk = life.walk(person, &[], &words);
+        (walk.stands.map(|(stage, at)| (life.name(stage).to_owned(), at.0)), walk.refused)
+    };
+    let forbidden = |from: &str| Some(NotEntered::Forbidden { from: id(from) });
+    type Row<'a> = (&'a [(i64, &'a str)], (&'a str, i64), Vec<Option<NotEntered>>);
+    let table: Vec<Row<'_>> = vec![
+        (&[(5, "lead"), (9, "mql")], ("mql", 9), vec![None, None]),
+        (&[(9, "mql")], ("mql", 9), vec![None]),
+        // At one moment in the order that they had, and never past a step that was none.
+        (&[(9, "sql"), (9, "mql"), (9, "lead")], ("sql", 9), vec![None, None, None]),
+        (&[(5, "lead"), (9, "sql")], ("lead", 5), vec![None, forbidden("lead")]),
+        (&[(5, "customer"), (9, "mql")], ("customer", 5), vec![None, forbidden("customer")]),
+        (&[(5, "lead"), (9, "mql"), (12, "customer")], ("mql", 9), vec![None, None, forbidden("mql")]),
+        // Out of what is gone they may go everywhere, and nobody comes in.
+        (&[(5, "lead"), (9, "mql"), (120, "customer")], ("customer", 120), vec![None, None, None]),
+        (&[(5, "lead"), (120, "mql")], ("lead", 5), vec![None, Some(NotEntered::Unknown)]),
+    ];
+    for (told, (stage, at), refused) in &table {
+        assert_eq!(walked(&after, told), (Some(((*stage).to_owned(), *at)), refused.clone()), "{told:?}");
+    }
+    // Another definition changes nothing of it; one that has the stage again makes it one again.
+    let later = redefined(&redefined(&after, &sales(StageRule::Furthest), 200), &short, 300);
+    assert_eq!(walked(&later, &[(5, "lead"), (250, "mql")]).0, Some(("mql".to_owned(), 250)));
+    let more = PipelineDraft { stages: vec![stage("lead", true, &[])], rule: StageRule::Furthest };
+    assert_eq!(walked(&redefined(&after, &more, 400), &[(5, "lead"), (9, "mql")]).0, Some(("mql".to_owned(), 9)));
+    assert_eq!(
+        walked(&redefined(&after, &sales(StageRule::Furthest), 200), &[(5, "lead"), (120, "mql")]).1,
+        [None, None]
+    );
+    // Of another kind of party it never was a stage.
+    let both = Lifecycle::default().redefined(&short, &sales(StageRule::Furthest)).unwrap();
+    assert_eq!(walked(&both, &[(5, "mql")]), (None, vec![Some(NotEntered::Unknown)]));
+}
+
+#[test]
+fn a_definition_of_before_is_read() {
+    let known = lifecycle(StageRule::MostTrusted);
+    let read = LifecycleDefined::read(&crate::decision::encode(&known)).unwrap();
+    assert_eq!(read, LifecycleDefined { lifecycle: known.clone(), at: None });
+    let now = LifecycleDefined { lifecycle: known, at: Some(Moment(7)) };
+    assert_eq!(LifecycleDefined::read(&crate::decision::encode(&now)).unwrap(), now);
+    assert!(LifecycleDefined::read(&[1, 200]).is_err());
+}
+
 proptest! {
     /// Law 2: the order in which stages are written down does not show; and only the last call decides where a record
     /// stands, which is why memory keeps no other.

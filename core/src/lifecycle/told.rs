@@ -3,7 +3,7 @@
 //! What a fragment says goes with the fragment, so what counts is found by walking what is told today, in order of time
 //! (laws 1 and 2). Calls were checked when they were made and always count. What is known first of a record may be any
 //! stage: its source has the way there, and a fragment that tells of the present alone tells no way. Each further stage
-//! must be a step that the tenant allows.
+//! must be a step that the tenant allows. A stage that a later definition leaves out was a stage until then.
 
 use std::fmt;
 
@@ -88,8 +88,12 @@ impl Lifecycle {
     #[must_use]
     pub fn walk(&self, party: PartyKind, calls: &[(Moment, StageId)], told: &[Told]) -> Walk {
         let stages = &self.of(party).stages;
+        // What is left out stands in front of what stood behind it.
         let place = |word: &StageWord| match word {
-            StageWord::Known(id) => stages.iter().position(|stage| stage.id == *id),
+            StageWord::Known(id) => match stages.iter().position(|stage| stage.id == *id) {
+                Some(at) => Some((at as u16, true, 0)),
+                None => self.left_out(party, *id).map(|left| (left.place.0, false, left.place.1)),
+            },
             StageWord::Other(_) => None,
         };
         let mut order: Vec<usize> = (0..told.len()).collect();
@@ -105,7 +109,7 @@ impl Lifecycle {
             while let Some((moment, stage)) = calls.next_if(|(moment, _)| *moment < told[at].at) {
                 walk.stands = Some((stage, moment));
             }
-            match self.entered(party, walk.stands.map(|(stage, _)| stage), &told[at].stage) {
+            match self.entered(party, walk.stands.map(|(stage, _)| stage), &told[at]) {
                 Ok(stage) => walk.enter(stage, told[at].at),
                 Err(why) => walk.refused[at] = Some(why),
             }
@@ -116,21 +120,25 @@ impl Lifecycle {
         walk
     }
 
-    fn entered(&self, party: PartyKind, from: Option<StageId>, word: &StageWord) -> Result<StageId, NotEntered> {
+    fn entered(&self, party: PartyKind, from: Option<StageId>, told: &Told) -> Result<StageId, NotEntered> {
         let stages = &self.of(party).stages;
         if stages.is_empty() {
             return Err(NotEntered::Undefined);
         }
-        let wanted = match word {
-            StageWord::Known(id) if stages.iter().any(|stage| stage.id == *id) => *id,
-            StageWord::Known(_) | StageWord::Other(_) => return Err(NotEntered::Unknown),
-        };
-        match from {
-            Some(from) if from != wanted && !self.allowed(party, Some(from)).contains(&wanted) => {
-                Err(NotEntered::Forbidden { from })
-            }
-            _ => Ok(wanted),
+        let StageWord::Known(wanted) = told.stage else { return Err(NotEntered::Unknown) };
+        let left_out = |id| self.left_out(party, id).filter(|left| left.was_there(told.at));
+        let gone = left_out(wanted);
+        if gone.is_none() && !stages.iter().any(|stage| stage.id == wanted) {
+            return Err(NotEntered::Unknown);
         }
+        let Some(from) = from.filter(|from| *from != wanted) else { return Ok(wanted) };
+        // While a stage was one, its steps were those of then; who stands at one that is gone may go everywhere.
+        let leads = match (gone, left_out(from)) {
+            (Some(gone), _) => gone.from.contains(&from),
+            (None, Some(from)) => from.stage.next.contains(&wanted),
+            (None, None) => self.allowed(party, Some(from)).contains(&wanted),
+        };
+        if leads { Ok(wanted) } else { Err(NotEntered::Forbidden { from }) }
     }
 
     /// Why a told stage is not entered, in the words in which a call is refused.

@@ -15,7 +15,7 @@ use onefold_core::hierarchy::entry::{
 use onefold_core::hierarchy::import::{self, Row, RowFault};
 use onefold_core::hierarchy::{AccountOrdinal, Moment, Refused};
 use onefold_core::ids::{Digest128, Place, ProfileOrdinal, Sequence, SlotId, SourceId};
-use onefold_core::lifecycle::{Lifecycle, PipelineDraft, Reached};
+use onefold_core::lifecycle::{Lifecycle, LifecycleDefined, PipelineDraft, Reached};
 use onefold_core::limits;
 use onefold_store::journal::{JournalError, entry_room};
 use onefold_store::seal::TAG_BYTES;
@@ -531,7 +531,8 @@ fn define(
     request: Option<RequestKey>,
     answer: impl FnOnce(Result<Done, WriteError>) -> Reply,
 ) -> Result<(), JournalError> {
-    let payload = decision::encode(&lifecycle);
+    let defined = LifecycleDefined { lifecycle, at: Some(Moment(lane.shared.clock.now().0)) };
+    let payload = decision::encode(&defined);
     let room = entry_room(payload.len()) + room_to_remember(request, &Done::LARGEST);
     let Some(mut group) = lane.begin(room)? else {
         return only_answer(lane, answer(Err(WriteError::DiskFull)));
@@ -543,7 +544,7 @@ fn define(
     {
         let mut state = tenant.state_mut();
         state.sequence = sequence;
-        state.accounts.define(lifecycle);
+        state.accounts.define(defined);
     }
     group.commit.published.push((Arc::clone(tenant), sequence));
     let done = Done::about(sequence, &[]);

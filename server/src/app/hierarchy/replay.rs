@@ -3,7 +3,7 @@
 use onefold_core::decision::{self, EntryKind};
 use onefold_core::hierarchy::entry::{AccountPut, AccountVacated, AffiliationStated, Subject};
 use onefold_core::ids::{Digest128, Place, Sequence, TenantId};
-use onefold_core::lifecycle::Lifecycle;
+use onefold_core::lifecycle::LifecycleDefined;
 use onefold_store::journal::{EntryView, VisitError};
 use onefold_store::keyed::Table;
 use onefold_store::vault::VaultError;
@@ -81,8 +81,7 @@ fn effect(
 pub fn replay(tenant: &mut Replaying, kind: EntryKind, entry: &EntryView<'_>) -> Result<(), VisitError> {
     let Some(payload) = entry.bytes() else { return Ok(()) };
     if kind == EntryKind::LifecycleDefined {
-        let lifecycle: Lifecycle = decision::decode(payload)?;
-        tenant.state.accounts.define(lifecycle);
+        tenant.state.accounts.define(LifecycleDefined::read(payload)?);
         return Ok(());
     }
     if kind == EntryKind::AccountVacated {

@@ -4,6 +4,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
+use onefold_core::decision::{self, DecisionError};
 use onefold_core::fragment::PartyKind;
 use onefold_core::hierarchy::affiliation::{Affiliations, Held};
 use onefold_core::hierarchy::entry::{
@@ -12,7 +13,7 @@ use onefold_core::hierarchy::entry::{
 use onefold_core::hierarchy::{Account, AccountFacts, AccountOrdinal, Forest, Moment, Step};
 use onefold_core::ids::{Digest128, Place, Sequence, SlotId, SourceId};
 use onefold_core::lifecycle::told::{Told, Walk};
-use onefold_core::lifecycle::{Lifecycle, StageId};
+use onefold_core::lifecycle::{LeftOut, Lifecycle, LifecycleDefined, StageId};
 use serde::{Deserialize, Serialize};
 
 use super::digest::Digester;
@@ -136,6 +137,8 @@ struct Written {
     stages: Vec<(PartyKind, Digest128, StageHeld)>,
     lifecycle: Lifecycle,
     told_stages: Vec<(Digest128, ToldStages)>,
+    /// Stages that are left out. Not there in what older releases wrote.
+    left_out: Vec<LeftOut>,
 }
 
 impl Accounts {
@@ -251,7 +254,8 @@ impl Accounts {
     }
 
     /// The stages there are from now on. Names that fragments told before may be known now.
-    pub fn define(&mut self, lifecycle: Lifecycle) {
+    pub fn define(&mut self, LifecycleDefined { lifecycle, at }: LifecycleDefined) {
+        let lifecycle = lifecycle.in_place_of(&self.lifecycle, at);
         for one in self.told_stages.values_mut().flat_map(|stages| &mut stages.told) {
             one.stage = lifecycle.word(lifecycle.spoken(&one.stage));
         }
@@ -388,21 +392,24 @@ impl Accounts {
             stages: self.stages.iter().map(|((party, record), held)| (*party, *record, *held)).collect(),
             lifecycle: Lifecycle::clone(&self.lifecycle),
             told_stages: self.told_stages.iter().map(|(record, told)| (*record, told.clone())).collect(),
+            left_out: self.lifecycle.left_out.clone(),
         };
-        onefold_core::decision::encode(&written)
+        decision::encode(&written)
     }
 
     /// Reads what [`Accounts::write`] wrote.
     ///
     /// # Errors
     /// When the bytes are of another version or damaged.
-    pub fn read(bytes: &[u8]) -> Result<Self, onefold_core::decision::DecisionError> {
-        let written: Written = onefold_core::decision::decode(bytes)?;
+    pub fn read(bytes: &[u8]) -> Result<Self, DecisionError> {
+        // What older releases wrote ends before the stages that are left out.
+        let written: Written = decision::decode(bytes).or_else(|_| decision::decode(&[bytes, &[0]].concat()))?;
+        let lifecycle = Lifecycle { left_out: written.left_out, ..written.lifecycle };
         let mut accounts = Self {
             forest: Forest::of(written.accounts),
             rows: written.rows,
             slots: written.slots.into_iter().collect(),
-            lifecycle: Arc::new(written.lifecycle),
+            lifecycle: Arc::new(lifecycle),
             told_stages: written.told_stages.into_iter().collect(),
             ..Self::default()
         };

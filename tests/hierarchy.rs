@@ -54,7 +54,15 @@ async fn two_accounts_that_are_one_company_have_the_children_of_both_and_part_as
     let by_profile = Some(pb::AccountKey { key: Some(pb::account_key::Key::Profile(merged.profile.clone())) });
     assert_eq!(merged, house.get_account(by_profile).await.unwrap());
     assert_eq!(merged.ancestors.first().map(|above| above.display_name.as_str()), Some("Company top"));
-    assert_eq!(names(&house.children(named(&merged.name)).await.unwrap()), ["Company a1", "Company a2", "Company b1"]);
+    let below = house.children(named(&merged.name)).await.unwrap();
+    assert_eq!(names(&below), ["Company a1", "Company a2", "Company b1"]);
+    for child in &below {
+        assert_eq!(
+            *child,
+            house.get_account(named(&child.name)).await.unwrap(),
+            "from above it is what it is by itself"
+        );
+    }
     assert_eq!(house.rollup(account("crm", "top")).await.unwrap().account_count, 5);
     house.hierarchy("crm", &keys).await.check();
 
@@ -342,6 +350,17 @@ async fn an_import_is_taken_whole_or_told_every_fault_with_its_line() {
     assert_eq!((loaded.account_count, loaded.faults.len()), (1_500, 0));
     let sum = house.rollup(account("crm", "known")).await.unwrap();
     assert_eq!((sum.account_count, sum.depth), (1_501, 4));
+    // There are only so many levels, by an import or by a move.
+    let chain = |at: u32| row(at + 2, &format!("c{at}"), at.checked_sub(1).map(|at| format!("c{at}")).as_deref());
+    let told = import(&mut house, (0..1_002).map(chain).collect(), false).await;
+    assert_eq!(told.faults.iter().map(|fault| fault.line).collect::<Vec<_>>(), [1_002, 1_003]);
+    assert_eq!(import(&mut house, (0..1_000).map(chain).collect(), false).await.account_count, 1_000);
+    house.put_account("crm", "top", None).await.unwrap();
+    let refused = house.move_account(account("crm", "c0"), account("crm", "top")).await.unwrap_err();
+    assert_eq!(reason(&refused), "LIMIT_REACHED");
+    let last = house.get_account(account("crm", "c999")).await.unwrap();
+    assert_eq!(last.ancestors.len(), 65, "64 and the ultimate parent");
+    assert_eq!(house.children(account("crm", "c998")).await.unwrap(), [last]);
     house.close().await;
     std::fs::remove_dir_all(data.join("checkpoint")).unwrap();
     std::fs::create_dir(data.join("checkpoint")).unwrap();
@@ -378,6 +397,26 @@ async fn moves_have_dates_and_closed_accounts_stay_where_they_are() {
         let count = house.accounts.get_rollup(request).await.unwrap().into_inner().account_count;
         assert_eq!(count, if want == Some("Company old") { 2 } else { 1 }, "as of {at}");
     }
+    // The rows of a nightly load say what is so by now; they undo neither what was nor what is planned.
+    let far = 4_000_000_000;
+    house.accounts.move_account(moved("old", far)).await.unwrap();
+    let ancestors = async |house: &mut House, at: i64| {
+        let request =
+            pb::GetAccountRequest { key: account("crm", "x"), as_of_time: Some(seconds(at)), ..Default::default() };
+        let found = house.accounts.get_account(request).await.unwrap().into_inner().account.unwrap();
+        found.ancestors.into_iter().map(|above| above.display_name).collect::<Vec<_>>()
+    };
+    for (above, planned) in [("new", "Company old"), ("old", "Company old")] {
+        let rows = vec![row(2, "old", None), row(3, "new", None), row(4, "x", Some(above))];
+        assert_eq!(import(&mut house, rows, false).await.account_count, 3);
+        assert_eq!(ancestors(&mut house, 500).await, [""; 0], "before it was told");
+        assert_eq!(ancestors(&mut house, 1_000).await, ["Company old"]);
+        assert_eq!(ancestors(&mut house, 2_000).await, ["Company new"]);
+        let now = house.get_account(account("crm", "x")).await.unwrap().ancestors;
+        assert_eq!(now[0].display_name, format!("Company {above}"));
+        assert_eq!(ancestors(&mut house, far).await, [planned]);
+    }
+    house.accounts.move_account(moved("new", 3_000)).await.unwrap();
     // Under what lies below it at any later date it may not go.
     let request = pb::MoveAccountRequest {
         key: account("crm", "new"),

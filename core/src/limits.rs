@@ -98,6 +98,8 @@ pub const COVERAGE_PURPOSES_MAX: usize = 8;
 pub const COVERAGE_PERSONS_MAX: usize = 50_000;
 /// Source accounts of one tenant.
 pub const ACCOUNTS_MAX: usize = 5_000_000;
+/// Levels of a hierarchy, the ultimate parent being the first: a walk up is taken for every account that is shown.
+pub const ACCOUNT_LEVELS_MAX: usize = 1_000;
 /// Changes of parent that one source account may go through.
 pub const PARENT_STEPS_MAX: usize = 256;
 /// Domains of one source account.

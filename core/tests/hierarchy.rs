@@ -6,6 +6,7 @@ use onefold_core::hierarchy::view::{Companies, Edge, Node, ParkedReason, View};
 use onefold_core::hierarchy::{AccountFacts, AccountKind, AccountOrdinal, Forest, Moment, Refused, Step};
 use onefold_core::ids::{Digest128, SourceId};
 use onefold_core::laws;
+use onefold_core::limits::ACCOUNT_LEVELS_MAX;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -130,7 +131,14 @@ fn shown(forest: &Forest, parties: &Parties, at: Moment) -> Shown {
     for account in (0..forest.len() as u32).map(AccountOrdinal) {
         let placement = view.placement(account);
         let node = placement.ancestry.path[0].clone();
-        let children = view.children(account).iter().map(Node::key).collect();
+        let children: Vec<AccountOrdinal> = view.children(account).iter().map(Node::key).collect();
+        // Looked at from above, a child stands where it says itself, and has the children that it says.
+        for child in &view.children(account) {
+            let own = view.placement(child.key());
+            assert_eq!(view.parked(child, &placement.ancestry), own.parked);
+            assert_eq!(view.children_of(child, &placement.ancestry), view.children(child.key()));
+            assert_eq!(own.ancestry.path[1..], placement.ancestry.path);
+        }
         let parked = placement.parked.iter().map(|parked| (parked.edge, parked.reason)).collect();
         all.insert(node.key(), (node, placement.edges, parked, children));
     }
@@ -320,6 +328,18 @@ fn a_deep_chain_is_walked_without_a_deep_stack() {
         fn trust(&self, _: SourceId) -> u16 {
             0
         }
+    }
+    // The levels of both are counted, whichever hangs on the other.
+    let new = forest.put(wide(depth));
+    let most = ACCOUNT_LEVELS_MAX as u32;
+    for (below, above, fits) in [
+        (new, AccountOrdinal(most - 2), true),
+        (new, AccountOrdinal(most - 1), false),
+        (AccountOrdinal(depth - most + 1), new, true),
+        (AccountOrdinal(depth - most), new, false),
+    ] {
+        let want = if fits { Ok(()) } else { Err(Refused::TooDeep) };
+        assert_eq!(forest.check_parent(below, above, Moment(1)), want, "{below:?} below {above:?}");
     }
     let view = View::new(&forest, &Alone, Moment(1));
     assert_eq!(view.ancestry(last).path.len(), depth as usize);

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{AccountKind, AccountOrdinal, Moment, Refused};
 use crate::ids::{Digest128, SourceId};
-use crate::limits::PARENT_STEPS_MAX;
+use crate::limits::{ACCOUNT_LEVELS_MAX, PARENT_STEPS_MAX};
 
 /// From a moment on, until the next step, this is the parent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -170,26 +170,48 @@ impl Forest {
         if kept >= PARENT_STEPS_MAX {
             return Err(Refused::TooManySteps);
         }
-        match self.path_up(parent, account, from) {
-            Some(below) => Err(Refused::Cycle { below }),
-            None => Ok(()),
-        }
+        let levels = self.levels_up(parent, account, from).map_err(|below| Refused::Cycle { below })?;
+        let room = ACCOUNT_LEVELS_MAX.saturating_sub(levels);
+        if self.has_levels_beyond(account, from, room) { Err(Refused::TooDeep) } else { Ok(()) }
     }
 
-    /// A way from one account up to another at any one date from `from` on; both ends left out. Each step up narrows the
-    /// time in which the way holds, so the ways are at most as many as there are dates in them.
-    fn path_up(&self, start: AccountOrdinal, goal: AccountOrdinal, from: Moment) -> Option<Vec<AccountOrdinal>> {
-        /// A place on a way up, when the way holds, and the place before it.
+    /// Whether an account has more levels at this moment than these, its own being the first.
+    fn has_levels_beyond(&self, account: AccountOrdinal, at: Moment, most: usize) -> bool {
+        let mut level = vec![account];
+        for _ in 0..most {
+            level = level.into_iter().flat_map(|account| self.children(account, at)).collect();
+            if level.is_empty() {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// The levels from one account up to its ultimate parent, its own being the first: the most that there are at any one
+    /// date from `from` on. Each step up narrows the time in which a way holds, so the ways are at most as many as there
+    /// are dates in them.
+    ///
+    /// # Errors
+    /// A way up to `goal`, both ends left out.
+    fn levels_up(
+        &self,
+        start: AccountOrdinal,
+        goal: AccountOrdinal,
+        from: Moment,
+    ) -> Result<usize, Vec<AccountOrdinal>> {
+        /// A place on a way up, when the way holds, how many levels it has, and the place before it.
         struct Reached {
             account: AccountOrdinal,
             low: Moment,
             high: Option<Moment>,
+            levels: usize,
             before: Option<usize>,
         }
-        let mut reached = vec![Reached { account: start, low: from, high: None, before: None }];
-        let mut next = 0;
-        while let Some(Reached { account, low, high, .. }) = reached.get(next) {
-            let (low, high, here) = (*low, *high, next);
+        let mut reached = vec![Reached { account: start, low: from, high: None, levels: 1, before: None }];
+        let (mut next, mut most) = (0, 1);
+        while let Some(Reached { account, low, high, levels, .. }) = reached.get(next) {
+            let (low, high, levels, here) = (*low, *high, *levels, next);
+            most = most.max(levels);
             next += 1;
             let Some(known) = self.get(*account) else { continue };
             for (step, until) in known.steps_from(low) {
@@ -212,12 +234,12 @@ impl Forest {
                         }
                     }
                     way.reverse();
-                    return Some(way);
+                    return Err(way);
                 }
-                reached.push(Reached { account: parent, low, high, before: Some(here) });
+                reached.push(Reached { account: parent, low, high, levels: levels + 1, before: Some(here) });
             }
         }
-        None
+        Ok(most)
     }
 
     /// Says who the parent is from this moment on; what was planned for later is replaced. The journal's word: whoever

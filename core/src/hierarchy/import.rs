@@ -1,11 +1,11 @@
 //! A whole hierarchy at once: every row is checked against every other and against what is known, and every fault is told.
 //! Either all of it may be taken or nothing is.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::{Forest, Moment};
 use crate::ids::Digest128;
-use crate::limits::PARENT_STEPS_MAX;
+use crate::limits::{ACCOUNT_LEVELS_MAX, PARENT_STEPS_MAX};
 
 /// The part of a row that the hierarchy rests on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +44,9 @@ pub enum RowFault {
     /// The parent is closed.
     #[error("the parent is closed: give an open one")]
     ParentClosed,
+    /// Below more levels than there may be.
+    #[error("the account would lie below more than the {ACCOUNT_LEVELS_MAX} levels there may be")]
+    TooDeep,
     /// More changes of parent than one account may have.
     #[error("the account has changed its parent {PARENT_STEPS_MAX} times, the most there may be")]
     TooManySteps,
@@ -63,8 +66,27 @@ fn shown(lines: &[u32], more: usize) -> String {
 /// An account of the result: known already, or only in the file.
 type Name = Digest128;
 
-/// Checks rows that are to say who is whose parent from `from` on, all at once. Where they are to say so of all times, it
-/// counts which parents are closed `now`.
+/// From when on a row's parent is to hold, as far as it is to be written down: `None` where it is the parent already.
+/// Without a date, which is [`Moment::ALWAYS`], it holds from ever of an account that is new and from `now` of one that is
+/// known, whose past and plans stay where nothing changes.
+#[must_use]
+pub fn holds_from(forest: &Forest, row: &Row, from: Moment, now: Moment) -> Option<Moment> {
+    let known = forest.find(row.record);
+    let Some(account) = known.and_then(|known| forest.get(known)) else { return Some(from) };
+    let begins = from.or_now(now);
+    let there = account.step(begins).and_then(|step| step.parent);
+    let parent = row.parent.map(|parent| forest.find(parent));
+    let same = match (parent, there) {
+        (None, None) => true,
+        (Some(Some(parent)), Some(there)) => parent == there,
+        _ => false,
+    };
+    // A date that is given says so from then on for ever; what was planned for later is replaced.
+    let planned = from != Moment::ALWAYS && account.parents.last().is_some_and(|last| last.from > begins);
+    if same && !planned { None } else { Some(begins) }
+}
+
+/// Checks rows that are to say who is whose parent from `from` on, all at once; without a date as [`holds_from`] says.
 ///
 /// # Errors
 /// Every fault with its line, in order of the lines.
@@ -82,6 +104,7 @@ pub fn check(forest: &Forest, rows: &[Row], from: Moment, now: Moment) -> Result
             }
         }
     }
+    let mut written: HashSet<Name> = HashSet::with_capacity(rows.len());
     for row in rows {
         let known = |record| forest.find(record).and_then(|ordinal| forest.get(ordinal));
         match row.parent {
@@ -99,19 +122,22 @@ pub fn check(forest: &Forest, rows: &[Row], from: Moment, now: Moment) -> Result
             }
             _ => {}
         }
+        let Some(from) = holds_from(forest, row, from, now) else { continue };
+        written.insert(row.record);
         let steps = known(row.record).map_or(0, |account| account.parents.partition_point(|step| step.from < from));
         if steps >= PARENT_STEPS_MAX {
             faults.push((row.line, RowFault::TooManySteps));
         }
     }
-    let loaded = Loaded { forest, rows: &by_record };
-    loaded.circles(rows, from, &mut faults);
+    let loaded = Loaded { forest, rows: &by_record, written: &written };
+    loaded.circles(rows, begins, &mut faults);
     if faults.is_empty() {
         return Ok(());
     }
     // One circle found at several dates is one fault.
     faults.sort_by_key(|(line, _)| *line);
-    faults.dedup_by(|a, b| a.0 == b.0 && matches!((&a.1, &b.1), (RowFault::Cycle { .. }, RowFault::Cycle { .. })));
+    let circles = |a: &RowFault, b: &RowFault| matches!((a, b), (RowFault::Cycle { .. }, RowFault::Cycle { .. }));
+    faults.dedup_by(|a, b| a.0 == b.0 && (a.1 == b.1 || circles(&a.1, &b.1)));
     Err(faults)
 }
 
@@ -119,12 +145,17 @@ pub fn check(forest: &Forest, rows: &[Row], from: Moment, now: Moment) -> Result
 struct Loaded<'a> {
     forest: &'a Forest,
     rows: &'a HashMap<Name, &'a Row>,
+    /// Those of them whose parent is written down. The others stay as they are, with what is planned.
+    written: &'a HashSet<Name>,
 }
+
+/// An account that was passed on a walk up: on which, and how many levels there are from it up; not known on a circle.
+type Passed = (u32, usize);
 
 impl Loaded<'_> {
     /// The parent at a moment from the load on.
     fn parent(&self, name: Name, at: Moment) -> Option<Name> {
-        if let Some(row) = self.rows.get(&name) {
+        if let Some(row) = self.rows.get(&name).filter(|_| self.written.contains(&name)) {
             // Its own fault is told already.
             return row.parent.filter(|parent| *parent != name);
         }
@@ -132,16 +163,17 @@ impl Loaded<'_> {
         self.forest.get(parent).map(|parent| parent.facts.record)
     }
 
-    /// Finds every circle: at the moment of the load, and at every later one at which an account that is not loaded is
-    /// planned to move, since at no other moment anything new begins.
+    /// Finds every circle, and who lies too deep: at the moment of the load, and at every later one at which an account that
+    /// is not loaded is planned to move, since at no other moment anything new begins. Before the load only accounts that are
+    /// new hang anywhere new, and below them nobody did.
     fn circles(&self, rows: &[Row], from: Moment, faults: &mut Vec<(u32, RowFault)>) {
-        let mut known: HashMap<Name, u32> = HashMap::with_capacity(rows.len());
+        let mut known: HashMap<Name, Passed> = HashMap::with_capacity(rows.len());
         for (round, row) in (1..).zip(rows) {
             self.walk(row.record, from, round, &mut known, faults);
         }
         for account in self.forest.accounts() {
             let name = account.facts.record;
-            if self.rows.contains_key(&name) {
+            if self.written.contains(&name) {
                 continue;
             }
             for step in account.parents.iter().filter(|step| step.from > from && step.parent.is_some()) {
@@ -156,14 +188,15 @@ impl Loaded<'_> {
         start: Name,
         at: Moment,
         round: u32,
-        known: &mut HashMap<Name, u32>,
+        known: &mut HashMap<Name, Passed>,
         faults: &mut Vec<(u32, RowFault)>,
     ) {
         let mut way = Vec::new();
+        let mut levels = 0;
         let mut next = Some(start);
         while let Some(name) = next {
             match known.get(&name) {
-                Some(seen) if *seen == round => {
+                Some((seen, _)) if *seen == round => {
                     let begins = way.iter().position(|passed| *passed == name).unwrap_or(0);
                     let lines: Vec<u32> =
                         way[begins..].iter().filter_map(|name| self.rows.get(name)).map(|row| row.line).collect();
@@ -174,12 +207,22 @@ impl Loaded<'_> {
                     }
                     return;
                 }
-                Some(_) => return,
+                Some((_, above)) => {
+                    levels = *above;
+                    break;
+                }
                 None => {
-                    known.insert(name, round);
+                    known.insert(name, (round, 0));
                     way.push(name);
                     next = self.parent(name, at);
                 }
+            }
+        }
+        for name in way.into_iter().rev() {
+            levels += 1;
+            known.insert(name, (round, levels));
+            if let Some(row) = self.rows.get(&name).filter(|_| levels > ACCOUNT_LEVELS_MAX) {
+                faults.push((row.line, RowFault::TooDeep));
             }
         }
     }
@@ -250,6 +293,49 @@ mod tests {
             let got = check(&known(), &rows(&[(5, Some(3)), (8, Some(3))]), Moment::ALWAYS, Moment(now));
             assert_eq!(got.err().unwrap_or_default(), want, "at {now}");
         }
+    }
+
+    /// A nightly load of the rows as they are took from every account its past and what was planned.
+    #[test]
+    fn without_a_date_what_is_so_already_is_left_alone() {
+        let forest = known();
+        let row = |record: u8, parent: Option<u8>| Row { line: 2, record: name(record), parent: parent.map(name) };
+        let (always, now) = (Moment::ALWAYS, Moment(60));
+        let table = [
+            ("new", row(5, Some(1)), always, Some(always)),
+            ("as it was", row(2, Some(1)), always, None),
+            ("as it will not be", row(4, None), always, None),
+            ("elsewhere now", row(2, Some(4)), always, Some(now)),
+            ("to the top", row(2, None), always, Some(now)),
+            ("below one that is new", row(2, Some(5)), always, Some(now)),
+            ("from a date, as it is from then on", row(2, Some(1)), Moment(7), None),
+            ("from a date, against a plan", row(4, None), Moment(7), Some(Moment(7))),
+        ];
+        for (case, row, from, want) in table {
+            assert_eq!(holds_from(&forest, &row, from, now), want, "{case}");
+        }
+        // 4 is planned below 2: it stays so, and 2 may not go below it.
+        let circle = check(&forest, &rows(&[(4, None), (2, Some(4))]), always, now);
+        assert_eq!(circle, Err(vec![(3, RowFault::Cycle { lines: vec![3, 2], more: 0 })]));
+        assert_eq!(check(&forest, &rows(&[(4, None), (2, Some(4))]), Moment(60), now), Ok(()));
+    }
+
+    #[test]
+    fn nobody_lies_deeper_than_there_are_levels() {
+        let wide = |number: u32| Digest128::of(&blake3::hash(&number.to_le_bytes()));
+        let most = ACCOUNT_LEVELS_MAX as u32;
+        let row = |at: u32| Row { line: at, record: wide(at), parent: at.checked_sub(1).map(wide) };
+        for shuffled in [false, true] {
+            let mut rows: Vec<Row> = (0..most + 2).map(row).collect();
+            if shuffled {
+                rows.reverse();
+            }
+            let deep = |line| (line, RowFault::TooDeep);
+            let told = check(&Forest::default(), &rows, Moment::ALWAYS, Moment(0));
+            assert_eq!(told, Err(vec![deep(most), deep(most + 1)]));
+        }
+        let rows: Vec<Row> = (0..most).map(row).collect();
+        assert_eq!(check(&Forest::default(), &rows, Moment::ALWAYS, Moment(0)), Ok(()));
     }
 
     #[test]

@@ -64,6 +64,9 @@ pub enum Refused {
     /// The parent is closed by then.
     #[error("the parent is closed by then")]
     ParentClosed,
+    /// Below more levels than there may be.
+    #[error("the hierarchy would have more than {} levels", crate::limits::ACCOUNT_LEVELS_MAX)]
+    TooDeep,
     /// More changes of parent than one account may have.
     #[error("the account has changed its parent {} times, the most there may be", crate::limits::PARENT_STEPS_MAX)]
     TooManySteps,

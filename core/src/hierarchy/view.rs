@@ -184,10 +184,16 @@ impl<'a, C: Companies> View<'a, C> {
     /// Where the node of a source account stands, and every edge of it that does not count.
     pub fn placement(&self, account: AccountOrdinal) -> Placement {
         let ancestry = self.ancestry(account);
-        let node = &ancestry.path[0];
+        let (edges, parked) = self.told(&ancestry.path[0], ancestry.parked);
+        Placement { ancestry, edges, parked }
+    }
+
+    /// The edges of a node that make its parent, and those that do not count. `open` is the open place of the circle that
+    /// the node may lie on.
+    fn told(&self, node: &Node, open: Option<Edge>) -> (Vec<Edge>, Vec<Parked>) {
         let (outward, inside) = self.edges(node);
         let above = outward.first().map(|edge| self.node(edge.parent));
-        let opens_circle = ancestry.parked.is_some() && ancestry.parked == outward.first().copied();
+        let opens_circle = open.is_some() && open == outward.first().copied();
         let (mut edges, mut parked) = (Vec::new(), Vec::new());
         for edge in outward {
             let agrees = above.as_ref().is_some_and(|above| above.holds(edge.parent));
@@ -198,14 +204,24 @@ impl<'a, C: Companies> View<'a, C> {
             }
         }
         parked.extend(inside.into_iter().map(|edge| Parked { edge, reason: ParkedReason::Inside }));
-        Placement { ancestry, edges, parked }
+        (edges, parked)
+    }
+
+    /// The edges that do not count of a node whose way up is known, or that counts as right below the first of it.
+    pub fn parked(&self, node: &Node, way: &Ancestry) -> Vec<Parked> {
+        self.told(node, way.parked).1
     }
 
     /// The nodes right below a node, in order of the arrival of the source account that names it as its parent first.
     pub fn children(&self, account: AccountOrdinal) -> Vec<Node> {
         let ancestry = self.ancestry(account);
-        let mut seen = HashSet::new();
-        self.below(&ancestry.path[0], ancestry.parked, &mut seen)
+        self.children_of(&ancestry.path[0], &ancestry)
+    }
+
+    /// The nodes right below one whose way up is known, or that counts as right below the first of it: a walk to the top for
+    /// each of many children takes as many times as long.
+    pub fn children_of(&self, node: &Node, way: &Ancestry) -> Vec<Node> {
+        self.below(node, way.parked, &mut HashSet::new())
     }
 
     /// The children of a node. `parked` is the open place of the circle that the node may lie on: a node below it lies on

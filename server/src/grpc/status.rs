@@ -323,7 +323,9 @@ fn hierarchy(error: &HierarchyError) -> Status {
             listed(steps, Code::FailedPrecondition, "ACCOUNT_CYCLE")
         }
         HierarchyError::Parent(Refused::ParentClosed) => plain(Code::FailedPrecondition, "PARENT_CLOSED", message),
-        HierarchyError::Parent(Refused::TooManySteps) => plain(Code::ResourceExhausted, "LIMIT_REACHED", message),
+        HierarchyError::Parent(Refused::TooManySteps | Refused::TooDeep) => {
+            plain(Code::ResourceExhausted, "LIMIT_REACHED", message)
+        }
         HierarchyError::Stage(StageRefused::Undefined(_)) => {
             plain(Code::FailedPrecondition, "LIFECYCLE_UNDEFINED", message)
         }

@@ -29,7 +29,8 @@ pub struct Import {
     /// The source of rows that name none.
     #[arg(long, value_name = "NAME", default_value = "crm")]
     source: String,
-    /// From when on the parents hold: 2026-04-01. Without it: always.
+    /// From when on the parents hold: 2026-04-01. Without it: always, for accounts that are new; from now on, for those that
+    /// are known and have another.
     #[arg(long, value_name = "TIME")]
     from: Option<String>,
     /// Only looks for faults.

@@ -282,17 +282,17 @@ impl Planning<'_> {
         }
         // Parents first: an entry of the journal names only accounts that came before it.
         let mut drafts: Vec<Draft> = Vec::with_capacity(rows.len());
-        let parents: Vec<Option<ParentSet>> = rows.iter().map(|row| row.account.parent).collect();
+        let waits = |checked: &Row| checked.parent.is_some_and(|parent| forest.find(parent).is_none());
+        let set = |checked: &Row| {
+            let from = import::holds_from(forest, checked, from, self.now)?;
+            Some(ParentSet { parent: checked.parent, from })
+        };
         for (mut row, checked) in rows.into_iter().zip(&checked) {
-            let waits = checked.parent.is_some_and(|parent| forest.find(parent).is_none());
-            if waits {
-                row.account.parent = None;
-            }
+            row.account.parent = set(checked).filter(|_| !waits(checked));
             drafts.push(self.put_draft(row.account, checked.record));
         }
-        for (set, checked) in parents.into_iter().zip(&checked) {
-            let waits = checked.parent.is_some_and(|parent| forest.find(parent).is_none());
-            if let (true, Some(set)) = (waits, set) {
+        for checked in checked.iter().filter(|checked| waits(checked)) {
+            if let Some(set) = set(checked) {
                 let content = decision::encode(&set);
                 let effect = Effect::Parent(set);
                 drafts.push(Draft { kind: EntryKind::AccountParentSet, record: checked.record, content, effect });
@@ -416,7 +416,7 @@ fn row_fault(fault: &RowFault) -> FieldFault {
         RowFault::Duplicate { .. } => ("record", FaultReason::Repeated),
         RowFault::Orphan => ("parent", FaultReason::Unknown),
         RowFault::SelfParent | RowFault::Cycle { .. } | RowFault::ParentClosed => ("parent", FaultReason::Malformed),
-        RowFault::TooManySteps => ("parent", FaultReason::TooLarge),
+        RowFault::TooManySteps | RowFault::TooDeep => ("parent", FaultReason::TooLarge),
     };
     FieldFault::new(field, reason, fault.to_string())
 }

@@ -6,7 +6,7 @@ use onefold_core::decision::{self, EntryKind};
 use onefold_core::fragment::{PartyKind, SourceRecord};
 use onefold_core::hierarchy::affiliation::{Held, Origin};
 use onefold_core::hierarchy::entry::{AccountPut, AffiliationStated, Subject};
-use onefold_core::hierarchy::view::{Companies, Node, ParkedReason, Placement, View};
+use onefold_core::hierarchy::view::{Ancestry, Companies, Node, Parked, ParkedReason, View};
 use onefold_core::hierarchy::{Account, AccountId, AccountOrdinal, Moment};
 use onefold_core::ids::{Digest128, Place, ProfileOrdinal, SourceId};
 use onefold_core::lifecycle::{Reached, StageId};
@@ -156,7 +156,7 @@ pub const ABOVE_SHOWN_MAX: usize = 64;
 
 /// What a look at the state finds, before its text is read.
 struct Found {
-    placement: Placement,
+    parked: Vec<Parked>,
     children: usize,
     known: Vec<(AccountOrdinal, Account, Option<Place>)>,
     leading: usize,
@@ -192,50 +192,67 @@ pub fn children(
     (from, most): (usize, usize),
 ) -> Result<(Vec<Shown>, bool), ReadError> {
     let config = tenant.config();
-    let (found, more) = tenant.seen(|state| {
+    let (found, above, more) = tenant.seen(|state| {
         let account = find(tenant, state, &config, key)?;
         let parties = PartiesNow::new(state, &config);
-        let nodes = View::new(&state.accounts.forest, &parties, at).children(account);
+        let view = View::new(&state.accounts.forest, &parties, at);
+        // The way up is that of all of them: each walks none of its own, since the whole tenant waits meanwhile.
+        let way = view.ancestry(account);
+        let above = named(&parties, &state.accounts, &way.path);
+        let nodes = view.children_of(&way.path[0], &way);
         let more = nodes.len() > from.saturating_add(most);
-        let shown = nodes.iter().skip(from).take(most).map(|node| look(state, &config, node.key(), at));
-        Ok::<_, ReadError>((shown.collect::<Vec<_>>(), more))
+        let page = nodes.into_iter().skip(from).take(most);
+        let shown = page.map(|node| look_at(state, &config, (&view, &parties), (node, &way)));
+        Ok::<_, ReadError>((shown.collect::<Vec<_>>(), above, more))
     })??;
-    let shown = found.into_iter().map(|found| text_of(shared, tenant, found)).collect::<Result<_, _>>()?;
+    let above = above.into_iter().map(|above| pointed(shared, tenant, above)).collect::<Result<Vec<_>, _>>()?;
+    let of = |found| Ok(Shown { above: above.clone(), ..text_of(shared, tenant, found)? });
+    let shown = found.into_iter().map(of).collect::<Result<_, ReadError>>()?;
     Ok((shown, more))
 }
 
 fn look(state: &State, config: &Arc<LiveConfig>, account: AccountOrdinal, at: Moment) -> Found {
-    let accounts = &state.accounts;
     let parties = PartiesNow::new(state, config);
-    let view = View::new(&accounts.forest, &parties, at);
-    let placement = view.placement(account);
-    let node = placement.ancestry.path.first().cloned().unwrap_or(Node { members: vec![account] });
+    let view = View::new(&state.accounts.forest, &parties, at);
+    let way = view.ancestry(account);
+    let above = named(&parties, &state.accounts, &way.path[1..]);
+    Found { above, ..look_at(state, config, (&view, &parties), (way.path[0].clone(), &way)) }
+}
+
+/// The nodes of a way up that are shown: the key of each, and where the name lies that its leading source account gives it.
+fn named(parties: &PartiesNow<'_>, accounts: &Accounts, way: &[Node]) -> Vec<(AccountOrdinal, Option<Place>)> {
+    let top = way.last().filter(|_| way.len() > ABOVE_SHOWN_MAX);
+    let shown = way.iter().take(ABOVE_SHOWN_MAX).chain(top).map(|node| leader(parties, accounts, node));
+    shown.map(|(key, leading)| (key, accounts.rows.get(leading.0 as usize).and_then(|row| row.place))).collect()
+}
+
+/// Looks at a node whose way up is known, or that counts as right below the first of it. What lies above it is left out.
+fn look_at(
+    state: &State,
+    config: &LiveConfig,
+    (view, parties): (&View<'_, PartiesNow<'_>>, &PartiesNow<'_>),
+    (node, way): (Node, &Ancestry),
+) -> Found {
+    let accounts = &state.accounts;
     let place = |account: AccountOrdinal| (account, accounts.rows.get(account.0 as usize).and_then(|row| row.place));
     let known: Vec<_> = node
         .members
         .iter()
         .filter_map(|member| Some((*member, accounts.forest.get(*member)?.clone(), place(*member).1)))
         .collect();
-    let way = &placement.ancestry.path[1..];
-    let mut above: Vec<_> = way.iter().take(ABOVE_SHOWN_MAX).map(|node| leader(&parties, accounts, node)).collect();
-    if let Some(top) = way.last().filter(|_| way.len() > ABOVE_SHOWN_MAX) {
-        above.push(leader(&parties, accounts, top));
-    }
-    let above = above.into_iter().map(|(key, leading)| (key, place(leading).1)).collect();
-    let parked_ends =
-        placement.parked.iter().map(|parked| [place(parked.edge.child), place(parked.edge.parent)]).collect();
-    let leading = leading(&parties, accounts, &node.members);
+    let parked = view.parked(&node, way);
+    let parked_ends = parked.iter().map(|parked| [place(parked.edge.child), place(parked.edge.parent)]).collect();
     let changed = node.members.iter().filter_map(|member| accounts.rows.get(member.0 as usize)).map(|row| row.changed);
     Found {
-        children: view.children(account).len(),
+        children: view.children_of(&node, way).len(),
         stage: stage_of_node(state, config, &node).map(|reached| (reached.stage, reached.at)),
-        profile: parties.profile(account),
+        profile: node.members.first().and_then(|account| parties.profile(*account)),
         changed: changed.max().unwrap_or_default(),
+        leading: leading(parties, accounts, &node.members),
         known,
-        leading,
-        above,
+        above: Vec::new(),
         parked_ends,
-        placement,
+        parked,
     }
 }
 
@@ -275,22 +292,32 @@ pub fn stage_of(
     accounts.lifecycle.effective(party, &reached)
 }
 
+/// An account that is pointed at, with the name that lies at a place.
+fn pointed(
+    shared: &Shared,
+    tenant: &Tenant,
+    (account, place): (AccountOrdinal, Option<Place>),
+) -> Result<Pointed, ReadError> {
+    let told = match place {
+        Some(place) => told_at::<AccountPut>(shared, tenant, place, EntryKind::AccountPut)?,
+        None => None,
+    };
+    Ok(Pointed { account, name: told.map(|told| told.name).unwrap_or_default() })
+}
+
 fn text_of(shared: &Shared, tenant: &Tenant, found: Found) -> Result<Shown, ReadError> {
-    let Found { placement, children, known, leading, profile, above, parked_ends, stage, changed } = found;
+    let Found { parked, children, known, leading, profile, above, parked_ends, stage, changed } = found;
     let put = |place: Option<Place>| match place {
         Some(place) => told_at::<AccountPut>(shared, tenant, place, EntryKind::AccountPut),
         None => Ok(None),
     };
-    let pointed = |(account, place): (AccountOrdinal, Option<Place>)| -> Result<Pointed, ReadError> {
-        Ok(Pointed { account, name: put(place)?.map(|told| told.name).unwrap_or_default() })
-    };
+    let pointed = |at| pointed(shared, tenant, at);
     let parts = known
         .into_iter()
         .map(|(account, known, place)| Ok(Part { account, known, told: put(place)? }))
         .collect::<Result<_, ReadError>>()?;
     let above = above.into_iter().map(pointed).collect::<Result<_, _>>()?;
-    let parked = placement
-        .parked
+    let parked = parked
         .iter()
         .zip(parked_ends)
         .map(|(parked, [child, parent])| {
@@ -408,11 +435,7 @@ pub fn affiliations(
             }
         };
         let until = held.until;
-        let name = match name {
-            Some(place) => told_at::<AccountPut>(shared, tenant, place, EntryKind::AccountPut)?,
-            None => None,
-        };
-        let account = Pointed { account, name: name.map(|told| told.name).unwrap_or_default() };
+        let account = pointed(shared, tenant, (account, name))?;
         shown.extend(told.map(|told| ShownAffiliation { told, account, profile, until }));
     }
     Ok((shown, more))

@@ -66,7 +66,7 @@ impl Account {
     }
 
     /// Steps and until when each holds, from this moment on.
-    fn steps_from(&self, from: Moment) -> impl Iterator<Item = (Step, Option<Moment>)> + '_ {
+    pub(super) fn steps_from(&self, from: Moment) -> impl Iterator<Item = (Step, Option<Moment>)> + '_ {
         let first = self.parents.partition_point(|step| step.from <= from).saturating_sub(1);
         (first..self.parents.len()).map(|at| (self.parents[at], self.parents.get(at + 1).map(|next| next.from)))
     }

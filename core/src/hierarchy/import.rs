@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use super::{Forest, Moment};
+use super::{Account, Forest, Moment};
 use crate::ids::Digest128;
 use crate::limits::{ACCOUNT_LEVELS_MAX, PARENT_STEPS_MAX};
 
@@ -173,11 +173,8 @@ impl Loaded<'_> {
         }
         // Whole hierarchies begin on one day, so what was passed at a date is passed once.
         let mut later: BTreeMap<Moment, Vec<Name>> = BTreeMap::new();
-        for account in self.forest.accounts() {
+        for account in self.above(rows, from) {
             let name = account.facts.record;
-            if self.written.contains(&name) {
-                continue;
-            }
             for step in account.parents.iter().filter(|step| step.from > from && step.parent.is_some()) {
                 later.entry(step.from).or_default().push(name);
             }
@@ -188,6 +185,24 @@ impl Loaded<'_> {
                 self.walk(name, at, round, &mut known, faults);
             }
         }
+    }
+
+    /// The accounts that lie above a row that is written down, at whatever date from the load on, each once; the written ones
+    /// left out. What is new leads through such a row, so nobody else is looked at, however large the hierarchy is.
+    fn above(&self, rows: &[Row], from: Moment) -> Vec<&Account> {
+        let written = rows.iter().filter(|row| self.written.contains(&row.record));
+        let mut next: Vec<Name> = written.filter_map(|row| row.parent).collect();
+        let (mut reached, mut found) = (HashSet::new(), Vec::new());
+        while let Some(name) = next.pop() {
+            if self.written.contains(&name) || !reached.insert(name) {
+                continue;
+            }
+            let Some(account) = self.forest.find(name).and_then(|account| self.forest.get(account)) else { continue };
+            let parents = account.steps_from(from).filter_map(|(step, _)| self.forest.get(step.parent?));
+            next.extend(parents.map(|parent| parent.facts.record));
+            found.push(account);
+        }
+        found
     }
 
     /// Walks up from an account until the top, an account of an earlier round, or one of this round: a circle.
@@ -239,7 +254,7 @@ impl Loaded<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::hierarchy::{AccountFacts, AccountKind, Step};
+    use crate::hierarchy::{AccountFacts, AccountKind, AccountOrdinal, Step};
     use crate::ids::SourceId;
 
     fn name(number: u8) -> Digest128 {
@@ -365,6 +380,35 @@ mod tests {
         assert_eq!(check(&forest, &[row], Moment(1), Moment(1)), Ok(()));
         let closes = Row { line: 2, record: wide(800), parent: Some(wide(1_599)) };
         assert!(matches!(check(&forest, &[closes], Moment(1), Moment(1)), Err(faults) if faults.len() == 1));
+    }
+
+    /// One row was checked against everybody whose parents have dates.
+    #[test]
+    fn only_what_lies_above_a_row_is_looked_at() {
+        let wide = |number: u32| Digest128::of(&blake3::hash(&number.to_le_bytes()));
+        let mut forest = Forest::default();
+        // Ten chains of a hundred, each account below the one before it from a day of its own.
+        for at in 0..1_000 {
+            let account = forest.put(AccountFacts { record: wide(at), ..facts(0) });
+            if at % 100 > 0 {
+                let step = Step { from: Moment(1_000 + i64::from(at)), parent: Some(AccountOrdinal(at - 1)) };
+                forest.set_parent(account, step);
+            }
+        }
+        // The first of the second chain is planned to go below the first one's end.
+        forest.set_parent(AccountOrdinal(100), Step { from: Moment(9_000), parent: Some(AccountOrdinal(99)) });
+        let row = |record: u32, parent: u32| Row { line: 2, record: wide(record), parent: Some(wide(parent)) };
+        let looked_at = |row: Row| {
+            let (rows, written) = (HashMap::from([(row.record, &row)]), HashSet::from([row.record]));
+            Loaded { forest: &forest, rows: &rows, written: &written }.above(&[row], Moment(1)).len()
+        };
+        assert_eq!(looked_at(row(2_000, 0)), 1);
+        assert_eq!(looked_at(row(2_000, 204)), 5);
+        assert_eq!(looked_at(row(2_000, 102)), 103, "by way of what is planned");
+        assert_eq!(looked_at(row(50, 102)), 52, "down to the row itself");
+        let circle = check(&forest, &[row(50, 102)], Moment(1), Moment(1));
+        assert_eq!(circle, Err(vec![(2, RowFault::Cycle { lines: vec![2], more: 0 })]));
+        assert_eq!(check(&forest, &[row(50, 204)], Moment(1), Moment(1)), Ok(()));
     }
 
     #[test]

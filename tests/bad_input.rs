@@ -275,7 +275,7 @@ async fn a_client_that_stops_reading_is_held_and_others_are_served() {
         last = now;
     }
     let held_at = taken.load(Ordering::Relaxed);
-    assert!(held_at > 100 && (held_at as u64) < offered, "{held_at} messages were taken");
+    assert!(held_at > 10 && (held_at as u64) < offered, "{held_at} messages were taken");
     for round in 0..20 {
         let served =
             tokio::time::timeout(Duration::from_secs(5), clients.assert_lives(&format!("other-{round}"))).await;

@@ -279,3 +279,31 @@ async fn writers_who_do_not_write_are_let_go_and_hold_nobody_up() {
     drop(wires);
     house.close().await;
 }
+
+/// LAW 10: what is sent faster than it is answered waits with its sender. HTTP/2 counts small frames that wait here, and closes
+/// the whole connection over too many of them.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_of_small_messages_waits_and_keeps_its_connection() {
+    const ASKS: u64 = 20_000;
+    let (_dir, mut house) = house().await;
+    let ask = |client_sequence: u64| pb::DecideContactsRequest {
+        client_sequence,
+        decide: Some(pb::DecideContactRequest {
+            subject: Some(onefold_tests::consent::at("email", "nobody@harbour-mail.net")),
+            purpose: "marketing".to_owned(),
+            channel: "email".to_owned(),
+            ..Default::default()
+        }),
+    };
+    let asks = tokio_stream::iter((0..ASKS).map(ask));
+    let mut answers = house.consent.decide_contacts(asks).await.unwrap().into_inner();
+    // Nobody reads: the way back fills, and the asks wait.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let mut count = 0;
+    while let Some(answer) = answers.message().await.unwrap() {
+        assert_eq!(answer.client_sequence, count, "in order");
+        count += 1;
+    }
+    assert_eq!(count, ASKS);
+    house.close().await;
+}

@@ -146,6 +146,24 @@ async fn statements_are_shown_to_the_purpose_they_are_about() {
         reason(&house.consent.get_consent_receipt(receipt(every, "unheard")).await.unwrap_err()),
         "REQUEST_INVALID"
     );
+    // Whose address it was said at is shown to what may read it, and to who asked by it.
+    for key in ["ada", "bob"] {
+        let mail = onefold_tests::consent::at("email", &format!("{key}@plant-works.net"));
+        house.say(mail, said(Granted, THEN)).await.unwrap();
+        house.say(of_record("crm", key), said(if key == "ada" { Granted } else { Withdrawn }, THEN + 9)).await.unwrap();
+    }
+    let mut shown = async |subject: pb::ConsentSubject, purpose: &str| {
+        let request = pb::ListStatementsRequest { subject: Some(subject), ..read(purpose) };
+        let found = house.consent.list_statements(request).await.unwrap().into_inner().statements;
+        let of = |one: pb::ConsentStatement| one.subject.and_then(|subject| subject.subject);
+        let identifier = |subject: &_| matches!(subject, pb::consent_subject::Subject::Identifier(_));
+        found.into_iter().filter_map(of).filter(identifier).count()
+    };
+    let mail = |key: &str| onefold_tests::consent::at("email", &format!("{key}@plant-works.net"));
+    assert_eq!(shown(of_record("crm", "ada"), "").await, 1);
+    assert_eq!(shown(of_record("crm", "ada"), "marketing").await, 1);
+    assert_eq!(shown(of_record("crm", "bob"), "marketing").await, 0, "bob said no");
+    assert_eq!(shown(mail("bob"), "marketing").await, 1);
     house.close().await;
 }
 

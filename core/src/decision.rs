@@ -12,7 +12,7 @@ use crate::config::TenantConfig;
 use crate::consent::reserve::{Reservation, Standing};
 use crate::fault::FieldFault;
 use crate::fragment::{ObservedAt, PartyKind};
-use crate::ids::{Digest128, Sequence, SlotId};
+use crate::ids::{Digest128, NamespaceId, Sequence, SlotId};
 
 /// The kind of a journal entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -42,6 +42,8 @@ pub enum EntryKind {
     ContactReserved = 11,
     /// [`ReservationSettled`].
     ReservationSettled = 12,
+    /// As `StatementRecorded`, of a yes whose source did not say when: [`Statement::undated`](crate::consent::Statement).
+    StatementUndated = 13,
     /// A source account: [`Subject`](crate::hierarchy::entry::Subject) in front of a sealed
     /// [`AccountPut`](crate::hierarchy::entry::AccountPut).
     AccountPut = 20,
@@ -89,10 +91,12 @@ pub enum EntryKind {
     ReadLogPolicySet = 62,
     /// A request other than an erasure was carried out: [`Carried`](crate::erasure::Carried).
     RightCarriedOut = 65,
-    /// After a restore: statements at a point are heard at others too: [`StandsOn`](crate::consent::stops::StandsOn).
+    /// After a restore, or of a record in quarantine: statements at a point are heard at others too: [`StandsOn`](crate::consent::stops::StandsOn).
     StopsStandOn = 66,
     /// Identifiers that a record held once: [`Sealed`] around [`FormerKept`](crate::erasure::FormerKept).
     FormerKept = 67,
+    /// A fragment came late, after its record was retracted: [`Sealed`] around [`LateVersion`].
+    LateVersion = 68,
     /// A request came from a controller: [`Forwarded`](crate::erasure::Forwarded).
     RequestForwarded = 70,
     /// A controller was told of a change: [`CallbackEnded`](crate::erasure::CallbackEnded).
@@ -118,6 +122,7 @@ impl EntryKind {
             10 => Self::StatementRecorded,
             11 => Self::ContactReserved,
             12 => Self::ReservationSettled,
+            13 => Self::StatementUndated,
             20 => Self::AccountPut,
             21 => Self::AccountParentSet,
             22 => Self::AccountClosed,
@@ -143,6 +148,7 @@ impl EntryKind {
             65 => Self::RightCarriedOut,
             66 => Self::StopsStandOn,
             67 => Self::FormerKept,
+            68 => Self::LateVersion,
             70 => Self::RequestForwarded,
             71 => Self::CallbackEnded,
             80 => Self::KeysRotated,
@@ -195,6 +201,21 @@ pub struct RecordRetracted {
     pub record: Digest128,
     /// When the source removed it.
     pub observed_at: ObservedAt,
+}
+
+/// A fragment came after its record was retracted, though it was observed before, and is the last that was. The record stays
+/// retracted; what was said no to at it is heard at these identifiers (law 6), in whichever order the two came (law 2). Sealed
+/// under the record's key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LateVersion {
+    /// Keyed digest of the record.
+    pub record: Digest128,
+    /// When the fragment was observed.
+    pub observed_at: ObservedAt,
+    /// Digest of its facts, by which ties break.
+    pub facts: Digest128,
+    /// Its identifiers that may link, by namespace and keyed digest.
+    pub values: Vec<(NamespaceId, Digest128)>,
 }
 
 /// What the batch before did to profiles. Takes one sequence for each change, its own being the first.

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use onefold_core::consent::contact::{Contact, LocalTime, allows, decide};
+use onefold_core::consent::contact::{Contact, LocalTime, Reason, allows, decide};
 use onefold_core::consent::ledger::{Entry, Ledger};
 use onefold_core::consent::permit::permit;
 use onefold_core::consent::policy::{Cap, CapScope, ConsentPolicy, Laws, QuietHours, Regime};
@@ -79,6 +79,7 @@ fn ledger(history: &[Told]) -> Ledger {
             by_identifier: false,
             confirmed_by: None,
             ends_one: false,
+            undated: false,
         };
         let points: Vec<Digest128> = told.points.iter().map(|p| point(*p)).collect();
         ledger.record(entry, &points, Digest128([at as u8; 16]));
@@ -362,6 +363,7 @@ fn a_yes_dated_ahead_does_not_outlive_a_later_no() {
             by_identifier: false,
             confirmed_by: None,
             ends_one: false,
+            undated: false,
         };
         ledger.record(entry, &[point(1)], Digest128([id as u8; 16]));
     }
@@ -457,23 +459,38 @@ fn a_permit_opens_what_its_purpose_reads_and_nothing_without_a_yes() {
         given_at: 1,
         expires_at: None,
     };
-    let states = |history: &[Told]| {
+    let asked = |history: &[Told], regime| {
         let ledger = ledger(history);
-        [Some(ChannelId(0)), Some(ChannelId(1)), None]
-            .map(|channel| ledger.voices(&[point(1)], &Question::now(MARKETING, channel, NOW)).effective())
+        let said_of = |channel| ledger.voices(&[point(1)], &Question::now(MARKETING, channel, NOW)).effective();
+        let channels = [0, 1].map(|channel| said_of(Some(ChannelId(channel))));
+        permit(marketing, &channels, &said_of(None), regime)
     };
-    let granted = states(&[told(Decision::Granted, Some(0)), told(Decision::Withdrawn, Some(1))]);
-    let permitted = permit(marketing, &granted, Regime::OptIn).unwrap();
+    let permitted =
+        asked(&[told(Decision::Granted, Some(0)), told(Decision::Withdrawn, Some(1))], Regime::OptIn).unwrap();
     assert!(permitted.attribute("given_name") && permitted.attribute("address.city"));
     assert!(!permitted.attribute("birth_date") && !permitted.attribute("given_names"));
+    let later = |told: Told| Told { given_at: 2, ..told };
+    let on_each = [0, 1].map(|channel| later(told(Decision::Withdrawn, Some(channel))));
     for refused in [
         vec![],
         vec![told(Decision::Granted, Some(0)), told(Decision::Withdrawn, None)],
         vec![told(Decision::Granted, Some(0)), told(Decision::Restricted, Some(1))],
+        [vec![told(Decision::Granted, None)], on_each.to_vec()].concat(),
     ] {
-        assert!(permit(marketing, &states(&refused), Regime::OptIn).is_err(), "{refused:?}");
+        assert!(asked(&refused, Regime::OptIn).is_err(), "{refused:?}");
     }
-    assert!(permit(marketing, &states(&[]), Regime::OptOut).is_ok());
+    assert!(asked(&[], Regime::OptOut).is_ok());
+    assert!(asked(&on_each[..1], Regime::OptOut).is_ok());
+    let no_on_each = asked(&on_each, Regime::OptOut).unwrap_err();
+    assert!(
+        matches!(no_on_each.0[..], [Reason::Stopped(..)]),
+        "silence about all together opens nothing: {no_on_each:?}"
+    );
+    // Where a tenant has no channels, what was said of all together is all that there is.
+    let alone =
+        |history: &[Told]| ledger(history).voices(&[point(1)], &Question::now(MARKETING, None, NOW)).effective();
+    assert!(permit(marketing, &[], &alone(&[told(Decision::Granted, None)]), Regime::OptIn).is_ok());
+    assert!(permit(marketing, &[], &alone(&[]), Regime::OptIn).is_err());
 }
 
 #[test]

@@ -66,6 +66,7 @@ fn prepared(number: u64, people: u64, recycled: u64) -> Prepared {
         links,
         name: Some(mixed(person)),
         features: None,
+        corrects: false,
     }
 }
 

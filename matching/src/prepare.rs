@@ -6,7 +6,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use onefold_core::config::{TenantConfig, attribute};
+use onefold_core::config::{STEWARD_SOURCE, TenantConfig, attribute};
 use onefold_core::fragment::{Fragment, PartyKind};
 use onefold_core::identifier::{
     self, BlockReason, BlockRules, Canonical, InvalidBlockRules, InvalidIdentifier, region,
@@ -100,6 +100,8 @@ pub struct Preparer {
     namespaces: Vec<NamespaceRules>,
     /// What the match models in force compare, by kind of party.
     extractors: [Option<Extractor>; 2],
+    /// The source of corrections, where it was made.
+    stewards: Option<SourceId>,
 }
 
 impl fmt::Debug for Preparer {
@@ -124,7 +126,8 @@ impl Preparer {
                 Ok(NamespaceRules { normaliser: namespace.normaliser, rules })
             })
             .collect::<Result<_, InvalidBlockRules>>()?;
-        Ok(Self { config, key: index_key, namespaces, extractors: [None, None] })
+        let stewards = config.sources.iter().find(|source| source.name == STEWARD_SOURCE).map(|source| source.id);
+        Ok(Self { config, key: index_key, namespaces, extractors: [None, None], stewards })
     }
 
     /// The same, with what match models compare: fragments of a schema's party are prepared with its features.
@@ -169,6 +172,7 @@ impl Preparer {
         }
         links.sort_unstable();
         links.dedup();
+        let corrects = self.stewards == Some(fragment.record.source);
         let prepared = Prepared {
             record: self.record_digest(fragment.record.source, &fragment.record.key),
             facts: fragment.fact_digest(self.config.as_ref()),
@@ -176,10 +180,12 @@ impl Preparer {
             observed_at: fragment.observed_at,
             party: fragment.party,
             links,
-            name: self.name_key(fragment),
+            // Not one more name behind the person's identifiers, but another in place of those.
+            name: self.name_key(fragment).filter(|_| !corrects),
             features: self.extractors[fragment.party as usize]
                 .as_ref()
                 .map(|extractor| extractor.features(fragment, region)),
+            corrects,
         };
         (prepared, notes)
     }

@@ -34,4 +34,7 @@ pub struct Prepared {
     pub name: Option<u64>,
     /// What a match model compares; `None` when the fragment was prepared without one.
     pub features: Option<Features>,
+    /// A correction by a steward ([`onefold_core::config::STEWARD_SOURCE`]): it is of whom it was made for, however its values
+    /// differ from theirs. It is found by them, and compared with nobody.
+    pub corrects: bool,
 }

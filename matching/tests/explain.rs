@@ -62,6 +62,7 @@ fn prepared(number: u32, links: Vec<LinkValue>) -> Prepared {
         links,
         name: None,
         features: None,
+        corrects: false,
     }
 }
 

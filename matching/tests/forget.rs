@@ -50,6 +50,7 @@ fn prepared(number: u8, at: i64, (values, name, looks): &Says) -> Prepared {
         links,
         name: *name,
         features: looks.map(features),
+        corrects: false,
     }
 }
 

@@ -29,6 +29,7 @@ fn prepared(number: u32) -> Prepared {
         links,
         name: Some(u64::from(person)),
         features: None,
+        corrects: false,
     }
 }
 

@@ -25,6 +25,7 @@ fn prepared(number: u16, texts: &[(&str, &str)]) -> Prepared {
         links: Vec::new(),
         name: None,
         features: Some(features),
+        corrects: false,
     }
 }
 

@@ -283,7 +283,10 @@ impl<'a> Vaults<'a> {
             EntryKind::TenantOpened => return self.tenant(entry.tenant, payload),
             EntryKind::FragmentPut
             | EntryKind::Quarantined
+            | EntryKind::LateVersion
+            | EntryKind::FormerKept
             | EntryKind::StatementRecorded
+            | EntryKind::StatementUndated
             | EntryKind::JudgementStated => Sealed::parse(payload)
                 .map(|sealed| self.opens(entry, sealed.slot, &sealed.header, sealed.ciphertext))
                 .unwrap_or_else(|error| Err(error.to_string())),

@@ -321,7 +321,7 @@ fn fill(backup: &Path, data: &Path, manifest: &Manifest, rows: &Rows) -> Result<
     let mut said: HashSet<(TenantId, Sequence)> = HashSet::new();
     let opened = Journal::open(JournalOptions::new(data.join("journal")), None, |batch| {
         for entry in batch.entries() {
-            if entry.kind.0 == EntryKind::StatementRecorded as u8 {
+            if [EntryKind::StatementRecorded as u8, EntryKind::StatementUndated as u8].contains(&entry.kind.0) {
                 said.insert((entry.tenant, entry.sequence));
             } else if let (true, Some(payload)) = (entry.kind.0 == EntryKind::Erased as u8, entry.bytes()) {
                 let erased: Erased = decision::decode(payload)?;

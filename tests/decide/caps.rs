@@ -171,11 +171,14 @@ async fn a_household_and_an_account_share_a_cap_and_stay_several_people() {
     for (key, above) in [("east", None), ("west", None)] {
         house.put_account("crm", key, above).await.unwrap();
     }
-    for (key, to) in [("g1", "east"), ("g2", "east"), ("g3", "west"), ("g4", "west")] {
+    for (key, to) in [("g1", "east"), ("g2", "east"), ("g3", "west"), ("g4", "west"), ("g5", "later"), ("g6", "later")]
+    {
         let email = format!("{key}@acme-corp.com");
         house.put(person("crm", key, THEN, &[("email", &email)], &[])).await;
         house.say(of_record("crm", key), said(Granted, THEN)).await.unwrap();
-        house.affiliate("crm", key, to).await.unwrap();
+        if to != "later" {
+            house.affiliate("crm", key, to).await.unwrap();
+        }
     }
     let east = sum_for(&house, &["g1", "g2"], &mut dice).await;
     assert_eq!(east.iter().sum::<u32>(), 5, "{east:?}");
@@ -187,6 +190,20 @@ async fn a_household_and_an_account_share_a_cap_and_stay_several_people() {
     house.retract("crm", "west", THEN + 1).await;
     let west = sum_for(&house, &["g3", "g4"], &mut dice).await;
     assert_eq!(west.iter().sum::<u32>(), 4, "one of five was had before the merge: {west:?}");
+    // A role may be told before its account is, and what was had then counts when it comes.
+    for key in ["g5", "g6"] {
+        let mut told = person("crm", key, THEN + 1, &[("email", &format!("{key}@acme-corp.com"))], &[]);
+        let account = Some(onefold_tests::record("crm", "later"));
+        told.affiliations.push(pb::FragmentAffiliation { account, role: "buyer".to_owned(), ..Default::default() });
+        house.put(told).await;
+    }
+    let three =
+        ask_for(house.clients(), vec!["g5".to_owned()], Dice::from_environment("ONEFOLD_DECIDE_SEED", 1), 9).await;
+    assert_eq!(three.iter().sum::<u32>(), 3, "each");
+    house.put_account("crm", "later", None).await.unwrap();
+    let two =
+        ask_for(house.clients(), vec!["g6".to_owned()], Dice::from_environment("ONEFOLD_DECIDE_SEED", 1), 9).await;
+    assert_eq!(two.iter().sum::<u32>(), 2, "of five");
     house.close().await;
 }
 

@@ -277,18 +277,21 @@ async fn a_campaign_is_one_stream_and_what_cannot_be_decided_is_denied() {
     };
     let mut requests: Vec<_> =
         (0..600).map(|number| request(number, format!("p{}@acme-corp.com", number % 300), "marketing")).collect();
-    requests.push(request(600, "nobody@acme-corp.com".to_owned(), "marketing"));
+    requests.push(request(600, "unheard@acme-corp.com".to_owned(), "marketing"));
     requests.push(request(601, "p1@acme-corp.com".to_owned(), "marketting"));
     requests.push(pb::DecideContactsRequest { client_sequence: 602, decide: None });
+    let mut named = request(603, "p2@acme-corp.com".to_owned(), "marketing");
+    named.decide.as_mut().unwrap().request_id = "4a9ed2cb-2c1c-4b0c-8f0e-0a2f5a1b7c11".to_owned();
+    requests.push(named);
     let answers = house.consent.decide_contacts(tokio_stream::iter(requests)).await.unwrap().into_inner();
     let answers: Vec<_> = answers.map(Result::unwrap).collect().await;
-    assert_eq!(answers.len(), 603);
+    assert_eq!(answers.len(), 604);
     for (number, answer) in (0u64..).zip(&answers) {
         assert_eq!(answer.client_sequence, number, "in order");
         let verdict = answer.verdict.as_ref().unwrap();
         let want: &[&str] = match number {
             600 => &["NOT_GRANTED"],
-            601 => &["REQUEST_INVALID"],
+            601 | 603 => &["REQUEST_INVALID"],
             602 => &["REQUEST_INVALID", "REQUEST_INVALID", "REQUEST_INVALID"],
             _ if number % 3 == 2 => &["NOT_GRANTED"],
             300.. => &["CAP_REACHED"],

@@ -311,9 +311,13 @@ impl Actor {
             Act::Retract(request) => clients.ingest.retract_record(request).await.map(|_| String::new()),
             Act::Judge(request) => clients.reviews.judge(request).await.map(|_| String::new()),
             Act::Say(request) => clients.consent.record_consent(request).await.map(|_| String::new()),
-            Act::Contact(_, request) => clients.consent.decide_contact(request).await.map(|answer| {
+            Act::Contact(_, request) => clients.consent.decide_contact(request).await.and_then(|answer| {
                 let verdict = answer.into_inner().verdict.unwrap_or_default();
-                if verdict.allowed { "yes".to_owned() } else { String::new() }
+                // Denied, since nobody knows whether it is on disk: counted all the same, it may be.
+                if verdict.reasons.iter().any(|reason| reason.reason == "UNAVAILABLE") {
+                    return Err(Status::unavailable("the disk did not answer"));
+                }
+                Ok(if verdict.allowed { "yes".to_owned() } else { String::new() })
             }),
             Act::Move(_, _, request) => clients.accounts.move_account(request).await.map(|_| "moved".to_owned()),
             Act::Stage(_, request) => clients.accounts.set_stage(request).await.map(|_| String::new()),

@@ -41,14 +41,17 @@ pub struct Entry {
     pub confirmed_by: Option<Sequence>,
     /// It ends one restriction, and says nothing to others at its points.
     pub ends_one: bool,
+    /// Nobody said when it was given.
+    pub undated: bool,
 }
 
 impl Entry {
     /// When a word counts from. A yes dated into the future would outlive a later no, so it counts from its arrival at
-    /// the latest.
+    /// the latest; one that nobody dated is older than every no.
     #[must_use]
     pub fn counts_from(&self) -> ObservedAt {
         match self.decision {
+            _ if self.undated => ObservedAt(i64::MIN),
             Decision::Granted | Decision::Pending | Decision::Released => self.given_at.min(self.recorded_at),
             _ => self.given_at,
         }
@@ -178,11 +181,12 @@ impl Ledger {
         self.bound.extend(restrictions);
     }
 
-    /// The newest stop in force at any of these points that bears on a purpose and channel, `later` statements included:
-    /// those that are decided on and not recorded here yet.
+    /// The newest stop in force that was said at one of these points themselves and bears on a purpose and channel, `later`
+    /// statements included: those that are decided on and not recorded here yet. What is only heard there may leave again.
     #[must_use]
     pub fn stop_at(&self, later: &Self, points: &[Digest128], question: &Question) -> Option<Said> {
-        self.voices_with(Some(later), points, question).newest_stop()
+        let own = |point| self.own_at(Some(later), point).map(move |entry| (point, entry));
+        self.hear(points, question, own).newest_stop()
     }
 
     /// When the newest word at these points that could lift a stop counts from, `later` statements included.
@@ -216,27 +220,38 @@ impl Ledger {
     /// The statements at a point, those left behind there by retracted records included, and `later` ones that are not
     /// recorded here yet.
     fn at<'a>(&'a self, later: Option<&'a Self>, point: Digest128) -> impl Iterator<Item = (Digest128, &'a Entry)> {
-        let all = move |point| self.recorded_at(point).chain(later.into_iter().flat_map(move |l| l.recorded_at(point)));
-        let own = all(point).map(move |entry| (point, entry));
+        let own = self.own_at(later, point).map(move |entry| (point, entry));
         let orphans = self.orphans.get(&point).map_or(&[][..], Vec::as_slice).iter();
         // They are judged at the record that they come from: what lifts them must come from there too.
         let left = orphans.flat_map(move |record| {
-            all(*record).map(|entry| (*record, entry)).filter(|(_, entry)| entry.decision != Decision::Pending)
+            let all = self.own_at(later, *record).map(|entry| (*record, entry));
+            all.filter(|(_, entry)| entry.decision != Decision::Pending)
         });
         own.chain(left)
+    }
+
+    /// The statements that were made at a point.
+    fn own_at<'a>(&'a self, later: Option<&'a Self>, point: Digest128) -> impl Iterator<Item = &'a Entry> {
+        self.recorded_at(point).chain(later.into_iter().flat_map(move |later| later.recorded_at(point)))
     }
 
     /// What the statements at these points say to a question.
     #[must_use]
     pub fn voices(&self, points: &[Digest128], question: &Question) -> Voices {
-        self.voices_with(None, points, question)
+        self.hear(points, question, |point| self.at(None, point))
     }
 
-    fn voices_with(&self, later: Option<&Self>, points: &[Digest128], question: &Question) -> Voices {
+    /// What they say of whom `at` has at each point: whose each is, and the statement.
+    fn hear<'a, I: Iterator<Item = (Digest128, &'a Entry)>>(
+        &'a self,
+        points: &[Digest128],
+        question: &Question,
+        at: impl Fn(Digest128) -> I,
+    ) -> Voices {
         let mut voices = Voices::default();
         for point in points {
             let heard = |entry: &Entry| entry.answers(question) && !entry.ends_one && !self.is_ended(entry, question);
-            for (at, entry) in self.at(later, *point).filter(|(_, entry)| heard(entry)) {
+            for (at, entry) in at(*point).filter(|(_, entry)| heard(entry)) {
                 let said = Said { at: entry.counts_from(), word: entry.decision, statement: entry.id };
                 // A retracted record grants nothing: of it only what stops, and what lifts its own stops, is heard.
                 let foreign = at != *point;
@@ -281,11 +296,7 @@ impl Ledger {
     /// A record is retracted that held these identifiers. A stop cannot be lost (law 6): what was said no to at the
     /// record stands on at the identifiers, until the record comes back.
     pub fn record_left(&mut self, record: Digest128, identifiers: impl FnOnce() -> Vec<Digest128>) {
-        let stops = |index: &u32| {
-            let decision = self.entries[*index as usize].decision;
-            decision.is_stop() || decision.is_hold()
-        };
-        if self.by_point.get(&record).is_none_or(|at| !at.as_slice().iter().any(stops)) {
+        if !self.has_stop_at(record) {
             return;
         }
         let identifiers = identifiers();
@@ -294,12 +305,38 @@ impl Ledger {
         }
     }
 
+    /// Of a retracted record a later version became known, which held these identifiers in place of those: what was said no to
+    /// at it stands on there.
+    pub fn record_had(&mut self, record: Digest128, before: &[Digest128], identifiers: Vec<Digest128>) {
+        if self.has_stop_at(record) {
+            let mut all = self.left_behind.get(&record).cloned().unwrap_or_default();
+            all.retain(|point| !before.contains(point));
+            all.extend(identifiers);
+            all.sort_unstable();
+            all.dedup();
+            self.leave_behind(record, all);
+        }
+    }
+
+    /// Where statements at this point are heard beside it.
+    #[must_use]
+    pub fn heard_elsewhere(&self, point: Digest128) -> &[Digest128] {
+        self.left_behind.get(&point).map_or(&[], Vec::as_slice)
+    }
+
+    /// Whether somebody said no at this point, of anything.
+    fn has_stop_at(&self, point: Digest128) -> bool {
+        self.recorded_at(point).any(|entry| entry.decision.is_stop() || entry.decision.is_hold())
+    }
+
     fn leave_behind(&mut self, record: Digest128, identifiers: Vec<Digest128>) {
         self.record_is_back(record);
         for identifier in &identifiers {
             self.orphans.entry(*identifier).or_default().push(record);
         }
-        self.left_behind.insert(record, identifiers);
+        if !identifiers.is_empty() {
+            self.left_behind.insert(record, identifiers);
+        }
     }
 
     /// Statements at this point are heard at these too, until it is told of together with them, or, of a record, at all.
@@ -539,5 +576,6 @@ pub fn entry_of(statement: &Statement, id: Sequence, place: Place, slot: SlotId)
         by_identifier: matches!(statement.subject, crate::consent::Subject::Identifier { .. }),
         confirmed_by: None,
         ends_one: statement.decision == Decision::Released && statement.confirms.is_some(),
+        undated: statement.undated,
     }
 }

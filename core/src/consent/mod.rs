@@ -256,6 +256,10 @@ pub struct Statement {
     pub confirms: Option<Sequence>,
     /// Signals as they came.
     pub signals: Vec<Signal>,
+    /// A yes of which its source does not say when it was given: `given_at` is when the record was observed. It counts as older
+    /// than every no, so a record that is sent again does not lift one. Kept by the kind of its entry.
+    #[serde(skip)]
+    pub undated: bool,
 }
 
 impl fmt::Debug for Statement {
@@ -280,7 +284,9 @@ impl Statement {
             Subject::Identifier { raw: None, .. } => self.points.clone(),
             _ => Vec::new(),
         };
-        let said = Self { points, recorded_at: ObservedAt(0), ..self.clone() };
+        // Sent every night with the time of the night, it is one statement still.
+        let given_at = if self.undated { ObservedAt(i64::MIN) } else { self.given_at };
+        let said = Self { points, given_at, recorded_at: ObservedAt(0), ..self.clone() };
         let bytes = crate::decision::encode(&said);
         Digest128::of(&blake3::keyed_hash(key, &bytes))
     }

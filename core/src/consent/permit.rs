@@ -17,30 +17,33 @@ pub struct Permit {
 #[error("this purpose is not permitted")]
 pub struct NotPermitted(pub Vec<Reason>);
 
-/// Asks for a permit: the purpose is permitted when it is on at least one channel. `states` holds what was said of each
-/// channel, and of all channels together.
+/// Asks for a permit: the purpose is permitted when it is on at least one channel. `channels` holds what was said of each,
+/// `all` what was said of all together; that alone is asked only where there are no channels: who said no on every one of them
+/// by name is not read because silence, or an older yes to all, would have been enough.
 ///
 /// # Errors
-/// [`NotPermitted`] with the reasons of what was said of all channels together.
-pub fn permit(purpose: &Purpose, states: &[Effective], regime: Regime) -> Result<Permit, NotPermitted> {
-    let restricted = states.iter().find(|state| !state.restricted_by.is_empty());
-    let granted = states.iter().map(|state| {
-        // A suppressed contact point is a matter of contact, not of reading.
-        consent_reasons(&Effective { suppressed_by: Vec::new(), ..state.clone() }, regime)
-    });
+/// [`NotPermitted`] with the reasons of the first channel.
+pub fn permit(
+    purpose: &Purpose,
+    channels: &[Effective],
+    all: &Effective,
+    regime: Regime,
+) -> Result<Permit, NotPermitted> {
+    if let Some(state) = channels.iter().chain([all]).find(|state| !state.restricted_by.is_empty()) {
+        return Err(NotPermitted(vec![Reason::Restricted(state.restricted_by.clone())]));
+    }
+    let asked = if channels.is_empty() { std::slice::from_ref(all) } else { channels };
     let mut refused = None;
-    for reasons in granted {
-        if restricted.is_none() && allows(&reasons) {
+    for state in asked {
+        // A suppressed contact point is a matter of contact, not of reading.
+        let reasons = consent_reasons(&Effective { suppressed_by: Vec::new(), ..state.clone() }, regime);
+        if allows(&reasons) {
             return Ok(Permit { scope: purpose.reads.clone(), why: reasons });
         }
         let forbidding: Vec<Reason> = reasons.into_iter().filter(|reason| !reason.allows()).collect();
         refused = refused.or(Some(forbidding).filter(|reasons| !reasons.is_empty()));
     }
-    let refused = match restricted {
-        Some(state) => vec![Reason::Restricted(state.restricted_by.clone())],
-        None => refused.unwrap_or_else(|| vec![Reason::NotGranted]),
-    };
-    Err(NotPermitted(refused))
+    Err(NotPermitted(refused.unwrap_or_else(|| vec![Reason::NotGranted])))
 }
 
 impl Permit {

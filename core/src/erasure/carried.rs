@@ -40,7 +40,7 @@ pub enum Did {
     Rectified {
         /// Keyed digest of the steward's record that says what is right.
         record: Digest128,
-        /// The judgement by which it is this person's.
+        /// The first of the judgements by which it is this person's.
         judged: Sequence,
         /// So many values.
         values: u32,

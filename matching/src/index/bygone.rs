@@ -1,7 +1,7 @@
 //! What retracted records said last, and which profile each was in last: found by lookup, so that an erasure costs what
 //! the person has and not what the tenant has. Only retracted records have entries.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use onefold_core::ids::{Digest128, NamespaceId};
 
@@ -18,10 +18,34 @@ const LAST: LinkValue = LinkValue { namespace: NamespaceId(u16::MAX), digest: Di
 pub(crate) struct Bygone {
     by_record: BTreeSet<(u32, LinkValue)>,
     by_value: BTreeSet<(LinkValue, u32)>,
+    /// Which version said so: when it was observed, and the digest of its facts, by which ties break.
+    versions: BTreeMap<u32, (i64, Digest128)>,
 }
 
 impl Bygone {
-    /// The record is retracted, and said this last.
+    /// The record is retracted; this version was the last, and said this.
+    pub(crate) fn set(&mut self, record: u32, version: (i64, Digest128), values: impl IntoIterator<Item = LinkValue>) {
+        self.drop(record);
+        self.versions.insert(record, version);
+        self.note(record, values);
+    }
+
+    /// The last version of a retracted record.
+    pub(crate) fn version_of(&self, record: u32) -> Option<(i64, Digest128)> {
+        self.versions.get(&record).copied()
+    }
+
+    /// All of them, by record.
+    pub(crate) fn versions(&self) -> impl Iterator<Item = (u32, (i64, Digest128))> + '_ {
+        self.versions.iter().map(|(record, version)| (*record, *version))
+    }
+
+    /// From a checkpoint: the last version of a record.
+    pub(crate) fn set_version(&mut self, record: u32, version: (i64, Digest128)) {
+        self.versions.insert(record, version);
+    }
+
+    /// From a checkpoint: a retracted record said this last.
     pub(crate) fn note(&mut self, record: u32, values: impl IntoIterator<Item = LinkValue>) {
         for value in values {
             self.by_record.insert((record, value));
@@ -31,6 +55,7 @@ impl Bygone {
 
     /// The record is live again, or forgotten.
     pub(crate) fn drop(&mut self, record: u32) {
+        self.versions.remove(&record);
         let values: Vec<LinkValue> = self.values_of(record).collect();
         for value in values {
             self.by_record.remove(&(record, value));
@@ -58,6 +83,7 @@ impl Bygone {
     }
 
     pub(crate) fn memory_bytes(&self) -> usize {
-        2 * self.len() * (size_of::<(u32, LinkValue)>() + ENTRY_OVERHEAD)
+        let version = size_of::<(u32, (i64, Digest128))>() + ENTRY_OVERHEAD;
+        2 * self.len() * (size_of::<(u32, LinkValue)>() + ENTRY_OVERHEAD) + self.versions.len() * version
     }
 }

@@ -31,6 +31,8 @@ pub(crate) mod flag {
     pub(crate) const FACTS: u16 = 1 << 9;
     /// Has a row that was not compared with others yet.
     pub(crate) const UNMATCHED: u16 = 1 << 10;
+    /// A correction by a steward: compared with nobody.
+    pub(crate) const CORRECTS: u16 = 1 << 11;
     /// What a settlement clears.
     pub(crate) const PASSING: u16 = DIRTY | GREW | REOPENED | VISITED | FACTS;
     /// The top bits count the unique values in front of the value list, up to [`UNIQUES_MANY`].

@@ -119,13 +119,14 @@ impl Engine {
         if arrival.applies() {
             let record = found.unwrap_or_else(|| self.records.open(record));
             let cold = &mut self.records.cold[record];
+            let version = (cold.observed_at, cold.facts);
             cold.facts = Digest128([0; 16]);
             cold.observed_at = observed_at.0;
             cold.place = place;
             if self.records.warm[record].has(flag::LIVE) {
                 let said: SmallVec<[LinkValue; 16]> =
                     self.values_of(record).iter().map(|value| self.values.column[*value].link_value()).collect();
-                self.bygone.note(record, said);
+                self.bygone.set(record, version, said);
                 self.unindex(record);
             }
         }
@@ -161,6 +162,7 @@ impl Engine {
         warm.flags |= flag::LIVE;
         set_flag(&mut warm.flags, flag::NAMED, prepared.name.is_some());
         set_flag(&mut warm.flags, flag::ORGANISATION, prepared.party == PartyKind::Organisation);
+        set_flag(&mut warm.flags, flag::CORRECTS, prepared.corrects);
         if !was_live {
             self.records.live += 1;
             self.bygone.drop(record);

@@ -5,9 +5,13 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use onefold_core::ids::{Digest128, NamespaceId, ProfileOrdinal};
+use onefold_core::decision::LateVersion;
+use onefold_core::fragment::ObservedAt;
+use onefold_core::ids::{Digest128, NamespaceId, ProfileOrdinal, SlotId};
 use onefold_core::namespace::NamespaceClass;
 
+use crate::index::NONE;
+use crate::index::records::flag;
 use crate::prepared::LinkValue;
 use crate::resolve::diversity::Behind;
 use crate::resolve::{Engine, RecordView};
@@ -45,6 +49,34 @@ impl Engine {
     #[must_use]
     pub fn last_links_of(&self, record: Digest128) -> Vec<LinkValue> {
         self.records.find(record).map(|record| self.bygone.values_of(record).collect()).unwrap_or_default()
+    }
+
+    /// When the last version of a retracted record was observed, and the digest of its facts; `None` of a live one, and where
+    /// only its retraction came.
+    #[must_use]
+    pub fn last_version_of(&self, record: Digest128) -> Option<(ObservedAt, Digest128)> {
+        let (at, facts) = self.bygone.version_of(self.records.find(record)?)?;
+        Some((ObservedAt(at), facts))
+    }
+
+    /// A fragment came after its record was retracted, though it was observed before. Where it is the last that was, it is what
+    /// the record said last, as if they had come in their order. `slot` is the key of whatever was written of it. Answers
+    /// whether it is.
+    pub fn came_late(&mut self, late: &LateVersion, slot: SlotId) -> bool {
+        let Some(record) = self.records.find(late.record).filter(|record| !self.records.warm[*record].has(flag::LIVE))
+        else {
+            return false;
+        };
+        let version = (late.observed_at.0, late.facts);
+        if version.0 > self.records.cold[record].observed_at || self.bygone.version_of(record) >= Some(version) {
+            return false;
+        }
+        let said = late.values.iter().map(|(namespace, digest)| LinkValue { namespace: *namespace, digest: *digest });
+        self.bygone.set(record, version, said);
+        if self.records.slots[record] == NONE {
+            self.records.slots[record] = slot.0;
+        }
+        true
     }
 
     /// Retracted records that identifiers lead to, of the records in `scope`, named by ordinals, or of `seeds`, and on

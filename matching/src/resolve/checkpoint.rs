@@ -39,7 +39,7 @@ use crate::resolve::{Engine, LinkRules, Weigher};
 use bytes::{Bytes, make_room, put, read_rows, write_rows};
 
 /// The layout of the sections.
-const VERSION: u16 = 7;
+const VERSION: u16 = 8;
 const MAGIC: &[u8; 8] = b"onefoldE";
 
 /// A checkpoint that cannot be used. The journal can rebuild what it held.
@@ -89,6 +89,8 @@ struct Head {
     erased: u32,
     /// Values that retracted records held last.
     bygone: u32,
+    /// Retracted records of which a last version is known.
+    last_versions: u32,
 }
 
 impl Head {
@@ -113,6 +115,7 @@ impl Head {
             self.judgements,
             self.erased,
             self.bygone,
+            self.last_versions,
         ];
         for count in counts {
             put(&mut out, count.into());
@@ -152,6 +155,7 @@ impl Head {
             judgements: count()?,
             erased: count()?,
             bygone: count()?,
+            last_versions: count()?,
         };
         if bytes.0.is_empty() { Ok(head) } else { Err(DAMAGED) }
     }
@@ -197,6 +201,7 @@ impl Engine {
             judgements: self.judgements().count() as u32,
             erased: self.erased.len() as u32,
             bygone: self.bygone.len() as u32,
+            last_versions: self.bygone.versions().count() as u32,
         };
         sink("engine.head", &head.write(&self.rules, &self.rows.fingerprint()))?;
 

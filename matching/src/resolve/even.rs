@@ -6,6 +6,7 @@
 use smallvec::SmallVec;
 
 use crate::index::packed::Row;
+use crate::index::records::flag;
 use crate::resolve::Engine;
 use crate::resolve::partition::harmless_bits;
 
@@ -53,13 +54,14 @@ impl Engine {
         others.all(|other| self.weigh(record, other).is_none_or(|weight| weight >= least))
     }
 
-    /// One record for each different row among those of which something is known; `None` when there are too many.
+    /// One record for each different row among those that are compared; `None` when there are too many.
     fn different_rows(&self, records: impl Iterator<Item = u32>) -> Option<Rows> {
         let mut rows = Rows::new();
         if self.rows.is_off() {
             return Some(rows);
         }
-        rows.extend(records.filter(|record| self.rows.known(*record)).map(|record| (self.rows.of(record), record)));
+        let compared = |record: &u32| self.rows.known(*record) && !self.records.warm[*record].has(flag::CORRECTS);
+        rows.extend(records.filter(compared).map(|record| (self.rows.of(record), record)));
         if rows.len() > 1 {
             rows.sort_unstable();
             rows.dedup_by(|one, other| one.0 == other.0);

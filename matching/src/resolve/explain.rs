@@ -203,14 +203,14 @@ impl Engine {
         }
     }
 
-    /// How two live records match by weight, taken apart; `None` when they are of two kinds of party, nothing is known of
-    /// one, or there is no model.
+    /// How two live records match by weight, taken apart; `None` when they are not compared (of two kinds of party, or one a
+    /// correction), nothing is known of one, or there is no model.
     #[must_use]
     pub fn match_evidence(&self, one: Digest128, other: Digest128) -> Option<MatchEvidence> {
         let (one, other) = (self.records.find(one)?, self.records.find(other)?);
-        let (a, b) = (&self.records.warm[one], &self.records.warm[other]);
-        let comparable = a.has(flag::LIVE) && b.has(flag::LIVE) && a.party() == b.party();
-        if comparable { self.rows.evidence(a.party(), one, other) } else { None }
+        let live = [one, other].iter().all(|record| self.records.warm[*record].has(flag::LIVE));
+        let party = self.comparable(one, other).filter(|_| live)?;
+        self.rows.evidence(party, one, other)
     }
 
     /// What ties the cluster together, in an order that is one of content: records by facts, links by strength and then

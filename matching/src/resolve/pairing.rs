@@ -68,16 +68,22 @@ impl Engine {
         self.rows.weigher(party).map(|weigher| weigher.thresholds())
     }
 
-    /// The match weight of two records; `None` when they are of two kinds, nothing is known of one, or there is no model.
-    pub(super) fn weigh(&self, one: u32, other: u32) -> Option<f32> {
-        let (party, same) = (self.records.warm[one].party(), self.records.warm[other].party());
-        if party == same { self.rows.weigh(party, one, other) } else { None }
+    /// The kind of party that two records may be compared as: both are of it, and neither is a correction. What a steward
+    /// corrects differs from what sources say, and must not part the person for that.
+    pub(super) fn comparable(&self, one: u32, other: u32) -> Option<PartyKind> {
+        let (one, other) = (&self.records.warm[one], &self.records.warm[other]);
+        (one.party() == other.party() && !one.has(flag::CORRECTS) && !other.has(flag::CORRECTS)).then(|| one.party())
     }
 
-    /// The match weight of two records, one of this kind and with this row, if it is worth a question: as an edge keeps it.
-    fn weighs_enough(&self, party: PartyKind, row: &Row, other: u32, thresholds: &Thresholds) -> Option<f32> {
-        let same = self.records.warm[other].party() == party && self.rows.known(other);
-        let weight = same.then(|| self.rows.weigh_above(party, row, other, thresholds.review_bits)).flatten()?;
+    /// The match weight of two records; `None` when they are not compared, nothing is known of one, or there is no model.
+    pub(super) fn weigh(&self, one: u32, other: u32) -> Option<f32> {
+        self.rows.weigh(self.comparable(one, other)?, one, other)
+    }
+
+    /// The match weight of two records, one with this row, if it is worth a question: as an edge keeps it.
+    fn weighs_enough(&self, (record, row): (u32, &Row), other: u32, thresholds: &Thresholds) -> Option<f32> {
+        let party = self.comparable(record, other).filter(|_| self.rows.known(other))?;
+        let weight = self.rows.weigh_above(party, row, other, thresholds.review_bits)?;
         Some(as_kept(weight, thresholds.link_bits))
     }
 
@@ -85,9 +91,8 @@ impl Engine {
     /// weight against kin alone, since records that say little about each other have the prior of strangers against them,
     /// which the identifier has answered; and what the identifier says that the model does not.
     pub(super) fn weigh_across(&self, grounds: Grounds, one: u32, other: u32) -> Option<f32> {
-        let (party, same) = (self.records.warm[one].party(), self.records.warm[other].party());
+        let party = self.comparable(one, other)?;
         match grounds.tier {
-            _ if party != same => None,
             Tier::Probable => self.rows.weigh(party, one, other),
             _ => {
                 let shared = grounds.shared;
@@ -104,7 +109,10 @@ impl Engine {
     /// What speaks across two clusters that a link on these grounds would join, all that is known of each taken together.
     pub(super) fn weigh_whole(&self, grounds: Grounds, ones: &[u32], others: &[u32]) -> Option<f32> {
         let party = self.records.warm[*ones.first()?].party();
-        let ours = |record: &u32| self.records.warm[*record].party() == party && self.rows.known(*record);
+        let ours = |record: &u32| {
+            let warm = &self.records.warm[*record];
+            warm.party() == party && !warm.has(flag::CORRECTS) && self.rows.known(*record)
+        };
         let kept = |records: &[u32]| records.iter().copied().filter(ours).collect::<SmallVec<[u32; 16]>>();
         let bits = self.rows.weigh_whole(party, grounds.tier, &kept(ones), &kept(others))?;
         Some(bits + grounds.shared.over_kin_bits)
@@ -345,7 +353,7 @@ impl Engine {
             if *other == record || seen_to {
                 continue;
             }
-            if let Some(weight) = self.weighs_enough(party, &row, *other, &thresholds) {
+            if let Some(weight) = self.weighs_enough((record, &row), *other, &thresholds) {
                 found.push((record, *other, weight));
             }
         }
@@ -363,7 +371,7 @@ impl Engine {
                 if self.edges.has(*one, *other) {
                     continue;
                 }
-                if let Some(weight) = self.weighs_enough(party, &row, *other, &thresholds) {
+                if let Some(weight) = self.weighs_enough((*one, &row), *other, &thresholds) {
                     self.edges.add(*one, *other, weight);
                     self.edge_turned(*one, *other, weight);
                 }

@@ -151,6 +151,7 @@ mod tests {
             links,
             name: None,
             features: None,
+            corrects: false,
         };
         let values = 12;
         for number in 0..values * 900 {

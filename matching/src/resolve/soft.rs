@@ -9,6 +9,7 @@
 use onefold_core::ids::Digest128;
 use onefold_core::namespace::NamespaceClass;
 
+use crate::index::records::flag;
 use crate::index::values::flag as value_flag;
 use crate::resolve::Engine;
 use crate::resolve::partition::CROSS_MEAN_BITS;
@@ -49,7 +50,8 @@ impl Engine {
         let mut kinds: Vec<Group> = Vec::new();
         let mut kind_of = hashbrown::HashMap::new();
         for (_, holder) in holders {
-            let kind = *kind_of.entry(self.rows.of(holder)).or_insert(kinds.len());
+            let corrects = self.records.warm[holder].has(flag::CORRECTS);
+            let kind = *kind_of.entry((corrects, self.rows.of(holder))).or_insert(kinds.len());
             match kinds.get_mut(kind) {
                 Some(alike) => alike.push(holder),
                 None => kinds.push(vec![holder]),

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use onefold_core::ids::Digest128;
 use onefold_core::namespace::NamespaceClass;
+use onefold_matching::pair::Features;
 use onefold_matching::prepared::{LinkValue, Prepared};
 use onefold_matching::resolve::{LinkRules, Thresholds, Verdict};
 
@@ -166,7 +167,7 @@ impl Judge {
 
     fn weight(&self, one: &Prepared, other: &Prepared) -> Option<f32> {
         let (seed, _) = self.model?;
-        let face = |fragment: &Prepared| Some(fragment.features.as_ref()?.texts().next()?.to_owned());
+        let face = |fragment: &Prepared| Some(compared(fragment)?.texts().next()?.to_owned());
         Some(looks::weight(seed, &face(one)?, &face(other)?))
     }
 
@@ -257,7 +258,7 @@ impl Judge {
         let Some((seed, lines)) = self.model else { return true };
         let least = if class == 2 { (lines.link_bits + 1.0).min(4.0) } else { -1.5 };
         let faces = |cluster: &[&Prepared]| -> Vec<String> {
-            let known = cluster.iter().take(16).filter_map(|fragment| fragment.features.as_ref()?.texts().next());
+            let known = cluster.iter().take(16).filter_map(|fragment| compared(fragment)?.texts().next());
             known.map(str::to_owned).collect()
         };
         let mut looked_at = 0;
@@ -273,6 +274,11 @@ impl Judge {
         }
         true
     }
+}
+
+/// What is compared of a fragment: of a correction nothing.
+fn compared(fragment: &Prepared) -> Option<&Features> {
+    fragment.features.as_ref().filter(|_| !fragment.corrects)
 }
 
 fn contradicts(rules: &LinkRules, fragments: &[&Prepared]) -> bool {

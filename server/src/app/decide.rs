@@ -87,7 +87,8 @@ pub(super) fn decide(
             said: Ledger::default(),
             confirmed: HashMap::new(),
             stopped: BTreeMap::new(),
-            moved: HashMap::new(),
+            moved: Vec::new(),
+            last_versions: HashMap::new(),
             effects: &mut effects,
             group,
         };
@@ -115,7 +116,9 @@ struct Deciding<'a> {
     /// What was erased and came again, by request.
     stopped: BTreeMap<Sequence, u32>,
     /// Corrections that go with another record from now on, by that record.
-    moved: HashMap<Digest128, Digest128>,
+    moved: Vec<(Digest128, Digest128)>,
+    /// Of records retracted in this group, or of which something came late in it: their last version.
+    last_versions: HashMap<Digest128, (ObservedAt, Digest128)>,
     effects: &'a mut Vec<Effect>,
     group: &'a mut Group,
 }
@@ -125,19 +128,20 @@ impl Deciding<'_> {
         match item {
             Item::Put(mut arriving) => {
                 let says = std::mem::take(&mut arriving.says);
-                let drafted = match steps::faults(&arriving, &self.state.accounts) {
-                    faults if faults.is_empty() => self.put(*arriving)?,
+                match steps::faults(&arriving, &self.state.accounts) {
+                    faults if faults.is_empty() => {
+                        let drafted = self.put(*arriving)?;
+                        self.say_all(says, drafted)
+                    }
                     faults => {
                         let received_at = arriving.bound_to_steps.unwrap_or_default();
-                        self.quarantine(&arriving, faults, received_at)?
+                        self.quarantine_saying(&arriving, says, faults, received_at)
                     }
-                };
-                self.say_all(says, drafted)
+                }
             }
             Item::Quarantine { mut arriving, faults, received_at } => {
                 let says = std::mem::take(&mut arriving.says);
-                let drafted = self.quarantine(&arriving, faults, received_at)?;
-                self.say_all(says, drafted)
+                self.quarantine_saying(&arriving, says, faults, received_at)
             }
             Item::Say(saying) => {
                 let outcome = self.say(*saying)?;

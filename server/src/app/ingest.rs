@@ -27,6 +27,10 @@ use super::tenant::{LiveConfig, Tenant};
 
 /// How long a call waits for room in front of the lane.
 const LANE_WAIT_MAX: Duration = Duration::from_secs(1);
+/// Bytes of a note beside its identifiers, and an entry's own.
+const NOTE_BYTES: usize = 128;
+/// Bytes of each identifier of a note: a namespace and a digest.
+const NOTE_VALUE_BYTES: usize = 20;
 
 /// A fragment that came through the door, in the forms that the lane needs. Personal data: `Debug` hides it.
 #[derive(Clone)]
@@ -151,10 +155,14 @@ impl Item {
     /// Bytes that the journal will take for it, before sealing.
     pub fn bytes(&self) -> usize {
         match self {
-            Self::Put(arriving) if arriving.bound_to_steps.is_some() => arriving.encoded.len() + steps::ROOM,
-            Self::Put(arriving) | Self::Replay { arriving, .. } => arriving.encoded.len(),
+            Self::Put(arriving) if arriving.bound_to_steps.is_some() => {
+                arriving.encoded.len() + arriving.note_bytes() + steps::ROOM
+            }
+            // Of what comes late only a note is kept.
+            Self::Put(arriving) | Self::Replay { arriving, .. } => arriving.encoded.len().max(arriving.note_bytes()),
             Self::Quarantine { arriving, faults, .. } => {
-                arriving.encoded.len() + 32 + faults.iter().map(|f| f.path.len() + f.message.len() + 8).sum::<usize>()
+                let said = faults.iter().map(|f| f.path.len() + f.message.len() + 8).sum::<usize>();
+                arriving.encoded.len() + 32 + said + arriving.note_bytes()
             }
             Self::StillHeld { .. } => 0,
             // A correction that stood beside it may be judged to go with another record.
@@ -188,6 +196,11 @@ impl Item {
 }
 
 impl Arriving {
+    /// Bytes that the journal may take for a note of its record and identifiers: where it comes late, or is held in quarantine.
+    fn note_bytes(&self) -> usize {
+        NOTE_BYTES + NOTE_VALUE_BYTES * self.prepared.links.len()
+    }
+
     /// Prepares a fragment, and finds every fault under its source's contract.
     pub fn of(fragment: &Fragment, undated: bool, config: &LiveConfig) -> (Self, Vec<FieldFault>) {
         let (prepared, notes) = config.preparer().prepare(fragment);

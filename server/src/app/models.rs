@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError, TryLockError};
 
 use onefold_core::change::ProfileChange;
+use onefold_core::config::STEWARD_SOURCE;
 use onefold_core::decision::{self, EntryKind, ModelChanged};
 use onefold_core::fault::{FaultReason, FieldFault};
 use onefold_core::fragment::PartyKind;
@@ -12,7 +13,7 @@ use onefold_matching::pair::shared::keep_shared;
 use onefold_matching::pair::symbols::Symbols;
 use onefold_matching::pair::train::{Census, Options, Rows, train};
 use onefold_matching::pair::{Extractor, Features, Matcher, Model, Schema, shipped_organisations, shipped_persons};
-use onefold_matching::resolve::{Engine, Weigher};
+use onefold_matching::resolve::{Engine, RecordView, Weigher};
 use onefold_store::journal::{JournalError, entry_room};
 
 use super::decide::Decided;
@@ -352,8 +353,12 @@ pub fn preview(app: &App, tenant: &Tenant, party: PartyKind, model: Option<Model
 pub fn fit(app: &App, tenant: &Tenant, schema: &Schema, version: &str) -> Result<(Model, usize), ReadError> {
     app.study(|| {
         let config = tenant.config();
+        // Corrections differ from what they correct, and say nothing of how sources write.
+        let stewards = config.source_named(STEWARD_SOURCE);
+        let is_correction = |record: &RecordView| Some(record.source) == stewards;
         let mut records: Vec<LiveRecord> = tenant.seen(|state| {
-            let live = state.engine.all_records().filter(|record| record.live && record.party == schema.party);
+            let learned = |record: &RecordView| record.live && record.party == schema.party && !is_correction(record);
+            let live = state.engine.all_records().filter(learned);
             live.map(|record| LiveRecord {
                 digest: record.digest,
                 place: record.place,

@@ -123,8 +123,14 @@ fn row_of(state: &State, config: &LiveConfig, tenant: TenantId, entry: &Entry) -
     let policy = &config.config.consent;
     let purpose = entry.purpose.and_then(|id| policy.purposes.iter().find(|purpose| purpose.id == id));
     let channel = entry.channel.and_then(|id| policy.channels.iter().find(|channel| channel.id == id));
+    let mut heard_at = stands_with(state, config, &points);
+    // What a record held that is not there any more, or is in quarantine.
+    let elsewhere = points.iter().flat_map(|point| ledger.heard_elsewhere(*point)).copied();
+    let elsewhere: BTreeSet<Digest128> = elsewhere.filter(|point| !heard_at.contains(point)).collect();
+    heard_at.extend(elsewhere.into_iter().filter(|point| !points.contains(point)));
+    heard_at.truncate(HEARD_AT_MAX);
     let stop = Stop {
-        heard_at: stands_with(state, config, &points),
+        heard_at,
         points,
         by_identifier: entry.by_identifier,
         purpose: purpose.map(|purpose| purpose.name.clone()),

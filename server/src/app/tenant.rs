@@ -7,13 +7,14 @@ use std::time::Duration;
 use onefold_core::access::ApiKeys;
 use onefold_core::config::TenantConfig;
 use onefold_core::contract::CompiledContract;
+use onefold_core::decision::LateVersion;
 use onefold_core::fault::{FaultReason, FieldFault};
 use onefold_core::hierarchy::{AccountId, AccountOrdinal};
 use onefold_core::ids::{
     AttributeId, Digest128, NamespaceId, Place, ProfileId, ProfileOrdinal, Sequence, SlotId, SourceId, TenantId,
 };
 use onefold_matching::prepare::Preparer;
-use onefold_matching::prepared::Prepared;
+use onefold_matching::prepared::{LinkValue, Prepared};
 use onefold_matching::resolve::{Engine, LinkRules, Standing};
 use onefold_store::keys::TenantKeys;
 use onefold_store::vault::Vault;
@@ -230,18 +231,37 @@ impl State {
         }
     }
 
-    /// Appends a statement to the ledger.
+    /// Appends a statement to the ledger. A no at a record that was retracted is heard at what the record held last (law 6).
     pub fn hear(&mut self, said: &Said) {
-        self.consent.ledger.record(said.entry, &said.points, said.content);
+        let Self { engine, consent, .. } = self;
+        consent.ledger.record(said.entry, &said.points, said.content);
         if let Some(pending) = said.confirms {
-            self.consent.ledger.confirm(pending, said.entry.id);
+            consent.ledger.confirm(pending, said.entry.id);
+        }
+        if said.entry.decision.is_stop() || said.entry.decision.is_hold() {
+            for point in &said.points {
+                let held = digests(&engine.last_links_of(*point));
+                if !held.is_empty() {
+                    consent.ledger.stand_on(*point, &held);
+                }
+            }
+        }
+    }
+
+    /// A fragment came after its record was retracted, and is the last that was observed before.
+    pub fn came_late(&mut self, late: &LateVersion, slot: SlotId) {
+        let before = self.engine.last_links_of(late.record);
+        if self.engine.came_late(late, slot) {
+            let now = self.engine.last_links_of(late.record);
+            self.consent.ledger.record_had(late.record, &digests(&before), digests(&now));
+            self.privacy.former.comes(late.record, before, &now);
         }
     }
 
     /// A record is about to be retracted: what was said no to at it stands on at its identifiers (law 6).
     pub fn leave_stops_behind(&mut self, record: Digest128) {
         let Self { engine, consent, .. } = self;
-        consent.ledger.record_left(record, || engine.links_of(record).iter().map(|link| link.digest).collect());
+        consent.ledger.record_left(record, || digests(&engine.links_of(record)));
     }
 
     /// A record has a live fragment: what was said at it stands there and is heard nowhere else; what was said at its
@@ -273,6 +293,10 @@ impl State {
         self.privacy.quarantined.remove(&entry);
         Some(held)
     }
+}
+
+fn digests(links: &[LinkValue]) -> Vec<Digest128> {
+    links.iter().map(|link| link.digest).collect()
 }
 
 /// A tenant.

@@ -6,6 +6,7 @@ mod stream;
 
 use std::sync::Arc;
 
+use onefold_core::consent::permit::Permit;
 use onefold_core::consent::reserve::Standing;
 use onefold_core::consent::{ChannelId, Decision, PurposeId, Subject};
 use onefold_core::fault::{FaultReason, FieldFault};
@@ -134,14 +135,27 @@ impl ConsentService for Consents {
         let subject = blake3::keyed_hash(&tenant.keys.index, &subject).to_hex();
         let query = format!("statements/{}/{subject}", tenant.name);
         let page = Page::read(&self.app.page_key, &query, request.page_size, &request.page_token)?;
-        let who = self.who(&tenant, request.subject)?;
+        let who = self.who(&tenant, request.subject.clone())?;
         let config = tenant.config();
         let for_nothing = rights::may_read_for_nothing();
         let purpose = reading::purpose(&request.purpose, (&tenant, ReadCall::ListStatements), &config, for_nothing)?;
         let (after, most) = (Sequence(page.from), page.size);
-        let found =
-            self.app.reading(&tenant, move |app, tenant| read::statements(app, tenant, &who, after, most)).await;
-        let found = found.map_err(|error| failed(&tenant, error))?;
+        let key = who.key.clone();
+        let asked_by = request.subject;
+        let found = self.app.reading(&tenant, move |app, tenant| {
+            let found = read::statements(app, tenant, &who, after, most)?;
+            // What the purpose may read of the person at all: their addresses are in what they said.
+            let permit = match (purpose, found.profile) {
+                (Some(purpose), Some(_)) => match read::permitted(app, tenant, key, purpose) {
+                    Ok((.., permit)) => Some(permit),
+                    Err(ReadError::PurposeNotPermitted { .. }) => None,
+                    Err(error) => return Err(error),
+                },
+                _ => None,
+            };
+            Ok((found, permit))
+        });
+        let (found, permit) = found.await.map_err(|error| failed(&tenant, error))?;
         let (statements, more) = (found.seen.statements, found.seen.more);
         let last = statements.last().map_or(page.from, |(entry, _)| entry.id.0);
         let next_page_token = if more { page::seal(&self.app.page_key, &query, last) } else { String::new() };
@@ -149,8 +163,20 @@ impl ConsentService for Consents {
             purpose.is_none() || said.is_none_or(|said| Some(said) == purpose)
         });
         let shown = statements.into_iter().filter(|(entry, _)| about(entry.purpose));
-        let statements: Vec<_> =
+        let mut statements: Vec<_> =
             shown.map(|(entry, said)| door::statement_out(&entry, said, &tenant, &config)).collect();
+        if purpose.is_some() {
+            let shows = |subject: &pb::ConsentSubject| match &subject.subject {
+                _ if Some(subject) == asked_by.as_ref() => true,
+                Some(pb::consent_subject::Subject::Identifier(identifier)) => {
+                    let namespace = config.namespace_named(&identifier.namespace);
+                    permit.as_ref().zip(namespace).is_some_and(|(permit, namespace)| permit.namespace(namespace))
+                }
+                Some(pb::consent_subject::Subject::Record(_)) => permit.as_ref().is_some_and(Permit::everything),
+                Some(pb::consent_subject::Subject::Profile(_)) | None => true,
+            };
+            statements.iter_mut().for_each(|one| one.subject = one.subject.take().filter(shows));
+        }
         reading::showing_for(&self.app, &tenant, (ReadCall::ListStatements, purpose), found.profile)?;
         Ok(answer(pb::ListStatementsResponse {
             profile: door::profile_name(found.profile, &tenant),

@@ -1,11 +1,12 @@
-//! What retracted records said last: record, against the one before · namespace · digest.
+//! What retracted records said last: record, against the one before · namespace · digest. And which version that was: record,
+//! likewise · moment, against the retraction's · digest of its facts.
 
 use onefold_core::ids::NamespaceId;
 
 use crate::index::records::flag;
 use crate::prepared::LinkValue;
 use crate::resolve::Engine;
-use crate::resolve::checkpoint::bytes::{put, put_near, read_rows, write_rows};
+use crate::resolve::checkpoint::bytes::{put, put_near, put_signed, read_rows, write_rows};
 use crate::resolve::checkpoint::{CheckpointError, Head, SectionSink, SectionSource};
 
 impl Engine {
@@ -16,6 +17,13 @@ impl Engine {
             before = record;
             put(out, value.namespace.0.into());
             out.extend_from_slice(&value.digest.0);
+        })?;
+        let mut before = 0;
+        write_rows("last_versions", self.bygone.versions(), sink, |out, (record, (at, facts))| {
+            put_near(out, before, record);
+            before = record;
+            put_signed(out, self.records.cold[record].observed_at.wrapping_sub(at));
+            out.extend_from_slice(&facts.0);
         })
     }
 
@@ -27,6 +35,16 @@ impl Engine {
             let value = LinkValue { namespace: NamespaceId(bytes.small()?), digest: bytes.digest()? };
             self.records.warm.get(record as usize).filter(|warm| !warm.has(flag::LIVE))?;
             self.bygone.note(record, [value]);
+            Some(())
+        })?;
+        let mut before = 0;
+        read_rows("last_versions", head.last_versions, source, |bytes| {
+            let record = bytes.near(before)?;
+            before = record;
+            let earlier = bytes.signed()?;
+            let facts = bytes.digest()?;
+            self.records.warm.get(record as usize).filter(|warm| !warm.has(flag::LIVE))?;
+            self.bygone.set_version(record, (self.records.cold[record].observed_at.wrapping_sub(earlier), facts));
             Some(())
         })
     }

@@ -25,7 +25,8 @@ mod what {
     pub(super) const SLOT_ELSEWHERE: u16 = 1 << 8;
     pub(super) const TOMBSTONE: u16 = 1 << 9;
     pub(super) const UNPLACED: u16 = 1 << 10;
-    pub(super) const ALL: u16 = (1 << 11) - 1;
+    pub(super) const CORRECTS: u16 = 1 << 11;
+    pub(super) const ALL: u16 = (1 << 12) - 1;
 }
 
 /// Microseconds in a day, a second, a millisecond, a microsecond: sources tell time in one of them.
@@ -79,6 +80,7 @@ impl Expected {
             (what::SLOT_ELSEWHERE, slot != self.slot),
             (what::TOMBSTONE, !warm.has(flag::LIVE)),
             (what::UNPLACED, !warm.placed()),
+            (what::CORRECTS, warm.has(flag::CORRECTS)),
         ];
         let what =
             bits.iter().filter(|(_, on)| *on).fold((unit as u16) << what::UNIT_SHIFT, |what, (bit, _)| what | bit);
@@ -131,6 +133,7 @@ impl Expected {
             (flag::PLACED, !has(what::UNPLACED)),
             (flag::NAMED, has(what::NAMED)),
             (flag::ORGANISATION, has(what::ORGANISATION)),
+            (flag::CORRECTS, has(what::CORRECTS)),
         ];
         let flags = bits.iter().filter(|(_, on)| *on).fold(0, |flags, (flag, _)| flags | flag);
         let warm = Warm { name, values: List::default(), profile, next: NONE, prev: NONE, source, flags };

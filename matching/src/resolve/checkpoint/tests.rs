@@ -113,6 +113,7 @@ fn prepared() -> impl Strategy<Value = Prepared> {
             links: links.into_iter().collect(),
             name,
             features: None,
+            corrects: false,
         },
     )
 }
@@ -222,6 +223,7 @@ fn a_fragment_takes_at_most_75_bytes() {
             links,
             name: Some(digest("name", person + mixed / 13 % 4 / 3).table_hash()),
             features: None,
+            corrects: false,
         };
         engine.put(&prepared, Place { segment: 1, offset: number as u32 * 290 }, SlotId(number as u32));
         if number % 512 == 0 {
@@ -251,6 +253,7 @@ fn a_head_that_claims_too_much_is_refused() {
         judgements: 0,
         erased: 0,
         bygone: 0,
+        last_versions: 0,
     };
     let much = NONE - 1;
     let table = [
@@ -291,6 +294,7 @@ fn contradictions_are_refused() {
             links: vec![value],
             name: None,
             features: None,
+            corrects: false,
         };
         engine.put(&prepared, Place { segment: 1, offset: 0 }, SlotId(number as u32));
     }

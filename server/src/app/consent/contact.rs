@@ -176,6 +176,10 @@ fn holder(tenant: &Tenant, state: &State, ask: &Ask) -> Result<ProfileOrdinal, R
     match &ask.whom {
         Whom::Profile(id) => read::live_end(tenant, state, *id),
         Whom::Record(record) => state.engine.profile_of(*record).ok_or(ReadError::ProfileUnknown),
+        // LAW 6: what is blocked links nobody, so it leads to nobody; somebody holds it all the same, and may have said no.
+        Whom::Identifier { read, .. } if read.blocked.is_some() => {
+            Err(ReadError::IdentifierShared { profiles: Vec::new(), more: true })
+        }
         Whom::Identifier { read, .. } => read::find_read(tenant, state, read),
     }
 }
@@ -293,9 +297,13 @@ fn judge(state: &State, config: &LiveConfig, ask: &Ask, found: &Found, now: Obse
     let mut voices = ledger.voices(&cluster.points, &question);
     // LAW 6: who left by a link left at the number as it was read when the link was made. A no is heard there too; a yes
     // is not, since by the rules of today it would be another's.
-    let before = ledger.voices(&former, &question);
-    if before.effective().forbids() {
-        voices = voices.join(&before);
+    // Nor does whoever else is reached at the address, a company as a person, lose the no that was said at their records.
+    let others = asked.iter().flat_map(|point| state.engine.profiles_at(*point)).filter(|of| Some(*of) != profile);
+    let others: Vec<Digest128> = others.flat_map(|of| state.engine.members(of)).map(|member| member.digest).collect();
+    for besides in [ledger.voices(&former, &question), ledger.voices(&others, &question)] {
+        if besides.effective().forbids() {
+            voices = voices.join(&besides);
+        }
     }
     let mut effective = voices.effective();
     // A double opt-in asks whether an address is the person's own: while it waits, no yes from elsewhere answers it.

@@ -171,6 +171,7 @@ pub fn leaving(said: token::Unsubscribe, tenant: &Tenant, now: ObservedAt) -> Sa
         recorded_at: now,
         confirms: None,
         signals: Vec::new(),
+        undated: false,
     };
     Saying { once: true, ..Saying::new(statement, tenant) }
 }

@@ -171,11 +171,9 @@ fn ask_permit(
 ) -> Result<Permit, NotPermitted> {
     let policy = &config.config.consent;
     let Some(rule) = policy.purpose(purpose) else { return Err(NotPermitted(Vec::new())) };
-    let channels = policy.channels.iter().map(|channel| Some(channel.id)).chain([None]);
-    let states: Vec<Effective> = channels
-        .map(|channel| state.consent.ledger.voices(points, &Question::now(purpose, channel, now)).effective())
-        .collect();
-    permit(rule, &states, rule.regime(&laws(state, points, person, None)))
+    let said_of = |channel| state.consent.ledger.voices(points, &Question::now(purpose, channel, now)).effective();
+    let channels: Vec<Effective> = policy.channels.iter().map(|channel| said_of(Some(channel.id))).collect();
+    permit(rule, &channels, &said_of(None), rule.regime(&laws(state, points, person, None)))
 }
 
 /// Asks to read whom a key leads to for a purpose: the profile, its last change, and the permit that holds for it as it is
@@ -262,7 +260,8 @@ pub(in crate::app) fn statement_at(
     let found = shared.journal.read(place).map_err(|error| ReadError::at(place, error))?;
     let Some(payload) = found.payload else { return read::gone_at(shared, place).map(|()| None) };
     let sealed = Sealed::parse(&payload).map_err(|error| ReadError::content_of(place, error))?;
-    if found.context.kind != lane::kind(EntryKind::StatementRecorded) {
+    let of = [EntryKind::StatementRecorded, EntryKind::StatementUndated].map(lane::kind);
+    if !of.contains(&found.context.kind) {
         return Err(ReadError::content_of(place, "it is no consent statement"));
     }
     let key = match vault.key(sealed.slot) {
@@ -272,7 +271,8 @@ pub(in crate::app) fn statement_at(
     };
     let opened = found.context.open(&key, 0, &sealed.header, sealed.ciphertext);
     let plain = opened.map_err(|error| ReadError::content_of(place, error))?;
-    decision::decode(&plain).map(Some).map_err(|error| ReadError::content_of(place, error))
+    let read: Statement = decision::decode(&plain).map_err(|error| ReadError::content_of(place, error))?;
+    Ok(Some(Statement { undated: entry.undated, ..read }))
 }
 
 impl App {

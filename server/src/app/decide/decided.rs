@@ -2,6 +2,7 @@
 
 use onefold_core::change::ProfileChange;
 use onefold_core::consent::stops::StandsOn;
+use onefold_core::decision::LateVersion;
 use onefold_core::erasure::{Carried, Erased, PrivacyRequest, ResendsStopped};
 use onefold_core::fragment::ObservedAt;
 use onefold_core::ids::{Digest128, Place, Sequence, SlotId};
@@ -19,6 +20,7 @@ pub(super) enum Effect {
     /// The fragment, where it lies, its sequence, its key, its bytes, and what it tells beside its facts.
     Put(Prepared, (Place, Sequence), SlotId, u32, Option<Box<Says>>),
     Retract(Digest128, ObservedAt, (Place, Sequence)),
+    Late(LateVersion, SlotId),
     Hold(Sequence, Held, Points),
     LetGo(Sequence),
     Hear(Box<Said>),
@@ -87,14 +89,14 @@ impl Decided {
         self.sequence
     }
 
-    /// These, then a judgement, then what was done upon a request: the last in the entry with this sequence.
+    /// These, then judgements, then what was done upon a request: the last in the entry with this sequence.
     pub(in crate::app) fn carrying(
         mut decided: Self,
-        judged: Option<(Judged, Sequence, Place, SlotId)>,
+        judged: Vec<(Judged, Sequence, Place, SlotId)>,
         done: (Carried, PrivacyRequest),
         sequence: Sequence,
     ) -> Self {
-        decided.effects.extend(judged.map(|told| Effect::Judge(Box::new(told))));
+        decided.effects.extend(judged.into_iter().map(|told| Effect::Judge(Box::new(told))));
         decided.effects.push(Effect::Carry(Box::new(done)));
         decided.sequence = Some(sequence);
         decided
@@ -129,6 +131,7 @@ impl Decided {
                     state.accounts.fragment_says(record, Says::default(), sequence);
                     facts = true;
                 }
+                Effect::Late(late, slot) => state.came_late(&late, slot),
                 Effect::Hold(entry, held, points) => state.hold(entry, held, points),
                 Effect::Count(stopped) => state.privacy.count(&stopped),
                 Effect::Erase(decided) => {

@@ -1,18 +1,21 @@
 //! What becomes of fragments and retractions.
 
 use onefold_core::config::STEWARD_SOURCE;
-use onefold_core::decision::{self, EntryKind, Quarantined, RecordRetracted};
+use onefold_core::consent::stops::StandsOn;
+use onefold_core::decision::{self, EntryKind, LateVersion, Quarantined, RecordRetracted};
 use onefold_core::erasure::{Carried, Did, ResendsStopped};
 use onefold_core::fault::{FaultReason, FieldFault};
 use onefold_core::fragment::{Fragment, ObservedAt};
 use onefold_core::ids::{Digest128, Sequence};
 use onefold_core::judgement::{Judged, Verdict};
 use onefold_core::limits;
+use onefold_matching::prepared::Prepared;
 use onefold_matching::resolve::JUDGEMENTS_MAX;
 use onefold_store::journal::JournalError;
 
 use super::decided::Effect;
 use super::{Deciding, Drafted, Version};
+use crate::app::consent::Saying;
 use crate::app::hierarchy::digest::Digester;
 use crate::app::ingest::{Arriving, Outcome};
 use crate::app::lane::kind;
@@ -48,6 +51,9 @@ impl Deciding<'_> {
         if let Some((live, _)) = known
             && version <= live
         {
+            if live.retracted {
+                self.comes_late(&arriving.prepared)?;
+            }
             let (sequence, profile) = (self.sequence, None);
             let outcome = if version == live {
                 Outcome::Duplicate { sequence, profile }
@@ -70,6 +76,29 @@ impl Deciding<'_> {
         self.effects.push(Effect::Put(arriving.prepared, (place, sequence), slot, bytes, says));
         let outcome = Outcome::Accepted { sequence, profile: None, notes: arriving.notes };
         Ok(Drafted { outcome, record: Some(record) })
+    }
+
+    /// A fragment of a record that was retracted, observed before that. The record stays retracted; where this is what it said
+    /// last, that is noted, so that a no that was said at it is heard as if the two had come in their order (laws 2 and 6).
+    fn comes_late(&mut self, prepared: &Prepared) -> Result<(), JournalError> {
+        let record = prepared.record;
+        let known = self.last_versions.get(&record).copied().or_else(|| self.state.engine.last_version_of(record));
+        let version = (prepared.observed_at, prepared.facts);
+        // Also where it says nothing: what is older must not be taken for its last word.
+        if known.is_some_and(|known| known >= version) {
+            return Ok(());
+        }
+        let values = prepared.links.iter().map(|link| (link.namespace, link.digest)).collect();
+        let late = LateVersion { record, observed_at: version.0, facts: version.1, values };
+        let (retraction, slot) = match self.known(record) {
+            Some((retraction, slot)) => (retraction, slot),
+            None => return Ok(()),
+        };
+        let (_, _, slot) = self.seal(EntryKind::LateVersion, slot, false, &decision::encode(&late))?;
+        self.overlay.insert(record, (retraction, Some(slot)));
+        self.last_versions.insert(record, version);
+        self.effects.push(Effect::Late(late, slot));
+        Ok(())
     }
 
     /// LAW 7: what was erased does not come back. Nothing of it is kept; that it came is counted.
@@ -151,14 +180,17 @@ impl Deciding<'_> {
             out.extend_from_slice(&payload);
         })?;
         self.sequence = sequence;
+        if let Some((last, _)) = known.filter(|(last, _)| !last.retracted) {
+            self.last_versions.insert(record, (last.observed_at, last.facts));
+        }
         self.overlay.insert(record, (version, known.and_then(|(_, slot)| slot)));
         self.effects.push(Effect::Retract(record, at, (place, sequence)));
         self.keep_correction(record)?;
         Ok(Drafted { outcome: Outcome::Accepted { sequence, profile: None, notes: Vec::new() }, record: None })
     }
 
-    /// A person's correction is judged the same as one of their records. Where its source takes that one back, the correction
-    /// goes with the next of the profile's: a source cannot undo what was corrected by sending a delete.
+    /// A person's correction is judged the same as the records that they had. Where sources take back the last of those, the
+    /// correction goes with another of the profile's: a source cannot undo what was corrected by sending a delete.
     fn keep_correction(&mut self, left: Digest128) -> Result<(), JournalError> {
         let Some((correction, other)) = self.correction_beside(left) else { return Ok(()) };
         let rectified =
@@ -175,36 +207,81 @@ impl Deciding<'_> {
         };
         let content = decision::encode(&judged);
         let (sequence, place, slot) = self.seal(EntryKind::JudgementStated, None, false, &content)?;
-        self.moved.insert(other, correction);
+        self.moved.push((correction, other));
         self.effects.push(Effect::Judge(Box::new((judged, sequence, place, slot))));
         Ok(())
     }
 
-    /// The live correction that was judged the same as a record, and the oldest other record of their profile.
+    /// A live correction that was judged the same as a record and as no other that stays, and the oldest other record of its
+    /// profile. Later corrections are judged the same as the first: where one goes, all go.
     fn correction_beside(&self, left: Digest128) -> Option<(Digest128, Digest128)> {
         let stewards = self.config.source_named(STEWARD_SOURCE)?;
         let engine = &self.state.engine;
         let is_correction = |record: &Digest128| engine.record(*record).is_some_and(|view| view.source == stewards);
+        let goes = |record: &Digest128| self.overlay.get(record).is_some_and(|(version, _)| version.retracted);
+        let stays = |record: &Digest128| *record != left && !is_correction(record) && !goes(record);
+        // What stewards judged otherwise stays: a journal must hold no judgement that a replay refuses.
+        let another = |correction: Digest128| {
+            let same = |record: &Digest128| {
+                engine.judgement(correction, *record).is_some_and(|judged| judged.verdict == Verdict::Same)
+            };
+            let may = |record: &Digest128| engine.check_judgement(correction, *record, Verdict::Same).is_ok();
+            let members = engine.members(engine.profile_of(correction)?);
+            let moved = self.moved.iter().any(|(moved, other)| *moved == correction && stays(other));
+            let mut others = members.iter().map(|view| view.digest).filter(stays);
+            if moved || others.clone().any(|record| same(&record)) {
+                return None;
+            }
+            Some((correction, others.find(may)?))
+        };
         let judgements = &self.state.judgements;
         let judged = judgements.about(left).into_iter().filter_map(|entry| {
             let (one, other) = judgements.get(entry)?.records;
-            Some(if one == left { other } else { one })
+            let same = engine.judgement(one, other).is_some_and(|judged| judged.verdict == Verdict::Same);
+            same.then_some(if one == left { other } else { one })
         });
-        let correction = self.moved.get(&left).copied().into_iter().chain(judged).find(is_correction)?;
-        if judgements.len() >= JUDGEMENTS_MAX || is_correction(&left) {
+        let moved = self.moved.iter().filter(|(_, other)| *other == left).map(|(correction, _)| *correction);
+        let mut corrections: Vec<Digest128> = moved.chain(judged).filter(is_correction).collect();
+        corrections.sort_unstable();
+        if is_correction(&left) || judgements.len() + self.moved.len() >= JUDGEMENTS_MAX {
             return None;
         }
-        let goes = |record: &Digest128| self.overlay.get(record).is_some_and(|(version, _)| version.retracted);
-        let members = engine.members(engine.profile_of(correction)?).into_iter();
-        // What stewards judged otherwise stays: a journal must hold no judgement that a replay refuses.
-        let may = |record: &Digest128| engine.check_judgement(correction, *record, Verdict::Same).is_ok();
-        let other = members
-            .map(|view| view.digest)
-            .find(|record| *record != left && !is_correction(record) && !goes(record) && may(record));
-        Some((correction, other?))
+        corrections.into_iter().find_map(another)
     }
 
-    pub(super) fn quarantine(
+    /// Holds a fragment, and records what was said with it. Where its record is not there, a no that was said at it is heard at
+    /// the identifiers that the fragment would have brought (law 6), until the record comes.
+    pub(super) fn quarantine_saying(
+        &mut self,
+        arriving: &Arriving,
+        says: Vec<Saying>,
+        faults: Vec<FieldFault>,
+        received_at: ObservedAt,
+    ) -> Result<Drafted, JournalError> {
+        let record = arriving.prepared.record;
+        let denies = says.iter().map(|saying| &saying.statement).any(|statement| {
+            let decision = statement.decision;
+            (decision.is_stop() || decision.is_hold()) && statement.points.contains(&record)
+        });
+        let drafted = self.quarantine(arriving, faults, received_at)?;
+        let is_held = matches!(drafted.outcome, Outcome::Quarantined { .. });
+        let drafted = self.say_all(says, drafted)?;
+        let is_there = self.known(record).is_some_and(|(version, _)| !version.retracted);
+        let heard_at: Vec<Digest128> = arriving.prepared.links.iter().map(|link| link.digest).collect();
+        let heard = self.state.consent.ledger.heard_elsewhere(record);
+        if denies && is_held && !is_there && heard_at.iter().any(|point| !heard.contains(point)) {
+            let stands = StandsOn { point: record, heard_at };
+            let payload = decision::encode(&stands);
+            self.sequence = self.sequence.next();
+            self.group.builder.push(self.tenant.id, self.sequence, kind(EntryKind::StopsStandOn), |_, out| {
+                out.extend_from_slice(&payload);
+            })?;
+            self.effects.push(Effect::StandOn(stands));
+        }
+        Ok(drafted)
+    }
+
+    fn quarantine(
         &mut self,
         arriving: &Arriving,
         faults: Vec<FieldFault>,

@@ -72,7 +72,7 @@ impl Deciding<'_> {
             };
             let stops: Option<Vec<_>> = asked.map(stop).collect();
             // LAW 6: a no of long ago does not stand for one of today: a yes from in between may still be on its way, and
-            // would lift the old one only. Nor does one that a record brings here, which this group may have moved.
+            // would lift the old one only. Nor does one that a record brings here, which may go elsewhere.
             let since = statement.given_at.0.saturating_sub(SAME_CLICK_MICROS);
             let settled = self.overlay.is_empty();
             let fresh = |stops: &Vec<Heard>| settled && stops.iter().all(|stop| stop.at.0 >= since);
@@ -107,7 +107,8 @@ impl Deciding<'_> {
             statement.given_at = statement.given_at.max(newest.unwrap_or(statement.given_at));
         }
         let plain = decision::encode(&statement);
-        let (sequence, place, slot) = self.seal(EntryKind::StatementRecorded, slot, false, &plain)?;
+        let of = if statement.undated { EntryKind::StatementUndated } else { EntryKind::StatementRecorded };
+        let (sequence, place, slot) = self.seal(of, slot, false, &plain)?;
         let said = Said::of(statement, sequence, place, slot, &self.tenant.keys);
         self.said.record(said.entry, &said.points, content);
         if let Some(confirms) = said.confirms {

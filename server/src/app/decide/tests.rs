@@ -121,6 +121,7 @@ impl Act {
             recorded_at: at(came),
             confirms: if let Does::Confirms(pending) = does { Some(pending) } else { None },
             signals: Vec::new(),
+            undated: false,
         };
         Item::Say(Box::new(Saying { once: does == Does::Clicks, ..Saying::new(statement, tenant) }))
     }

@@ -14,12 +14,12 @@ use onefold_core::erasure::{
     Carried, Did, ErasurePlan, PrivacyError, PrivacyRequest, Regulation, RequestKind, RequestState, Subject,
 };
 use onefold_core::fault::{FaultReason, FieldFault};
-use onefold_core::fragment::ObservedAt;
+use onefold_core::fragment::{ObservedAt, PartyKind};
 use onefold_core::ids::{Digest128, NamespaceId, Sequence};
 use onefold_core::judgement::{Judged, Verdict};
 use onefold_core::limits;
 use onefold_core::namespace::NamespaceClass;
-use onefold_matching::resolve::JUDGEMENTS_MAX;
+use onefold_matching::resolve::{JUDGEMENTS_MAX, RecordView};
 use onefold_store::journal::{JournalError, entry_room};
 use onefold_store::seal::TAG_BYTES;
 
@@ -36,6 +36,8 @@ use crate::app::writer::Reply;
 
 /// Bytes of a judgement beside its words.
 const JUDGEMENT_BYTES: usize = 256;
+/// Records of a person beside which a correction stands; further ones are held by what holds them now.
+const CORRECTED_RECORDS_MAX: usize = 64;
 
 /// What is to be done, checked.
 struct Made {
@@ -43,8 +45,8 @@ struct Made {
     /// Without the sequences, which are given on the way.
     carried: Carried,
     items: Vec<Item>,
-    /// The records that a steward's judgement joins: the correction's, and one of the person's.
-    joins: Option<(Digest128, Digest128)>,
+    /// The records that a steward's judgements join: the correction's, and each of the person's.
+    joins: Vec<(Digest128, Digest128)>,
 }
 
 /// What a step comes to.
@@ -94,6 +96,7 @@ pub(super) fn statement(
         recorded_at: now,
         confirms: None,
         signals: Vec::new(),
+        undated: false,
     }
 }
 
@@ -162,6 +165,30 @@ fn cannot_hold(state: &State, config: &LiveConfig, plan: &ErasurePlan, arriving:
     })
 }
 
+/// The records that a correction is judged the same as: all of the person's that it was asked for, so that they stay one
+/// however soon each source takes the correction over, and whichever of them goes.
+fn beside(state: &State, config: &LiveConfig, plan: &ErasurePlan, party: PartyKind) -> Vec<Digest128> {
+    let stewards = config.source_named(STEWARD_SOURCE);
+    let views = plan.records.iter().filter_map(|record| state.engine.record(record.digest));
+    let mut views: Vec<RecordView> = views.filter(|view| view.live && view.party == party).collect();
+    let is_correction = |view: &RecordView| Some(view.source) == stewards;
+    // And the first correction, with which all later ones go wherever it goes.
+    let first =
+        views.iter().filter(|view| is_correction(view)).min_by_key(|view| (view.observed_at, view.facts)).copied();
+    views.retain(|view| !is_correction(view));
+    views.sort_unstable_by_key(|view| view.facts);
+    views.splice(..0, first);
+    let mut beside: Vec<Digest128> = Vec::new();
+    for view in views {
+        // A journal must hold no judgement that a replay refuses.
+        let agrees = |other: &Digest128| state.engine.check_judgement(*other, view.digest, Verdict::Same).is_ok();
+        if beside.len() < CORRECTED_RECORDS_MAX && beside.iter().all(agrees) {
+            beside.push(view.digest);
+        }
+    }
+    beside
+}
+
 fn make(state: &State, config: &LiveConfig, tenant: &Tenant, act: Act, now: ObservedAt) -> Result<Step, WriteError> {
     let evidence = |id| receipt::name(&tenant.name, id);
     let made = match act {
@@ -171,7 +198,7 @@ fn make(state: &State, config: &LiveConfig, tenant: &Tenant, act: Act, now: Obse
             let method = ("restriction of processing", evidence(id));
             let items = vec![say(statement(whom, Decision::Restricted, None, method, now), tenant)];
             let carried = carried(id, now, by, &plan, Did::Restricted(Vec::new()));
-            Made { asked, carried, items, joins: None }
+            Made { asked, carried, items, joins: Vec::new() }
         }
         Act::Object { id, scope, by, purposes } => {
             let kinds = [RequestKind::Objection, RequestKind::OptOutSaleShare, RequestKind::LimitSensitive];
@@ -185,7 +212,7 @@ fn make(state: &State, config: &LiveConfig, tenant: &Tenant, act: Act, now: Obse
             };
             let items = purposes.into_iter().map(object).collect();
             let carried = carried(id, now, by, &plan, Did::Objected(Vec::new()));
-            Made { asked, carried, items, joins: None }
+            Made { asked, carried, items, joins: Vec::new() }
         }
         Act::Lift { id, by, ground } => {
             let asked = state.privacy.requests.get(&id).cloned().ok_or(PrivacyError::Unknown)?;
@@ -215,7 +242,7 @@ fn make(state: &State, config: &LiveConfig, tenant: &Tenant, act: Act, now: Obse
             let items = left.map(lift).collect();
             let did = Did::Lifted { statements: Vec::new(), ground };
             let carried = Carried { request: id, at: now, by, did, ..first.clone() };
-            Made { asked, carried, items, joins: None }
+            Made { asked, carried, items, joins: Vec::new() }
         }
         Act::Rectify { id, scope, by, arriving, values } => {
             let (asked, plan) = may(state, config, (id, scope), &[RequestKind::Rectification])?;
@@ -224,26 +251,21 @@ fn make(state: &State, config: &LiveConfig, tenant: &Tenant, act: Act, now: Obse
                     if plan.profiles.is_empty() { PrivacyError::ScopeEmpty } else { PrivacyError::SeveralProfiles };
                 return Err(error.into());
             };
-            let stewards = config.source_named(STEWARD_SOURCE);
-            let live = |of_stewards: bool| {
-                let views = plan.records.iter().filter_map(|record| state.engine.record(record.digest));
-                let mut views = views.filter(|view| view.live && (Some(view.source) == stewards) == of_stewards);
-                views.find(|view| view.party == arriving.prepared.party)
-            };
-            // Beside an earlier correction, so that one judgement keeps all of them with the person.
-            let Some(anchor) = live(true).or_else(|| live(false)) else {
+            let beside = beside(state, config, &plan, arriving.prepared.party);
+            if beside.is_empty() {
                 return Err(PrivacyError::ScopeChanged.into());
-            };
+            }
             if let Some(fault) = cannot_hold(state, config, &plan, &arriving) {
                 return Err(WriteError::Invalid(vec![fault]));
             }
-            if state.judgements.len() >= JUDGEMENTS_MAX {
+            if state.judgements.len() + beside.len() > JUDGEMENTS_MAX {
                 return Err(WriteError::Full { what: "judgements", limit: JUDGEMENTS_MAX });
             }
             let record = arriving.prepared.record;
             let did = Did::Rectified { record, judged: Sequence(0), values };
             let carried = carried(id, now, by, &plan, did);
-            Made { asked, carried, items: vec![Item::Put(arriving)], joins: Some((record, anchor.digest)) }
+            let joins = beside.into_iter().map(|other| (record, other)).collect();
+            Made { asked, carried, items: vec![Item::Put(arriving)], joins }
         }
         _ => return Err(PrivacyError::Kind { needs: "requests of another kind" }.into()),
     };
@@ -267,7 +289,7 @@ pub(super) fn restrict_again(
     let did = Did::Restricted(Vec::new());
     let (by, records) = (super::RESTORED.to_owned(), saying.statement.points.len() as u32);
     let carried = Carried { request: asked.id, at: lane.shared.clock.now(), by, records, identifiers: 0, did };
-    let made = Made { asked, carried, items: vec![Item::Say(Box::new(saying))], joins: None };
+    let made = Made { asked, carried, items: vec![Item::Say(Box::new(saying))], joins: Vec::new() };
     write(lane, tenant, made, None, reply)
 }
 
@@ -314,7 +336,7 @@ fn write(
     // Sequences take ten bytes at most.
     let acts = decision::encode(&carried).len() + 10 * (items.len() + 1);
     let state_of_request = decision::encode(&asked);
-    let judging = if joins.is_some() { entry_room(JUDGEMENT_BYTES + Sealed::HEADER_BYTES + TAG_BYTES) } else { 0 };
+    let judging = joins.len() * entry_room(JUDGEMENT_BYTES + Sealed::HEADER_BYTES + TAG_BYTES);
     let room = room_of(&items)
         + judging
         + entry_room(acts)
@@ -325,7 +347,7 @@ fn write(
         let _ = reply.send(Err(WriteError::Full { what: "bytes of one request", limit: lane.segment_bytes() }));
         return Ok(());
     }
-    let keys = items.iter().map(Item::keys).sum::<usize>() + usize::from(joins.is_some());
+    let keys = items.iter().map(Item::keys).sum::<usize>() + joins.len();
     let group = if lane.keys_are_ready(tenant, keys)? { lane.begin(room)? } else { None };
     let Some(mut group) = group else {
         let _ = reply.send(Err(WriteError::DiskFull));
@@ -352,8 +374,8 @@ fn write(
         return lane.commit(group);
     }
     let mut sequence = decided.last().unwrap_or_else(|| tenant.state().sequence);
-    let mut told = None;
-    if let Some((one, other)) = joins {
+    let mut told = Vec::with_capacity(joins.len());
+    for (one, other) in joins {
         let judged = Judged {
             records: (one.min(other), one.max(other)),
             verdict: Verdict::Same,
@@ -371,11 +393,11 @@ fn write(
             out.extend_from_slice(&header);
             context.seal(&key, 0, &header, &content, out);
         })?;
-        told = Some((judged, sequence, place, slot));
+        told.push((judged, sequence, place, slot));
     }
     match &mut carried.did {
         Did::Restricted(statements) | Did::Objected(statements) | Did::Lifted { statements, .. } => *statements = said,
-        Did::Rectified { judged, .. } => *judged = sequence,
+        Did::Rectified { judged, .. } => *judged = told.first().map_or(sequence, |(_, sequence, ..)| *sequence),
     }
     let acts = decision::encode(&carried);
     sequence = sequence.next();

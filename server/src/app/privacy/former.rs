@@ -46,7 +46,7 @@ pub struct FormerRows {
 
 impl Former {
     /// A record comes that held these values before.
-    fn comes(&mut self, record: Digest128, before: Vec<LinkValue>, now: &[LinkValue]) {
+    pub fn comes(&mut self, record: Digest128, before: Vec<LinkValue>, now: &[LinkValue]) {
         let known = self.of(record);
         let mut values: Vec<LinkValue> = known.iter().filter(|value| !now.contains(value)).copied().collect();
         for value in before {

@@ -180,6 +180,11 @@ impl Replaying {
                     self.state.privacy.former.learn(decision::decode(&plain)?);
                 }
             }
+            EntryKind::LateVersion => {
+                if let Some((slot, plain)) = self.opened_content(entry)? {
+                    self.state.came_late(&decision::decode(&plain)?, slot);
+                }
+            }
             EntryKind::RecordRetracted => {
                 if let Some(payload) = entry.bytes() {
                     let retracted: RecordRetracted = decision::decode(payload)?;
@@ -276,9 +281,10 @@ impl Replaying {
                     self.state.hold(entry.sequence, held, Points::of(&fragment, &prepared, &self.config).0);
                 }
             }
-            EntryKind::StatementRecorded => {
+            EntryKind::StatementRecorded | EntryKind::StatementUndated => {
                 if let Some((slot, plain)) = self.opened_content(entry)? {
-                    let statement: Statement = decision::decode(&plain)?;
+                    let mut statement: Statement = decision::decode(&plain)?;
+                    statement.undated = kind == EntryKind::StatementUndated;
                     let said = Said::of(statement, entry.sequence, entry.place, slot, &self.keys);
                     self.state.hear(&said);
                     self.unsettled = true;

@@ -85,7 +85,8 @@ pub fn holds_a_correction(state: &State, config: &LiveConfig, entry: Sequence) -
     is_same && (is_correction(one) || is_correction(other))
 }
 
-/// Puts corrections on the side of the record beside which they were made; false when one is named without it.
+/// Puts corrections on the side of the records beside which they were made, and where those are parted, with the ones that
+/// stay; false when one is named without any of them.
 fn take_corrections_along(
     state: &State,
     config: &LiveConfig,
@@ -97,14 +98,13 @@ fn take_corrections_along(
     let same = |one: Digest128, other: Digest128| {
         state.engine.judgement(one, other).is_some_and(|judged| judged.verdict == Verdict::Same)
     };
-    // In the order of their coming: a later one was made beside an earlier one.
+    // In the order of their coming: a later one may have been made beside an earlier one.
     for correction in members.iter().filter(is_correction) {
-        let beside =
-            members.iter().find(|view| view.digest != correction.digest && same(view.digest, correction.digest));
-        let Some(beside) = beside else { continue };
-        match (leave.contains(&beside.digest), leave.contains(&correction.digest)) {
-            (true, false) => leave.push(correction.digest),
-            (false, true) => return false,
+        let beside = members.iter().filter(|view| same(view.digest, correction.digest));
+        let (go, stay): (Vec<&RecordView>, Vec<_>) = beside.partition(|view| leave.contains(&view.digest));
+        match (leave.contains(&correction.digest), go.is_empty(), stay.is_empty()) {
+            (false, false, true) => leave.push(correction.digest),
+            (true, true, false) => return false,
             _ => {}
         }
     }

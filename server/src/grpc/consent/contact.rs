@@ -116,7 +116,15 @@ impl Consents {
         let mut answers = Vec::with_capacity(batch.len());
         let mut asks = Vec::with_capacity(batch.len());
         for message in batch {
-            let asked = self.ask(&tenant, message.decide.unwrap_or_default());
+            let ask = message.decide.unwrap_or_default();
+            let asked = match ask.request_id.as_str() {
+                "" => self.ask(&tenant, ask),
+                // A campaign has more rows than calls are remembered: better no than one that is forgotten without a word.
+                _ => {
+                    let message = "is for DecideContact; in a stream leave it out, and give back what was not told of by letting it expire";
+                    Err(vec![FieldFault::new("decide.request_id", FaultReason::Malformed, message)])
+                }
+            };
             answers.push((message.client_sequence, asked.map(|ask| asks.push(ask))));
         }
         let purposes: Vec<PurposeId> = asks.iter().map(|ask| ask.purpose).collect();

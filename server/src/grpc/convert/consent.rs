@@ -206,7 +206,11 @@ pub fn statement(
     let read = |time: &Option<prost_types::Timestamp>, field: &str, faults: &mut Vec<FieldFault>| {
         time.as_ref().map(|time| observed(time, &at(field), given.now, faults))
     };
-    let given_at = read(&wire.given_time, "given_time", &mut faults).or(given.at);
+    let said_when = read(&wire.given_time, "given_time", &mut faults);
+    let lifts = matches!(decision, Decision::Granted | Decision::Pending | Decision::Released);
+    // LAW 6: when a system exports a record is not when a person said yes, or every export would lift the no of the day before.
+    let undated = lifts && said_when.is_none();
+    let given_at = said_when.or(given.at);
     if given_at.is_none() && matches!(decision, Decision::Granted | Decision::Pending) {
         let message = "a yes says when it was given, so that sending it again does not undo a no in between";
         fault::<()>(&mut faults, &at("given_time"), FaultReason::Missing, message);
@@ -242,6 +246,7 @@ pub fn statement(
         recorded_at: given.now,
         confirms: None,
         signals,
+        undated: undated && given.at.is_some(),
     })
 }
 
@@ -296,7 +301,7 @@ pub fn of_fragment(
     if wire.len() > limits::STATEMENTS_PER_FRAGMENT_MAX {
         return Err(vec![too_many("consents", wire.len(), limits::STATEMENTS_PER_FRAGMENT_MAX)]);
     }
-    let at = (!undated).then_some(fragment.observed_at);
+    let at = Some(if undated { now } else { fragment.observed_at });
     let given = Given { now, at, source: Some(fragment.record.source) };
     let mut says = Vec::with_capacity(wire.len());
     for (place, wire) in wire.into_iter().enumerate() {
@@ -425,7 +430,7 @@ pub fn statement_out(entry: &Entry, said: Statement, tenant: &Tenant, config: &L
         source: said.source.map(|source| names.source(source).to_owned()).unwrap_or_default(),
         collection_method: said.method,
         evidence: said.evidence,
-        given_time: Some(timestamp(said.given_at)),
+        given_time: (!said.undated).then(|| timestamp(said.given_at)),
         expire_time: said.expires_at.map(timestamp),
         confirmed_time: said.confirmed_at.map(timestamp),
         signals: said.signals.into_iter().map(signal).collect(),

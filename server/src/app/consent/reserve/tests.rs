@@ -62,6 +62,7 @@ async fn some_say_yes(app: &App, tenant: &Arc<Tenant>) {
             recorded_at: given_at,
             confirms: None,
             signals: Vec::new(),
+            undated: false,
         };
         Item::Say(Box::new(Saying::new(statement, tenant)))
     };

@@ -7,7 +7,7 @@ use std::path::Path;
 use onefold_proto::v1 as pb;
 use onefold_server::clock::{Clock, SystemClock};
 use onefold_tests::consent::{at, of_record, reasons, said};
-use onefold_tests::{House, journey, person};
+use onefold_tests::{House, journey, person, reason};
 use pb::ConsentDecision::{Granted, Withdrawn};
 
 const THEN: i64 = 1_790_000_000;
@@ -195,5 +195,25 @@ async fn no_way_of_asking_passes_over_who_said_no() {
     yes(&mut house, 1).await;
     assert_eq!(answers(&mut house, 1).await, ["WITHDRAWN"], "whoever opens the letter");
     assert_eq!(reasons(&house.may(of_record("shop", "1"), false).await.unwrap()), ["GRANTED"], "the person alone");
+    house.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_said_with_a_fragment_in_quarantine_goes_with_its_person() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut house = House::open(&dir.path().join("data")).await;
+    house.sources(&["crm", "shop"]).await;
+    journey::contract(&mut house, true).await;
+    let broken = person("ledger", "0", THEN, &[("email", &mail(0))], &[]);
+    let held = house.put(says(broken, Withdrawn, THEN + 50)).await;
+    assert_eq!(held.status(), pb::IngestStatus::Quarantined);
+    let statement_id = house.statements(at("email", &mail(0))).await.unwrap().remove(0).statement_id;
+    let receipt = || pb::GetConsentReceiptRequest { statement_id: statement_id.clone(), ..Default::default() };
+    house.consent.get_consent_receipt(receipt()).await.unwrap();
+    let request = house.ask_for_erasure(vec![at("email", &mail(0))]).await.unwrap();
+    let preview = house.preview(&request).await.unwrap();
+    assert_eq!((preview.quarantined, preview.statements), (1, 1), "{preview:?}");
+    house.erase(&request, &preview.etag).await.unwrap();
+    assert_eq!(reason(&house.consent.get_consent_receipt(receipt()).await.unwrap_err()), "STATEMENT_NOT_FOUND");
     house.close().await;
 }

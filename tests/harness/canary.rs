@@ -81,6 +81,9 @@ pub fn with_the_keys(data: &Path, segment_bytes: u32) -> BTreeSet<usize> {
                     EntryKind::FragmentPut
                     | EntryKind::Quarantined
                     | EntryKind::StatementRecorded
+                    | EntryKind::StatementUndated
+                    | EntryKind::LateVersion
+                    | EntryKind::FormerKept
                     | EntryKind::JudgementStated,
                 ) => {
                     let sealed = Sealed::parse(payload)?;

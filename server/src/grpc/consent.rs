@@ -204,6 +204,7 @@ impl ConsentService for Consents {
         let now = self.app.now();
         statement.decision = Decision::Granted;
         statement.confirms = Some(pending);
+        statement.undated = false;
         (statement.given_at, statement.recorded_at, statement.confirmed_at) = (now, now, Some(now));
         if !request.evidence.is_empty() {
             statement.evidence = request.evidence;

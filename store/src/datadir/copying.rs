@@ -31,8 +31,8 @@ impl Copying {
     /// Begins in an empty directory, in an earlier backup, or in what is left of one that was cut off.
     ///
     /// # Errors
-    /// [`DataDirError::NotForBackups`] for a data directory, and nothing is changed then; [`DataDirError::NoSpace`],
-    /// [`DataDirError::Io`].
+    /// [`DataDirError::NotForBackups`] for a data directory, [`DataDirError::Foreign`] for one that holds something else, and
+    /// nothing is changed then; [`DataDirError::NoSpace`], [`DataDirError::Io`].
     pub fn begin(path: &Path) -> Result<Self, DataDirError> {
         private_dir(path)?;
         // Whatever opened it as a data directory locked it.
@@ -40,6 +40,16 @@ impl Copying {
             return Err(DataDirError::NotForBackups(path.to_owned()));
         }
         let format = path.join(FORMAT_FILE);
+        // What is not of this backup is removed, keys beyond recovery: nothing that no backup wrote may lie there.
+        let is_backup = path.join(BACKUP_MANIFEST).is_file() && format.is_file();
+        if !is_backup && !is_unfinished_backup(path) {
+            for entry in fs::read_dir(path).map_err(failed("read", path))? {
+                let name = entry.map_err(failed("read", path))?.file_name().to_string_lossy().into_owned();
+                if name != format!("{FORMAT_FILE}.{}", disk::UNFINISHED) {
+                    return Err(DataDirError::Foreign { dir: path.to_owned(), entry: name });
+                }
+            }
+        }
         disk::write_whole(&format, BEING_BACKED_UP.as_bytes()).map_err(failed("write", &format))?;
         remove_if_there(&path.join(BACKUP_MANIFEST))?;
         Ok(Self { path: path.to_owned() })
@@ -128,5 +138,19 @@ mod tests {
         assert!(out.join("keys/root.sealed").exists());
         assert!(matches!(Copying::begin(&data), Err(DataDirError::NotForBackups(_))));
         assert!(DataDir::open(&data, OpenOptions::default()).is_ok(), "and is as it was");
+    }
+
+    #[test]
+    fn nothing_that_no_backup_wrote_is_touched() {
+        let home = TempDir::new().unwrap();
+        for name in ["keys/id_ed25519", "manifest.json"] {
+            let (path, file) = (home.path().join("home"), home.path().join("home").join(name));
+            fs::create_dir_all(file.parent().unwrap()).unwrap();
+            fs::write(&file, "mine").unwrap();
+            assert!(matches!(Copying::begin(&path), Err(DataDirError::Foreign { .. })), "{name}");
+            assert_eq!(fs::read(&file).unwrap(), b"mine");
+            assert!(!path.join("FORMAT").exists());
+            fs::remove_dir_all(&path).unwrap();
+        }
     }
 }

@@ -264,12 +264,14 @@ impl Deciding<'_> {
             (decision.is_stop() || decision.is_hold()) && statement.points.contains(&record)
         });
         let drafted = self.quarantine(arriving, faults, received_at)?;
-        let is_held = matches!(drafted.outcome, Outcome::Quarantined { .. });
+        // Also of one that the quarantine had no room for: what was said with it was recorded.
+        let is_said = !matches!(drafted.outcome, Outcome::Suppressed { .. });
         let drafted = self.say_all(says, drafted)?;
         let is_there = self.known(record).is_some_and(|(version, _)| !version.retracted);
         let heard_at: Vec<Digest128> = arriving.prepared.links.iter().map(|link| link.digest).collect();
         let heard = self.state.consent.ledger.heard_elsewhere(record);
-        if denies && is_held && !is_there && heard_at.iter().any(|point| !heard.contains(point)) {
+        let is_news = self.overlay.contains_key(&record) || heard_at.iter().any(|point| !heard.contains(point));
+        if denies && is_said && !is_there && !heard_at.is_empty() && is_news {
             let stands = StandsOn { point: record, heard_at };
             let payload = decision::encode(&stands);
             self.sequence = self.sequence.next();

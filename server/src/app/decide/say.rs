@@ -134,8 +134,9 @@ impl Deciding<'_> {
         let Some(purpose) = entry.purpose else { return Err("is of no purpose") };
         // A no that came after the question is the last word: a link in an old message does not undo it.
         let question = Question::now(purpose, entry.channel, now);
+        let asked_at = if entry.undated { entry.recorded_at } else { entry.counts_from() };
         match ledger.stop_at(&self.said, ledger.points_of(pending), &question) {
-            Some(stop) if stop.at >= entry.counts_from() => Err("is of a question that was answered with no since"),
+            Some(stop) if stop.at >= asked_at => Err("is of a question that was answered with no since"),
             _ => Ok(None),
         }
     }

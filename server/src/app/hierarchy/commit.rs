@@ -210,7 +210,10 @@ impl Planning<'_> {
             // An account that is new has nothing below it yet.
             let ordinal = known.unwrap_or(AccountOrdinal(u32::MAX));
             forest.check_parent(ordinal, above, from).map_err(HierarchyError::from)?;
-            if forest.get(above).is_some_and(|parent| parent.is_closed(from.or_now(self.now))) {
+            let at = from.or_now(self.now);
+            // What is so already may be told again.
+            let is_so = known.is_some_and(|known| forest.parent(known, at) == Some(above));
+            if !is_so && forest.get(above).is_some_and(|parent| parent.is_closed(at)) {
                 return Err(HierarchyError::from(Refused::ParentClosed).into());
             }
         }

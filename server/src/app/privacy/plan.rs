@@ -6,11 +6,12 @@ use std::collections::HashSet;
 use onefold_core::erasure::{
     Erased, ErasurePlan, Evidence, Found, ScopedRecord, ScopedStatement, ScopedValue, Subject,
 };
-use onefold_core::ids::{Digest128, NamespaceId, ProfileOrdinal, Sequence};
+use onefold_core::ids::{Digest128, NamespaceId, ProfileOrdinal, Sequence, SlotId};
 use onefold_core::namespace::NamespaceClass;
 use onefold_matching::prepared::LinkValue;
 use onefold_matching::resolve::RecordView;
 
+use crate::app::quarantine::points::Points;
 use crate::app::tenant::{LiveConfig, State};
 
 /// The plan for a subject, as of now.
@@ -108,8 +109,13 @@ fn found_of(
     }
     points.extend(values.iter().filter(|value| value.is_suppressed()).map(|value| value.digest));
     let theirs = |entry: &Sequence| state.privacy.quarantined.get(entry).is_some_and(|held| held.meet(&points));
-    let quarantined =
+    let quarantined: Vec<(Sequence, SlotId)> =
         state.quarantine.iter().filter(|(entry, _)| theirs(entry)).map(|(entry, held)| (*entry, held.slot)).collect();
+    // What was said with such a fragment stands at its record, which nobody else has: it goes with it.
+    let held = quarantined.iter().filter_map(|(entry, _)| state.privacy.quarantined.get(entry));
+    let alone = |record: &Digest128| state.engine.ordinal_of(*record).is_none();
+    let held: Vec<Digest128> = held.filter_map(Points::record).filter(alone).collect();
+    points.extend(held);
     let siblings = siblings(state, &values, &points);
     points.extend(siblings.iter().map(|(_, digest)| *digest));
     let said = state.consent.ledger.standing_at(&points).into_iter();

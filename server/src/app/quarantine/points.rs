@@ -55,6 +55,11 @@ impl Points {
         self.own.iter().chain(&self.mentioned)
     }
 
+    /// Its record.
+    pub fn record(&self) -> Option<Digest128> {
+        self.own.first().copied()
+    }
+
     /// Whether it names this as its own.
     pub fn name(&self, point: Digest128) -> bool {
         self.own.contains(&point)

@@ -70,6 +70,9 @@ fn numbers(text: &str) -> impl Iterator<Item = String> + '_ {
     numbers.filter(|digits| digits.len() >= DIGITS_MIN)
 }
 
+/// Noughts in front of a number that are looked past.
+const ZEROES_MAX: usize = 8;
+
 /// Whether a number is among these groups of digits: some of them that stand together are all of it, or its end; or its
 /// digits, but perhaps for those of its country, stand between others.
 fn is_among(known: &str, groups: &[&str]) -> bool {
@@ -78,7 +81,7 @@ fn is_among(known: &str, groups: &[&str]) -> bool {
         for group in &groups[from..] {
             digits.push_str(group);
             let number = digits.trim_start_matches('0');
-            if number.len() > known.len() {
+            if number.len() > known.len() || digits.len() > known.len() + ZEROES_MAX {
                 break;
             }
             if number.len() >= DIGITS_MIN && known.ends_with(number) {

@@ -23,7 +23,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::fragment::ObservedAt;
+use crate::fragment::{ObservedAt, PartyKind};
 use crate::ids::{Digest128, NamespaceId, ProfileOrdinal, Sequence, SlotId, SourceId};
 
 /// Why a source record is in scope: the evidence that it is this person's.
@@ -89,6 +89,20 @@ pub struct ScopedStatement {
     pub wholly: bool,
 }
 
+/// What calls told of a source record as one kind of party. A source may know a person and an account by one key: what was
+/// told of the one says nothing of the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ScopedTold {
+    /// As a person, roles and stages; as an organisation, the account and its stages.
+    pub party: PartyKind,
+    /// Keyed digest of the record.
+    pub record: Digest128,
+    /// Who keeps it, where no fragment in scope says so; `None` where that is not known without reading its words.
+    pub source: Option<SourceId>,
+    /// No fragment in scope is of this record: calls alone tell of it.
+    pub alone: bool,
+}
+
 /// Everything that was found of a subject, before it is decided what becomes of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Found {
@@ -100,7 +114,9 @@ pub struct Found {
     pub quarantined: Vec<(Sequence, SlotId)>,
     /// Consent statements.
     pub statements: Vec<ScopedStatement>,
-    /// Keys of what is told of these records as parts of accounts: roles, stages, accounts.
+    /// What calls told of these records.
+    pub told_of: Vec<ScopedTold>,
+    /// Keys of that, and of judgements about them.
     pub told: Vec<SlotId>,
     /// The same identifiers as another kind of party would hold them, where something was said at both and nobody holds
     /// the other: they are suppressed along.
@@ -130,7 +146,9 @@ pub struct ErasurePlan {
     pub statements_kept: Vec<Sequence>,
     /// Keys that are destroyed; each once.
     pub slots: Vec<SlotId>,
-    /// Those of accounts, roles and stages among them.
+    /// What calls told, as which kind of party: it goes, and what they told of the other kind stays.
+    pub told_of: Vec<ScopedTold>,
+    /// Those of accounts, roles, stages and judgements among the keys.
     pub told: usize,
     /// Profiles that lose records.
     pub profiles: Vec<ProfileOrdinal>,
@@ -140,7 +158,7 @@ impl ErasurePlan {
     /// What becomes of what was found. Neither the order nor repetitions in what was found show.
     #[must_use]
     pub fn of(found: Found) -> Self {
-        let Found { records, values, quarantined, statements, told, mut siblings, mut profiles } = found;
+        let Found { records, values, quarantined, statements, mut told_of, told, mut siblings, mut profiles } = found;
         // Of two reasons for one record the stronger, which sorts first, counts.
         let mut by_ordinal: BTreeMap<u32, ScopedRecord> = BTreeMap::new();
         for record in records {
@@ -164,6 +182,8 @@ impl ErasurePlan {
         slots.extend(&told);
         siblings.sort_unstable();
         siblings.dedup();
+        told_of.sort_unstable();
+        told_of.dedup();
         profiles.sort_unstable();
         profiles.dedup();
         let ids = |wholly: bool| statements.iter().filter(|said| said.wholly == wholly).map(|said| said.id).collect();
@@ -177,6 +197,7 @@ impl ErasurePlan {
             statements: ids(true),
             statements_kept: ids(false),
             slots: slots.into_iter().collect(),
+            told_of,
             told: told.len(),
             profiles,
         }
@@ -199,10 +220,15 @@ impl ErasurePlan {
         Digest128::of(&hasher.finalize())
     }
 
+    /// What calls alone told of: there is no fragment of it in scope.
+    pub fn told_alone(&self) -> impl Iterator<Item = &ScopedTold> {
+        self.told_of.iter().filter(|told| told.alone)
+    }
+
     /// Whether nothing was found.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.records.is_empty() && self.quarantined.is_empty() && self.statements.is_empty()
+        self.records.is_empty() && self.quarantined.is_empty() && self.statements.is_empty() && self.told_of.is_empty()
     }
 }
 

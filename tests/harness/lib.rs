@@ -16,6 +16,7 @@ pub mod frames;
 pub mod health;
 pub mod journey;
 pub mod load;
+pub mod older;
 pub mod privacy;
 pub mod recording;
 pub mod replica;

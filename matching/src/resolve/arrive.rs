@@ -222,7 +222,8 @@ impl Engine {
         let warm = &mut self.records.warm[record];
         self.lists.clear(&mut warm.values);
         warm.name = 0;
-        warm.flags &= flag::PLACED | flag::DIRTY;
+        // What it was of is asked for when it is erased: what is told of its namesake of the other kind stays.
+        warm.flags &= flag::PLACED | flag::DIRTY | flag::ORGANISATION;
         self.records.live -= 1;
         self.touch_record(record, 0);
     }

@@ -30,7 +30,7 @@ pub struct RecordView {
     pub slot: Option<SlotId>,
     /// The sending system; of no meaning when only a retraction was ever seen.
     pub source: SourceId,
-    /// Person or organisation; of no meaning for a tombstone.
+    /// Person or organisation, of a tombstone what its last live fragment was of; of no meaning when there was none.
     pub party: PartyKind,
     /// When it was observed, or retracted.
     pub observed_at: ObservedAt,

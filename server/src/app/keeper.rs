@@ -135,6 +135,13 @@ impl Kept {
         self.reached.send_modify(|followed| followed.whole = whole);
     }
 
+    /// Whether sled has everything that was acknowledged before.
+    pub fn is_caught_up(&self) -> bool {
+        let told = self.told.load(Ordering::Acquire);
+        let followed = *self.reached.borrow();
+        followed.whole && followed.taken >= told
+    }
+
     /// Waits, but not for long, until sled has everything that was acknowledged before.
     ///
     /// # Errors

@@ -437,6 +437,7 @@ impl PrivacyService for Privacy {
                 statements_kept: figures.statements_kept,
                 keys: figures.keys,
                 profiles: export::profiles(&tenant, &plan),
+                accounts: export::accounts(&tenant, &plan),
             })
         });
         let preview = work.await.map_err(|_| status::internal("the call was interrupted"))??;

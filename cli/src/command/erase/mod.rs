@@ -130,6 +130,9 @@ fn previewed(name: &str, preview: &pb::PreviewErasureResponse, evidence: bool) -
         "  quarantined fragments: {}, consent statements: {} ({} stay, they stand at others too), keys: {}\n",
         preview.quarantined, preview.statements, preview.statements_kept, preview.keys
     ));
+    if !preview.accounts.is_empty() {
+        text.push_str(&format!("  accounts, all that was told of them: {}\n", preview.accounts.join(", ")));
+    }
     text
 }
 

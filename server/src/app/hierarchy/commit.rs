@@ -1,54 +1,35 @@
-//! In the lane: what is told of accounts is checked against all that was told before, written, applied.
+//! In the lane: what is told of accounts is checked against all that was told before; [`super::write`] does the rest.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use onefold_core::change::ProfileChange;
-use onefold_core::decision::{self, EntryKind, Settled};
+use onefold_core::decision::{self, EntryKind};
 use onefold_core::erasure::ResendsStopped;
 use onefold_core::fault::{FaultReason, FieldFault};
 use onefold_core::fragment::PartyKind;
 use onefold_core::hierarchy::affiliation::Held;
 use onefold_core::hierarchy::entry::{
-    AccountClosed, AccountPut, AffiliationEnded, AffiliationStated, ParentSet, StageSet, Subject,
+    AccountClosed, AccountPut, AffiliationEnded, AffiliationStated, ParentSet, StageSet,
 };
 use onefold_core::hierarchy::import::{self, Row, RowFault};
 use onefold_core::hierarchy::{AccountOrdinal, Moment, Refused};
-use onefold_core::ids::{Digest128, Place, ProfileOrdinal, Sequence, SlotId, SourceId};
-use onefold_core::lifecycle::{Lifecycle, LifecycleDefined, PipelineDraft, Reached};
+use onefold_core::ids::{Digest128, Sequence, SourceId};
+use onefold_core::lifecycle::{Lifecycle, PipelineDraft, Reached};
 use onefold_core::limits;
 use onefold_store::journal::{JournalError, entry_room};
-use onefold_store::seal::TAG_BYTES;
 use tokio::sync::oneshot;
 
 use super::act::{Act, Done, HierarchyError, ImportRow};
 use super::digest::Digester;
-use super::read::profile_as;
-use super::replay;
 use super::state::{Accounts, Effect, StageHeld};
-use crate::app::decide::key_for;
+use super::write::{Draft, Keys, define, write};
 use crate::app::error::WriteError;
-use crate::app::lane::{Group, Lane, kind, note_changes};
+use crate::app::lane::{Lane, kind};
 use crate::app::requests::{RequestKey, remember, room_to_remember};
 use crate::app::tenant::{LiveConfig, State, Tenant};
 use crate::app::writer::{Commit, Reply};
 
-/// Changes in one entry of the journal.
-const CHANGES_PER_ENTRY: usize = 1_024;
-/// Bytes that one change takes at most.
-const CHANGE_BYTES: usize = 24;
-/// Bytes that an entry of changes takes beside them.
-const CHANGES_HEAD_BYTES: usize = 64;
-
 type Answer = oneshot::Sender<Result<Done, WriteError>>;
-
-/// One entry to write, and what it does.
-struct Draft {
-    kind: EntryKind,
-    record: Digest128,
-    content: Vec<u8>,
-    effect: Effect,
-}
 
 /// What is to be done, checked.
 enum Plan {
@@ -85,7 +66,7 @@ pub fn act(
     if let Ok(Plan::Write(drafts)) = &planned {
         let mut counts: BTreeMap<Sequence, u32> = BTreeMap::new();
         let state = tenant.state();
-        for request in drafts.iter().filter_map(|draft| state.privacy.stops([draft.record])) {
+        for request in drafts.iter().filter_map(|draft| draft.stopped_by(&state)) {
             *counts.entry(request).or_default() += 1;
         }
         drop(state);
@@ -94,7 +75,7 @@ pub fn act(
         }
     }
     match planned {
-        Ok(Plan::Write(drafts)) => write(lane, tenant, drafts, request, answer),
+        Ok(Plan::Write(drafts)) => write(lane, tenant, drafts, Keys::Known, request, answer),
         Ok(Plan::Define(lifecycle)) => define(lane, tenant, lifecycle, request, answer),
         Ok(Plan::Nothing(accounts)) => nothing(lane, tenant, Done::about(sequence, &accounts), request, answer),
         Ok(Plan::Faulty(faults, more_faults)) => {
@@ -130,7 +111,7 @@ fn stopped(
 }
 
 /// Answers behind what is on its way to the disk: the answer may rest on it.
-fn only_answer(lane: &mut Lane, reply: Reply) -> Result<(), JournalError> {
+pub(super) fn only_answer(lane: &mut Lane, reply: Reply) -> Result<(), JournalError> {
     let mut commit = Commit::default();
     commit.replies.push(reply);
     lane.writer.send(commit).map_err(|_| JournalError::Poisoned)
@@ -267,7 +248,11 @@ impl Planning<'_> {
             let faults = faults.into_iter().take(limits::HIERARCHY_FAULTS_MAX);
             return Ok(Plan::Faulty(faults.map(|(line, fault)| (line, row_fault(&fault))).collect(), more));
         }
-        let erased = checked.iter().filter(|row| self.state.privacy.stops([row.record]).is_some());
+        let stops = |record| {
+            let known = self.accounts().is_told(PartyKind::Organisation, record);
+            !known && self.state.privacy.stops([record]).is_some()
+        };
+        let erased = checked.iter().filter(|row| stops(row.record));
         let erased: Vec<u32> = erased.map(|row| row.line).collect();
         if !erased.is_empty() {
             let more = erased.len().saturating_sub(limits::HIERARCHY_FAULTS_MAX);
@@ -422,136 +407,4 @@ fn row_fault(fault: &RowFault) -> FieldFault {
         RowFault::TooManySteps | RowFault::TooDeep => ("parent", FaultReason::TooLarge),
     };
     FieldFault::new(field, reason, fault.to_string())
-}
-
-/// Writes entries and what they change, as one batch: all of it is there after a crash, or nothing.
-fn write(
-    lane: &mut Lane,
-    tenant: &Arc<Tenant>,
-    drafts: Vec<Draft>,
-    request: Option<RequestKey>,
-    answer: impl FnOnce(Result<Done, WriteError>) -> Reply,
-) -> Result<(), JournalError> {
-    let facts: usize = drafts.iter().map(|draft| entry_room(draft.content.len() + Subject::BYTES + TAG_BYTES)).sum();
-    let entries = drafts.len() / CHANGES_PER_ENTRY + 2;
-    let told = drafts.len() * CHANGE_BYTES + entries * entry_room(CHANGES_HEAD_BYTES);
-    let told = told + room_to_remember(request, &Done::LARGEST);
-    let most = lane.segment_bytes().saturating_sub(lane.settled_room());
-    if facts + told > most {
-        return only_answer(lane, answer(Err(WriteError::Full { what: "bytes of one change", limit: most })));
-    }
-    let fresh: HashSet<Digest128> = {
-        let state = tenant.state();
-        drafts.iter().map(|draft| draft.record).filter(|record| !state.accounts.slots.contains_key(record)).collect()
-    };
-    // A key that was destroyed is replaced, so there may be need of as many as there are entries.
-    let group = if lane.keys_are_ready(tenant, fresh.len() + 1)? { lane.begin(facts + told)? } else { None };
-    let Some(mut group) = group else {
-        return only_answer(lane, answer(Err(WriteError::DiskFull)));
-    };
-    let mut sequence = tenant.state().sequence;
-    let mut slots: HashMap<Digest128, SlotId> = HashMap::new();
-    let mut written = Vec::with_capacity(drafts.len());
-    for Draft { kind: what, record, content, effect } in drafts {
-        let (known, opens) = {
-            let state = tenant.state();
-            let known = slots.get(&record).or_else(|| state.accounts.slots.get(&record)).copied();
-            (known, what == EntryKind::AccountPut && state.accounts.forest.find(record).is_none())
-        };
-        let (slot, key) = key_for(&tenant.vault, known)?;
-        slots.insert(record, slot);
-        sequence = sequence.next();
-        let header = Subject { slot, opens, record }.header();
-        let place = group.builder.push(tenant.id, sequence, kind(what), |context, out| {
-            out.extend_from_slice(&header);
-            context.seal(&key, 0, &header, &content, out);
-        })?;
-        group.commit.keyed.push(replay::history_of(tenant.id, what, record, sequence, place));
-        written.push((record, effect, place, slot, sequence));
-    }
-    let accounts = apply(lane, tenant, &mut group, written)?;
-    let sequence = tenant.state().sequence;
-    group.commit.published.push((Arc::clone(tenant), sequence));
-    let done = Done::about(sequence, &accounts);
-    remember(lane, tenant, request, &done, &mut group)?;
-    group.commit.replies.push(answer(Ok(done)));
-    lane.commit(group)
-}
-
-type Written = (Digest128, Effect, Place, SlotId, Sequence);
-
-/// Applies what was written and tells the feed; readers see all of it or nothing.
-fn apply(
-    lane: &Lane,
-    tenant: &Arc<Tenant>,
-    group: &mut Group,
-    written: Vec<Written>,
-) -> Result<Vec<AccountOrdinal>, JournalError> {
-    let committed_at = lane.shared.clock.now();
-    let mut state = tenant.state_mut();
-    let mut accounts = Vec::new();
-    let mut persons: BTreeMap<ProfileOrdinal, Vec<u32>> = BTreeMap::new();
-    for (record, effect, place, slot, sequence) in written {
-        let of_person = matches!(&effect, Effect::Stage(set) if set.party == PartyKind::Person);
-        state.sequence = sequence;
-        accounts.extend(state.accounts.apply(record, effect, (place, slot, sequence)));
-        if of_person
-            && let Some(profile) = profile_as(&state, PartyKind::Person, record)
-            && let Some(ordinal) = state.engine.ordinal_of(record)
-        {
-            persons.entry(profile).or_default().push(ordinal);
-        }
-    }
-    accounts.sort_unstable();
-    accounts.dedup();
-    let changes: Vec<ProfileChange<u32>> = persons
-        .into_iter()
-        .map(|(profile, mut touched)| {
-            touched.sort_unstable();
-            ProfileChange::Updated { profile, joined: Vec::new(), touched }
-        })
-        .chain(accounts.iter().map(|account| ProfileChange::AccountChanged { account: *account }))
-        .collect();
-    let mut rest = changes.as_slice();
-    while !rest.is_empty() {
-        let (now, later) = rest.split_at(rest.len().min(CHANGES_PER_ENTRY));
-        let first = state.sequence.next();
-        let settled =
-            Settled { previous: state.last_change, committed_at, changes: now.to_vec(), more: !later.is_empty() };
-        note_changes(&mut state, first, now);
-        let payload = settled.encode();
-        group.builder.push(tenant.id, first, kind(EntryKind::Settled), |_, out| out.extend_from_slice(&payload))?;
-        state.index_feed(first, group.start);
-        rest = later;
-    }
-    Ok(accounts)
-}
-
-fn define(
-    lane: &mut Lane,
-    tenant: &Arc<Tenant>,
-    lifecycle: Lifecycle,
-    request: Option<RequestKey>,
-    answer: impl FnOnce(Result<Done, WriteError>) -> Reply,
-) -> Result<(), JournalError> {
-    let defined = LifecycleDefined { lifecycle, at: Some(Moment(lane.shared.clock.now().0)) };
-    let payload = decision::encode(&defined);
-    let room = entry_room(payload.len()) + room_to_remember(request, &Done::LARGEST);
-    let Some(mut group) = lane.begin(room)? else {
-        return only_answer(lane, answer(Err(WriteError::DiskFull)));
-    };
-    let sequence = tenant.state().sequence.next();
-    group.builder.push(tenant.id, sequence, kind(EntryKind::LifecycleDefined), |_, out| {
-        out.extend_from_slice(&payload);
-    })?;
-    {
-        let mut state = tenant.state_mut();
-        state.sequence = sequence;
-        state.accounts.define(defined);
-    }
-    group.commit.published.push((Arc::clone(tenant), sequence));
-    let done = Done::about(sequence, &[]);
-    remember(lane, tenant, request, &done, &mut group)?;
-    group.commit.replies.push(answer(Ok(done)));
-    lane.commit(group)
 }

@@ -80,8 +80,11 @@ pub fn stages(
     Ok(events)
 }
 
-/// What calls told of one record, in the order of events.
-fn called(
+/// What calls told of one record, in the order of events. Whoever asks waits for sled before.
+///
+/// # Errors
+/// As [`stages`].
+pub(super) fn called(
     shared: &Shared,
     tenant: &Tenant,
     party: PartyKind,

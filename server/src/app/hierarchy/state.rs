@@ -1,7 +1,7 @@
 //! What memory keeps of accounts, affiliations and stages. No text: what has a name lies sealed in the journal, at the
 //! place that stands here.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use onefold_core::decision::{self, DecisionError};
@@ -81,6 +81,15 @@ pub enum Effect {
 }
 
 impl Effect {
+    /// The kind of party that it is told of: an account, or a person with roles and stages.
+    pub const fn party(&self) -> PartyKind {
+        match self {
+            Self::Put(..) | Self::Parent(_) | Self::Closed(_) => PartyKind::Organisation,
+            Self::Affiliated(..) | Self::Ended(_) => PartyKind::Person,
+            Self::Stage(set) => set.party,
+        }
+    }
+
     /// An account as told.
     pub fn put(account: &AccountPut, record: Digest128, digester: &Digester<'_>) -> Self {
         let mut domains: Vec<Digest128> = account.domains.iter().filter_map(|raw| digester.domain(raw)).collect();
@@ -99,8 +108,9 @@ pub struct Accounts {
     pub forest: Forest,
     /// By account.
     pub rows: Vec<Row>,
-    /// The key of each subject's content.
-    pub slots: HashMap<Digest128, SlotId>,
+    /// The key of each subject's content. A source may know a person and an account by one key: each has a key of its own,
+    /// but for what older releases wrote ([`super::apart`]).
+    pub slots: HashMap<(PartyKind, Digest128), SlotId>,
     /// Persons in accounts.
     pub affiliations: Affiliations,
     /// Where calls said that source records stand.
@@ -132,12 +142,12 @@ fn vacant(record: Digest128) -> AccountFacts {
 struct Written {
     accounts: Vec<Account>,
     rows: Vec<Row>,
-    slots: Vec<(Digest128, SlotId)>,
+    slots: Vec<(PartyKind, Digest128, SlotId)>,
     affiliations: Vec<(Digest128, Held)>,
     stages: Vec<(PartyKind, Digest128, StageHeld)>,
     lifecycle: Lifecycle,
     told_stages: Vec<(Digest128, ToldStages)>,
-    /// Stages that are left out. Not there in what older releases wrote.
+    /// Stages that are left out.
     left_out: Vec<LeftOut>,
 }
 
@@ -150,7 +160,7 @@ impl Accounts {
         effect: Effect,
         (place, slot, sequence): (Place, SlotId, Sequence),
     ) -> Option<AccountOrdinal> {
-        self.slots.insert(record, slot);
+        self.slots.insert((effect.party(), record), slot);
         let account = match effect {
             Effect::Put(facts, parent) => {
                 let account = self.put(facts);
@@ -321,25 +331,46 @@ impl Accounts {
         row.changed = row.changed.max(vacated.changed);
     }
 
-    /// The keys of what is told of these source records: as accounts, as persons in accounts, of their stages.
-    pub fn slots_of(&self, records: &[Digest128]) -> Vec<SlotId> {
-        let own = records.iter().filter_map(|record| self.slots.get(record).copied());
-        own.chain(records.iter().flat_map(|record| self.affiliations.of_person(*record).iter().map(|held| held.slot)))
-            .collect()
+    /// The keys of what calls told of a source record as this kind of party: the account and its stages, or a person's
+    /// roles and stages.
+    pub fn slots_of(&self, party: PartyKind, record: Digest128) -> BTreeSet<SlotId> {
+        let mut slots: BTreeSet<SlotId> = self.slots.get(&(party, record)).copied().into_iter().collect();
+        if party == PartyKind::Person {
+            let held = self.affiliations.of_person(record).iter();
+            slots.extend(held.filter(|held| !held.is_of_fragment()).map(|held| held.slot));
+        }
+        slots
     }
 
-    /// Forgets what is told of these source records. An account keeps its ordinal, which changes name accounts by, and
-    /// where it stands, by which others hang in the tree: what stays is what [`Accounts::vacated`] writes down.
-    pub fn forget(&mut self, records: &[Digest128]) {
+    /// Whether calls told of a source record as this kind of party, and it was not erased since.
+    pub fn is_told(&self, party: PartyKind, record: Digest128) -> bool {
+        self.slots.contains_key(&(party, record))
+    }
+
+    /// Forgets what is told of these source records: what their fragments said, and what calls told under keys that are
+    /// destroyed. What calls told of the other kind of party has a key of its own, and stays. An account keeps its ordinal,
+    /// which changes name accounts by, and where it stands, by which others hang in the tree: what stays is what
+    /// [`Accounts::vacated`] writes down.
+    pub fn forget(&mut self, records: &[Digest128], destroyed: &[SlotId]) {
+        let destroyed: HashSet<SlotId> = destroyed.iter().copied().collect();
         for record in records {
-            self.slots.remove(record);
-            self.affiliations.forget(*record);
-            self.stages.remove(&(PartyKind::Person, *record));
-            self.stages.remove(&(PartyKind::Organisation, *record));
+            self.affiliations.of_fragment(*record, None);
             self.told_stages.remove(record);
-            if let Some(account) = self.forest.find(*record) {
-                self.put(vacant(*record));
-                self.rows[account.0 as usize].place = None;
+            for party in [PartyKind::Person, PartyKind::Organisation] {
+                if !self.slots_of(party, *record).iter().any(|slot| destroyed.contains(slot)) {
+                    continue;
+                }
+                self.slots.remove(&(party, *record));
+                self.stages.remove(&(party, *record));
+                match party {
+                    PartyKind::Person => self.affiliations.forget(*record),
+                    PartyKind::Organisation => {
+                        if let Some(account) = self.forest.find(*record) {
+                            self.put(vacant(*record));
+                            self.rows[account.0 as usize].place = None;
+                        }
+                    }
+                }
             }
         }
     }
@@ -382,8 +413,8 @@ impl Accounts {
 
     /// What a checkpoint keeps.
     pub fn write(&self) -> Vec<u8> {
-        let mut slots: Vec<(Digest128, SlotId)> = self.slots.iter().map(|(record, slot)| (*record, *slot)).collect();
-        slots.sort_unstable_by_key(|(record, _)| *record);
+        let mut slots: Vec<_> = self.slots.iter().map(|((party, record), slot)| (*party, *record, *slot)).collect();
+        slots.sort_unstable();
         let written = Written {
             accounts: self.forest.accounts().to_vec(),
             rows: self.rows.clone(),
@@ -402,13 +433,12 @@ impl Accounts {
     /// # Errors
     /// When the bytes are of another version or damaged.
     pub fn read(bytes: &[u8]) -> Result<Self, DecisionError> {
-        // What older releases wrote ends before the stages that are left out.
-        let written: Written = decision::decode(bytes).or_else(|_| decision::decode(&[bytes, &[0]].concat()))?;
+        let written: Written = decision::decode(bytes)?;
         let lifecycle = Lifecycle { left_out: written.left_out, ..written.lifecycle };
         let mut accounts = Self {
             forest: Forest::of(written.accounts),
             rows: written.rows,
-            slots: written.slots.into_iter().collect(),
+            slots: written.slots.into_iter().map(|(party, record, slot)| ((party, record), slot)).collect(),
             lifecycle: Arc::new(lifecycle),
             told_stages: written.told_stages.into_iter().collect(),
             ..Self::default()

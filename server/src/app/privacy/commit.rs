@@ -11,9 +11,9 @@ use onefold_core::decision::{self, EntryKind};
 use onefold_core::erasure::{
     Approval, CallbackEnded, Confirmation, Erased, ErasedRecord, ErasurePlan, Exported, Figures, Forwarded,
     ForwardedStatus, PrivacyError, PrivacyRequest, Readmitted, ReceiptKept, Regulation, RequestKind, RequestState,
-    Subject, Verification,
+    ScopedTold, Subject, Verification,
 };
-use onefold_core::fragment::ObservedAt;
+use onefold_core::fragment::{ObservedAt, PartyKind};
 use onefold_core::ids::{Digest128, Sequence};
 use onefold_core::limits;
 use onefold_core::reads::{ReadLogMark, ReadLogPolicy};
@@ -24,6 +24,7 @@ use super::act::{Act, Answer, Done, Forwarding, Work};
 use super::{carry, plan, receipt};
 use crate::app::decide::Decided;
 use crate::app::error::WriteError;
+use crate::app::hierarchy::keep_apart;
 use crate::app::lane::{Lane, Wanted, kind};
 use crate::app::requests::{self, RequestKey, remember, room_to_remember};
 use crate::app::tenant::{LiveConfig, State, Tenant};
@@ -252,11 +253,13 @@ fn erased_by(plan: &ErasurePlan, request: Sequence, at: ObservedAt, review_after
         digest: record.digest,
         slot: record.slot,
     };
+    // Calls alone told of these: they have no ordinal, and must not come back either.
+    let alone = |told: &ScopedTold| ErasedRecord { ordinal: u32::MAX, digest: told.record, slot: None };
     Erased {
         request,
         at,
         review_at: ObservedAt(at.0 + i64::from(review_after_days) * DAY_MICROS),
-        records: plan.records.iter().map(record).collect(),
+        records: plan.records.iter().map(record).chain(plan.told_alone().map(alone)).collect(),
         suppressed: (plan.suppressed.iter().map(|value| (value.namespace, value.digest)))
             .chain(plan.siblings.iter().copied())
             .collect(),
@@ -277,8 +280,9 @@ pub fn figures(plan: &ErasurePlan, config: &LiveConfig) -> Figures {
     let source = |id: onefold_core::ids::SourceId| {
         config.config.sources.get(usize::from(id.0)).map_or("an unknown source", |source| source.name.as_str())
     };
+    let alone = |told: &ScopedTold| told.source.map_or("an unknown source", source);
     Figures {
-        records: counted(plan.records.iter().map(|record| source(record.source))),
+        records: counted(plan.records.iter().map(|record| source(record.source)).chain(plan.told_alone().map(alone))),
         suppressed: counted(plan.suppressed.iter().map(|value| namespace(value.namespace))),
         shared: counted(plan.shared.iter().map(|value| namespace(value.namespace))),
         quarantined: plan.quarantined.len() as u32,
@@ -307,19 +311,23 @@ fn execute(
         known(&state, id).and_then(|asked| {
             let plan = plan::plan(&state, &config, &asked.subject);
             asked.may_execute(&[RequestKind::Erasure], seen, plan.scope(), &state.privacy.policy)?;
-            Ok((asked, plan, Arc::clone(&state.privacy.policy), state.sequence))
+            Ok((asked, plan, Arc::clone(&state.privacy.policy)))
         })
     };
-    let (mut asked, plan, policy, sequence) = match planned {
+    let (mut asked, plan, policy) = match planned {
         Ok(planned) => planned,
         Err(error) => {
             let _ = reply.send(Err(error.into()));
             return Ok(());
         }
     };
+    if let Some(error) = keep_apart(lane, tenant, &plan.told_of)? {
+        let _ = reply.send(Err(error));
+        return Ok(());
+    }
     let erased = erased_by(&plan, id, now, policy.review_after_days);
     let before = lane.appender.position();
-    let first = sequence.next();
+    let first = tenant.state().sequence.next();
     asked.state = RequestState::InProgress;
     asked.figures = Some(figures(&plan, &config));
     asked.subject = Subject::default();
@@ -353,7 +361,11 @@ fn carry_out(
     // The keys of what was told of an account go too. Where it stands is told anew: those below it hang on it.
     let vacated: Vec<Vec<u8>> = {
         let state = tenant.state();
-        let accounts = erased.records.iter().filter_map(|record| state.accounts.vacated(record.digest));
+        let goes = |record: &&ErasedRecord| {
+            let keys = state.accounts.slots_of(PartyKind::Organisation, record.digest);
+            keys.iter().any(|slot| erased.slots.contains(slot))
+        };
+        let accounts = erased.records.iter().filter(goes).filter_map(|record| state.accounts.vacated(record.digest));
         accounts.map(|account| decision::encode(&account)).collect()
     };
     let last = Sequence(second.0 + vacated.len() as u64);
@@ -389,11 +401,15 @@ fn carry_out(
 /// False when the disk is full.
 pub fn again(lane: &mut Lane, tenant: &Arc<Tenant>, row: &ErasureRow) -> Result<bool, JournalError> {
     let now = lane.shared.clock.now();
-    let (plan, sequence) = {
+    let plan = {
         let (state, config) = (tenant.state(), tenant.config());
-        (plan::plan_again(&state, &config, &row.erased), state.sequence)
+        plan::plan_again(&state, &config, &row.erased)
     };
-    let first = sequence.next();
+    if let Some(error) = keep_apart(lane, tenant, &plan.told_of)? {
+        tracing::error!(error = %error, "what shares a key with what is to be erased again cannot be told again");
+        return Ok(false);
+    }
+    let first = tenant.state().sequence.next();
     let id = first.next();
     let mut erased = erased_by(&plan, id, now, 0);
     // What the backup does not hold is suppressed all the same.

@@ -4,8 +4,9 @@
 use std::collections::HashSet;
 
 use onefold_core::erasure::{
-    Erased, ErasurePlan, Evidence, Found, ScopedRecord, ScopedStatement, ScopedValue, Subject,
+    Erased, ErasurePlan, Evidence, Found, ScopedRecord, ScopedStatement, ScopedTold, ScopedValue, Subject,
 };
+use onefold_core::fragment::PartyKind;
 use onefold_core::ids::{Digest128, NamespaceId, ProfileOrdinal, Sequence, SlotId};
 use onefold_core::namespace::NamespaceClass;
 use onefold_matching::prepared::LinkValue;
@@ -23,7 +24,8 @@ pub fn plan(state: &State, config: &LiveConfig, subject: &Subject) -> ErasurePla
 pub fn plan_again(state: &State, config: &LiveConfig, erased: &Erased) -> ErasurePlan {
     let records: Vec<Digest128> = erased.records.iter().map(|record| record.digest).collect();
     let identifiers = erased.suppressed.iter().map(|(_, digest)| *digest).collect();
-    ErasurePlan::of(found_of(state, config, &[], &records, &Leads::Nowhere(identifiers)))
+    let leads = Leads::Nowhere { identifiers, keys: &erased.slots };
+    ErasurePlan::of(found_of(state, config, &[], &records, &leads))
 }
 
 /// The profiles that a subject leads to now.
@@ -51,8 +53,13 @@ fn found(state: &State, config: &LiveConfig, subject: &Subject) -> Found {
 enum Leads<'a> {
     /// They do, and so do these.
     On(&'a [(NamespaceId, Digest128)]),
-    /// The scope was decided elsewhere; these identifiers are its own alone whatever is held today.
-    Nowhere(Vec<Digest128>),
+    /// The scope was decided elsewhere; these identifiers are its own alone whatever is held today, and these keys went.
+    Nowhere {
+        /// Keyed digests of the identifiers.
+        identifiers: Vec<Digest128>,
+        /// The keys.
+        keys: &'a [SlotId],
+    },
 }
 
 /// What is found of these profiles and records.
@@ -104,8 +111,8 @@ fn found_of(
         values.extend(named.into_iter().map(|value| scoped_value(state, config, value, &scope)));
     }
     let mut points: HashSet<Digest128> = digests.iter().copied().collect();
-    if let Leads::Nowhere(known) = leads {
-        points.extend(known);
+    if let Leads::Nowhere { identifiers, .. } = leads {
+        points.extend(identifiers);
     }
     points.extend(values.iter().filter(|value| value.is_suppressed()).map(|value| value.digest));
     let theirs = |entry: &Sequence| state.privacy.quarantined.get(entry).is_some_and(|held| held.meet(&points));
@@ -120,10 +127,39 @@ fn found_of(
     points.extend(siblings.iter().map(|(_, digest)| *digest));
     let said = state.consent.ledger.standing_at(&points).into_iter();
     let statements = said.map(|(id, slot, wholly)| ScopedStatement { id, slot, wholly }).collect();
-    let mut told = state.accounts.slots_of(&digests);
+    let told_of: Vec<ScopedTold> = digests.iter().filter_map(|record| told_of(state, *record, leads)).collect();
+    let mut told: Vec<SlotId> =
+        told_of.iter().flat_map(|told| state.accounts.slots_of(told.party, told.record)).collect();
     told.extend(state.judgements.slots_about(&digests));
     let profiles = digests.iter().filter_map(|record| state.engine.profile_of(*record)).collect();
-    Found { siblings, records, values: values.into_iter().collect(), quarantined, statements, told, profiles }
+    Found { siblings, records, values: values.into_iter().collect(), quarantined, statements, told_of, told, profiles }
+}
+
+/// What calls told of a record in scope, as the kind of party that its fragments are of. Where none was ever seen, it is
+/// told of as a person; an account that has its name is meant where nobody is, nor was when the record was erased before.
+fn told_of(state: &State, record: Digest128, leads: &Leads<'_>) -> Option<ScopedTold> {
+    let accounts = &state.accounts;
+    let seen = state.engine.record(record).filter(|view| view.slot.is_some());
+    let is_account = || match leads {
+        Leads::On(_) => !state.privacy.suppressions.contains_key(&record),
+        Leads::Nowhere { keys, .. } => {
+            accounts.slots_of(PartyKind::Organisation, record).iter().any(|slot| keys.contains(slot))
+        }
+    };
+    let party = match seen {
+        Some(view) => view.party,
+        None if accounts.is_told(PartyKind::Person, record) => PartyKind::Person,
+        None if is_account() => PartyKind::Organisation,
+        None => return None,
+    };
+    let source = match party {
+        PartyKind::Person => accounts.stages.get(&(party, record)).map(|held| held.source),
+        PartyKind::Organisation => {
+            accounts.forest.find(record).and_then(|account| accounts.forest.get(account)).map(|a| a.facts.source)
+        }
+    };
+    let told = ScopedTold { party, record, source, alone: state.engine.ordinal_of(record).is_none() };
+    accounts.is_told(party, record).then_some(told)
 }
 
 /// What is known of a value that the scope holds, or that the request names.

@@ -241,7 +241,7 @@ impl State {
         let points: HashSet<Digest128> =
             records.iter().copied().chain(erased.suppressed.iter().map(|(_, digest)| *digest)).collect();
         self.consent.ledger.forget(&points);
-        self.accounts.forget(&records);
+        self.accounts.forget(&records, &erased.slots);
         self.judgements.forget(&records);
         self.privacy.former.forget(&records);
         let held = erased.quarantined.iter().filter_map(|entry| self.let_go(*entry)).map(|held| held.slot).collect();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use onefold_core::erasure::{ErasurePlan, Evidence, ScopedRecord};
-use onefold_core::fragment::Vocabulary as _;
+use onefold_core::fragment::{PartyKind, Vocabulary as _};
 use onefold_core::ids::{Digest128, Sequence};
 use onefold_core::reads::ReadCall;
 use onefold_proto::v1 as pb;
@@ -44,6 +44,14 @@ pub fn counts(of: Vec<(String, u32)>) -> Vec<pb::NamedCount> {
 /// The profiles in scope.
 pub fn profiles(tenant: &Tenant, plan: &ErasurePlan) -> Vec<String> {
     plan.profiles.iter().map(|profile| names::of_profile(&tenant.name, tenant.profile_id(*profile))).collect()
+}
+
+/// The accounts of which all that was told would go.
+pub fn accounts(tenant: &Tenant, plan: &ErasurePlan) -> Vec<String> {
+    let state = tenant.state();
+    let told = plan.told_of.iter().filter(|told| told.party == PartyKind::Organisation);
+    let accounts = told.filter_map(|told| state.accounts.forest.find(told.record));
+    accounts.map(|account| names::of_account(&tenant.name, tenant.account_id(account))).collect()
 }
 
 /// The records in scope, each with its evidence. Not for asynchronous threads.

@@ -9,7 +9,7 @@ use onefold_core::consent::ledger::Entry as LedgerEntry;
 use onefold_core::consent::reserve::{Reservation, Standing};
 use onefold_core::decision::{self, ContactReserved, EntryKind, RecordRetracted, ReservationSettled, Sealed};
 use onefold_core::erasure::{ErasurePlan, PrivacyError, PrivacyRequest, ScopedRecord, Suppression};
-use onefold_core::fragment::ObservedAt;
+use onefold_core::fragment::{ObservedAt, PartyKind};
 use onefold_core::hierarchy::entry::Subject;
 use onefold_core::ids::{Digest128, Place, ProfileOrdinal, Sequence, SlotId};
 use onefold_matching::resolve::RecordView;
@@ -48,6 +48,8 @@ pub struct Picture {
     pub points: HashSet<Digest128>,
     /// What is kept to stop what was erased of the person from coming back, with how often it did.
     pub suppressions: Vec<(Suppression, u64)>,
+    /// What calls told that is the person's: of their records as persons, and not of accounts that have the same keys.
+    pub told_of: HashSet<(PartyKind, Digest128)>,
     /// Those of these identifiers that the request names or live records hold; all of them where no record is live.
     pub own: HashSet<Digest128>,
 }
@@ -99,6 +101,7 @@ impl Picture {
             Some(state.accounts.lifecycle.name(reached.stage).to_owned())
         };
         let mut points: HashSet<Digest128> = plan.records.iter().map(|record| record.digest).collect();
+        points.extend(plan.told_alone().map(|told| told.record));
         points.extend(plan.suppressed.iter().map(|value| value.digest));
         points.extend(plan.siblings.iter().map(|(_, digest)| *digest));
         let live = |record: &ScopedRecord| state.engine.profile_of(record.digest).is_some();
@@ -109,6 +112,7 @@ impl Picture {
         let own = plan.suppressed.iter().map(|value| value.digest).filter(|value| !any_live || sure.contains(value));
         Ok(Self {
             own: own.collect(),
+            told_of: plan.told_of.iter().map(|told| (told.party, told.record)).collect(),
             suppressions,
             sequence: state.sequence,
             config: Arc::clone(config),
@@ -229,7 +233,14 @@ impl Search<'_> {
             | EntryKind::AffiliationEnded
             | EntryKind::StageSet => {
                 let (subject, _) = Subject::parse(payload)?;
-                if self.by_record.contains_key(&subject.record) {
+                let theirs = |party| self.picture.told_of.contains(&(party, subject.record));
+                let is_theirs = match kind {
+                    EntryKind::AffiliationStated | EntryKind::AffiliationEnded => theirs(PartyKind::Person),
+                    // Of whom a stage is lies in its content.
+                    EntryKind::StageSet => theirs(PartyKind::Person) || theirs(PartyKind::Organisation),
+                    _ => theirs(PartyKind::Organisation),
+                };
+                if is_theirs {
                     self.found.told.push((subject.record, written));
                 }
             }

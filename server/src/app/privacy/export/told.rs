@@ -42,7 +42,7 @@ impl Making<'_> {
             for (record, written) in &self.history.told {
                 if !self.points.contains(record) {
                     self.veil.count("what was told of a record", Withheld::WhoseIsUnsure);
-                } else if let Some(told) = self.told(written)? {
+                } else if let Some(told) = self.told(*record, written)? {
                     put(told)?;
                 }
             }
@@ -50,8 +50,8 @@ impl Making<'_> {
         })
     }
 
-    /// `None` where the key of it was destroyed.
-    fn told(&mut self, written: &Written) -> Result<Option<Told>, ExportError> {
+    /// `None` where the key of it was destroyed, and of a stage that a namesake of the other kind reached.
+    fn told(&mut self, record: Digest128, written: &Written) -> Result<Option<Told>, ExportError> {
         let mut told = Told {
             sequence: written.sequence.0,
             told_time: time(written.at),
@@ -94,7 +94,10 @@ impl Making<'_> {
                 told.until_time = moment(ended.until);
             }
             _ => {
-                let Some(set) = self.content::<StageSet>(written)? else { return Ok(None) };
+                let set = self.content::<StageSet>(written)?;
+                let Some(set) = set.filter(|set| self.picture.told_of.contains(&(set.party, record))) else {
+                    return Ok(None);
+                };
                 told.what = "STAGE";
                 let name = self.tenant.state().accounts.lifecycle.name(set.stage).to_owned();
                 told.text = Some(Shown::Value(name));

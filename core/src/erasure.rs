@@ -112,6 +112,8 @@ pub struct Found {
     pub values: Vec<ScopedValue>,
     /// Quarantined fragments of these records, or with a value that is theirs alone, and the keys of these.
     pub quarantined: Vec<(Sequence, SlotId)>,
+    /// The records of such fragments that are this person's and that nothing but quarantine knows.
+    pub held_records: Vec<Digest128>,
     /// Consent statements.
     pub statements: Vec<ScopedStatement>,
     /// What calls told of these records.
@@ -140,6 +142,8 @@ pub struct ErasurePlan {
     pub supporting: usize,
     /// Quarantined fragments that are let go.
     pub quarantined: Vec<Sequence>,
+    /// Records that only these told of: they are suppressed as those are that were taken in.
+    pub held_records: Vec<Digest128>,
     /// Statements that go wholly.
     pub statements: Vec<Sequence>,
     /// Statements that stand at others too, and stay there.
@@ -158,7 +162,17 @@ impl ErasurePlan {
     /// What becomes of what was found. Neither the order nor repetitions in what was found show.
     #[must_use]
     pub fn of(found: Found) -> Self {
-        let Found { records, values, quarantined, statements, mut told_of, told, mut siblings, mut profiles } = found;
+        let Found {
+            records,
+            values,
+            quarantined,
+            mut held_records,
+            statements,
+            mut told_of,
+            told,
+            mut siblings,
+            mut profiles,
+        } = found;
         // Of two reasons for one record the stronger, which sorts first, counts.
         let mut by_ordinal: BTreeMap<u32, ScopedRecord> = BTreeMap::new();
         for record in records {
@@ -180,6 +194,8 @@ impl ErasurePlan {
         slots.extend(quarantined.values());
         slots.extend(statements.iter().filter(|said| said.wholly).map(|said| said.slot));
         slots.extend(&told);
+        held_records.sort_unstable();
+        held_records.dedup();
         siblings.sort_unstable();
         siblings.dedup();
         told_of.sort_unstable();
@@ -194,6 +210,7 @@ impl ErasurePlan {
             shared,
             supporting,
             quarantined: quarantined.into_keys().collect(),
+            held_records,
             statements: ids(true),
             statements_kept: ids(false),
             slots: slots.into_iter().collect(),
@@ -217,6 +234,10 @@ impl ErasurePlan {
         part(postcard::to_stdvec(&self.shared).unwrap_or_default());
         part(postcard::to_stdvec(&(&self.quarantined, &self.statements, &self.statements_kept)).unwrap_or_default());
         part(postcard::to_stdvec(&self.slots).unwrap_or_default());
+        // An approval of before this was told of stays good where there are none.
+        if !self.held_records.is_empty() {
+            part(postcard::to_stdvec(&self.held_records).unwrap_or_default());
+        }
         Digest128::of(&hasher.finalize())
     }
 

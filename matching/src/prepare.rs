@@ -244,6 +244,31 @@ impl Preparer {
         points.map(|point| point.digest).collect()
     }
 
+    /// The digests of texts that stand somewhere in a fragment as points of contact of every namespace that `normaliser` reads,
+    /// for either kind of party. Each is read once, however many namespaces there are; what is no such value is left out.
+    pub fn points_as<'a>(
+        &'a self,
+        normaliser: Normaliser,
+        fragment: &Fragment,
+        texts: impl Iterator<Item = &'a str> + 'a,
+    ) -> impl Iterator<Item = Digest128> + 'a {
+        let region = region::of(fragment, &self.config);
+        let namespaces: Vec<NamespaceId> = self
+            .config
+            .namespaces
+            .iter()
+            .filter(|known| known.normaliser == normaliser)
+            .map(|known| known.id)
+            .collect();
+        let read = move |raw: &str| identifier::canonicalise(normaliser, raw, region).ok();
+        texts.filter_map(read).flat_map(move |value| {
+            let of = |namespace: &NamespaceId| {
+                [PartyKind::Person, PartyKind::Organisation].map(|party| self.value_digest(*namespace, party, &value))
+            };
+            namespaces.iter().flat_map(of).collect::<Vec<Digest128>>()
+        })
+    }
+
     /// The digests of a fragment's telephone numbers as they were read while another default region held: what was said of a
     /// number, or is kept to stop it, stands where it was read then. None of a fragment that says its own country.
     #[must_use]

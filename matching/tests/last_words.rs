@@ -84,3 +84,21 @@ proptest! {
         prop_assert_eq!(told(&one, usize::MAX), told(&other, reload));
     }
 }
+
+/// Where the key of before cannot be read, what comes late is sealed under another, and that is the one to destroy.
+#[test]
+fn what_comes_late_says_under_which_key_it_lies() {
+    let mut engine = Engine::new(LinkRules::of(&onefold_core::config::TenantConfig::new("t", "T")));
+    engine.put(&prepared(1, 1), PLACE, SlotId(1));
+    engine.retract(RECORD, ObservedAt(5), PLACE);
+    let late = |at, value| LateVersion {
+        record: RECORD,
+        observed_at: ObservedAt(at),
+        facts: Digest128([value + 100; 16]),
+        values: vec![(NamespaceId(6), Digest128([value; 16]))],
+    };
+    assert!(engine.came_late(&late(3, 2), SlotId(9)));
+    assert_eq!(engine.record(RECORD).and_then(|view| view.slot), Some(SlotId(9)));
+    assert!(!engine.came_late(&late(2, 3), SlotId(4)), "it is not the last");
+    assert_eq!(engine.record(RECORD).and_then(|view| view.slot), Some(SlotId(9)));
+}

@@ -10,7 +10,6 @@ use onefold_core::fragment::ObservedAt;
 use onefold_core::ids::{Digest128, NamespaceId, ProfileOrdinal, SlotId};
 use onefold_core::namespace::NamespaceClass;
 
-use crate::index::NONE;
 use crate::index::records::flag;
 use crate::prepared::LinkValue;
 use crate::resolve::diversity::Behind;
@@ -73,9 +72,9 @@ impl Engine {
         }
         let said = late.values.iter().map(|(namespace, digest)| LinkValue { namespace: *namespace, digest: *digest });
         self.bygone.set(record, version, said);
-        if self.records.slots[record] == NONE {
-            self.records.slots[record] = slot.0;
-        }
+        // As a fragment does that is taken in: where the key of before cannot be read, this was sealed under another, and an
+        // erasure must find it.
+        self.records.slots[record] = slot.0;
         true
     }
 

@@ -208,7 +208,7 @@ fn restore_tenant(checkpoint: &Checkpoint, id: TenantId, dir: &DataDir) -> Resul
     let superseded = checkpoint.read(&section(id, "superseded"))?;
     state.superseded = onefold_core::decision::decode(&superseded)?;
     for (entry, held) in whole.quarantine {
-        let points = state.privacy.quarantined.remove(&entry).unwrap_or_default();
+        let points = state.privacy.quarantined.take(entry).unwrap_or_default();
         state.hold(entry, held, points);
     }
     let mut replaying = Replaying::with(id, (whole.config, models), whole.wrapped_keys, state, dir)?;

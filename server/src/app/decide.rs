@@ -83,6 +83,7 @@ pub(super) fn decide(
             sequence: state.sequence,
             overlay: &mut overlay,
             held: HashMap::new(),
+            held_points: 0,
             cleared: HashSet::new(),
             said: Ledger::default(),
             confirmed: HashMap::new(),
@@ -108,6 +109,8 @@ struct Deciding<'a> {
     sequence: Sequence,
     overlay: &'a mut Overlay,
     held: HashMap<(Digest128, Digest128), Sequence>,
+    /// What these are found by, together.
+    held_points: usize,
     cleared: HashSet<Sequence>,
     /// Statements of this group: what comes after them in it is judged as if they were recorded.
     said: Ledger,

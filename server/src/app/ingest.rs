@@ -21,7 +21,7 @@ use super::error::WriteError;
 use super::explain;
 use super::hierarchy::steps;
 use super::lane::Command;
-use super::quarantine::points::Points;
+use super::quarantine::points::{self, POINTS_MAX, Points};
 use super::requests::RequestKey;
 use super::tenant::{LiveConfig, Tenant};
 
@@ -52,6 +52,9 @@ pub struct Arriving {
     pub bound_to_steps: Option<ObservedAt>,
     /// What it will be found by in quarantine, and whether that is all; where the door found fault with it.
     pub found: Option<(Points, bool)>,
+    /// What stands inside of its identifiers, where one is malformed or in other forms of letters: what was erased is stopped
+    /// there too.
+    pub inside: Box<[Digest128]>,
     /// Consent statements that came along. They are entries of the ledger, whatever becomes of the fragment.
     pub says: Vec<Saying>,
 }
@@ -204,6 +207,8 @@ impl Arriving {
     /// Prepares a fragment, and finds every fault under its source's contract.
     pub fn of(fragment: &Fragment, undated: bool, config: &LiveConfig) -> (Self, Vec<FieldFault>) {
         let (prepared, notes) = config.preparer().prepare(fragment);
+        let is_odd = !notes.is_empty() || !fragment.identifiers.iter().all(|claim| claim.raw.is_ascii());
+        let inside = if is_odd { points::in_claims(fragment, config) } else { Box::default() };
         let faults = config
             .contract(fragment.record.source)
             .map(|contract| check(fragment, &config.config, contract, &|id| config.preparer().block_rules(id)))
@@ -225,9 +230,11 @@ impl Arriving {
         let tells = !(fragment.affiliations.is_empty() && fragment.stages.is_empty());
         let binds = config.contract(fragment.record.source).is_some_and(CompiledContract::binds_to_steps);
         let bound_to_steps = (binds && !fragment.stages.is_empty()).then(ObservedAt::default);
-        let found = (!faults.is_empty()).then(|| Points::of(fragment, &prepared, config));
+        let found = (!faults.is_empty()).then(|| Points::of(fragment, &prepared, config, POINTS_MAX));
         let (config_version, says) = (config.version, Vec::new());
-        (Self { encoded, prepared, undated, config_version, notes, tells, bound_to_steps, found, says }, faults)
+        let arriving =
+            Self { encoded, prepared, undated, config_version, notes, tells, bound_to_steps, found, inside, says };
+        (arriving, faults)
     }
 }
 

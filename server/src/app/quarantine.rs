@@ -6,6 +6,7 @@ use onefold_core::decision::{self, EntryKind, Quarantined, Sealed};
 use onefold_core::fault::{FaultReason, FieldFault};
 use onefold_core::fragment::{Fragment, ObservedAt, Vocabulary};
 use onefold_core::ids::{Digest128, Sequence, SourceId};
+use onefold_core::limits;
 use onefold_matching::prepared::Prepared;
 
 use super::error::{Damaged, ReadError, WriteError};
@@ -17,9 +18,10 @@ use super::tenant::{Held, LiveConfig, Tenant};
 use super::{App, Shared, lane};
 use crate::secret;
 
+pub mod found_by;
 pub mod points;
 
-use points::Points;
+use points::{MENTIONS_MAX, POINTS_MAX, Points};
 
 /// Fragments that one replay takes at most.
 pub const REPLAY_MAX: usize = 1_000;
@@ -56,6 +58,28 @@ pub fn parse_handle(text: &str, id_key: &[u8; 32]) -> Result<Option<Sequence>, I
 /// A text that is no handle at all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InvalidHandle;
+
+/// Why a fragment that is found by these points cannot be held beside so many fragments, which are found by so many; `None` where
+/// it can. `is_whole`: these are all that it would be found by.
+pub fn no_room((fragments, found_by): (usize, usize), points: &Points, is_whole: bool) -> Option<String> {
+    if !is_whole {
+        return Some(format!(
+            "it mentions more addresses and numbers that may be somebody's than can be held: at most {MENTIONS_MAX} of each, and \
+             {POINTS_MAX} as values of all namespaces; mend its faults and send it again"
+        ));
+    }
+    let most = limits::QUARANTINE_MAX;
+    if fragments >= most {
+        return Some(format!("the quarantine holds {most} fragments, the most there may be; replay or discard some"));
+    }
+    let most = limits::QUARANTINE_POINTS_MAX;
+    (found_by + points.all().count() > most).then(|| {
+        format!(
+            "the fragments in quarantine name and mention {found_by} addresses and numbers, and {most} are the most there may be; \
+             replay or discard some"
+        )
+    })
+}
 
 /// What tells a quarantined fragment from another, so that each is held once: keyed digest of the record and digest of the
 /// facts. A fragment whose time was left to us is the same whenever it comes.
@@ -118,7 +142,8 @@ pub fn open(app: &App, tenant: &Tenant, entry: Sequence, held: Held) -> Result<O
 }
 
 /// Finds every quarantined fragment by what it is found by under another configuration: a number may be read in another
-/// country. One that is damaged stays what it was.
+/// country. One that is damaged stays what it was. All of it is kept, though there may be more than what comes may have: what is
+/// held already is found by all that it mentions (law 7).
 ///
 /// # Errors
 /// [`ReadError::Store`] when the disk fails.
@@ -130,13 +155,14 @@ pub(super) fn find_again(shared: &Shared, tenant: &Tenant, config: &LiveConfig) 
             match read(shared, tenant, *entry, *held) {
                 Ok(Opened { fragment, .. }) => {
                     let (prepared, _) = config.preparer().prepare(&fragment);
-                    again.push((*entry, Points::of(&fragment, &prepared, config).0));
+                    again.push((*entry, Points::of(&fragment, &prepared, config, usize::MAX).0));
                 }
                 Err(ReadError::Damaged(_)) => {}
                 Err(error) => return Err(error),
             }
         }
-        tenant.state_mut().privacy.quarantined.extend(again);
+        let mut state = tenant.state_mut();
+        again.into_iter().for_each(|(entry, points)| state.privacy.quarantined.put(entry, points));
     }
     Ok(())
 }
@@ -227,6 +253,32 @@ pub async fn discard(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_held_has_a_bound_of_each_and_of_all_and_says_which() {
+        let points = |count: u32| {
+            let own = (0..count).map(|number| Digest128(u128::from(number).to_le_bytes())).collect();
+            Points { own, mentioned: Box::default() }
+        };
+        let (fragments, found_by) = (limits::QUARANTINE_MAX, limits::QUARANTINE_POINTS_MAX);
+        let table = [
+            ((0, 0), 3, true, None),
+            ((0, 0), 3, false, Some("than can be held")),
+            ((fragments - 1, 0), 3, true, None),
+            ((fragments, 0), 3, true, Some("the quarantine holds 1000000 fragments")),
+            ((1, found_by - 3), 3, true, None),
+            ((1, found_by - 2), 3, true, Some("and 8000000 are the most there may be")),
+        ];
+        for (held, count, is_whole, want) in table {
+            let got = no_room(held, &points(count), is_whole);
+            let fits = match (&got, want) {
+                (None, None) => true,
+                (Some(got), Some(want)) => got.contains(want),
+                _ => false,
+            };
+            assert!(fits, "{held:?} {count} {is_whole}: {got:?}");
+        }
+    }
 
     #[test]
     fn handles_survive_their_text_and_belong_to_one_tenant() {

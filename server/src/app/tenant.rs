@@ -281,7 +281,7 @@ impl State {
 
     /// Holds a fragment in quarantine; `points` are what it is found by.
     pub fn hold(&mut self, entry: Sequence, held: Held, points: Points) {
-        self.privacy.quarantined.insert(entry, points);
+        self.privacy.quarantined.put(entry, points);
         self.quarantined.insert(held.fragment, entry);
         self.quarantine.insert(entry, held);
     }
@@ -290,7 +290,7 @@ impl State {
     pub fn let_go(&mut self, entry: Sequence) -> Option<Held> {
         let held = self.quarantine.remove(&entry)?;
         self.quarantined.remove(&held.fragment);
-        self.privacy.quarantined.remove(&entry);
+        self.privacy.quarantined.take(entry);
         Some(held)
     }
 }

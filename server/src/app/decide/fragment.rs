@@ -8,7 +8,6 @@ use onefold_core::fault::{FaultReason, FieldFault};
 use onefold_core::fragment::{Fragment, ObservedAt};
 use onefold_core::ids::{Digest128, Sequence};
 use onefold_core::judgement::{Judged, Verdict};
-use onefold_core::limits;
 use onefold_matching::prepared::Prepared;
 use onefold_matching::resolve::JUDGEMENTS_MAX;
 use onefold_store::journal::JournalError;
@@ -21,7 +20,7 @@ use crate::app::ingest::{Arriving, Outcome};
 use crate::app::lane::kind;
 use crate::app::privacy::receipt;
 use crate::app::quarantine;
-use crate::app::quarantine::points::{MENTIONS_MAX, Points};
+use crate::app::quarantine::points::{POINTS_MAX, Points};
 use crate::app::tenant::Held;
 
 /// Bytes of a batch that [`Deciding::keep_correction`] may take beside the retraction's own.
@@ -117,11 +116,7 @@ impl Deciding<'_> {
             points
         };
         // A malformed identifier may have a whole one in it, and other forms of letters are letters.
-        let is_odd = |fragment: &Fragment| {
-            !arriving.notes.is_empty() || !fragment.identifiers.iter().all(|claim| claim.raw.is_ascii())
-        };
-        let odd = fragment.as_ref().ok().filter(|fragment| is_odd(fragment));
-        let inside = odd.map(|fragment| quarantine::points::in_claims(fragment, self.config)).unwrap_or_default();
+        let inside = arriving.inside.iter().copied();
         let points = fragment.map(points).unwrap_or_default().into_iter().chain(inside);
         let links = arriving.prepared.links.iter().map(|link| link.digest);
         let request = self.state.privacy.stops([arriving.prepared.record].into_iter().chain(links).chain(points))?;
@@ -299,33 +294,27 @@ impl Deciding<'_> {
             }
             _ => (arriving.prepared.record, arriving.prepared.facts),
         };
+        // Found at the door, but for what only the lane found fault with.
+        let found = arriving.found.clone();
+        let found = found.or_else(|| Some(Points::of(&read?, &arriving.prepared, self.config, POINTS_MAX)));
+        let (points, is_whole) = found.unwrap_or_default();
+        // LAW 7: an erasure takes out of quarantine what only mentions somebody, so that does not come again either.
+        if let Some(request) = self.state.privacy.stops(points.all().copied()) {
+            return Ok(self.stopped(request));
+        }
         let known = self.held.get(&fragment).or_else(|| self.state.quarantined.get(&fragment)).copied();
         if let Some(entry) = known {
             let outcome = Outcome::Quarantined { sequence: self.sequence, entry, faults };
             return Ok(Drafted { outcome, record: None });
         }
-        if self.state.quarantine.len() + self.held.len() >= limits::QUARANTINE_MAX {
-            let most = limits::QUARANTINE_MAX;
+        let held = self.state.quarantine.len() + self.held.len();
+        let found_by = self.state.privacy.quarantined.points() + self.held_points;
+        if let Some(message) = quarantine::no_room((held, found_by), &points, is_whole) {
             let mut faults = faults;
-            faults.push(FieldFault::new(
-                "",
-                FaultReason::TooLarge,
-                format!("the quarantine holds {most} fragments, the most there may be; replay or discard some"),
-            ));
-            return Ok(Drafted { outcome: Outcome::Rejected { faults }, record: None });
-        }
-        // Found at the door, but for what only the lane found fault with.
-        let found = arriving.found.clone();
-        let found = found.or_else(|| Some(Points::of(&read?, &arriving.prepared, self.config)));
-        let Some((points, true)) = found else {
-            let mut faults = faults;
-            let message = format!(
-                "it mentions more than {MENTIONS_MAX} addresses and numbers that may be somebody's, so it cannot be held for \
-                 that; mend its faults and send it again"
-            );
             faults.push(FieldFault::new("", FaultReason::TooLarge, message));
             return Ok(Drafted { outcome: Outcome::Rejected { faults }, record: None });
-        };
+        }
+        self.held_points += points.all().count();
         let content = decision::encode(&Quarantined {
             fragment: arriving.encoded.clone(),
             undated: arriving.undated,

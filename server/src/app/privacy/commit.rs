@@ -5,6 +5,7 @@
 //! is written last. A crash at any point leaves the request in progress, and the next start does the rest; every part of
 //! it may be done again.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use onefold_core::decision::{self, EntryKind};
@@ -253,13 +254,15 @@ fn erased_by(plan: &ErasurePlan, request: Sequence, at: ObservedAt, review_after
         digest: record.digest,
         slot: record.slot,
     };
-    // Calls alone told of these: they have no ordinal, and must not come back either.
-    let alone = |told: &ScopedTold| ErasedRecord { ordinal: u32::MAX, digest: told.record, slot: None };
+    // Calls, or fragments in quarantine, alone told of these: they have no ordinal, and must not come back either.
+    let alone = |digest: Digest128| ErasedRecord { ordinal: u32::MAX, digest, slot: None };
+    let told_alone: BTreeSet<Digest128> =
+        plan.told_alone().map(|told| told.record).chain(plan.held_records.iter().copied()).collect();
     Erased {
         request,
         at,
         review_at: ObservedAt(at.0 + i64::from(review_after_days) * DAY_MICROS),
-        records: plan.records.iter().map(record).chain(plan.told_alone().map(alone)).collect(),
+        records: plan.records.iter().map(record).chain(told_alone.into_iter().map(alone)).collect(),
         suppressed: (plan.suppressed.iter().map(|value| (value.namespace, value.digest)))
             .chain(plan.siblings.iter().copied())
             .collect(),

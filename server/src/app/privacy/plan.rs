@@ -1,7 +1,7 @@
 //! What is found of a subject, in one consistent picture: the scope of a request. What becomes of it is
 //! [`ErasurePlan::of`]'s to say, whether it is shown or carried out.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use onefold_core::erasure::{
     Erased, ErasurePlan, Evidence, Found, ScopedRecord, ScopedStatement, ScopedTold, ScopedValue, Subject,
@@ -115,24 +115,21 @@ fn found_of(
         points.extend(identifiers);
     }
     points.extend(values.iter().filter(|value| value.is_suppressed()).map(|value| value.digest));
-    let theirs = |entry: &Sequence| state.privacy.quarantined.get(entry).is_some_and(|held| held.meet(&points));
-    let quarantined: Vec<(Sequence, SlotId)> =
-        state.quarantine.iter().filter(|(entry, _)| theirs(entry)).map(|(entry, held)| (*entry, held.slot)).collect();
+    let Waiting { quarantined, held_records, alone } = waiting(state, &points);
     // What was said with such a fragment stands at its record, which nobody else has: it goes with it.
-    let held = quarantined.iter().filter_map(|(entry, _)| state.privacy.quarantined.get(entry));
-    let alone = |record: &Digest128| state.engine.ordinal_of(*record).is_none();
-    let held: Vec<Digest128> = held.filter_map(Points::record).filter(alone).collect();
-    points.extend(held);
+    points.extend(alone);
     let siblings = siblings(state, &values, &points);
     points.extend(siblings.iter().map(|(_, digest)| *digest));
     let said = state.consent.ledger.standing_at(&points).into_iter();
     let statements = said.map(|(id, slot, wholly)| ScopedStatement { id, slot, wholly }).collect();
-    let told_of: Vec<ScopedTold> = digests.iter().filter_map(|record| told_of(state, *record, leads)).collect();
+    let told_of: Vec<ScopedTold> =
+        digests.iter().chain(&held_records).filter_map(|record| told_of(state, *record, leads)).collect();
     let mut told: Vec<SlotId> =
         told_of.iter().flat_map(|told| state.accounts.slots_of(told.party, told.record)).collect();
     told.extend(state.judgements.slots_about(&digests));
     let profiles = digests.iter().filter_map(|record| state.engine.profile_of(*record)).collect();
-    Found { siblings, records, values: values.into_iter().collect(), quarantined, statements, told_of, told, profiles }
+    let values = values.into_iter().collect();
+    Found { siblings, records, values, quarantined, held_records, statements, told_of, told, profiles }
 }
 
 /// What calls told of a record in scope, as the kind of party that its fragments are of. Where none was ever seen, it is
@@ -160,6 +157,36 @@ fn told_of(state: &State, record: Digest128, leads: &Leads<'_>) -> Option<Scoped
     };
     let told = ScopedTold { party, record, source, alone: state.engine.ordinal_of(record).is_none() };
     accounts.is_told(party, record).then_some(told)
+}
+
+/// What of a scope waits in quarantine.
+struct Waiting {
+    /// The fragments, and their keys.
+    quarantined: Vec<(Sequence, SlotId)>,
+    /// Records that nobody but quarantine knows, and that are the person's.
+    held_records: Vec<Digest128>,
+    /// All that nobody but quarantine knows: these, and those of fragments that only mention the person.
+    alone: Vec<Digest128>,
+}
+
+/// What waits in quarantine and is found by these points; of a record that nobody else knows all that waits of it.
+fn waiting(state: &State, points: &HashSet<Digest128>) -> Waiting {
+    let found_by = &state.privacy.quarantined;
+    let is_alone = |record: &Digest128| state.engine.ordinal_of(*record).is_none();
+    let found: BTreeMap<Sequence, &Points> = points.iter().flat_map(|point| found_by.at(*point)).collect();
+    let theirs = found.values().filter(|held| held.is_of(points)).filter_map(|held| held.record());
+    // An account of the same key is another party's, and stays.
+    let is_no_account = |record: &Digest128| state.accounts.vacated(*record).is_none();
+    let held_records: BTreeSet<Digest128> = theirs.filter(is_alone).filter(is_no_account).collect();
+    let entries: BTreeMap<Sequence, &Points> =
+        held_records.iter().flat_map(|record| found_by.of_record(*record)).chain(found).collect();
+    let alone: BTreeSet<Digest128> = entries.values().filter_map(|held| held.record()).filter(is_alone).collect();
+    let slot = |entry: &Sequence| Some((*entry, state.quarantine.get(entry)?.slot));
+    Waiting {
+        quarantined: entries.keys().filter_map(slot).collect(),
+        held_records: held_records.into_iter().collect(),
+        alone: alone.into_iter().collect(),
+    }
 }
 
 /// What is known of a value that the scope holds, or that the request names.
@@ -213,12 +240,11 @@ fn known_of_nobody(
         // The same identifier as another kind of party would hold it: what was said of both is found at the one.
         let elsewhere = |id: Sequence| ledger.points_of(id).iter().any(is_known);
         let said = ledger.standing_at(&HashSet::from([*digest])).into_iter().any(|(id, ..)| !elsewhere(id));
-        let mut quarantined = state.privacy.quarantined.values();
-        let held = quarantined.clone().any(|held| held.name(*digest));
         // What is mentioned is, as either kind of party: it is found at the one.
-        let mentioned = quarantined.any(|held| held.mention(*digest) && !held.all().any(is_known));
+        let is_found = |held: &Points| held.name(*digest) || !held.all().any(is_known);
+        let held = state.privacy.quarantined.at(*digest).any(|(_, held)| is_found(held));
         let twin = identifiers.iter().any(|(of, other)| of == namespace && is_known(other));
-        if said || held || mentioned || (!twin && state.consent.reservations.is_charged(*digest)) {
+        if said || held || (!twin && state.consent.reservations.is_charged(*digest)) {
             known.push(LinkValue { namespace: *namespace, digest: *digest });
         }
     }

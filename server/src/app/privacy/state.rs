@@ -12,6 +12,7 @@ use onefold_core::reads::{ReadLogMark, ReadLogPolicy};
 use serde::{Deserialize, Serialize};
 
 use super::former::{Former, FormerRows};
+use crate::app::quarantine::found_by::FoundBy;
 use crate::app::quarantine::points::Points;
 use crate::app::tenant::State;
 
@@ -37,7 +38,7 @@ pub struct Privacy {
     /// What the tenant wants.
     pub policy: Arc<PrivacyPolicy>,
     /// What each quarantined fragment is found by.
-    pub quarantined: HashMap<Sequence, Points>,
+    pub quarantined: FoundBy,
     /// Default regions that held before: telephone numbers were read by them, and what is kept of these has no number.
     pub former_regions: Vec<Option<String>>,
     /// What is kept beside requests that controllers forwarded.
@@ -81,7 +82,7 @@ impl Privacy {
             receipts: self.receipts.iter().map(|(request, place)| (*request, *place)).collect(),
             carried: self.carried.values().flatten().cloned().collect(),
             policy: PrivacyPolicy::clone(&self.policy),
-            quarantined: self.quarantined.iter().map(|(entry, points)| (*entry, points.clone())).collect(),
+            quarantined: self.quarantined.iter().map(|(entry, points)| (entry, points.clone())).collect(),
             exports: self.exports.values().cloned().collect(),
             read_log: self.read_log,
             reads_mark: self.reads_mark,
@@ -238,8 +239,12 @@ impl State {
         let ordinals: Vec<u32> = erased.records.iter().map(|record| record.ordinal).collect();
         self.engine.forget(&ordinals);
         let records: Vec<Digest128> = erased.records.iter().map(|record| record.digest).collect();
-        let points: HashSet<Digest128> =
+        let mut points: HashSet<Digest128> =
             records.iter().copied().chain(erased.suppressed.iter().map(|(_, digest)| *digest)).collect();
+        // What was said at a record that only quarantine knew went with its fragment.
+        let held = erased.quarantined.iter().filter_map(|entry| self.privacy.quarantined.get(*entry));
+        let alone = held.filter_map(Points::record).filter(|record| self.engine.ordinal_of(*record).is_none());
+        points.extend(alone);
         self.consent.ledger.forget(&points);
         self.accounts.forget(&records, &erased.slots);
         self.judgements.forget(&records);

@@ -8,7 +8,7 @@
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashSet};
 
-use onefold_core::fragment::{AttributeValue, Fragment, Identifier};
+use onefold_core::fragment::{AttributeValue, Fragment};
 use onefold_core::identifier::compatible;
 use onefold_core::ids::Digest128;
 use onefold_core::namespace::Normaliser;
@@ -19,6 +19,11 @@ use crate::app::tenant::LiveConfig;
 
 /// Addresses, and numbers, that one fragment may mention.
 pub const MENTIONS_MAX: usize = 512;
+/// What one held fragment may be found by: a mention is a value of every namespace of its kind, of a person and of an
+/// organisation.
+pub const POINTS_MAX: usize = 2_304;
+/// Addresses, and numbers, that are read out of the identifiers of one fragment.
+const CLAIMED_MAX: usize = 4_096;
 /// Digits of a telephone number.
 const DIGITS: std::ops::RangeInclusive<usize> = 7..=15;
 /// A longer text is no number as a whole, with words in it (`ext. 12`).
@@ -34,20 +39,30 @@ pub struct Points {
 }
 
 impl Points {
-    /// Those of a fragment, and whether that is all: it is not where more than [`MENTIONS_MAX`] are mentioned.
-    pub fn of(fragment: &Fragment, prepared: &Prepared, config: &LiveConfig) -> (Self, bool) {
+    /// Those of a fragment, and whether that is all: it is not where more than [`MENTIONS_MAX`] are mentioned, or it would be
+    /// found by more than `most`.
+    pub fn of(fragment: &Fragment, prepared: &Prepared, config: &LiveConfig, most: usize) -> (Self, bool) {
         let own: Box<[Digest128]> =
             std::iter::once(prepared.record).chain(prepared.links.iter().map(|link| link.digest)).collect();
         let mut seen: HashSet<Digest128> = own.iter().copied().collect();
+        let (read, mut whole) = Read::of(texts(fragment), MENTIONS_MAX);
         let claims = config.preparer().contact_points(fragment);
-        let (mentioned, whole) = mentions(fragment, texts(fragment), config);
-        let mentioned = claims.into_iter().chain(mentioned).filter(|digest| seen.insert(*digest)).collect();
-        (Self { own, mentioned }, whole)
+        let mut mentioned = Vec::new();
+        for point in claims.into_iter().chain(read.points(fragment, config)) {
+            if seen.insert(point) {
+                if seen.len() > most {
+                    whole = false;
+                    break;
+                }
+                mentioned.push(point);
+            }
+        }
+        (Self { own, mentioned: mentioned.into() }, whole)
     }
 
-    /// Whether any of these is in it.
-    pub fn meet(&self, points: &HashSet<Digest128>) -> bool {
-        self.all().any(|point| points.contains(point))
+    /// Whether any of its own is among these: then it is theirs, and does not only mention them.
+    pub fn is_of(&self, points: &HashSet<Digest128>) -> bool {
+        self.own.iter().any(|point| points.contains(point))
     }
 
     /// All of them.
@@ -64,65 +79,61 @@ impl Points {
     pub fn name(&self, point: Digest128) -> bool {
         self.own.contains(&point)
     }
-
-    /// Whether it mentions this.
-    pub fn mention(&self, point: Digest128) -> bool {
-        self.mentioned.contains(&point)
-    }
 }
 
 /// What the identifiers of a fragment say beyond themselves: a malformed one may have a whole address in it, and one in
 /// letters of full width is the same in plain ones.
-pub fn in_claims(fragment: &Fragment, config: &LiveConfig) -> Vec<Digest128> {
+pub fn in_claims(fragment: &Fragment, config: &LiveConfig) -> Box<[Digest128]> {
     let claims = fragment.identifiers.iter().map(|claim| Cow::Borrowed(claim.raw.as_str()));
-    mentions(fragment, claims.collect(), config).0
+    let (read, _) = Read::of(claims.collect(), CLAIMED_MAX);
+    let points: BTreeSet<Digest128> = read.points(fragment, config).collect();
+    points.into_iter().collect()
 }
 
-/// The digests of all that reads as an address or a number, for either kind of party, and whether that is all.
-fn mentions(fragment: &Fragment, texts: Vec<Cow<'_, str>>, config: &LiveConfig) -> (Vec<Digest128>, bool) {
-    let (mut mails, mut numbers) = (Found::default(), Found::default());
-    for text in &texts {
-        for text in [Some(Cow::Borrowed(text.as_ref())), compatible(text).map(Cow::Owned)].into_iter().flatten() {
-            mails_in(&text, &mut mails);
-            numbers_in(&text, &mut numbers);
+/// What reads as an address or a number in some texts.
+struct Read {
+    mails: BTreeSet<String>,
+    numbers: BTreeSet<String>,
+}
+
+impl Read {
+    /// As many of each as there may be, and whether that is all.
+    fn of(texts: Vec<Cow<'_, str>>, most: usize) -> (Self, bool) {
+        let (mut mails, mut numbers) = (Found::up_to(most), Found::up_to(most));
+        for text in &texts {
+            for text in [Some(Cow::Borrowed(text.as_ref())), compatible(text).map(Cow::Owned)].into_iter().flatten() {
+                mails_in(&text, &mut mails);
+                numbers_in(&text, &mut numbers);
+            }
         }
+        let whole = !(mails.more || numbers.more);
+        (Self { mails: mails.texts, numbers: numbers.texts }, whole)
     }
-    let whole = !(mails.more || numbers.more);
-    let (mails, numbers) = (mails.texts, numbers.texts);
-    if mails.is_empty() && numbers.is_empty() {
-        return (Vec::new(), whole);
-    }
-    let mut identifiers = Vec::new();
-    for namespace in &config.config.namespaces {
-        let found = match namespace.normaliser {
-            Normaliser::Email => &mails,
-            Normaliser::Phone => &numbers,
-            _ => continue,
+
+    /// The digests of these, as either kind of party would hold them. Where the fragment is from says how numbers are read.
+    fn points<'a>(&'a self, fragment: &'a Fragment, config: &'a LiveConfig) -> impl Iterator<Item = Digest128> + 'a {
+        let read = |normaliser, texts: &'a BTreeSet<String>| {
+            config.preparer().points_as(normaliser, fragment, texts.iter().map(String::as_str))
         };
-        identifiers.extend(found.iter().map(|raw| Identifier { namespace: namespace.id, raw: raw.clone() }));
+        read(Normaliser::Email, &self.mails).chain(read(Normaliser::Phone, &self.numbers))
     }
-    let found = Fragment {
-        identifiers,
-        traits: None,
-        affiliations: Vec::new(),
-        stages: Vec::new(),
-        // Where it is from says how numbers are read.
-        ..fragment.clone()
-    };
-    (config.preparer().contact_points(&found), whole)
 }
 
 /// What was found, each once.
-#[derive(Default)]
 struct Found {
     texts: BTreeSet<String>,
+    most: usize,
     /// There is more.
     more: bool,
 }
 
 impl Found {
+    const fn up_to(most: usize) -> Self {
+        Self { texts: BTreeSet::new(), most, more: false }
+    }
+
     fn put(&mut self, text: &str) {
-        if self.texts.len() < MENTIONS_MAX {
+        if self.texts.len() < self.most {
             self.texts.insert(text.to_owned());
         } else {
             self.more |= !self.texts.contains(text);
@@ -236,7 +247,7 @@ mod tests {
     use super::*;
 
     fn found(text: &str) -> (Vec<String>, Vec<String>) {
-        let (mut mails, mut numbers) = (Found::default(), Found::default());
+        let (mut mails, mut numbers) = (Found::up_to(MENTIONS_MAX), Found::up_to(MENTIONS_MAX));
         mails_in(text, &mut mails);
         numbers_in(text, &mut numbers);
         (mails.texts.into_iter().collect(), numbers.texts.into_iter().collect())
@@ -265,10 +276,10 @@ mod tests {
     #[test]
     fn what_is_too_much_is_told() {
         let text: String = (0..=MENTIONS_MAX).map(|number| format!("a{number}@harbour-mail.net ")).collect();
-        let mut mails = Found::default();
+        let mut mails = Found::up_to(MENTIONS_MAX);
         mails_in(&text, &mut mails);
         assert!(mails.more && mails.texts.len() == MENTIONS_MAX);
-        let mut once = Found::default();
+        let mut once = Found::up_to(MENTIONS_MAX);
         mails_in(&"ada@harbour-mail.net ".repeat(2 * MENTIONS_MAX), &mut once);
         assert!(!once.more, "what is said again is not more");
     }

@@ -278,7 +278,8 @@ impl Replaying {
                     let names = self.config.config.as_ref();
                     let content = quarantine::content(&fragment, kept.undated, &prepared, names);
                     let held = Held { place: entry.place, slot, source, fragment: content };
-                    self.state.hold(entry.sequence, held, Points::of(&fragment, &prepared, &self.config).0);
+                    let points = Points::of(&fragment, &prepared, &self.config, usize::MAX).0;
+                    self.state.hold(entry.sequence, held, points);
                 }
             }
             EntryKind::StatementRecorded | EntryKind::StatementUndated => {

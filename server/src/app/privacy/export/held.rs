@@ -104,6 +104,7 @@ impl Picture {
         points.extend(plan.told_alone().map(|told| told.record));
         points.extend(plan.suppressed.iter().map(|value| value.digest));
         points.extend(plan.siblings.iter().map(|(_, digest)| *digest));
+        points.extend(&plan.held_records);
         let live = |record: &ScopedRecord| state.engine.profile_of(record.digest).is_some();
         let mut sure: HashSet<Digest128> = asked.subject.identifiers.iter().map(|(_, digest)| *digest).collect();
         let held = plan.records.iter().filter(|record| live(record)).flat_map(|r| state.engine.links_of(r.digest));
@@ -122,7 +123,7 @@ impl Picture {
                 .quarantined
                 .iter()
                 .filter_map(|entry| {
-                    let points = state.privacy.quarantined.get(entry).map(|held| held.own.clone()).unwrap_or_default();
+                    let points = state.privacy.quarantined.get(*entry).map(|held| held.own.clone()).unwrap_or_default();
                     Some((*entry, *state.quarantine.get(entry)?, points))
                 })
                 .collect(),

@@ -1,0 +1,150 @@
+//! What waits in quarantine is somebody's: an erasure finds it, what it took out does not come again, and a no that came with it is
+//! heard (laws 6 and 7).
+#![allow(missing_docs, clippy::unwrap_used, reason = "test code")]
+
+use std::path::Path;
+
+use onefold_proto::v1 as pb;
+use onefold_tests::consent::{at, of_record, said};
+use onefold_tests::{House, journey, person, reason};
+use pb::ConsentDecision::Withdrawn;
+use pb::IngestStatus::{Accepted, Quarantined, Rejected, Suppressed};
+
+const THEN: i64 = 1_790_000_000;
+const ADA: &str = "ada@harbour-mail.net";
+
+async fn open(data: &Path) -> House {
+    let mut house = House::open(data).await;
+    house.sources(&["crm", "shop"]).await;
+    journey::contract(&mut house, true).await;
+    house
+}
+
+/// A record of a source whose contract it breaks.
+fn broken(key: &str, identifiers: &[(&str, &str)], note: &str) -> pb::Fragment {
+    let texts: &[(&str, &str)] = if note.is_empty() { &[] } else { &[("note", note)] };
+    person("ledger", key, THEN, identifiers, texts)
+}
+
+/// The same record with what its contract asks for.
+fn mended(key: &str, identifiers: &[(&str, &str)]) -> pb::Fragment {
+    person("ledger", key, THEN + 100, identifiers, &[("plan", "gold")])
+}
+
+fn says_no(mut fragment: pb::Fragment, evidence: &str) -> pb::Fragment {
+    let saying = pb::ConsentSaying { evidence: evidence.to_owned(), ..said(Withdrawn, THEN + 50) };
+    fragment.consents.push(pb::FragmentConsent { identifier: None, saying: Some(saying) });
+    fragment
+}
+
+async fn held(house: &mut House) -> usize {
+    let list = pb::ListQuarantineRequest::default();
+    house.ingest.list_quarantine(list).await.unwrap().into_inner().quarantined.len()
+}
+
+async fn restart(house: House, data: &Path, alone: bool) -> House {
+    house.close().await;
+    if alone {
+        std::fs::remove_dir_all(data.join("checkpoint")).unwrap();
+    }
+    House::open(data).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_erasure_took_out_of_quarantine_is_stopped_when_it_comes_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let mut house = open(&data).await;
+    // By its own identifier, with what was said; again of the same record, without it; by a mention alone; by its key.
+    let own = || says_no(broken("own", &[("email", ADA)], ""), "call with Ada Byron");
+    let bare = || broken("own", &[], "no address of hers is here");
+    let mention = || says_no(broken("mention", &[], &format!("write to {ADA}")), "call with Ada Byron");
+    let key = || broken(ADA, &[], "");
+    for fragment in [own(), bare(), mention(), key(), broken("bob", &[("email", "bob@harbour-mail.net")], "")] {
+        assert_eq!(house.put(fragment).await.status(), Quarantined);
+    }
+    let said = house.statements(of_record("ledger", "own")).await.unwrap().remove(0).statement_id;
+    let said_by_mention = house.statements(of_record("ledger", "mention")).await.unwrap().remove(0).statement_id;
+
+    // An export holds what is hers, the statement that waits with it among that, and not what only mentions her.
+    let access = house.ask_for(pb::PrivacyRequestKind::Access, vec![at("email", ADA)]).await.unwrap();
+    let etag = house.preview_export(&access).await.unwrap().etag;
+    let (text, _) = house.export(&access, &etag).await.unwrap();
+    assert_eq!(text.matches("call with Ada Byron").count(), 1, "{text}");
+
+    let request = house.ask_for_erasure(vec![at("email", ADA)]).await.unwrap();
+    let preview = house.preview(&request).await.unwrap();
+    assert_eq!((preview.quarantined, preview.statements), (4, 2), "{preview:?}");
+    house.erase(&request, &preview.etag).await.unwrap();
+    let mut stopped = 0;
+    for alone in [false, true, false] {
+        assert_eq!(held(&mut house).await, 1, "bob's, from the journal alone: {alone}");
+        for id in [&said, &said_by_mention] {
+            let receipt = pb::GetConsentReceiptRequest { statement_id: id.clone(), ..Default::default() };
+            let gone = house.consent.get_consent_receipt(receipt).await.unwrap_err();
+            assert_eq!(reason(&gone), "STATEMENT_NOT_FOUND");
+        }
+        for fragment in [own(), bare(), mention(), key(), mended("own", &[]), broken("new", &[], &format!("to {ADA}."))]
+        {
+            let record = fragment.record.clone();
+            assert_eq!(house.put(fragment).await.status(), Suppressed, "{record:?}");
+            stopped += 1;
+        }
+        let get = pb::GetPrivacyRequestRequest { name: request.clone() };
+        let counted = house.privacy.get_privacy_request(get).await.unwrap().into_inner().request.unwrap();
+        assert_eq!(counted.resends_stopped, stopped, "each is counted");
+        house = restart(house, &data, alone).await;
+    }
+    // A record that only mentioned her is somebody else's, and is let in once it no longer does.
+    assert_eq!(house.put(mended("mention", &[("email", "carl@harbour-mail.net")])).await.status(), Accepted);
+    house.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_of_the_same_key_stays_when_a_held_record_is_erased() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut house = open(&dir.path().join("data")).await;
+    house.put_account("ledger", "17", None).await.unwrap();
+    assert_eq!(house.put(broken("17", &[("email", ADA)], "")).await.status(), Quarantined);
+    house.forget(vec![at("email", ADA)]).await.unwrap();
+    assert_eq!(held(&mut house).await, 0);
+    house.put_account("ledger", "17", None).await.unwrap();
+    house.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_mentions_more_than_can_be_found_again_is_not_held_and_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut house = open(&dir.path().join("data")).await;
+    let notes = |count: usize| {
+        let note = |page: usize| {
+            let mails = (page * 64..count.min((page + 1) * 64)).map(|who| format!("m{who}@harbour-mail.net"));
+            (format!("note{page}"), mails.collect::<Vec<_>>().join(" "))
+        };
+        (0..count.div_ceil(64)).map(note).collect::<Vec<_>>()
+    };
+    let fragment = |key: &str, count: usize| {
+        let texts = notes(count);
+        let texts: Vec<(&str, &str)> = texts.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
+        person("ledger", key, THEN, &[], &texts)
+    };
+    assert_eq!(house.put(fragment("some", 512)).await.status(), Quarantined);
+    let refused = house.put(fragment("more", 513)).await;
+    assert_eq!(refused.status(), Rejected);
+    assert!(refused.faults.iter().any(|fault| fault.message.contains("than can be held")), "{:?}", refused.faults);
+    // As values of three namespaces a third of them is as much.
+    let all = house.admin.list_namespaces(pb::ListNamespacesRequest::default()).await.unwrap().into_inner().namespaces;
+    let email = all.into_iter().find(|namespace| namespace.name == "email").unwrap();
+    for name in ["work_mail", "home_mail"] {
+        let namespace = pb::Namespace { name: name.to_owned(), etag: String::new(), ..email.clone() };
+        let request = pb::PutNamespaceRequest { namespace: Some(namespace), ..Default::default() };
+        house.admin.put_namespace(request).await.unwrap();
+    }
+    assert_eq!(held(&mut house).await, 1, "what is held stays");
+    assert_eq!(house.put(fragment("third", 383)).await.status(), Quarantined);
+    assert_eq!(house.put(fragment("more than a third", 384)).await.status(), Rejected);
+    // All that was held is found by all that it mentions, also as values of the new namespaces.
+    let request = house.ask_for_erasure(vec![at("home_mail", "m511@harbour-mail.net")]).await.unwrap();
+    assert_eq!(house.preview(&request).await.unwrap().quarantined, 1);
+    house.close().await;
+}

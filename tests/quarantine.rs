@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use onefold_proto::v1 as pb;
-use onefold_tests::consent::{at, of_record, said};
+use onefold_tests::consent::{at, of_record, reasons, said};
 use onefold_tests::{House, journey, person, reason};
 use pb::ConsentDecision::Withdrawn;
 use pb::IngestStatus::{Accepted, Quarantined, Rejected, Suppressed};
@@ -146,5 +146,91 @@ async fn what_mentions_more_than_can_be_found_again_is_not_held_and_says_so() {
     // All that was held is found by all that it mentions, also as values of the new namespaces.
     let request = house.ask_for_erasure(vec![at("home_mail", "m511@harbour-mail.net")]).await.unwrap();
     assert_eq!(house.preview(&request).await.unwrap().quarantined, 1);
+    house.close().await;
+}
+
+/// A no with a fragment in quarantine is heard at the fragment's address while it waits, whatever else of its record came, and in
+/// whatever order; a newer fragment, replayed or sent anew, ends it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_no_that_waits_is_heard_in_every_order() {
+    #[derive(Clone, Copy, Debug)]
+    enum Comes {
+        Older,
+        Held,
+        Retraction,
+    }
+    use Comes::{Held, Older, Retraction};
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let mut house = open(&data).await;
+    let orders: &[&[Comes]] = &[
+        &[Held],
+        &[Older, Held],
+        &[Held, Older],
+        &[Older, Held, Retraction],
+        &[Older, Retraction, Held],
+        &[Held, Older, Retraction],
+        &[Held, Retraction, Older],
+        &[Retraction, Held, Older],
+        &[Retraction, Older, Held],
+    ];
+    let mail = |who: usize, which: &str| format!("{which}{who}@harbour-mail.net");
+    for (who, order) in orders.iter().enumerate() {
+        // Somebody else says yes at each address.
+        for which in ["old", "new", "other"] {
+            let yes = person("shop", &mail(who, which), THEN, &[("email", &mail(who, which))], &[]);
+            house.put(yes).await;
+            house.say(of_record("shop", &mail(who, which)), said(pb::ConsentDecision::Granted, THEN)).await.unwrap();
+        }
+        for comes in *order {
+            let (key, old, new) = (who.to_string(), mail(who, "old"), mail(who, "new"));
+            match comes {
+                Older => {
+                    let older = person("ledger", &key, THEN - 100, &[("email", &old)], &[("plan", "gold")]);
+                    house.put(older).await;
+                }
+                Held => {
+                    let held = says_no(broken(&key, &[("email", &new)], ""), "");
+                    assert_eq!(house.put(held).await.status(), Quarantined);
+                }
+                Retraction => {
+                    house.retract("ledger", &key, THEN + 60).await;
+                }
+            }
+        }
+    }
+    async fn answers(house: &mut House, address: String) -> Vec<String> {
+        let verdict = house.may(at("email", &address), false).await.unwrap();
+        reasons(&verdict).into_iter().map(str::to_owned).collect()
+    }
+    for alone in [false, true] {
+        for (who, order) in orders.iter().enumerate() {
+            let told = (answers(&mut house, mail(who, "new")).await, answers(&mut house, mail(who, "old")).await);
+            let old = if order.len() == 1 { "GRANTED" } else { "WITHDRAWN" };
+            // Where both records are there they are one person, who said no.
+            assert_eq!(
+                told,
+                (vec!["WITHDRAWN".to_owned()], vec![old.to_owned()]),
+                "{order:?}, from the journal: {alone}"
+            );
+        }
+        house = restart(house, &data, alone).await;
+    }
+    // Sent anew, with another address; or replayed once the contract asks for less.
+    for who in 0..orders.len() - 1 {
+        let anew = mended(&who.to_string(), &[("email", &mail(who, "other"))]);
+        assert_eq!(house.put(anew).await.status(), Accepted);
+    }
+    for alone in [false, true] {
+        for (who, order) in orders.iter().enumerate().take(orders.len() - 1) {
+            assert_eq!(
+                answers(&mut house, mail(who, "new")).await,
+                ["GRANTED"],
+                "{order:?}, from the journal: {alone}"
+            );
+            assert_eq!(answers(&mut house, mail(who, "other")).await, ["WITHDRAWN"], "{order:?}");
+        }
+        house = restart(house, &data, alone).await;
+    }
     house.close().await;
 }

@@ -30,6 +30,8 @@ pub const ATTRIBUTE_NAMES_MAX: usize = 4_096;
 pub const CLUSTER_RECORDS_MAX: usize = 10_000;
 /// Fragments waiting in one tenant's quarantine.
 pub const QUARANTINE_MAX: usize = 1_000_000;
+/// Fragments of one record waiting there.
+pub const QUARANTINE_OF_RECORD_MAX: usize = 1_024;
 /// Keyed digests that these are found by, all of them together: eight each, and at most some 400 MB of memory.
 pub const QUARANTINE_POINTS_MAX: usize = 8_000_000;
 /// How far ahead of the server's clock a fragment may have been observed, in seconds.

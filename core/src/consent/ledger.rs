@@ -7,6 +7,7 @@ use std::ops::Bound;
 
 use serde::{Deserialize, Serialize};
 
+use crate::consent::elsewhere::Elsewhere;
 use crate::consent::state::{Question, Said, Voices};
 use crate::consent::{ChannelId, Decision, Jurisdiction, PurposeId, Statement};
 use crate::fragment::ObservedAt;
@@ -106,11 +107,12 @@ pub struct Ledger {
     contents: Vec<Digest128>,
     by_point: HashMap<Digest128, At>,
     by_content: HashMap<Digest128, u32>,
-    /// Points of retracted records at which their stops stand on, and which record each comes from.
-    orphans: HashMap<Digest128, Vec<Digest128>>,
     /// The identifiers that a retracted record with a stop held when it went; after a restore what stood together with a
     /// point, record or identifier, when a stop was said there.
-    left_behind: HashMap<Digest128, Vec<Digest128>>,
+    left_behind: Elsewhere,
+    /// The identifiers that a record with a stop would hold if what waits of it were taken in. A checkpoint does not keep it: it
+    /// follows from what waits.
+    waiting: Elsewhere,
     /// Recorded, and not told in the feed yet.
     untold: Vec<u32>,
     /// Restrictions that were carried out upon a person's request.
@@ -221,9 +223,10 @@ impl Ledger {
     /// recorded here yet.
     fn at<'a>(&'a self, later: Option<&'a Self>, point: Digest128) -> impl Iterator<Item = (Digest128, &'a Entry)> {
         let own = self.own_at(later, point).map(move |entry| (point, entry));
-        let orphans = self.orphans.get(&point).map_or(&[][..], Vec::as_slice).iter();
+        let orphans = self.left_behind.heard_here(point);
+        let waiting = self.waiting.heard_here(point).iter().filter(|record| !orphans.contains(record));
         // They are judged at the record that they come from: what lifts them must come from there too.
-        let left = orphans.flat_map(move |record| {
+        let left = orphans.iter().chain(waiting).flat_map(move |record| {
             let all = self.own_at(later, *record).map(|entry| (*record, entry));
             all.filter(|(_, entry)| entry.decision != Decision::Pending)
         });
@@ -301,7 +304,7 @@ impl Ledger {
         }
         let identifiers = identifiers();
         if !identifiers.is_empty() {
-            self.leave_behind(record, identifiers);
+            self.left_behind.set(record, identifiers);
         }
     }
 
@@ -309,44 +312,46 @@ impl Ledger {
     /// at it stands on there.
     pub fn record_had(&mut self, record: Digest128, before: &[Digest128], identifiers: Vec<Digest128>) {
         if self.has_stop_at(record) {
-            let mut all = self.left_behind.get(&record).cloned().unwrap_or_default();
+            let mut all = self.left_behind.of(record).to_vec();
             all.retain(|point| !before.contains(point));
             all.extend(identifiers);
             all.sort_unstable();
             all.dedup();
-            self.leave_behind(record, all);
+            self.left_behind.set(record, all);
         }
     }
 
     /// Where statements at this point are heard beside it.
+    pub fn heard_elsewhere(&self, point: Digest128) -> impl Iterator<Item = Digest128> {
+        self.left_behind.of(point).iter().chain(self.waiting.of(point)).copied()
+    }
+
+    /// Fragments of this record wait that would bring these identifiers: what was said no to at it is heard there, and, of what
+    /// waits, nowhere else.
+    pub fn waits(&mut self, record: Digest128, heard_at: Vec<Digest128>) {
+        self.waiting.set(record, heard_at);
+    }
+
+    /// What was told by [`Ledger::waits`].
     #[must_use]
-    pub fn heard_elsewhere(&self, point: Digest128) -> &[Digest128] {
-        self.left_behind.get(&point).map_or(&[], Vec::as_slice)
+    pub fn waits_at(&self, record: Digest128) -> &[Digest128] {
+        self.waiting.of(record)
     }
 
     /// Whether somebody said no at this point, of anything.
-    fn has_stop_at(&self, point: Digest128) -> bool {
+    #[must_use]
+    pub fn has_stop_at(&self, point: Digest128) -> bool {
         self.recorded_at(point).any(|entry| entry.decision.is_stop() || entry.decision.is_hold())
-    }
-
-    fn leave_behind(&mut self, record: Digest128, identifiers: Vec<Digest128>) {
-        self.record_is_back(record);
-        for identifier in &identifiers {
-            self.orphans.entry(*identifier).or_default().push(record);
-        }
-        if !identifiers.is_empty() {
-            self.left_behind.insert(record, identifiers);
-        }
     }
 
     /// Statements at this point are heard at these too, until it is told of together with them, or, of a record, at all.
     pub fn stand_on(&mut self, point: Digest128, heard_at: &[Digest128]) {
-        let mut all = self.left_behind.get(&point).cloned().unwrap_or_default();
+        let mut all = self.left_behind.of(point).to_vec();
         all.extend(heard_at);
         all.sort_unstable();
         all.dedup();
         all.retain(|other| *other != point);
-        self.leave_behind(point, all);
+        self.left_behind.set(point, all);
     }
 
     /// The points of what was said of this identifier at which statements are heard elsewhere too. An identifier has one for
@@ -360,19 +365,15 @@ impl Ledger {
         let said = at.filter(|index| self.entries[*index].by_identifier);
         let points: BTreeSet<Digest128> =
             said.flat_map(|index| self.points[index].iter().copied()).chain([identifier]).collect();
-        points.into_iter().filter(|point| self.left_behind.contains_key(point)).collect()
+        points.into_iter().filter(|point| !self.left_behind.of(*point).is_empty()).collect()
     }
 
     /// A live fragment tells of this point: where it stands together with others again, nothing has to be heard there on its
     /// behalf. What stands with it no longer, or not yet, hears it still.
     pub fn stands_with(&mut self, point: Digest128, together: &HashSet<Digest128>) {
-        let Some(heard_at) = self.left_behind.get(&point) else { return };
-        let apart: Vec<Digest128> = heard_at.iter().filter(|other| !together.contains(other)).copied().collect();
-        if apart.is_empty() {
-            self.record_is_back(point);
-        } else {
-            self.leave_behind(point, apart);
-        }
+        let heard_at = self.left_behind.of(point).iter();
+        let apart: Vec<Digest128> = heard_at.filter(|other| !together.contains(other)).copied().collect();
+        self.left_behind.set(point, apart);
     }
 
     /// Whether a restriction was carried out upon a person's request.
@@ -397,21 +398,16 @@ impl Ledger {
 
     /// A record has a live fragment: its statements stand at the record itself.
     pub fn record_is_back(&mut self, record: Digest128) {
-        for identifier in self.left_behind.remove(&record).unwrap_or_default() {
-            if let Some(records) = self.orphans.get_mut(&identifier) {
-                records.retain(|known| *known != record);
-                if records.is_empty() {
-                    self.orphans.remove(&identifier);
-                }
-            }
-        }
+        self.left_behind.clear(record);
     }
 
-    /// The points of statements that the feed has not told of, and forgets which they were.
+    /// The points of statements that the feed has not told of, those included at which they are heard beside their own, and forgets
+    /// which they were.
     pub fn take_untold(&mut self) -> Vec<Digest128> {
         let mut points: Vec<Digest128> = std::mem::take(&mut self.untold)
             .into_iter()
             .flat_map(|index| self.points[index as usize].iter().copied())
+            .flat_map(|point| std::iter::once(point).chain(self.heard_elsewhere(point)))
             .collect();
         points.sort_unstable();
         points.dedup();
@@ -504,9 +500,9 @@ impl Ledger {
     /// nothing behind it.
     pub fn forget(&mut self, points: &HashSet<Digest128>) {
         let mut touched: HashSet<u32> = HashSet::new();
+        self.left_behind.forget(points);
+        self.waiting.forget(points);
         for point in points {
-            self.record_is_back(*point);
-            self.orphans.remove(point);
             if let Some(at) = self.by_point.remove(point) {
                 touched.extend(at.as_slice());
             }
@@ -522,9 +518,6 @@ impl Ledger {
             }
             self.points[index as usize] = left.into_boxed_slice();
         }
-        for identifiers in self.left_behind.values_mut() {
-            identifiers.retain(|identifier| !points.contains(identifier));
-        }
     }
 
     /// All statements, in order of recording.
@@ -537,9 +530,7 @@ impl Ledger {
     pub fn to_rows(&self) -> LedgerRows {
         let rows = self.entries.iter().zip(&self.points).zip(&self.contents);
         let rows = rows.map(|((entry, points), content)| (*entry, points.to_vec(), *content)).collect();
-        let mut left_behind: Vec<_> = self.left_behind.iter().map(|(r, i)| (*r, i.clone())).collect();
-        left_behind.sort_unstable();
-        LedgerRows { rows, left_behind, untold: self.untold.clone(), ended_by: self.ended_by }
+        LedgerRows { rows, left_behind: self.left_behind.rows(), untold: self.untold.clone(), ended_by: self.ended_by }
     }
 
     /// From a checkpoint.
@@ -551,7 +542,7 @@ impl Ledger {
         }
         ledger.by_content.remove(&Digest128([0; 16]));
         for (record, identifiers) in rows.left_behind {
-            ledger.leave_behind(record, identifiers);
+            ledger.left_behind.set(record, identifiers);
         }
         ledger.untold = rows.untold;
         ledger.ended_by = rows.ended_by;

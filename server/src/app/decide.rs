@@ -84,6 +84,7 @@ pub(super) fn decide(
             overlay: &mut overlay,
             held: HashMap::new(),
             held_points: 0,
+            held_of: HashMap::new(),
             cleared: HashSet::new(),
             said: Ledger::default(),
             confirmed: HashMap::new(),
@@ -111,6 +112,8 @@ struct Deciding<'a> {
     held: HashMap<(Digest128, Digest128), Sequence>,
     /// What these are found by, together.
     held_points: usize,
+    /// How many of each record.
+    held_of: HashMap<Digest128, usize>,
     cleared: HashSet<Sequence>,
     /// Statements of this group: what comes after them in it is judged as if they were recorded.
     said: Ledger,

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 
+use onefold_core::consent::stops::StandsOn;
 use onefold_core::decision::{self, EntryKind, QuarantineCleared};
 use onefold_core::ids::{Place, Sequence, TenantId};
 use onefold_store::journal::{Appender, BatchBuilder, JournalError, batch_room, entry_room};
@@ -412,7 +413,15 @@ impl Lane {
         request: Option<RequestKey>,
         reply: oneshot::Sender<Result<u64, WriteError>>,
     ) -> Result<(), JournalError> {
-        let room = entry_room(16 + 10 * entries.len()) + room_to_remember(request, &u64::MAX);
+        // LAW 6: a no that came with what is discarded was said all the same, and is heard where it was.
+        let stands: Vec<(StandsOn, Vec<u8>)> = {
+            let state = tenant.state();
+            let left = entries.iter().filter_map(|entry| state.left_by_discarding(*entry));
+            left.map(|stands| (decision::encode(&stands), stands)).map(|(payload, stands)| (stands, payload)).collect()
+        };
+        let room = entry_room(16 + 10 * entries.len())
+            + stands.iter().map(|(_, payload)| entry_room(payload.len())).sum::<usize>()
+            + room_to_remember(request, &u64::MAX);
         let Some(mut group) = self.begin(room)? else {
             let _ = reply.send(Err(WriteError::DiskFull));
             return Ok(());
@@ -428,6 +437,14 @@ impl Lane {
                 out.extend_from_slice(&payload);
             })?;
             state.sequence = sequence;
+            for (stands, payload) in &stands {
+                let sequence = state.sequence.next();
+                group.builder.push(tenant.id, sequence, kind(EntryKind::StopsStandOn), |_, out| {
+                    out.extend_from_slice(payload);
+                })?;
+                state.sequence = sequence;
+                state.consent.ledger.stand_on(stands.point, &stands.heard_at);
+            }
             for entry in &known {
                 if let Some(held) = state.let_go(*entry) {
                     group.commit.destroy.push((Arc::clone(tenant), held.slot));

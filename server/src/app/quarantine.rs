@@ -59,9 +59,20 @@ pub fn parse_handle(text: &str, id_key: &[u8; 32]) -> Result<Option<Sequence>, I
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InvalidHandle;
 
-/// Why a fragment that is found by these points cannot be held beside so many fragments, which are found by so many; `None` where
-/// it can. `is_whole`: these are all that it would be found by.
-pub fn no_room((fragments, found_by): (usize, usize), points: &Points, is_whole: bool) -> Option<String> {
+/// What is held already, where something is to be held.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct HeldBefore {
+    /// Fragments.
+    pub fragments: usize,
+    /// What they are found by, together.
+    pub points: usize,
+    /// Fragments of the same record.
+    pub of_record: usize,
+}
+
+/// Why a fragment that is found by these points cannot be held beside what is held; `None` where it can. `is_whole`: these are all
+/// that it would be found by.
+pub fn no_room(before: HeldBefore, points: &Points, is_whole: bool) -> Option<String> {
     if !is_whole {
         return Some(format!(
             "it mentions more addresses and numbers that may be somebody's than can be held: at most {MENTIONS_MAX} of each, and \
@@ -69,10 +80,16 @@ pub fn no_room((fragments, found_by): (usize, usize), points: &Points, is_whole:
         ));
     }
     let most = limits::QUARANTINE_MAX;
-    if fragments >= most {
+    if before.fragments >= most {
         return Some(format!("the quarantine holds {most} fragments, the most there may be; replay or discard some"));
     }
-    let most = limits::QUARANTINE_POINTS_MAX;
+    let most = limits::QUARANTINE_OF_RECORD_MAX;
+    if before.of_record >= most {
+        return Some(format!(
+            "the quarantine holds {most} fragments of this record, the most there may be; mend its source, and replay or discard some"
+        ));
+    }
+    let (most, found_by) = (limits::QUARANTINE_POINTS_MAX, before.points);
     (found_by + points.all().count() > most).then(|| {
         format!(
             "the fragments in quarantine name and mention {found_by} addresses and numbers, and {most} are the most there may be; \
@@ -162,7 +179,11 @@ pub(super) fn find_again(shared: &Shared, tenant: &Tenant, config: &LiveConfig) 
             }
         }
         let mut state = tenant.state_mut();
-        again.into_iter().for_each(|(entry, points)| state.privacy.quarantined.put(entry, points));
+        for (entry, points) in again {
+            let record = points.record();
+            state.privacy.quarantined.put(entry, points);
+            record.into_iter().for_each(|record| state.hear_what_waits(record));
+        }
     }
     Ok(())
 }
@@ -261,22 +282,26 @@ mod tests {
             Points { own, mentioned: Box::default() }
         };
         let (fragments, found_by) = (limits::QUARANTINE_MAX, limits::QUARANTINE_POINTS_MAX);
+        let of_record = limits::QUARANTINE_OF_RECORD_MAX;
         let table = [
-            ((0, 0), 3, true, None),
-            ((0, 0), 3, false, Some("than can be held")),
-            ((fragments - 1, 0), 3, true, None),
-            ((fragments, 0), 3, true, Some("the quarantine holds 1000000 fragments")),
-            ((1, found_by - 3), 3, true, None),
-            ((1, found_by - 2), 3, true, Some("and 8000000 are the most there may be")),
+            ((0, 0, 0), true, None),
+            ((0, 0, 0), false, Some("than can be held")),
+            ((fragments - 1, 0, 0), true, None),
+            ((fragments, 0, 0), true, Some("the quarantine holds 1000000 fragments")),
+            ((1, found_by - 3, 0), true, None),
+            ((1, found_by - 2, 0), true, Some("and 8000000 are the most there may be")),
+            ((of_record, 0, of_record - 1), true, None),
+            ((of_record, 0, of_record), true, Some("1024 fragments of this record")),
         ];
-        for (held, count, is_whole, want) in table {
-            let got = no_room(held, &points(count), is_whole);
+        for (before, is_whole, want) in table {
+            let (fragments, found_by, of_record) = before;
+            let got = no_room(HeldBefore { fragments, points: found_by, of_record }, &points(3), is_whole);
             let fits = match (&got, want) {
                 (None, None) => true,
                 (Some(got), Some(want)) => got.contains(want),
                 _ => false,
             };
-            assert!(fits, "{held:?} {count} {is_whole}: {got:?}");
+            assert!(fits, "{before:?} {is_whole}: {got:?}");
         }
     }
 

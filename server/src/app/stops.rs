@@ -125,7 +125,7 @@ fn row_of(state: &State, config: &LiveConfig, tenant: TenantId, entry: &Entry) -
     let channel = entry.channel.and_then(|id| policy.channels.iter().find(|channel| channel.id == id));
     let mut heard_at = stands_with(state, config, &points);
     // What a record held that is not there any more, or is in quarantine.
-    let elsewhere = points.iter().flat_map(|point| ledger.heard_elsewhere(*point)).copied();
+    let elsewhere = points.iter().flat_map(|point| ledger.heard_elsewhere(*point));
     let elsewhere: BTreeSet<Digest128> = elsewhere.filter(|point| !heard_at.contains(point)).collect();
     heard_at.extend(elsewhere.into_iter().filter(|point| !points.contains(point)));
     heard_at.truncate(HEARD_AT_MAX);

@@ -1,27 +1,26 @@
 //! One tenant while the server runs: its keys, its configuration, its resolution state.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
 use onefold_core::access::ApiKeys;
 use onefold_core::config::TenantConfig;
 use onefold_core::contract::CompiledContract;
-use onefold_core::decision::LateVersion;
 use onefold_core::fault::{FaultReason, FieldFault};
+use onefold_core::fragment::ObservedAt;
 use onefold_core::hierarchy::{AccountId, AccountOrdinal};
 use onefold_core::ids::{
     AttributeId, Digest128, NamespaceId, Place, ProfileId, ProfileOrdinal, Sequence, SlotId, SourceId, TenantId,
 };
 use onefold_matching::prepare::Preparer;
-use onefold_matching::prepared::{LinkValue, Prepared};
 use onefold_matching::resolve::{Engine, LinkRules, Standing};
 use onefold_store::keys::TenantKeys;
 use onefold_store::vault::Vault;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
-use super::consent::{Consent, Said};
+use super::consent::Consent;
 use super::error::ReadError;
 use super::hierarchy::state::Accounts;
 use super::models::Models;
@@ -30,7 +29,6 @@ use super::quarantine::points::Points;
 use super::reads::Noting;
 use super::requests::RequestWindow;
 use super::review::Judgements;
-use super::stops::together;
 use super::tidy::Superseded;
 use crate::clock::Stopwatch;
 use crate::metrics::TenantMeters;
@@ -142,6 +140,8 @@ pub struct Held {
     pub source: SourceId,
     /// Keyed digest of the record and digest of the facts: the same fragment is held once.
     pub fragment: (Digest128, Digest128),
+    /// When it was observed, and the digest of its facts: which of two of one record is the later.
+    pub version: (ObservedAt, Digest128),
 }
 
 /// When a profile was opened and last changed.
@@ -231,59 +231,12 @@ impl State {
         }
     }
 
-    /// Appends a statement to the ledger. A no at a record that was retracted is heard at what the record held last (law 6).
-    pub fn hear(&mut self, said: &Said) {
-        let Self { engine, consent, .. } = self;
-        consent.ledger.record(said.entry, &said.points, said.content);
-        if let Some(pending) = said.confirms {
-            consent.ledger.confirm(pending, said.entry.id);
-        }
-        if said.entry.decision.is_stop() || said.entry.decision.is_hold() {
-            for point in &said.points {
-                let held = digests(&engine.last_links_of(*point));
-                if !held.is_empty() {
-                    consent.ledger.stand_on(*point, &held);
-                }
-            }
-        }
-    }
-
-    /// A fragment came after its record was retracted, and is the last that was observed before.
-    pub fn came_late(&mut self, late: &LateVersion, slot: SlotId) {
-        let before = self.engine.last_links_of(late.record);
-        if self.engine.came_late(late, slot) {
-            let now = self.engine.last_links_of(late.record);
-            self.consent.ledger.record_had(late.record, &digests(&before), digests(&now));
-            self.privacy.former.comes(late.record, before, &now);
-        }
-    }
-
-    /// A record is about to be retracted: what was said no to at it stands on at its identifiers (law 6).
-    pub fn leave_stops_behind(&mut self, record: Digest128) {
-        let Self { engine, consent, .. } = self;
-        consent.ledger.record_left(record, || digests(&engine.links_of(record)));
-    }
-
-    /// A record has a live fragment: what was said at it stands there and is heard nowhere else; what was said at its
-    /// identifiers is heard no more on behalf of what stands together with them now.
-    pub fn stops_come_back(&mut self, prepared: &Prepared) {
-        let links = prepared.links.iter().map(|link| link.digest);
-        self.consent.ledger.record_is_back(prepared.record);
-        let standing: Vec<Digest128> = links.clone().flat_map(|point| self.consent.ledger.standing_on(point)).collect();
-        if standing.is_empty() {
-            return;
-        }
-        // Where several hold an identifier it brings nobody together.
-        let together: HashSet<Digest128> =
-            links.flat_map(|point| together(self, point)).chain([prepared.record]).collect();
-        standing.into_iter().for_each(|point| self.consent.ledger.stands_with(point, &together));
-    }
-
     /// Holds a fragment in quarantine; `points` are what it is found by.
     pub fn hold(&mut self, entry: Sequence, held: Held, points: Points) {
         self.privacy.quarantined.put(entry, points);
         self.quarantined.insert(held.fragment, entry);
         self.quarantine.insert(entry, held);
+        self.hear_what_waits(held.fragment.0);
     }
 
     /// Lets it go.
@@ -291,12 +244,9 @@ impl State {
         let held = self.quarantine.remove(&entry)?;
         self.quarantined.remove(&held.fragment);
         self.privacy.quarantined.take(entry);
+        self.hear_what_waits(held.fragment.0);
         Some(held)
     }
-}
-
-fn digests(links: &[LinkValue]) -> Vec<Digest128> {
-    links.iter().map(|link| link.digest).collect()
 }
 
 /// A tenant.

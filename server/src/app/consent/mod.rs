@@ -1,10 +1,11 @@
 //! Consent and contact decisions: what persons said, and whether one more message may go out.
 //!
 //! Statements enter the lane as items beside fragments ([`Saying`]), so there is one order of events. [`read`] answers what
-//! holds, [`contact`] decides, [`reserve`] counts in the lane, [`person`] knows where and under whose law somebody is.
+//! holds, [`contact`] decides, [`reserve`] counts in the lane, `heard` knows where a no is heard whose record is not there, [`person`] knows where and under whose law somebody is.
 
 pub mod contact;
 pub mod course;
+mod heard;
 pub mod person;
 pub mod read;
 pub mod reserve;

@@ -125,10 +125,7 @@ impl Decided {
                     facts = true;
                 }
                 Effect::Retract(record, at, (place, sequence)) => {
-                    state.leave_stops_behind(record);
-                    state.engine.retract(record, at, place);
-                    state.superseded.leaves(record);
-                    state.accounts.fragment_says(record, Says::default(), sequence);
+                    state.retract(record, at, (place, sequence));
                     facts = true;
                 }
                 Effect::Late(late, slot) => state.came_late(&late, slot),

@@ -1,5 +1,7 @@
 //! What becomes of fragments and retractions.
 
+use std::collections::HashSet;
+
 use onefold_core::config::STEWARD_SOURCE;
 use onefold_core::consent::stops::StandsOn;
 use onefold_core::decision::{self, EntryKind, LateVersion, Quarantined, RecordRetracted};
@@ -8,6 +10,7 @@ use onefold_core::fault::{FaultReason, FieldFault};
 use onefold_core::fragment::{Fragment, ObservedAt};
 use onefold_core::ids::{Digest128, Sequence};
 use onefold_core::judgement::{Judged, Verdict};
+use onefold_core::limits;
 use onefold_matching::prepared::Prepared;
 use onefold_matching::resolve::JUDGEMENTS_MAX;
 use onefold_store::journal::JournalError;
@@ -19,8 +22,8 @@ use crate::app::hierarchy::digest::Digester;
 use crate::app::ingest::{Arriving, Outcome};
 use crate::app::lane::kind;
 use crate::app::privacy::receipt;
-use crate::app::quarantine;
 use crate::app::quarantine::points::{POINTS_MAX, Points};
+use crate::app::quarantine::{self, HeldBefore};
 use crate::app::tenant::Held;
 
 /// Bytes of a batch that [`Deciding::keep_correction`] may take beside the retraction's own.
@@ -244,8 +247,8 @@ impl Deciding<'_> {
         corrections.into_iter().find_map(another)
     }
 
-    /// Holds a fragment, and records what was said with it. Where its record is not there, a no that was said at it is heard at
-    /// the identifiers that the fragment would have brought (law 6), until the record comes.
+    /// Holds a fragment, and records what was said with it. While it is held, a no that was said at its record is heard at the
+    /// identifiers that it would bring ([`State::hear_what_waits`]); where it cannot be held, until the record comes (law 6).
     pub(super) fn quarantine_saying(
         &mut self,
         arriving: &Arriving,
@@ -259,14 +262,16 @@ impl Deciding<'_> {
             (decision.is_stop() || decision.is_hold()) && statement.points.contains(&record)
         });
         let drafted = self.quarantine(arriving, faults, received_at)?;
-        // Also of one that the quarantine had no room for: what was said with it was recorded.
-        let is_said = !matches!(drafted.outcome, Outcome::Suppressed { .. });
+        let is_refused = matches!(drafted.outcome, Outcome::Rejected { .. });
         let drafted = self.say_all(says, drafted)?;
-        let is_there = self.known(record).is_some_and(|(version, _)| !version.retracted);
-        let heard_at: Vec<Digest128> = arriving.prepared.links.iter().map(|link| link.digest).collect();
-        let heard = self.state.consent.ledger.heard_elsewhere(record);
+        let live = self.known(record).filter(|(version, _)| !version.retracted);
+        let is_newer = live.is_none_or(|(live, _)| Version::of_put(&arriving.prepared) > live);
+        let leads = if live.is_some() { self.state.engine.links_of(record) } else { Vec::new() };
+        let brings = arriving.prepared.links.iter().filter(|link| !leads.contains(link));
+        let heard_at: Vec<Digest128> = brings.map(|link| link.digest).collect();
+        let heard: HashSet<Digest128> = self.state.consent.ledger.heard_elsewhere(record).collect();
         let is_news = self.overlay.contains_key(&record) || heard_at.iter().any(|point| !heard.contains(point));
-        if denies && is_said && !is_there && !heard_at.is_empty() && is_news {
+        if denies && is_refused && is_newer && !heard_at.is_empty() && is_news {
             let stands = StandsOn { point: record, heard_at };
             let payload = decision::encode(&stands);
             self.sequence = self.sequence.next();
@@ -307,14 +312,21 @@ impl Deciding<'_> {
             let outcome = Outcome::Quarantined { sequence: self.sequence, entry, faults };
             return Ok(Drafted { outcome, record: None });
         }
-        let held = self.state.quarantine.len() + self.held.len();
-        let found_by = self.state.privacy.quarantined.points() + self.held_points;
-        if let Some(message) = quarantine::no_room((held, found_by), &points, is_whole) {
+        let (record, _) = fragment;
+        let found_by = &self.state.privacy.quarantined;
+        let of_record = found_by.count_at(record, limits::QUARANTINE_OF_RECORD_MAX);
+        let before = HeldBefore {
+            fragments: self.state.quarantine.len() + self.held.len(),
+            points: found_by.points() + self.held_points,
+            of_record: of_record + self.held_of.get(&record).copied().unwrap_or(0),
+        };
+        if let Some(message) = quarantine::no_room(before, &points, is_whole) {
             let mut faults = faults;
             faults.push(FieldFault::new("", FaultReason::TooLarge, message));
             return Ok(Drafted { outcome: Outcome::Rejected { faults }, record: None });
         }
         self.held_points += points.all().count();
+        *self.held_of.entry(record).or_default() += 1;
         let content = decision::encode(&Quarantined {
             fragment: arriving.encoded.clone(),
             undated: arriving.undated,
@@ -324,7 +336,8 @@ impl Deciding<'_> {
         let (sequence, place, slot) = self.seal(EntryKind::Quarantined, None, false, &content)?;
         self.held.insert(fragment, sequence);
         let source = arriving.prepared.source;
-        let held = Held { place, slot, source, fragment };
+        let version = (arriving.prepared.observed_at, arriving.prepared.facts);
+        let held = Held { place, slot, source, fragment, version };
         self.effects.push(Effect::Hold(sequence, held, points));
         Ok(Drafted { outcome: Outcome::Quarantined { sequence, entry: sequence, faults }, record: None })
     }

@@ -16,6 +16,8 @@ use crate::config::Config;
 use crate::grpc::DEFAULT_TENANT;
 use crate::metrics::Meters;
 
+mod waiting;
+
 const SECOND: i64 = 1_000_000;
 const THEN: i64 = 1_700_000_000 * SECOND;
 
@@ -32,17 +34,20 @@ impl Clock for Stopped {
 struct Bench {
     opened: Opened,
     runtime: Runtime,
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
 }
 
 impl Bench {
     fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
+        Self::open(tempfile::tempdir().unwrap())
+    }
+
+    fn open(dir: tempfile::TempDir) -> Self {
         let mut config = Config::new(dir.path().join("data"), ([127, 0, 0, 1], 0).into());
         config.match_models = false;
         let clock = Arc::new(Stopped(AtomicI64::new(THEN + 1_000 * SECOND)));
         let opened = recover::open(&config, clock, Arc::new(Meters::new(crate::grpc::calls()))).unwrap();
-        Self { opened, runtime: Runtime::new().unwrap(), _dir: dir }
+        Self { opened, runtime: Runtime::new().unwrap(), dir }
     }
 
     fn app(&self) -> &Arc<App> {
@@ -65,10 +70,20 @@ impl Bench {
         self.tenant().state().consent.ledger.voices(&[point], &question).effective().state
     }
 
-    fn close(self) {
-        let Self { opened, .. } = self;
+    fn close(self) -> tempfile::TempDir {
+        let Self { opened, dir, .. } = self;
         drop(opened.app);
         opened.threads.join();
+        dir
+    }
+
+    /// Stopped and started again, from its checkpoint or from the journal alone.
+    fn reopened(self, alone: bool) -> Self {
+        let dir = self.close();
+        if alone {
+            std::fs::remove_dir_all(dir.path().join("data").join("checkpoint")).unwrap();
+        }
+        Self::open(dir)
     }
 }
 

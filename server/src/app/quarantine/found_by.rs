@@ -41,6 +41,11 @@ impl FoundBy {
         found.filter_map(|(_, entry)| Some((*entry, self.of.get(entry)?)))
     }
 
+    /// How many entries are found by a point, and of more than `most` so many.
+    pub fn count_at(&self, point: Digest128, most: usize) -> usize {
+        self.at.range((point, Sequence(0))..=(point, Sequence(u64::MAX))).take(most).count()
+    }
+
     /// The entries of a record, oldest first.
     pub fn of_record(&self, record: Digest128) -> impl Iterator<Item = (Sequence, &Points)> {
         self.at(record).filter(move |(_, points)| points.record() == Some(record))
@@ -124,6 +129,7 @@ mod tests {
                         all.iter().filter(|(_, points)| is(points)).map(|(entry, _)| *entry).collect()
                     };
                     let at: Vec<Sequence> = found.at(point).map(|(entry, _)| entry).collect();
+                    prop_assert_eq!(found.count_at(point, 3), at.len().min(3));
                     prop_assert_eq!(at, scan(&|points| points.all().any(|known| *known == point)));
                     let of_record: Vec<Sequence> = found.of_record(point).map(|(entry, _)| entry).collect();
                     prop_assert_eq!(of_record, scan(&|points| points.record() == Some(point)));

@@ -75,6 +75,11 @@ impl Points {
         self.own.first().copied()
     }
 
+    /// The identifiers that it would bring.
+    pub fn links(&self) -> &[Digest128] {
+        self.own.get(1..).unwrap_or_default()
+    }
+
     /// Whether it names this as its own.
     pub fn name(&self, point: Digest128) -> bool {
         self.own.contains(&point)

@@ -21,7 +21,6 @@ use onefold_store::vault::{Vault, VaultError};
 
 use super::erased::ErasedSlots;
 use crate::app::consent::Said;
-use crate::app::hierarchy::state::Says;
 use crate::app::lane::note_changes;
 use crate::app::models::Models;
 use crate::app::quarantine::points::Points;
@@ -188,11 +187,7 @@ impl Replaying {
             EntryKind::RecordRetracted => {
                 if let Some(payload) = entry.bytes() {
                     let retracted: RecordRetracted = decision::decode(payload)?;
-                    let state = &mut self.state;
-                    state.leave_stops_behind(retracted.record);
-                    state.engine.retract(retracted.record, retracted.observed_at, entry.place);
-                    state.superseded.leaves(retracted.record);
-                    state.accounts.fragment_says(retracted.record, Says::default(), entry.sequence);
+                    self.state.retract(retracted.record, retracted.observed_at, (entry.place, entry.sequence));
                     self.unsettled = true;
                 }
             }
@@ -277,7 +272,8 @@ impl Replaying {
                     let source = fragment.record.source;
                     let names = self.config.config.as_ref();
                     let content = quarantine::content(&fragment, kept.undated, &prepared, names);
-                    let held = Held { place: entry.place, slot, source, fragment: content };
+                    let version = (prepared.observed_at, prepared.facts);
+                    let held = Held { place: entry.place, slot, source, fragment: content, version };
                     let points = Points::of(&fragment, &prepared, &self.config, usize::MAX).0;
                     self.state.hold(entry.sequence, held, points);
                 }

@@ -1,0 +1,122 @@
+//! Where a no is heard whose record is not there, or has changed since, or waits in quarantine (law 6).
+
+use std::collections::HashSet;
+
+use onefold_core::consent::stops::StandsOn;
+use onefold_core::decision::LateVersion;
+use onefold_core::fragment::ObservedAt;
+use onefold_core::ids::{Digest128, Place, Sequence, SlotId};
+use onefold_matching::prepared::{LinkValue, Prepared};
+
+use super::Said;
+use crate::app::hierarchy::state::Says;
+use crate::app::stops::together;
+use crate::app::tenant::State;
+
+fn digests(links: &[LinkValue]) -> Vec<Digest128> {
+    links.iter().map(|link| link.digest).collect()
+}
+
+impl State {
+    /// Appends a statement to the ledger. A no at a record that was retracted is heard at what the record held last, and one of
+    /// which a fragment waits in quarantine at what that would bring.
+    pub fn hear(&mut self, said: &Said) {
+        let Self { engine, consent, .. } = self;
+        consent.ledger.record(said.entry, &said.points, said.content);
+        if let Some(pending) = said.confirms {
+            consent.ledger.confirm(pending, said.entry.id);
+        }
+        if said.entry.decision.is_stop() || said.entry.decision.is_hold() {
+            for point in &said.points {
+                let held = digests(&engine.last_links_of(*point));
+                if !held.is_empty() {
+                    consent.ledger.stand_on(*point, &held);
+                }
+            }
+            said.points.iter().for_each(|point| self.hear_what_waits(*point));
+        }
+    }
+
+    /// A fragment came after its record was retracted, and is the last that was observed before.
+    pub fn came_late(&mut self, late: &LateVersion, slot: SlotId) {
+        let before = self.engine.last_links_of(late.record);
+        if self.engine.came_late(late, slot) {
+            let now = self.engine.last_links_of(late.record);
+            self.consent.ledger.record_had(late.record, &digests(&before), digests(&now));
+            self.privacy.former.comes(late.record, before, &now);
+            self.hear_what_waits(late.record);
+        }
+    }
+
+    /// A record is retracted: what was said no to at it stands on at its identifiers.
+    pub fn retract(&mut self, record: Digest128, at: ObservedAt, (place, sequence): (Place, Sequence)) {
+        let Self { engine, consent, .. } = self;
+        consent.ledger.record_left(record, || digests(&engine.links_of(record)));
+        engine.retract(record, at, place);
+        self.superseded.leaves(record);
+        self.accounts.fragment_says(record, Says::default(), sequence);
+        self.hear_what_waits(record);
+    }
+
+    /// A record has a live fragment: what was said at it stands there and is heard nowhere else, but for what waits; what was said
+    /// at its identifiers is heard no more on behalf of what stands together with them now.
+    pub fn stops_come_back(&mut self, prepared: &Prepared) {
+        let links = prepared.links.iter().map(|link| link.digest);
+        self.consent.ledger.record_is_back(prepared.record);
+        self.hear_what_waits(prepared.record);
+        let standing: Vec<Digest128> = links.clone().flat_map(|point| self.consent.ledger.standing_on(point)).collect();
+        if standing.is_empty() {
+            return;
+        }
+        // Where several hold an identifier it brings nobody together.
+        let together: HashSet<Digest128> =
+            links.flat_map(|point| together(self, point)).chain([prepared.record]).collect();
+        standing.into_iter().for_each(|point| self.consent.ledger.stands_with(point, &together));
+    }
+
+    /// What is said no to at a record is heard at what a fragment of it would bring that waits in quarantine. This follows from what
+    /// waits and what the record said last, so it is the same in whatever order they came (law 2); it is told again whenever either
+    /// changes.
+    pub fn hear_what_waits(&mut self, record: Digest128) {
+        if self.quarantine.is_empty() && self.consent.ledger.waits_at(record).is_empty() {
+            return;
+        }
+        let mut heard_at: Vec<Digest128> = match self.consent.ledger.has_stop_at(record) {
+            true => {
+                let waiting = self.privacy.quarantined.of_record(record);
+                waiting.flat_map(|(entry, _)| self.would_bring(entry)).collect()
+            }
+            false => Vec::new(),
+        };
+        heard_at.sort_unstable();
+        heard_at.dedup();
+        self.consent.ledger.waits(record, heard_at);
+    }
+
+    /// The identifiers that a fragment in quarantine would bring, were it mended: none where something newer of its record came, and
+    /// without those that lead to the record today.
+    fn would_bring(&self, entry: Sequence) -> Vec<Digest128> {
+        let (Some(held), Some(points)) = (self.quarantine.get(&entry), self.privacy.quarantined.get(entry)) else {
+            return Vec::new();
+        };
+        let (record, _) = held.fragment;
+        let live = self.engine.record(record).filter(|view| view.live);
+        let last = match live {
+            Some(view) => Some((view.observed_at, view.facts)),
+            None => self.engine.last_version_of(record),
+        };
+        if last.is_some_and(|last| held.version <= last) {
+            return Vec::new();
+        }
+        let leads = if live.is_some() { digests(&self.engine.links_of(record)) } else { Vec::new() };
+        points.links().iter().filter(|link| !leads.contains(link)).copied().collect()
+    }
+
+    /// Where a no is to be heard on once this fragment is discarded: what was said is not unsaid by that, and nothing newer of its
+    /// record says otherwise.
+    pub fn left_by_discarding(&self, entry: Sequence) -> Option<StandsOn> {
+        let (point, _) = self.quarantine.get(&entry)?.fragment;
+        let heard_at = self.consent.ledger.has_stop_at(point).then(|| self.would_bring(entry))?;
+        (!heard_at.is_empty()).then_some(StandsOn { point, heard_at })
+    }
+}

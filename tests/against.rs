@@ -542,6 +542,8 @@ async fn persons_read_for(house: &mut House, purpose: &str, statement: &str) -> 
     let propose = pb::ProposeAccountsRequest { person: person(), purpose: purpose(), ..Default::default() };
     let of = person().map(pb::list_affiliations_request::Of::Person);
     let list = pb::ListAffiliationsRequest { of, purpose: purpose(), ..Default::default() };
+    let key = onefold_tests::accounts::account("crm", "firm");
+    let rollup = pb::GetRollupRequest { key, purpose: purpose(), ..Default::default() };
     let stage = pb::GetStageRequest { subject: subject(), purpose: purpose(), ..Default::default() };
     let history = pb::ListStageHistoryRequest { subject: subject(), purpose: purpose(), ..Default::default() };
     let ada = Some(onefold_tests::consent::of_record("crm", "1"));
@@ -550,6 +552,7 @@ async fn persons_read_for(house: &mut House, purpose: &str, statement: &str) -> 
     vec![
         (ReadCall::ProposeAccounts, house.accounts.propose_accounts(propose).await.err().map(why)),
         (ReadCall::ListAffiliations, house.accounts.list_affiliations(list).await.err().map(why)),
+        (ReadCall::GetRollup, house.accounts.get_rollup(rollup).await.err().map(why)),
         (ReadCall::GetStage, house.accounts.get_stage(stage).await.err().map(why)),
         (ReadCall::ListStageHistory, house.accounts.list_stage_history(history).await.err().map(why)),
         (ReadCall::ListStatements, house.consent.list_statements(said).await.err().map(why)),
@@ -566,6 +569,8 @@ async fn where_a_purpose_is_asked_for_nobody_reads_without_one() {
     house.put(person("crm", "1", THEN, &[("email", ADA)], &[("given_name", "Ada")])).await;
     let profile = house.lookup("email", ADA).await.unwrap().name;
     house.put(person("crm", "2", THEN, &[("email", "bob@harbour-mail.net")], &[])).await;
+    house.put_account("crm", "firm", None).await.unwrap();
+    house.affiliate("crm", "1", "firm").await.unwrap();
     let support = pb::ConsentSaying { purpose: "support".to_owned(), ..said(Granted, THEN) };
     let said = house.say(of_record("crm", "1"), support).await.unwrap().statement_id;
     let policy = pb::PrivacyPolicy { purpose_required: true, ..Default::default() };

@@ -130,6 +130,11 @@ async fn a_record_that_is_sent_every_night_lifts_no_no() {
     let told = house.statements(at("email", &mail(0))).await.unwrap();
     assert_eq!(told.len(), 1, "one statement, however often it comes: {told:?}");
     assert_eq!(told[0].saying.as_ref().unwrap().given_time, None, "nobody said when");
+    let receipt = pb::GetConsentReceiptRequest { statement_id: told[0].statement_id.clone(), ..Default::default() };
+    let receipt = house.consent.get_consent_receipt(receipt).await.unwrap().into_inner().receipt_json;
+    let receipt: serde_json::Value = serde_json::from_str(&receipt).unwrap();
+    let event = &receipt["events"][0];
+    assert_eq!((&event["event_time"], &event["undated"]), (&serde_json::Value::Null, &true.into()), "{event}");
     house.say(at("email", &mail(0)), said(Withdrawn, THEN + 86_500)).await.unwrap();
     for alone in [false, true] {
         house.put(nightly(2 + i64::from(alone))).await;

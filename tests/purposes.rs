@@ -4,7 +4,7 @@
 
 use onefold_proto::v1 as pb;
 use onefold_tests::accounts::{account, somebody, source_account};
-use onefold_tests::consent::{of_record, said};
+use onefold_tests::consent::{at, of_record, said};
 use onefold_tests::{House, person, reason};
 use pb::ConsentDecision::{Granted, Withdrawn};
 use tonic_types::StatusExt;
@@ -37,6 +37,110 @@ fn subject(key: &str) -> Option<pb::StageSubject> {
 
 fn affiliations(of: pb::list_affiliations_request::Of, purpose: &str) -> pb::ListAffiliationsRequest {
     pb::ListAffiliationsRequest { of: Some(of), purpose: purpose.to_owned(), ..Default::default() }
+}
+
+/// Accounts, persons, those with and without a stage, records of nobody, and how many a roll-up of the plant leaves out.
+async fn counted(house: &mut House, purpose: &str) -> ([u64; 6], Option<[u64; 3]>) {
+    let request = pb::GetRollupRequest {
+        key: account("crm", "plant"),
+        purpose: purpose.to_owned(),
+        consent_purposes: vec!["marketing".to_owned()],
+        ..Default::default()
+    };
+    let sum = house.accounts.get_rollup(request).await.unwrap().into_inner();
+    let staged = sum.persons_by_stage.values().sum();
+    let persons = [sum.person_count, staged, sum.persons_without_stage, sum.unresolved_person_count];
+    let email = sum.consent_coverage.iter().find(|one| one.channel == "email");
+    let email = email.map(|one| [one.permitted_count, one.stopped_count, one.not_granted_count]);
+    let [people, staged, without, nobody] = persons;
+    ([sum.account_count, people, staged, without, nobody, sum.withheld_count], email)
+}
+
+/// An account of one person tells of that person, so a roll-up for a purpose counts those alone who permit it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_roll_up_counts_for_a_purpose_whoever_permits_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut house = house(&dir).await;
+    house.affiliate("crm", "nobody", "plant").await.unwrap();
+    let set = pb::SetStageRequest { subject: subject("bob"), stage: "lead".to_owned(), ..Default::default() };
+    house.accounts.set_stage(set).await.unwrap();
+    assert_eq!(counted(&mut house, "").await, ([1, 2, 1, 1, 1, 0], Some([1, 0, 1])));
+    let ada_alone = ([1, 1, 0, 1, 0, 2], Some([1, 0, 0]));
+    assert_eq!(counted(&mut house, "marketing").await, ada_alone, "Bob, who said nothing, and nobody are left out");
+    assert_eq!(counted(&mut house, "support").await, ([1, 2, 1, 1, 0, 1], Some([1, 0, 1])));
+    house.say(of_record("crm", "ada"), said(Withdrawn, THEN + 1)).await.unwrap();
+    assert_eq!(counted(&mut house, "marketing").await, ([1, 0, 0, 0, 0, 3], Some([0, 0, 0])));
+    house.close().await;
+}
+
+/// Notes are words that somebody wrote: they may say anything, and a purpose that reads a few fields does not read them.
+#[tokio::test(flavor = "multi_thread")]
+async fn notes_of_stages_are_for_purposes_that_read_everything() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut house = house(&dir).await;
+    let note = "met her at the fair, moved to Berlin".to_owned();
+    let set = pb::SetStageRequest {
+        subject: subject("ada"),
+        stage: "lead".to_owned(),
+        note: note.clone(),
+        ..Default::default()
+    };
+    house.accounts.set_stage(set).await.unwrap();
+    for (purpose, shown, withheld) in
+        [("", note.as_str(), &[][..]), ("support", note.as_str(), &[]), ("marketing", "", &["events.note"])]
+    {
+        let request =
+            pb::ListStageHistoryRequest { subject: subject("ada"), purpose: purpose.to_owned(), ..Default::default() };
+        let found = house.accounts.list_stage_history(request).await.unwrap().into_inner();
+        let notes: Vec<&str> = found.events.iter().map(|event| event.note.as_str()).collect();
+        let fields: Vec<&str> = found.withheld.iter().map(|one| one.field.as_str()).collect();
+        assert_eq!((notes.as_slice(), fields.as_slice()), (&[shown][..], withheld), "{purpose}");
+    }
+    house.close().await;
+}
+
+/// By what a receipt for a purpose names the person, and what it says that it withholds.
+async fn named_by(house: &mut House, statement: &str, purpose: &str) -> (Option<String>, Vec<String>) {
+    let (statement_id, purpose) = (statement.to_owned(), purpose.to_owned());
+    let request = pb::GetConsentReceiptRequest { statement_id, purpose, ..Default::default() };
+    let found = house.consent.get_consent_receipt(request).await.unwrap().into_inner();
+    let found: serde_json::Value = serde_json::from_str(&found.receipt_json).unwrap();
+    let named = &found["consent_record"]["pii_principal_id"];
+    let named = named["value"].as_str().or(named["key"].as_str()).map(str::to_owned);
+    let withheld = found["withheld"].as_array().into_iter().flatten().map(|one| one.as_str().unwrap().to_owned());
+    (named, withheld.collect())
+}
+
+/// A receipt names the person by what its reader may read, as a list of statements does.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_receipt_withholds_the_address_that_its_purpose_may_not_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut house = house(&dir).await;
+    let address = "ada@plant-works.net";
+    let withheld = (None, vec!["consent_record.pii_principal_id".to_owned()]);
+    let shown = |word: &str| (Some(word.to_owned()), Vec::new());
+    // Marketing reads addresses and no keys, support both, and what analytics reads is neither.
+    let mut by_mail = Vec::new();
+    for (purpose, mail, record) in [
+        ("marketing", shown(address), withheld.clone()),
+        ("support", shown(address), shown("ada")),
+        ("analytics", withheld.clone(), withheld.clone()),
+    ] {
+        let yes = || pb::ConsentSaying { purpose: purpose.to_owned(), ..said(Granted, THEN) };
+        let at_mail = house.say(at("email", address), yes()).await.unwrap().statement_id;
+        let of_key = house.say(of_record("crm", "ada"), yes()).await.unwrap().statement_id;
+        assert_eq!(named_by(&mut house, &at_mail, "").await, shown(address), "{purpose}");
+        assert_eq!(named_by(&mut house, &at_mail, purpose).await, mail, "{purpose}");
+        assert_eq!(named_by(&mut house, &of_key, purpose).await, record, "{purpose}");
+        by_mail.push(at_mail);
+    }
+    // Whoever says no is named to nobody of that purpose, though it is told that they did.
+    let no = house.say(at("email", address), said(Withdrawn, THEN + 1)).await.unwrap().statement_id;
+    for statement in [&by_mail[0], &no] {
+        assert_eq!(named_by(&mut house, statement, "marketing").await, withheld);
+    }
+    assert_eq!(named_by(&mut house, &by_mail[1], "support").await, shown(address));
+    house.close().await;
 }
 
 /// How each read of this person for marketing is refused, if it is.

@@ -1,6 +1,9 @@
 //! The commands that talk to a server, as their users meet them: the real binary on both ends.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "online/campaign.rs"]
+mod campaign;
+
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};

@@ -106,6 +106,9 @@ pub const ACCOUNTS_MAX: usize = 5_000_000;
 pub const ACCOUNT_LEVELS_MAX: usize = 1_000;
 /// Changes of parent that one source account may go through.
 pub const PARENT_STEPS_MAX: usize = 256;
+/// Accounts that one check of the levels below looks at, where the bound that is kept of them says too much; beyond it the bound
+/// counts.
+pub const LEVELS_LOOKED_AT_MAX: usize = 200_000;
 /// Domains of one source account.
 pub const ACCOUNT_DOMAINS_MAX: usize = 32;
 /// Bytes in the name of an account, of its owner, of a role, or in a stage's note.

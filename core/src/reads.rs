@@ -72,6 +72,7 @@ pub enum ReadCall {
     GetAccount,
     DecideContact,
     DecideContacts,
+    GetRollup,
 }
 
 impl ReadCall {
@@ -101,6 +102,7 @@ impl ReadCall {
         Self::GetAccount,
         Self::DecideContact,
         Self::DecideContacts,
+        Self::GetRollup,
     ];
 
     /// Whether it says what for where a tenant asks for that. What is not asked is the work on the data itself, of stewards,
@@ -124,7 +126,8 @@ impl ReadCall {
             | Self::GetStage
             | Self::ListStageHistory
             | Self::DecideContact
-            | Self::DecideContacts => true,
+            | Self::DecideContacts
+            | Self::GetRollup => true,
             Self::ListQuestions
             | Self::ListJudgements
             | Self::ListQuarantine
@@ -164,6 +167,7 @@ impl ReadCall {
             Self::GetAccount => "GetAccount",
             Self::DecideContact => "DecideContact",
             Self::DecideContacts => "DecideContacts",
+            Self::GetRollup => "GetRollup",
         }
     }
 }

@@ -1,5 +1,9 @@
 //! `onefold decide`.
 
+mod many;
+
+use std::path::PathBuf;
+
 use clap::Args;
 use onefold_proto::v1 as pb;
 
@@ -10,11 +14,11 @@ use crate::client::{Client, Target, wire};
 /// Whether a person may be contacted now, and every reason; or what became of a contact that was reserved.
 #[derive(Args)]
 #[command(
-    override_usage = "onefold decide [OPTIONS] --purpose NAME --channel NAME WHO\n       onefold decide [OPTIONS] --confirm RESERVATION\n       onefold decide [OPTIONS] --release RESERVATION"
+    override_usage = "onefold decide [OPTIONS] --purpose NAME --channel NAME WHO\n       onefold decide [OPTIONS] --purpose NAME --channel NAME --file FILE\n       onefold decide [OPTIONS] --confirm RESERVATION\n       onefold decide [OPTIONS] --release RESERVATION"
 )]
 pub struct Arguments {
     /// A namespace and a value (`email ada@example.com`), `record SOURCE KEY`, or `id PROFILE`.
-    #[arg(num_args = 2..=3, value_name = "WHO", required_unless_present_any = ["confirm", "release"])]
+    #[arg(num_args = 2..=3, value_name = "WHO", required_unless_present_any = ["confirm", "release", "file"])]
     words: Vec<String>,
     /// What for.
     #[arg(long, value_name = "NAME", required_unless_present_any = ["confirm", "release"])]
@@ -37,14 +41,23 @@ pub struct Arguments {
     /// The reserved contact will not happen.
     #[arg(long, value_name = "RESERVATION", conflicts_with = "words")]
     release: Option<String>,
+    /// Asks about everybody of a CSV file in UTF-8 or UTF-16, and tells how many may be contacted and why the others may not.
+    /// Each row says who in the same words (`email,ada@example.com`, `record,SOURCE,KEY`, `id,PROFILE`); in a file of one
+    /// column the first row names the namespace of all others. A row that cannot be asked about is named, and the rest answered.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["words", "confirm", "release"])]
+    file: Option<PathBuf>,
+    /// Where to write the answer to each row of `--file`, as CSV: line, answer, reasons, profile, reservation.
+    #[arg(long, value_name = "FILE", requires = "file")]
+    out: Option<PathBuf>,
     #[command(flatten)]
     target: Target,
 }
 
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
-    match (&arguments.confirm, &arguments.release) {
-        (Some(id), _) => online(settle(id, true, &arguments.target)),
-        (_, Some(id)) => online(settle(id, false, &arguments.target)),
+    match (&arguments.confirm, &arguments.release, &arguments.file) {
+        (Some(id), ..) => online(settle(id, true, &arguments.target)),
+        (_, Some(id), _) => online(settle(id, false, &arguments.target)),
+        (.., Some(file)) => online(many::run(arguments, file)),
         _ => online(decide(&Who { words: arguments.words.clone() }, arguments)),
     }
 }

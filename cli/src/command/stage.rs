@@ -188,17 +188,20 @@ async fn history(show: &Show) -> Result<(), Failure> {
         purpose: show.purpose.clone(),
     };
     let client = Client::connect(target).await?;
-    let mut events = Vec::new();
+    let (mut events, mut withheld) = (Vec::new(), Vec::new());
     loop {
         let page = client.ask(|| async { client.accounts().list_stage_history(request.clone()).await }).await?;
         events.extend(page.events);
+        if !page.withheld.is_empty() {
+            withheld = page.withheld;
+        }
         request.page_token = page.next_page_token;
         if request.page_token.is_empty() {
             break;
         }
     }
     if target.json {
-        let all = pb::ListStageHistoryResponse { events, next_page_token: String::new() };
+        let all = pb::ListStageHistoryResponse { events, next_page_token: String::new(), withheld };
         return say_json(&wire::json("ListStageHistoryResponse", &all));
     }
     let paint = paint(&std::io::stdout());
@@ -219,5 +222,9 @@ async fn history(show: &Show) -> Result<(), Failure> {
         table.row([count(event.sequence), reached, event.stage, event.source, how]);
     }
     let call = wire::grpcurl(&client.address, "AccountService/ListStageHistory", "ListStageHistoryRequest", &request);
-    say(&(table.render(paint) + &by_hand(&call, paint)))
+    let mut text = table.render(paint);
+    for one in withheld {
+        text.push_str(&format!("{}: the purpose may not see it\n", one.field));
+    }
+    say(&(text + &by_hand(&call, paint)))
 }

@@ -4,9 +4,10 @@ use std::collections::{BTreeSet, HashMap};
 
 use serde::{Deserialize, Serialize};
 
+use super::levels::Levels;
 use super::{AccountKind, AccountOrdinal, Moment, Refused};
 use crate::ids::{Digest128, SourceId};
-use crate::limits::{ACCOUNT_LEVELS_MAX, PARENT_STEPS_MAX};
+use crate::limits::{ACCOUNT_LEVELS_MAX, LEVELS_LOOKED_AT_MAX, PARENT_STEPS_MAX};
 
 /// From a moment on, until the next step, this is the parent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -74,13 +75,24 @@ impl Account {
 
 /// All source accounts of a tenant. At every date their parents make a forest: [`Forest::check_parent`] comes before
 /// every [`Forest::set_parent`], and [`super::import`] before a whole load of them.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct Forest {
     accounts: Vec<Account>,
     by_record: HashMap<Digest128, AccountOrdinal>,
     /// Parent and child, for every step that names a parent.
-    below: BTreeSet<(AccountOrdinal, AccountOrdinal)>,
+    pub(super) below: BTreeSet<(AccountOrdinal, AccountOrdinal)>,
+    /// How deep it goes below each account, at most.
+    pub(super) levels: Levels,
 }
+
+/// The accounts are all that is told; the rest is found from them.
+impl PartialEq for Forest {
+    fn eq(&self, other: &Self) -> bool {
+        self.accounts == other.accounts
+    }
+}
+
+impl Eq for Forest {}
 
 impl Forest {
     /// A forest of these accounts, as [`Forest::accounts`] gave them.
@@ -90,8 +102,11 @@ impl Forest {
         for (ordinal, account) in (0..).map(AccountOrdinal).zip(&accounts) {
             forest.by_record.insert(account.facts.record, ordinal);
             forest.below.extend(account.parents.iter().filter_map(|step| Some((step.parent?, ordinal))));
+            forest.levels.open();
+            forest.levels.change(ordinal);
         }
         forest.accounts = accounts;
+        forest.measure();
         forest
     }
 
@@ -131,6 +146,12 @@ impl Forest {
         self.get(account)?.step(at)?.parent
     }
 
+    /// Whether the parent that an account has at this moment is the one that it has for ever after.
+    #[must_use]
+    pub fn stays(&self, account: AccountOrdinal, at: Moment) -> bool {
+        self.get(account).is_none_or(|known| known.parents.last().is_none_or(|last| last.from <= at))
+    }
+
     /// The children at this moment, in order of arrival, those that do not exist yet left out.
     pub fn children(&self, account: AccountOrdinal, at: Moment) -> impl Iterator<Item = AccountOrdinal> + '_ {
         self.below
@@ -152,6 +173,7 @@ impl Forest {
         let ordinal = AccountOrdinal(self.accounts.len() as u32);
         self.by_record.insert(facts.record, ordinal);
         self.accounts.push(Account { facts, closed: None, parents: Vec::new() });
+        self.levels.open();
         ordinal
     }
 
@@ -172,19 +194,10 @@ impl Forest {
         }
         let levels = self.levels_up(parent, account, from).map_err(|below| Refused::Cycle { below })?;
         let room = ACCOUNT_LEVELS_MAX.saturating_sub(levels);
-        if self.has_levels_beyond(account, from, room) { Err(Refused::TooDeep) } else { Ok(()) }
-    }
-
-    /// Whether an account has more levels at this moment than these, its own being the first.
-    fn has_levels_beyond(&self, account: AccountOrdinal, at: Moment, most: usize) -> bool {
-        let mut level = vec![account];
-        for _ in 0..most {
-            level = level.into_iter().flat_map(|account| self.children(account, at)).collect();
-            if level.is_empty() {
-                return false;
-            }
-        }
-        true
+        let mut looks = LEVELS_LOOKED_AT_MAX;
+        let fits =
+            self.levels_bound(account) <= room || self.levels_down(account, from, room, |_| false, &mut looks) <= room;
+        if fits { Ok(()) } else { Err(Refused::TooDeep) }
     }
 
     /// The levels from one account up to its ultimate parent, its own being the first: the most that there are at any one
@@ -193,7 +206,7 @@ impl Forest {
     ///
     /// # Errors
     /// A way up to `goal`, both ends left out.
-    fn levels_up(
+    pub(super) fn levels_up(
         &self,
         start: AccountOrdinal,
         goal: AccountOrdinal,
@@ -259,6 +272,7 @@ impl Forest {
         }
         if let Some(parent) = step.parent {
             self.below.insert((parent, account));
+            self.levels.change(account);
         }
     }
 

@@ -1,11 +1,11 @@
 //! A whole hierarchy at once: every row is checked against every other and against what is known, and every fault is told.
 //! Either all of it may be taken or nothing is.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use super::{Account, Forest, Moment};
+use super::{Account, AccountOrdinal, Forest, Moment};
 use crate::ids::Digest128;
-use crate::limits::{ACCOUNT_LEVELS_MAX, PARENT_STEPS_MAX};
+use crate::limits::{ACCOUNT_LEVELS_MAX, LEVELS_LOOKED_AT_MAX, PARENT_STEPS_MAX};
 
 /// The part of a row that the hierarchy rests on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -130,7 +130,14 @@ pub fn check(forest: &Forest, rows: &[Row], from: Moment, now: Moment) -> Result
         }
     }
     let loaded = Loaded { forest, rows: &by_record, written: &written };
-    loaded.circles(rows, begins, &mut faults);
+    let found = faults.len();
+    let tops = loaded.circles(rows, begins, &mut faults);
+    if !faults[found..].iter().any(|(_, fault)| matches!(fault, RowFault::Cycle { .. })) {
+        loaded.depths(rows, begins, &tops, &mut faults);
+        if from == Moment::ALWAYS {
+            loaded.past(rows, &mut faults);
+        }
+    }
     if faults.is_empty() {
         return Ok(());
     }
@@ -147,6 +154,18 @@ struct Loaded<'a> {
     rows: &'a HashMap<Name, &'a Row>,
     /// Those of them whose parent is written down. The others stay as they are, with what is planned.
     written: &'a HashSet<Name>,
+}
+
+/// The most levels at and below accounts on ways through a row, and the line of such a row.
+type Through = HashMap<Name, (usize, u32)>;
+
+/// How many levels there are at and above accounts.
+#[derive(Default)]
+struct Tops {
+    /// Of each row, at the moment of the load.
+    rows: Vec<usize>,
+    /// Of known accounts above rows, at the moments at which they are planned to move later.
+    later: Vec<(Moment, Name, usize)>,
 }
 
 /// An account that was passed on a walk up: on which, and how many levels there are from it up; not known on a circle.
@@ -166,11 +185,16 @@ impl Loaded<'_> {
     /// Finds every circle, and who lies too deep: at the moment of the load, and at every later one at which an account that
     /// is not loaded is planned to move, since at no other moment anything new begins. Before the load only accounts that are
     /// new hang anywhere new, and below them nobody did.
-    fn circles(&self, rows: &[Row], from: Moment, faults: &mut Vec<(u32, RowFault)>) {
+    ///
+    /// Answers with the levels at and above each row at the moment of the load, and at and above each account that moves later.
+    fn circles(&self, rows: &[Row], from: Moment, faults: &mut Vec<(u32, RowFault)>) -> Tops {
         let mut known: HashMap<Name, Passed> = HashMap::with_capacity(rows.len());
         for (round, row) in (1..).zip(rows) {
             self.walk(row.record, from, round, &mut known, faults);
         }
+        let mut tops = Tops::default();
+        let above = |known: &HashMap<Name, Passed>, name| known.get(&name).map_or(0, |(_, levels)| *levels);
+        tops.rows.extend(rows.iter().map(|row| above(&known, row.record)));
         // Whole hierarchies begin on one day, so what was passed at a date is passed once.
         let mut later: BTreeMap<Moment, Vec<Name>> = BTreeMap::new();
         for account in self.above(rows, from) {
@@ -183,8 +207,130 @@ impl Loaded<'_> {
             let mut known = HashMap::new();
             for (round, name) in (1..).zip(names) {
                 self.walk(name, at, round, &mut known, faults);
+                tops.later.push((at, name, above(&known, name)));
             }
         }
+        tops
+    }
+
+    /// Finds rows below which known accounts would lie too deep: at the moment of the load, and at each later one at which
+    /// something above them is planned to move. At any date a way that is new leads through rows. Below the lowest of them it is
+    /// as it was, and all of it holds since the last of the moves on it.
+    fn depths(&self, rows: &[Row], from: Moment, tops: &Tops, faults: &mut Vec<(u32, RowFault)>) {
+        let bound = |row: &Row| self.forest.find(row.record).map_or(1, |account| self.forest.levels_bound(account));
+        if self.too_deep(rows, from, tops, &bound).is_empty() {
+            return;
+        }
+        // The bound may say too much.
+        let mut looks = LEVELS_LOOKED_AT_MAX;
+        let exact: HashMap<Name, usize> =
+            rows.iter().map(|row| (row.record, self.levels_below(row, from, &mut looks))).collect();
+        let exact = |row: &Row| exact.get(&row.record).copied().unwrap_or(1);
+        faults.extend(self.too_deep(rows, from, tops, &exact).into_iter().map(|line| (line, RowFault::TooDeep)));
+    }
+
+    /// Finds rows of accounts that are new, and hang from ever below known ones, where these once lay deeper than they lie today.
+    fn past(&self, rows: &[Row], faults: &mut Vec<(u32, RowFault)>) {
+        let new: Vec<Row> = rows.iter().filter(|row| self.forest.find(row.record).is_none()).copied().collect();
+        let Some(below) = self.through_rows(&new, &[], &|_: &Row| 1, |_| Vec::new()) else { return };
+        for (name, (levels, line)) in below {
+            let Some(account) = self.forest.find(name) else { continue };
+            let above = self.forest.levels_up(account, AccountOrdinal(u32::MAX), Moment::ALWAYS);
+            if above.is_ok_and(|above| above.saturating_add(levels) > ACCOUNT_LEVELS_MAX + 1) {
+                faults.push((line, RowFault::TooDeep));
+            }
+        }
+    }
+
+    /// The levels at and below a row, but for what the load puts elsewhere.
+    fn levels_below(&self, row: &Row, from: Moment, looks: &mut usize) -> usize {
+        let Some(account) = self.forest.find(row.record) else { return 1 };
+        let is_written = |child| self.forest.get(child).is_some_and(|known| self.written.contains(&known.facts.record));
+        self.forest.levels_down(account, from, ACCOUNT_LEVELS_MAX, is_written, looks)
+    }
+
+    /// The lines of rows below which it goes too deep, where each has so many levels at and below itself.
+    fn too_deep(&self, rows: &[Row], from: Moment, tops: &Tops, levels: &impl Fn(&Row) -> usize) -> BTreeSet<u32> {
+        let written = |row: &&Row| self.written.contains(&row.record);
+        let deep = |(row, above): (&Row, &usize)| above.saturating_add(levels(row)) > ACCOUNT_LEVELS_MAX + 1;
+        let now = rows.iter().zip(&tops.rows).filter(|(row, _)| written(row)).filter(|both| deep(*both));
+        // Who lies in the file too deep is told of already.
+        let mut lines: BTreeSet<u32> =
+            now.filter(|(_, above)| **above <= ACCOUNT_LEVELS_MAX).map(|(row, _)| row.line).collect();
+        if tops.later.is_empty() {
+            return lines;
+        }
+        let above = self.above(rows, from);
+        let whenever = self.through_rows(rows, &above, levels, |account| {
+            account.steps_from(from).filter_map(|(step, _)| step.parent).collect()
+        });
+        let mut of_date: Option<(Moment, Through)> = None;
+        for (at, name, top) in &tops.later {
+            let below = match &whenever {
+                Some(below) => below.get(name),
+                // A circle through several dates: each by itself.
+                None => {
+                    if of_date.as_ref().is_none_or(|(date, _)| date != at) {
+                        let parents =
+                            |account: &Account| account.step(*at).and_then(|step| step.parent).into_iter().collect();
+                        let found = self.through_rows(rows, &above, levels, parents);
+                        of_date = Some((*at, found.unwrap_or_default()));
+                    }
+                    of_date.as_ref().and_then(|(_, below)| below.get(name))
+                }
+            };
+            if let Some((_, line)) = below.filter(|(below, _)| top.saturating_add(*below) > ACCOUNT_LEVELS_MAX + 1) {
+                lines.insert(*line);
+            }
+        }
+        lines
+    }
+
+    /// Of rows, and of accounts above them, the most levels at and below each on ways through a row, and the line of such a row;
+    /// with the parents of known accounts as they are told. `None` where these make a circle.
+    fn through_rows(
+        &self,
+        rows: &[Row],
+        above: &[&Account],
+        levels: &impl Fn(&Row) -> usize,
+        parents: impl Fn(&Account) -> Vec<AccountOrdinal>,
+    ) -> Option<Through> {
+        let mut ups: HashMap<Name, Vec<Name>> = HashMap::with_capacity(rows.len() + above.len());
+        let mut found: Through = HashMap::with_capacity(rows.len() + above.len());
+        for row in rows.iter().filter(|row| self.written.contains(&row.record)) {
+            ups.insert(row.record, row.parent.filter(|parent| *parent != row.record).into_iter().collect());
+            found.insert(row.record, (levels(row), row.line));
+        }
+        for account in above {
+            let mut all = parents(account);
+            all.sort_unstable();
+            all.dedup();
+            let all = all.into_iter().filter_map(|parent| self.forest.get(parent)).map(|parent| parent.facts.record);
+            ups.insert(account.facts.record, all.collect());
+        }
+        let mut waits: HashMap<Name, usize> = HashMap::with_capacity(ups.len());
+        for parent in ups.values().flatten() {
+            *waits.entry(*parent).or_default() += 1;
+        }
+        let mut next: Vec<Name> = ups.keys().filter(|name| !waits.contains_key(*name)).copied().collect();
+        let mut passed = 0;
+        while let Some(name) = next.pop() {
+            let Some(all) = ups.get(&name) else { continue };
+            passed += 1;
+            let own = found.get(&name).copied();
+            for parent in all {
+                if let Some((levels, line)) = own {
+                    let raised = (levels.saturating_add(1), line);
+                    found.entry(*parent).and_modify(|known| *known = (*known).max(raised)).or_insert(raised);
+                }
+                let left = waits.entry(*parent).or_default();
+                *left = left.saturating_sub(1);
+                if *left == 0 {
+                    next.push(*parent);
+                }
+            }
+        }
+        (passed == ups.len()).then_some(found)
     }
 
     /// The accounts that lie above a row that is written down, at whatever date from the load on, each once; the written ones

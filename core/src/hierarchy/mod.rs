@@ -12,6 +12,7 @@ pub mod entry;
 mod forest;
 mod id;
 pub mod import;
+mod levels;
 pub mod view;
 
 use serde::{Deserialize, Serialize};

@@ -224,6 +224,15 @@ impl<'a, C: Companies> View<'a, C> {
         self.below(node, way.parked, &mut HashSet::new())
     }
 
+    /// Whether a node counts as right below one whose way up is known.
+    pub fn is_below(&self, node: &Node, above: &Node, way: &Ancestry) -> bool {
+        self.counts_below(node, above, way.parked)
+    }
+
+    fn counts_below(&self, node: &Node, above: &Node, parked: Option<Edge>) -> bool {
+        self.strongest(node).is_some_and(|edge| above.holds(edge.parent) && parked != Some(edge))
+    }
+
     /// The children of a node. `parked` is the open place of the circle that the node may lie on: a node below it lies on
     /// no other.
     fn below(&self, node: &Node, parked: Option<Edge>, seen: &mut HashSet<AccountOrdinal>) -> Vec<Node> {
@@ -234,8 +243,7 @@ impl<'a, C: Companies> View<'a, C> {
                     continue;
                 }
                 let below = self.node(child);
-                let counts = self.strongest(&below).filter(|edge| node.holds(edge.parent) && parked != Some(*edge));
-                if counts.is_some() {
+                if self.counts_below(&below, node, parked) {
                     seen.extend(&below.members);
                     found.push(below);
                 }

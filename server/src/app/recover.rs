@@ -177,7 +177,8 @@ pub fn open(config: &Config, clock: Arc<dyn Clock>, meters: Arc<Meters>) -> Resu
     let mut follower = stops::Follower::open(&shared, &known);
     let mut unsettled = Vec::new();
     let mut unfinished = Vec::new();
-    for (id, replaying) in tenants {
+    for (id, mut replaying) in tenants {
+        replaying.state.accounts.forest.measure();
         let goes_on = replaying.unsettled;
         let tenant = Arc::new(finish(&shared, id, replaying)?);
         let stats = tenant.state().engine.stats();

@@ -6,7 +6,6 @@ mod stream;
 
 use std::sync::Arc;
 
-use onefold_core::consent::permit::Permit;
 use onefold_core::consent::reserve::Standing;
 use onefold_core::consent::{ChannelId, Decision, PurposeId, Subject};
 use onefold_core::fault::{FaultReason, FieldFault};
@@ -162,21 +161,21 @@ impl ConsentService for Consents {
         let (count, about) = (statements.len(), |said: Option<PurposeId>| {
             purpose.is_none() || said.is_none_or(|said| Some(said) == purpose)
         });
+        let may_name = |subject: &Subject| {
+            purpose.is_none()
+                || matches!(subject, Subject::Profile(_))
+                || permit.as_ref().is_some_and(|permit| course::may_name(subject, permit))
+        };
         let shown = statements.into_iter().filter(|(entry, _)| about(entry.purpose));
-        let mut statements: Vec<_> =
-            shown.map(|(entry, said)| door::statement_out(&entry, said, &tenant, &config)).collect();
-        if purpose.is_some() {
-            let shows = |subject: &pb::ConsentSubject| match &subject.subject {
-                _ if Some(subject) == asked_by.as_ref() => true,
-                Some(pb::consent_subject::Subject::Identifier(identifier)) => {
-                    let namespace = config.namespace_named(&identifier.namespace);
-                    permit.as_ref().zip(namespace).is_some_and(|(permit, namespace)| permit.namespace(namespace))
-                }
-                Some(pb::consent_subject::Subject::Record(_)) => permit.as_ref().is_some_and(Permit::everything),
-                Some(pb::consent_subject::Subject::Profile(_)) | None => true,
-            };
-            statements.iter_mut().for_each(|one| one.subject = one.subject.take().filter(shows));
-        }
+        let statements: Vec<_> = shown
+            .map(|(entry, said)| {
+                let named = may_name(&said.subject);
+                let mut shown = door::statement_out(&entry, said, &tenant, &config);
+                // Whom a caller names themselves they are told of as they named them.
+                shown.subject = shown.subject.take().filter(|subject| named || Some(subject) == asked_by.as_ref());
+                shown
+            })
+            .collect();
         reading::showing_for(&self.app, &tenant, (ReadCall::ListStatements, purpose), found.profile)?;
         Ok(answer(pb::ListStatementsResponse {
             profile: door::profile_name(found.profile, &tenant),

@@ -205,7 +205,6 @@ mod tests {
         "MoveAccount",
         "CloseAccount",
         "ListChildren",
-        "GetRollup",
         "ImportHierarchy",
         "PutAffiliation",
         "EndAffiliation",

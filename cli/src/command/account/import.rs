@@ -23,7 +23,7 @@ const COLUMNS: &[&str] = &["key", "name", "parent", "parent_source", "source", "
 pub struct Import {
     /// A CSV file with a header: `key` and `name`, and if wanted `parent` (the key of the account above), `parent_source`
     /// (where that is another's), `source`, `owner`, `kind` (organisation or household), `domains` (parted by blanks),
-    /// `since`.
+    /// `since`. What has no column stays as it is known; an empty cell empties it, and an empty `parent` is the top.
     #[arg(value_name = "FILE")]
     file: PathBuf,
     /// The source of rows that name none.
@@ -48,11 +48,12 @@ pub struct Import {
 
 pub fn run(import: &Import) -> Result<(), Failure> {
     let target = &import.target;
-    let (rows, unread) = read(import)?;
+    let Read { rows, unread, untold_fields } = read(import)?;
     let start = pb::ImportHierarchyStart {
         parent: target.parent(),
         effective_time: times(import.from.as_ref())?,
         validate_only: import.check || !unread.is_empty(),
+        untold_fields,
         ..Default::default()
     };
     let mut messages = vec![pb::ImportHierarchyRequest { start: Some(start), rows: Vec::new() }];
@@ -108,9 +109,17 @@ pub fn run(import: &Import) -> Result<(), Failure> {
 /// A fault of a row, which the server never sees.
 type Fault = (u32, String);
 
-/// The rows, and what is wrong with them as rows of a file. A row with a fault is sent as far as it can be read, to be looked
-/// at: others may hang on it.
-fn read(import: &Import) -> Result<(Vec<pb::ImportHierarchyRow>, Vec<Fault>), Failure> {
+/// A file.
+struct Read {
+    /// Its rows. One with a fault is sent as far as it can be read, to be looked at: others may hang on it.
+    rows: Vec<pb::ImportHierarchyRow>,
+    /// What is wrong with them as rows of a file.
+    unread: Vec<Fault>,
+    /// What it has no column for: of accounts that are known that stays as it is.
+    untold_fields: Vec<String>,
+}
+
+fn read(import: &Import) -> Result<Read, Failure> {
     let file = import.file.display();
     let fault = |line: u64, what: &str| Failure::usage(format!("{file}:{line}: {what}"));
     let bytes =
@@ -139,6 +148,10 @@ fn read(import: &Import) -> Result<(Vec<pb::ImportHierarchyRow>, Vec<Fault>), Fa
     let (Some(key), Some(name)) = (column("key"), column("name")) else {
         return Err(fault(at, "the header must name the columns `key` and `name`"));
     };
+    let told_by =
+        [("owner", "owner"), ("domains", "domains"), ("kind", "kind"), ("since", "start_time"), ("parent", "parent")];
+    let untold = told_by.iter().filter(|(title, _)| column(title).is_none());
+    let untold_fields = untold.map(|(_, field)| (*field).to_owned()).collect();
     let others = ["parent", "parent_source", "source", "owner", "kind", "domains", "since"].map(column);
     let mut rows = Vec::new();
     for (line, cells) in table {
@@ -178,5 +191,5 @@ fn read(import: &Import) -> Result<(Vec<pb::ImportHierarchyRow>, Vec<Fault>), Fa
     if rows.is_empty() && faults.is_empty() {
         return Err(fault(1, "there is no row below the header"));
     }
-    Ok((rows, faults))
+    Ok(Read { rows, unread: faults, untold_fields })
 }

@@ -43,6 +43,9 @@ pub struct Rollup {
     /// Also count whom consent allows to be reached for this purpose, by channel. Repeatable.
     #[arg(long, value_name = "PURPOSE")]
     purpose: Vec<String>,
+    /// What the persons are counted for: who does not permit it is left out, and it is said of how many.
+    #[arg(long = "for", value_name = "PURPOSE", default_value = "")]
+    reads_for: String,
     /// As of this day: 2026-04-01. Without it: now.
     #[arg(long, value_name = "TIME")]
     as_of: Option<String>,
@@ -207,6 +210,7 @@ pub fn rollup(rollup: &Rollup) -> Result<(), Failure> {
         as_of_time: times(rollup.as_of.as_ref())?,
         min_sequence: 0,
         consent_purposes: rollup.purpose.clone(),
+        purpose: rollup.reads_for.clone(),
     };
     online(async {
         let client = Client::connect(target).await?;
@@ -220,6 +224,9 @@ pub fn rollup(rollup: &Rollup) -> Result<(), Failure> {
         row("levels".to_owned(), sum.depth, "");
         row("persons".to_owned(), sum.person_count, "with a role in any of them");
         row("unresolved".to_owned(), sum.unresolved_person_count, "records with a role and no live profile");
+        if !rollup.reads_for.is_empty() {
+            row("left out".to_owned(), sum.withheld_count, "persons and records that do not permit it");
+        }
         for (party, stages, without) in [
             ("accounts", &sum.accounts_by_stage, sum.accounts_without_stage),
             ("persons", &sum.persons_by_stage, sum.persons_without_stage),

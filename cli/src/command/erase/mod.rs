@@ -1,7 +1,7 @@
 //! `onefold erase`: one person; [`many`] of a file; those of a [`drop_list`].
 
 mod drop_list;
-mod many;
+pub mod many;
 
 use std::path::PathBuf;
 

@@ -3,12 +3,13 @@
 use std::collections::BTreeSet;
 
 use onefold_core::consent::ledger::Entry;
-use onefold_core::consent::{PurposeId, Statement};
+use onefold_core::consent::permit::Permit;
+use onefold_core::consent::{PurposeId, Statement, Subject};
 use onefold_core::fragment::ObservedAt;
 use onefold_core::ids::{Digest128, ProfileOrdinal, Sequence};
 use onefold_core::limits;
 
-use super::read::{Who, look, statement, statement_at};
+use super::read::{Who, look, permitted, statement, statement_at};
 use crate::app::App;
 use crate::app::error::ReadError;
 use crate::app::read::ProfileKey;
@@ -30,6 +31,8 @@ pub struct Course {
     pub left_out: usize,
     /// Whom it is about.
     pub profiles: BTreeSet<ProfileOrdinal>,
+    /// Whether the reader may see by which address or record the person was named.
+    pub names_subject: bool,
 }
 
 /// Whether two statements can speak of one contact.
@@ -54,7 +57,9 @@ impl Course {
             _ => return None,
         };
         let stopped = |other: &Entry| {
-            let since = entry.counts_from()..=end;
+            // A yes that nobody dated is older than every no. A question is not: it is answered since it was asked.
+            let from = if entry.undated && entry.decision == Pending { entry.recorded_at } else { entry.counts_from() };
+            let since = from..=end;
             other.decision.is_stop() && overlap(entry, other) && since.contains(&other.counts_from())
         };
         (end <= now && !self.events.iter().any(|(other, _)| stopped(other))).then_some(end)
@@ -67,6 +72,50 @@ fn own_points(state: &State, all: &[Digest128], of_statement: &[Digest128], prof
     let alone =
         |point: &Digest128| of_statement.contains(point) || state.engine.profiles_at(*point).into_iter().eq([profile]);
     all.iter().copied().filter(alone).collect()
+}
+
+/// Whether a reader for this purpose may see by what a statement names its person: what everybody whom it is about permits
+/// the purpose to read. Asked for behind reading. Not for asynchronous threads.
+fn names_subject(
+    app: &App,
+    tenant: &Tenant,
+    subject: &Subject,
+    profiles: &BTreeSet<ProfileOrdinal>,
+    reads_for: Option<PurposeId>,
+) -> Result<bool, ReadError> {
+    let Some(purpose) = reads_for else { return Ok(true) };
+    if matches!(subject, Subject::Profile(_)) {
+        return Ok(true);
+    }
+    for profile in profiles {
+        let shows = match permitted(app, tenant, ProfileKey::Id(tenant.profile_id(*profile)), purpose) {
+            Ok((.., permit)) => may_name(subject, &permit),
+            Err(
+                ReadError::PurposeNotPermitted { .. }
+                | ReadError::ProfileUnknown
+                | ReadError::ProfileEmptied
+                | ReadError::ProfileErased
+                | ReadError::ProfileSplit { .. },
+            ) => false,
+            Err(error) => return Err(error),
+        };
+        if !shows {
+            return Ok(false);
+        }
+    }
+    // Of nobody it is not known what they permit.
+    Ok(!profiles.is_empty())
+}
+
+/// Whether a permit lets the words be seen by which a statement names its person: an address of a namespace that it reads;
+/// the key of a record may hold anything.
+#[must_use]
+pub fn may_name(subject: &Subject, permit: &Permit) -> bool {
+    match subject {
+        Subject::Identifier { namespace, .. } => permit.namespace(*namespace),
+        Subject::Record(_) => permit.everything(),
+        Subject::Profile(_) => true,
+    }
 }
 
 /// The course of the consent of which a statement tells, as far as a reader may see it who reads for a purpose, or for none.
@@ -125,5 +174,6 @@ pub fn course(app: &App, tenant: &Tenant, id: Sequence, reads_for: Option<Purpos
         }
     }
     events.sort_by_key(|(other, _)| (other.given_at, other.id));
-    Ok(Course { entry, said, events, left_out, profiles })
+    let names_subject = names_subject(app, tenant, &said.subject, &profiles, reads_for)?;
+    Ok(Course { entry, said, events, left_out, profiles, names_subject })
 }

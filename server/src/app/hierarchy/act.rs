@@ -6,11 +6,12 @@ use onefold_core::fault::FieldFault;
 use onefold_core::fragment::PartyKind;
 use onefold_core::hierarchy::entry::{AccountPut, AffiliationStated};
 use onefold_core::hierarchy::{AccountOrdinal, Moment, Refused};
-use onefold_core::ids::{Digest128, Sequence, SourceId};
+use onefold_core::ids::{Digest128, Place, Sequence, SourceId};
 use onefold_core::lifecycle::{PipelineDraft, StageRefused};
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
+use super::untold::Untold;
 use crate::app::App;
 use crate::app::error::WriteError;
 use crate::app::lane::Command;
@@ -24,6 +25,8 @@ pub struct ImportRow {
     pub line: u32,
     /// The account; its parent is said for the moment of the load.
     pub account: AccountPut,
+    /// Where that lies of which it keeps what it does not tell.
+    pub kept_of: Option<Place>,
 }
 
 /// One thing told of accounts.
@@ -53,6 +56,8 @@ pub enum Act {
         rows: Vec<ImportRow>,
         /// From when on the parents hold.
         from: Moment,
+        /// What no row tells.
+        untold: Untold,
         /// Only look.
         only_check: bool,
     },

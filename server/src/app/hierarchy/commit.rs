@@ -22,6 +22,7 @@ use tokio::sync::oneshot;
 use super::act::{Act, Done, HierarchyError, ImportRow};
 use super::digest::Digester;
 use super::state::{Accounts, Effect, StageHeld};
+use super::untold::{self, Untold};
 use super::write::{Draft, Keys, define, write};
 use crate::app::error::WriteError;
 use crate::app::lane::{Lane, kind};
@@ -47,10 +48,16 @@ enum Plan {
 pub fn act(
     lane: &mut Lane,
     tenant: &Arc<Tenant>,
-    act: Act,
+    mut act: Act,
     request: Option<RequestKey>,
     reply: Answer,
 ) -> Result<(), JournalError> {
+    if let Act::Import { rows, untold, .. } = &mut act
+        && let Err(error) = untold::fill(&lane.shared, tenant, rows, *untold)
+    {
+        drop(reply.send(Err(error.into())));
+        return Ok(());
+    }
     let only_looks = matches!(&act, Act::Import { only_check: true, .. });
     let request = request.filter(|_| !only_looks);
     let config = tenant.config();
@@ -168,7 +175,11 @@ impl Planning<'_> {
                 let effect = Effect::Closed(closed);
                 Ok(Plan::Write(vec![Draft { kind: EntryKind::AccountClosed, record: account, content, effect }]))
             }
-            Act::Import { rows, from, only_check } => self.import(rows, from, only_check),
+            Act::Import { rows, from, untold, only_check } => {
+                // A date is one of parents: where none is told there is none.
+                let from = if untold.parent { Moment::ALWAYS } else { from };
+                self.import(rows, from, untold, only_check)
+            }
             Act::Affiliate(stated) => self.affiliate(stated),
             Act::EndAffiliation { persons, account, role, until } => self.end(&persons, account, role, until),
             Act::Stage { party, records, stage, at, note } => self.stage(party, &records, &stage, at, &note),
@@ -190,10 +201,12 @@ impl Planning<'_> {
             let above = forest.find(above).ok_or(HierarchyError::ParentUnknown)?;
             // An account that is new has nothing below it yet.
             let ordinal = known.unwrap_or(AccountOrdinal(u32::MAX));
-            forest.check_parent(ordinal, above, from).map_err(HierarchyError::from)?;
             let at = from.or_now(self.now);
-            // What is so already may be told again.
+            // What is so already may be told again, and where no plan ends by that, there is nothing to look at.
             let is_so = known.is_some_and(|known| forest.parent(known, at) == Some(above));
+            if !(is_so && known.is_some_and(|known| forest.stays(known, from))) {
+                forest.check_parent(ordinal, above, from).map_err(HierarchyError::from)?;
+            }
             if !is_so && forest.get(above).is_some_and(|parent| parent.is_closed(at)) {
                 return Err(HierarchyError::from(Refused::ParentClosed).into());
             }
@@ -229,18 +242,22 @@ impl Planning<'_> {
         Ok(Plan::Write(vec![Draft { kind: EntryKind::AccountParentSet, record: account, content, effect }]))
     }
 
-    fn import(&self, rows: Vec<ImportRow>, from: Moment, only_check: bool) -> Result<Plan, WriteError> {
+    fn import(&self, rows: Vec<ImportRow>, from: Moment, untold: Untold, only_check: bool) -> Result<Plan, WriteError> {
         let digest = |row: &ImportRow| {
             let record = &row.account.record;
             self.config.preparer().record_digest(record.source, &record.key)
         };
         let forest = &self.accounts().forest;
+        let stands = |record| {
+            let above = forest.parent(forest.find(record)?, from.or_now(self.now))?;
+            forest.get(above).map(|above| above.facts.record)
+        };
         let checked: Vec<Row> = rows
             .iter()
-            .map(|row| Row {
-                line: row.line,
-                record: digest(row),
-                parent: row.account.parent.and_then(|parent| parent.parent),
+            .map(|row| {
+                let record = digest(row);
+                let told = row.account.parent.and_then(|parent| parent.parent);
+                Row { line: row.line, record, parent: if untold.parent { stands(record) } else { told } }
             })
             .collect();
         if let Err(faults) = import::check(forest, &checked, from, self.now) {

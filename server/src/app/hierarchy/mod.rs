@@ -16,6 +16,7 @@ mod replay;
 pub mod rollup;
 pub mod state;
 pub(super) mod steps;
+pub mod untold;
 mod write;
 
 pub(super) use apart::keep_apart;

@@ -1,5 +1,6 @@
 //! Accounts as they are served: source accounts that are one party today shown as one, with where it stands.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use onefold_core::decision::{self, EntryKind};
@@ -180,7 +181,22 @@ pub fn show(shared: &Shared, tenant: &Tenant, key: &AccountKey, at: Moment) -> R
     text_of(shared, tenant, found)
 }
 
-/// The accounts right below the one that a key names, in order of arrival, from an index on.
+/// Accounts right below another that are looked at in one picture: all writes wait meanwhile.
+const CHILDREN_AT_ONCE: usize = 16;
+
+/// A page of the accounts right below another.
+#[derive(Clone, Debug)]
+pub struct Children {
+    /// As they are served.
+    pub shown: Vec<Shown>,
+    /// How many of all of them the page took, whatever became of these while it was made.
+    pub taken: usize,
+    /// Whether there are more.
+    pub more: bool,
+}
+
+/// The accounts right below the one that a key names, in order of arrival, from an index on. They are looked at a few at a
+/// time, each as it stands then; whoever moved away meanwhile is left out.
 ///
 /// # Errors
 /// As [`show`].
@@ -190,9 +206,9 @@ pub fn children(
     key: &AccountKey,
     at: Moment,
     (from, most): (usize, usize),
-) -> Result<(Vec<Shown>, bool), ReadError> {
+) -> Result<Children, ReadError> {
     let config = tenant.config();
-    let (found, above, more) = tenant.seen(|state| {
+    let (account, page, above, more) = tenant.seen(|state| {
         let account = find(tenant, state, &config, key)?;
         let parties = PartiesNow::new(state, &config);
         let view = View::new(&state.accounts.forest, &parties, at);
@@ -201,14 +217,30 @@ pub fn children(
         let above = named(&parties, &state.accounts, &way.path);
         let nodes = view.children_of(&way.path[0], &way);
         let more = nodes.len() > from.saturating_add(most);
-        let page = nodes.into_iter().skip(from).take(most);
-        let shown = page.map(|node| look_at(state, &config, (&view, &parties), (node, &way)));
-        Ok::<_, ReadError>((shown.collect::<Vec<_>>(), above, more))
+        let page: Vec<AccountOrdinal> = nodes.iter().skip(from).take(most).map(Node::key).collect();
+        Ok::<_, ReadError>((account, page, above, more))
     })??;
     let above = above.into_iter().map(|above| pointed(shared, tenant, above)).collect::<Result<Vec<_>, _>>()?;
-    let of = |found| Ok(Shown { above: above.clone(), ..text_of(shared, tenant, found)? });
-    let shown = found.into_iter().map(of).collect::<Result<_, ReadError>>()?;
-    Ok((shown, more))
+    let mut shown = Vec::with_capacity(page.len());
+    let mut told: HashSet<AccountOrdinal> = HashSet::new();
+    for few in page.chunks(CHILDREN_AT_ONCE) {
+        let found = tenant.seen(|state| {
+            let parties = PartiesNow::new(state, &config);
+            let view = View::new(&state.accounts.forest, &parties, at);
+            let way = view.ancestry(account);
+            let mut found = Vec::with_capacity(few.len());
+            for node in few.iter().map(|child| view.node(*child)) {
+                if view.is_below(&node, &way.path[0], &way) && told.insert(node.key()) {
+                    found.push(look_at(state, &config, (&view, &parties), (node, &way)));
+                }
+            }
+            found
+        })?;
+        for found in found {
+            shown.push(Shown { above: above.clone(), ..text_of(shared, tenant, found)? });
+        }
+    }
+    Ok(Children { shown, taken: page.len(), more })
 }
 
 fn look(state: &State, config: &Arc<LiveConfig>, account: AccountOrdinal, at: Moment) -> Found {

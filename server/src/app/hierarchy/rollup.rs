@@ -1,6 +1,6 @@
 //! Counts over an account and everything below it.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, HashSet};
 
 use onefold_core::consent::contact::{Reason, allows, consent_reasons};
 use onefold_core::consent::{ChannelId, PurposeId};
@@ -34,14 +34,58 @@ pub struct Rollup {
     pub account_stages: BTreeMap<StageId, u64>,
     /// Accounts without a stage.
     pub accounts_without_stage: u64,
-    /// Persons with a role in any of the accounts at the moment, each profile once.
-    pub persons: BTreeSet<ProfileOrdinal>,
+    /// Persons with a role in any of the accounts at the moment, each profile once, and the stage of each.
+    pub persons: BTreeMap<ProfileOrdinal, Option<StageId>>,
     /// Source records with a role whose person has no live profile.
     pub unknown_persons: u64,
+    /// Persons, and such records, that are left out.
+    pub withheld: u64,
+}
+
+impl Rollup {
+    /// Leaves out of every count of persons whom this does not let be counted. To be asked behind reading: what is counted
+    /// must be permitted, whoever merged or said no on the way.
+    ///
+    /// # Errors
+    /// [`ReadError::Invalid`] when there are more than [`limits::COVERAGE_PERSONS_MAX`], and what is answered of a person.
+    pub fn count_only(&mut self, permits: impl Fn(ProfileOrdinal) -> Result<bool, ReadError>) -> Result<(), ReadError> {
+        few_enough(self.persons.len(), "purpose")?;
+        // Who is nobody permits nothing.
+        self.withheld = std::mem::take(&mut self.unknown_persons);
+        let mut counted = BTreeMap::new();
+        for (profile, stage) in std::mem::take(&mut self.persons) {
+            match permits(profile)? {
+                true => drop(counted.insert(profile, stage)),
+                false => self.withheld += 1,
+            }
+        }
+        self.persons = counted;
+        Ok(())
+    }
+
     /// Persons by stage.
-    pub person_stages: BTreeMap<StageId, u64>,
+    pub fn person_stages(&self) -> BTreeMap<StageId, u64> {
+        let mut stages = BTreeMap::new();
+        for stage in self.persons.values().flatten() {
+            *stages.entry(*stage).or_default() += 1;
+        }
+        stages
+    }
+
     /// Persons without a stage.
-    pub persons_without_stage: u64,
+    pub fn persons_without_stage(&self) -> u64 {
+        self.persons.values().filter(|stage| stage.is_none()).count() as u64
+    }
+}
+
+/// Whether each of so many persons may be looked at.
+fn few_enough(persons: usize, field: &str) -> Result<(), ReadError> {
+    let most = limits::COVERAGE_PERSONS_MAX;
+    if persons <= most {
+        return Ok(());
+    }
+    let message = format!("of {persons} persons is more than the {most} there may be: ask for the accounts below");
+    Err(ReadError::Invalid(vec![FieldFault::new(field, FaultReason::TooLarge, message)]))
 }
 
 /// Counts a subtree as it stands at a moment; merges and stages are those of today. Not for asynchronous threads.
@@ -75,7 +119,7 @@ pub fn of(tenant: &Tenant, key: &AccountKey, at: Moment) -> Result<Rollup, ReadE
                     }
                     match profile_as(state, PartyKind::Person, person) {
                         Some(profile) => {
-                            sum.persons.insert(profile);
+                            sum.persons.insert(profile, None);
                         }
                         None => {
                             unknown.insert(person);
@@ -85,12 +129,9 @@ pub fn of(tenant: &Tenant, key: &AccountKey, at: Moment) -> Result<Rollup, ReadE
             }
         });
         sum.unknown_persons = unknown.len() as u64;
-        for profile in &sum.persons {
+        for (profile, stage) in &mut sum.persons {
             let records = state.engine.members(*profile).into_iter().map(|member| member.digest);
-            match stage_of(state, &config, PartyKind::Person, records) {
-                Some(reached) => *sum.person_stages.entry(reached.stage).or_default() += 1,
-                None => sum.persons_without_stage += 1,
-            }
+            *stage = stage_of(state, &config, PartyKind::Person, records).map(|reached| reached.stage);
         }
         Ok(sum)
     })?
@@ -112,29 +153,26 @@ pub struct Coverage {
 }
 
 /// Counts the consent of these persons as it holds today, for each purpose over each of the tenant's channels. Each person
-/// is looked at in one consistent picture; whoever merges while this counts is counted once. Not for asynchronous threads.
+/// is looked at in one consistent picture, and counted where `permits` says so behind that; whoever merges while this counts
+/// is counted once. Not for asynchronous threads.
 ///
 /// # Errors
 /// [`ReadError::Invalid`] when there are more than [`limits::COVERAGE_PERSONS_MAX`].
 pub fn coverage(
     app: &App,
     tenant: &Tenant,
-    persons: &BTreeSet<ProfileOrdinal>,
+    persons: &BTreeMap<ProfileOrdinal, Option<StageId>>,
     purposes: &[PurposeId],
+    permits: impl Fn(ProfileOrdinal) -> Result<bool, ReadError>,
 ) -> Result<Vec<Coverage>, ReadError> {
-    let most = limits::COVERAGE_PERSONS_MAX;
-    if persons.len() > most {
-        let message =
-            format!("of {} persons is more than the {most} there may be: ask for the accounts below", persons.len());
-        return Err(ReadError::Invalid(vec![FieldFault::new("consent_purposes", FaultReason::TooLarge, message)]));
-    }
+    few_enough(persons.len(), "consent_purposes")?;
     let channels: Vec<ChannelId> = tenant.config().config.consent.channels.iter().map(|channel| channel.id).collect();
     let asked: Vec<(PurposeId, Option<ChannelId>)> =
         purposes.iter().flat_map(|purpose| channels.iter().map(|channel| (*purpose, Some(*channel)))).collect();
     let mut sums: BTreeMap<(PurposeId, ChannelId), [u64; 3]> =
         asked.iter().filter_map(|(purpose, channel)| Some(((*purpose, (*channel)?), [0; 3]))).collect();
     let mut counted: HashSet<ProfileOrdinal> = HashSet::new();
-    for person in persons {
+    for person in persons.keys() {
         let who = Who { key: ProfileKey::Id(tenant.profile_id(*person)), points: Vec::new() };
         let seen = match consent::holdings(app, tenant, &who, &asked, AsOf::default()) {
             Ok(seen) => seen,
@@ -142,7 +180,7 @@ pub fn coverage(
             Err(ReadError::ProfileEmptied | ReadError::ProfileErased | ReadError::ProfileSplit { .. }) => continue,
             Err(error) => return Err(error),
         };
-        if !seen.profile.is_some_and(|profile| counted.insert(profile)) {
+        if !seen.profile.is_some_and(|profile| counted.insert(profile)) || !permits(*person)? {
             continue;
         }
         for holding in seen.seen {

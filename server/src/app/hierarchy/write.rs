@@ -150,6 +150,7 @@ fn apply(
             persons.entry(profile).or_default().push(ordinal);
         }
     }
+    state.accounts.forest.measure();
     accounts.sort_unstable();
     accounts.dedup();
     let changes: Vec<ProfileChange<u32>> = persons

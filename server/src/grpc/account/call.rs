@@ -1,6 +1,6 @@
 //! What the calls of AccountService share: who is meant, what is told, how it is shown.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use onefold_core::consent::PurposeId;
@@ -30,6 +30,9 @@ use crate::app::tenant::{LiveConfig, Tenant};
 use crate::grpc::convert::account as convert;
 use crate::grpc::convert::fragment::record as record_of;
 use crate::grpc::{names, reading, requests, status};
+
+/// Persons of one count whose names are noted in the log of reads; of more it is noted that some were counted.
+const COUNTED_NOTED_MAX: usize = 1_024;
 
 /// A call's tenant and configuration.
 pub struct Call {
@@ -86,6 +89,20 @@ impl Call {
         noted.map_err(|error| self.failed(error))
     }
 
+    /// The same of persons who are counted and not shown. Of few it is noted who they are, since a count of one tells of
+    /// that one.
+    pub fn counts<T>(&self, call: ReadCall, persons: &BTreeMap<ProfileOrdinal, T>) -> Result<(), Status> {
+        let asked = reading::says_what_for(&self.tenant, (call, self.purpose), self.may_read_for_nothing);
+        asked.map_err(|error| self.failed(error))?;
+        let what: Vec<What> = match persons.len() {
+            0 => Vec::new(),
+            1..=COUNTED_NOTED_MAX => persons.keys().copied().map(What::Profile).collect(),
+            _ => vec![What::Some],
+        };
+        let noted = self.app.shared.reads.note(&self.tenant, (self.reader, call, self.purpose), what);
+        noted.map_err(|error| self.failed(error))
+    }
+
     /// Takes what a call says it reads persons for.
     pub fn reads_for(&mut self, name: &str, call: ReadCall) -> Result<(), Status> {
         self.purpose = reading::purpose(name, (&self.tenant, call), &self.config, self.may_read_for_nothing)?;
@@ -101,6 +118,21 @@ impl Call {
         permitted(&self.app, &self.tenant, key, purpose).map(|(_, _, permit)| Some(permit))
     }
 
+    /// Whether a person may be counted for the call's purpose; whoever may for none. Not for asynchronous threads.
+    pub fn may_count(&self, profile: ProfileOrdinal) -> Result<bool, ReadError> {
+        match self.permit(Some(profile)) {
+            Ok(_) => Ok(true),
+            Err(
+                ReadError::PurposeNotPermitted { .. }
+                | ReadError::ProfileUnknown
+                | ReadError::ProfileEmptied
+                | ReadError::ProfileErased
+                | ReadError::ProfileSplit { .. },
+            ) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Takes what a call says it reads a party for, and asks whether that is permitted. It counts for persons alone.
     pub fn reads_party_for(
         &mut self,
@@ -112,13 +144,13 @@ impl Call {
         if party == PartyKind::Person {
             self.reads_for(name, call)?;
         }
-        self.permits(records)
+        self.permits(records).map(drop)
     }
 
-    /// Whether the call's purpose may read the person of these records. Not for asynchronous threads.
-    pub fn permits(&self, records: &[(Digest128, SourceId)]) -> Result<(), Status> {
+    /// What the call's purpose may read of the person of these records; everything without one. Not for asynchronous threads.
+    pub fn permits(&self, records: &[(Digest128, SourceId)]) -> Result<Option<Permit>, Status> {
         let digests: Vec<Digest128> = records.iter().map(|(record, _)| *record).collect();
-        self.permit(self.profile_of(&digests)).map(drop).map_err(|error| self.failed(error))
+        self.permit(self.profile_of(&digests)).map_err(|error| self.failed(error))
     }
 
     /// The live profile of the person of the first of these records.

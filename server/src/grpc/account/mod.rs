@@ -28,6 +28,7 @@ use crate::app::App;
 use crate::app::error::{ReadError, WriteError};
 use crate::app::hierarchy::act::{Act, HierarchyError, ImportRow};
 use crate::app::hierarchy::read::{ShownAffiliation, Whose};
+use crate::app::hierarchy::untold::{self, Untold};
 use crate::app::hierarchy::{history, propose, read, rollup};
 use call::{Call, blocking, invalid};
 
@@ -154,11 +155,11 @@ impl AccountService for Accounts {
         blocking(move || {
             let from = usize::try_from(page.from).unwrap_or(usize::MAX);
             let found = read::children(&call.app.shared, &call.tenant, &key, at, (from, page.size));
-            let (found, more) = found.map_err(|error| call.failed(error))?;
+            let read::Children { shown, taken, more } = found.map_err(|error| call.failed(error))?;
             let lifecycle = call.lifecycle();
-            let next = page.from + found.len() as u64;
+            let next = page.from + taken as u64;
             let next_page_token = if more { page::seal(&page_key, &query, next) } else { String::new() };
-            let accounts = found
+            let accounts = shown
                 .into_iter()
                 .map(|shown| convert::account(shown, &call.tenant, &call.config, &lifecycle, at))
                 .collect();
@@ -172,18 +173,26 @@ impl AccountService for Accounts {
         request: Request<pb::GetRollupRequest>,
     ) -> Result<Response<pb::GetRollupResponse>, Status> {
         let request = request.into_inner();
-        let call = self.call(&request.parent)?;
+        let mut call = self.call(&request.parent)?;
         reading::reached(&call.tenant, request.min_sequence).await?;
         let at = call.at(request.as_of_time, "as_of_time")?;
         let key = call.key(request.key, "key")?;
         let purposes = call.purposes(&request.consent_purposes, "consent_purposes")?;
+        call.reads_for(&request.purpose, ReadCall::GetRollup)?;
         blocking(move || {
-            let sum = rollup::of(&call.tenant, &key, at).map_err(|error| call.failed(error))?;
+            let mut sum = rollup::of(&call.tenant, &key, at).map_err(|error| call.failed(error))?;
+            if call.purpose.is_some() {
+                sum.count_only(|person| call.may_count(person)).map_err(|error| call.failed(error))?;
+            }
             let coverage = match purposes.as_slice() {
                 [] => Vec::new(),
-                purposes => rollup::coverage(&call.app, &call.tenant, &sum.persons, purposes)
-                    .map_err(|error| call.failed(error))?,
+                purposes => {
+                    let permits = |person| call.may_count(person);
+                    rollup::coverage(&call.app, &call.tenant, &sum.persons, purposes, permits)
+                        .map_err(|error| call.failed(error))?
+                }
             };
+            call.counts(ReadCall::GetRollup, &sum.persons)?;
             Ok(answer(convert::rollup(sum, &coverage, &call.lifecycle(), &call.config)))
         })
         .await
@@ -194,7 +203,7 @@ impl AccountService for Accounts {
         request: Request<Streaming<pb::ImportHierarchyRequest>>,
     ) -> Result<Response<pb::ImportHierarchyResponse>, Status> {
         let mut messages = request.into_inner();
-        let mut begun: Option<(Call, Moment, bool)> = None;
+        let mut begun: Option<(Call, Moment, Untold, bool)> = None;
         let mut naming = None;
         let mut rows: Vec<ImportRow> = Vec::new();
         let mut faults: Vec<(u32, FieldFault)> = Vec::new();
@@ -208,6 +217,7 @@ impl AccountService for Accounts {
                     let mut wrong = Vec::new();
                     let from =
                         convert::moment(start.effective_time, "start.effective_time", Moment::ALWAYS, &mut wrong);
+                    let untold = convert::untold(&start.untold_fields, "start.untold_fields", &mut wrong);
                     if !wrong.is_empty() {
                         return Err(invalid(wrong));
                     }
@@ -216,7 +226,7 @@ impl AccountService for Accounts {
                     if let Some(naming) = &mut naming {
                         naming.piece(&start);
                     }
-                    begun = Some((call, from, start.validate_only));
+                    begun = Some((call, from, untold, start.validate_only));
                 }
                 (true, Some(_)) => {
                     let message = "belongs into the first message only";
@@ -224,7 +234,7 @@ impl AccountService for Accounts {
                 }
                 (true, None) => {}
             }
-            let Some((call, from, _)) = &begun else { continue };
+            let Some((call, from, ..)) = &begun else { continue };
             let from = *from;
             for wire in message.rows {
                 if let Some(naming) = &mut naming {
@@ -238,18 +248,26 @@ impl AccountService for Accounts {
                 let line = if wire.line == 0 { count as u32 } else { wire.line };
                 let mut wrong = Vec::new();
                 let account = convert::row(wire, from, &call.config, &mut strangers, &mut wrong);
-                rows.extend(account.map(|account| ImportRow { line, account }));
+                rows.extend(account.map(|account| ImportRow { line, account, kept_of: None }));
                 more += (faults.len() + wrong.len()).saturating_sub(limits::HIERARCHY_FAULTS_MAX);
                 faults.extend(wrong.into_iter().map(|fault| (line, fault)));
                 faults.truncate(limits::HIERARCHY_FAULTS_MAX);
             }
         }
-        let Some((call, from, validate_only)) = begun else {
+        let Some((call, from, untold, validate_only)) = begun else {
             return Err(status::field("rows", FaultReason::Missing, "send at least one row"));
         };
         // A row with a fault of its own is a fault of the whole, which is looked at all the same.
         let only_check = validate_only || !faults.is_empty();
-        let mut done = call.tell(Act::Import { rows, from, only_check }, naming.map(Naming::finish)).await?;
+        let call = Arc::new(call);
+        let reading = Arc::clone(&call);
+        let rows = blocking(move || {
+            untold::fill(&reading.app.shared, &reading.tenant, &mut rows, untold)
+                .map_err(|error| reading.failed(error))?;
+            Ok(rows)
+        })
+        .await?;
+        let mut done = call.tell(Act::Import { rows, from, untold, only_check }, naming.map(Naming::finish)).await?;
         if !faults.is_empty() {
             done.faults.extend(faults);
             done.faults.sort_by_key(|(line, _)| *line);
@@ -545,11 +563,17 @@ impl AccountService for Accounts {
             let found =
                 history::stages(&call.app.shared, &call.tenant, party, &whole).map_err(|error| call.failed(error))?;
             let profiles = call.profiles_as(party, &whole);
-            call.permits(&records)?;
+            let permit = call.permits(&records)?;
             call.shows_of(party, ReadCall::ListStageHistory, profiles)?;
             let (shown, next_page_token) = page.cut(&found, &page_key, &query);
-            let events = shown.iter().map(|event| convert::stage_event(event, &call.config));
-            Ok(answer(pb::ListStageHistoryResponse { events: events.collect(), next_page_token }))
+            let mut events: Vec<_> = shown.iter().map(|event| convert::stage_event(event, &call.config)).collect();
+            let mut withheld = Vec::new();
+            if permit.is_some_and(|permit| !permit.everything()) && events.iter().any(|event| !event.note.is_empty()) {
+                // Words that somebody wrote may say anything.
+                events.iter_mut().for_each(|event| event.note.clear());
+                withheld = convert::withheld(["events.note".to_owned()]);
+            }
+            Ok(answer(pb::ListStageHistoryResponse { events, next_page_token, withheld }))
         })
         .await
     }

@@ -20,6 +20,7 @@ use crate::app::hierarchy::history::StageEvent;
 use crate::app::hierarchy::propose::{Evidence, Proposal};
 use crate::app::hierarchy::read::{Part, Pointed, Shown, ShownAffiliation, ShownParked};
 use crate::app::hierarchy::rollup::{Coverage, Rollup};
+use crate::app::hierarchy::untold::Untold;
 use crate::app::tenant::{LiveConfig, Tenant};
 use crate::grpc::{names, status};
 
@@ -115,6 +116,18 @@ pub fn row(
     let parent = wire.parent.and_then(|parent| record(Some(parent), "parent", config, faults)).or(above);
     let parent = parent.map(|parent| config.preparer().record_digest(parent.source, &parent.key));
     Some(AccountPut { parent: Some(ParentSet { parent, from }), ..account? })
+}
+
+/// What the rows of an import do not tell.
+pub fn untold(names: &[String], path: &str, faults: &mut Vec<FieldFault>) -> Untold {
+    let mut untold = Untold::default();
+    for (at, name) in names.iter().enumerate() {
+        if !untold.name(name) {
+            let message = format!("no field that rows may leave untold: there are {}", Untold::NAMES.join(", "));
+            faults.push(FieldFault::new(format!("{path}[{at}]"), FaultReason::Unknown, message));
+        }
+    }
+    untold
 }
 
 /// Sources that rows of an import name and nobody knows. An import with such a row is refused; so that its other faults are
@@ -237,6 +250,7 @@ pub fn rollup(sum: Rollup, coverage: &[Coverage], lifecycle: &Lifecycle, config:
     let by_name = |counts: std::collections::BTreeMap<StageId, u64>| {
         counts.into_iter().map(|(stage, count)| (lifecycle.name(stage).to_owned(), count)).collect()
     };
+    let (persons_by_stage, persons_without_stage) = (by_name(sum.person_stages()), sum.persons_without_stage());
     pb::GetRollupResponse {
         account_count: sum.accounts,
         source_account_count: sum.source_accounts,
@@ -246,9 +260,10 @@ pub fn rollup(sum: Rollup, coverage: &[Coverage], lifecycle: &Lifecycle, config:
         accounts_without_stage: sum.accounts_without_stage,
         person_count: sum.persons.len() as u64,
         unresolved_person_count: sum.unknown_persons,
-        persons_by_stage: by_name(sum.person_stages),
-        persons_without_stage: sum.persons_without_stage,
+        persons_by_stage,
+        persons_without_stage,
         consent_coverage: coverage.iter().map(covered).collect(),
+        withheld_count: sum.withheld,
     }
 }
 

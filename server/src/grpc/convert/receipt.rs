@@ -127,7 +127,8 @@ pub struct Maker<'a> {
 }
 
 impl Maker<'_> {
-    /// The receipt of a consent. It names the subject as it was named in the statement, so it is personal data.
+    /// The receipt of a consent. It names the subject as it was named in the statement, where the reader may see that: so it
+    /// is personal data.
     pub fn receipt(&self, course: &Course) -> Value {
         let (policy, said) = (&self.config.config.consent, &course.said);
         let id = self.handle(course.entry.id);
@@ -146,7 +147,7 @@ impl Maker<'_> {
             },
             "consent_record": {
                 "record_id": id,
-                "pii_principal_id": self.subject(&said.subject),
+                "pii_principal_id": if course.names_subject { self.subject(&said.subject) } else { Value::Null },
                 "privacy_notice": or_null(common(&of, |terms| &terms.notice_iri).unwrap_or(&said.notice)),
                 "language": or_null(&said.language),
                 "purposes": purposes,
@@ -160,6 +161,9 @@ impl Maker<'_> {
         });
         if !said.notice.is_empty() {
             receipt["consent_record"]["privacy_notice_version"] = json!(said.notice);
+        }
+        if !course.names_subject {
+            receipt["withheld"] = json!(["consent_record.pii_principal_id"]);
         }
         if course.left_out > 0 {
             receipt["events_left_out"] = json!(course.left_out);
@@ -234,7 +238,7 @@ impl Maker<'_> {
         };
         let mut event = json!({
             "record_id": self.handle(entry.id),
-            "event_time": time(said.given_at),
+            "event_time": if entry.undated { Value::Null } else { time(said.given_at) },
             "recorded_time": time(said.recorded_at),
             "decision": said.decision.as_str(),
             "purpose": self.purpose(said.purpose),
@@ -252,6 +256,10 @@ impl Maker<'_> {
             ("collection_method", Some(said.method.clone()).filter(|method| !method.is_empty())),
             ("privacy_notice_version", Some(said.notice.clone()).filter(|notice| !notice.is_empty())),
         ];
+        if entry.undated {
+            // Nobody said when; its place among the others is where its record was observed.
+            event["undated"] = json!(true);
+        }
         for (field, text) in told {
             if let Some(text) = text {
                 event[field] = json!(text);

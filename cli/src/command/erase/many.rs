@@ -36,6 +36,10 @@ pub enum Answer {
     Shared,
     /// It waits for a second person, who approves this scope.
     Waits(String),
+    /// An officer refused it, on this ground.
+    Refused(String),
+    /// The server cannot read who is meant.
+    Unreadable(String),
     /// Not done.
     Failed(String),
 }
@@ -48,7 +52,8 @@ impl Answer {
             Self::NothingHeld => ("nothing-held", String::new()),
             Self::Shared => ("shared", "several persons hold it; name each by a record or an id".to_owned()),
             Self::Waits(etag) => ("waits", format!("a second person must approve it: requests approve --etag {etag}")),
-            Self::Failed(why) => ("failed", why.clone()),
+            Self::Refused(ground) => ("refused", ground.clone()),
+            Self::Unreadable(why) | Self::Failed(why) => ("failed", why.clone()),
         }
     }
 }
@@ -113,7 +118,7 @@ impl Eraser<'_> {
             Err(status) if reason(&status) == "IDENTIFIER_SHARED" => return Ok((String::new(), Answer::Shared, false)),
             // This row alone cannot be read.
             Err(status) if reason(&status) == "REQUEST_INVALID" => {
-                return Ok((String::new(), Answer::Failed(status.message().to_owned()), false));
+                return Ok((String::new(), Answer::Unreadable(status.message().to_owned()), false));
             }
             Err(status) => return Err(client.failed(&status)),
         };
@@ -133,6 +138,7 @@ impl Eraser<'_> {
             }
             pb::PrivacyRequestState::Completed => Answer::Erased,
             pb::PrivacyRequestState::Refused if known.ground == NOTHING_HELD => Answer::NothingHeld,
+            pb::PrivacyRequestState::Refused => Answer::Refused(known.ground),
             state => Answer::Failed(format!("the request is {}", state.as_str_name())),
         };
         Ok((name, answer, is_old))
@@ -297,8 +303,8 @@ pub async fn run(arguments: &Arguments, file: &Path) -> Result<(), Failure> {
     let mut answers = Answers::open(arguments)?;
     answers.put(&["line", "answer", "request", "note"])?;
     let eraser = Eraser { client: &client, arguments, run: blake3::hash(&bytes) };
-    let mut counted: [(&str, u64); 5] =
-        [("erased", 0), ("nothing-held", 0), ("shared", 0), ("waits", 0), ("failed", 0)];
+    let mut counted: [(&str, u64); 6] =
+        [("erased", 0), ("nothing-held", 0), ("shared", 0), ("waits", 0), ("refused", 0), ("failed", 0)];
     for (line, subject) in subjects {
         let (name, answer) = eraser.erase(line, subject).await?;
         let (word, note) = answer.words();
@@ -306,7 +312,7 @@ pub async fn run(arguments: &Arguments, file: &Path) -> Result<(), Failure> {
         counted.iter_mut().filter(|(of, _)| *of == word).for_each(|(_, count)| *count += 1);
     }
     told(arguments, &counted)?;
-    match counted[4].1 {
+    match counted[5].1 {
         0 => Ok(()),
         failed => Err(Failure::new(format!("{} row(s) failed; run it again for these", count(failed)))),
     }

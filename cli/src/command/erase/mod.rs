@@ -37,11 +37,12 @@ pub struct Arguments {
     /// Erases everybody of a file (CSV): a row a person, in the words of WHO. Running it again goes on where it was.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["words", "request", "drop"])]
     file: Option<PathBuf>,
-    /// Answers a deletion list of California's DROP (CSV): in each row a base64 SHA-256 of an e-mail address, of a telephone
-    /// number's last ten digits, or of a device id.
+    /// Answers a deletion list of California's DROP (CSV, `ID,Hash`), of any of its six kinds: e-mail, phone, MAID, CTVID, name
+    /// with birth date and ZIP code, name with VIN.
     #[arg(long, value_name = "LIST", conflicts_with_all = ["words", "request"])]
     drop: Option<PathBuf>,
-    /// Writes what became of each row to this file (CSV).
+    /// Writes what became of each row to this file (CSV). For a list of DROP it is what the platform takes (`Id,Status`); the
+    /// requests behind it are in FILE.log.
     #[arg(long, value_name = "FILE")]
     answers: Option<PathBuf>,
     #[command(flatten)]

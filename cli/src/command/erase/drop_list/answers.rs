@@ -1,0 +1,135 @@
+//! What a list is answered: the file that the platform takes, and beside it what stands behind each row.
+//!
+//! The platform takes `Id,Status` and nothing else. Each row is kept in `FILE.log` as soon as it is decided, and the file is
+//! made of these at the end, so that a run that is cut off anywhere is simply run again: who was erased by an earlier run is
+//! found no more, and is answered as erased all the same.
+
+use std::collections::HashMap;
+use std::fs::{self, File, OpenOptions};
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use super::standard::{Hash, parsed};
+use crate::command::Failure;
+use crate::command::whole::write_text;
+
+/// What a row was answered.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Answered {
+    /// The platform's code; empty where it is open yet.
+    pub code: String,
+    /// The request's name; empty where there is none.
+    pub request: String,
+}
+
+/// The answers of a list.
+pub struct Answers {
+    file: PathBuf,
+    log: csv::Writer<File>,
+    before: HashMap<(String, Hash), Answered>,
+    rows: String,
+}
+
+fn failed(file: &Path, error: &std::io::Error) -> Failure {
+    Failure::new(format!("{}: cannot be written: {error}", file.display()))
+}
+
+/// What earlier runs kept. A run that was cut off may have left half a row: that one is decided again.
+fn kept(log: &[u8]) -> HashMap<(String, Hash), Answered> {
+    let whole = log.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+    let rows = csv::ReaderBuilder::new().flexible(true).has_headers(false).from_reader(&log[..whole]).into_records();
+    let one = |row: csv::StringRecord| {
+        let [id, hash, code, request] = [0, 1, 2, 3].map(|at| row.get(at));
+        Some(((id?.to_owned(), parsed(hash?)?), Answered { code: code?.to_owned(), request: request?.to_owned() }))
+    };
+    rows.filter_map(Result::ok).filter_map(one).collect()
+}
+
+impl Answers {
+    /// # Errors
+    /// When the log cannot be read or written.
+    pub fn open(file: &Path) -> Result<Self, Failure> {
+        let mut log = file.as_os_str().to_owned();
+        log.push(".log");
+        let log = PathBuf::from(log);
+        let bytes = match fs::read(&log) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+            Err(error) => return Err(Failure::usage(format!("{}: cannot be read: {error}", log.display()))),
+        };
+        let open = || -> std::io::Result<File> {
+            let mut open = OpenOptions::new().create(true).append(true).open(&log)?;
+            match bytes.last() {
+                None => open.write_all(b"Id,Hash,Status,Request\n")?,
+                Some(b'\n') => {}
+                Some(_) => open.write_all(b"\n")?,
+            }
+            Ok(open)
+        };
+        let writer = open().map_err(|error| failed(&log, &error))?;
+        let log = csv::WriterBuilder::new().flexible(true).from_writer(writer);
+        Ok(Self { file: file.to_owned(), log, before: kept(&bytes), rows: "Id,Status\n".to_owned() })
+    }
+
+    /// What an earlier run made of a row.
+    pub fn before(&self, id: &str, hash: &Hash) -> Option<&Answered> {
+        self.before.get(&(id.to_owned(), *hash))
+    }
+
+    /// Keeps a row; `cell` is its hash as the list writes it.
+    ///
+    /// # Errors
+    /// When the log cannot be written.
+    pub fn put(&mut self, id: &str, cell: &str, answered: &Answered) -> Result<(), Failure> {
+        let row = [id, cell, &answered.code, &answered.request];
+        let put = self.log.write_record(row).map_err(std::io::Error::from).and_then(|()| self.log.flush());
+        put.map_err(|error| Failure::new(format!("the answers cannot be written: {error}")))?;
+        if !answered.code.is_empty() {
+            self.rows.extend([id, ",", &answered.code, "\n"]);
+        }
+        Ok(())
+    }
+
+    /// Writes the file that the platform takes: of the rows that are decided.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn finish(self) -> Result<(), Failure> {
+        write_text(&self.file, &self.rows)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// At whatever byte a run is cut off, the next one knows all whole rows and no half one, and goes on behind them.
+    #[test]
+    fn a_log_that_was_cut_off_anywhere_is_gone_on_with() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("answers.csv");
+        let log = folder.path().join("answers.csv.log");
+        let cells = ["vGM7y5n+hBXRSEAklhHDPCbysyNgYTmXdMcagGUOY8E=", "KA18MT/ph6IHYjzT9zwETySDQyvSh87YuoSBpOQtkhE="];
+        let hashes = cells.map(|cell| parsed(cell).unwrap());
+        let of = |code: &str, request: &str| Answered { code: code.to_owned(), request: request.to_owned() };
+        let mut answers = Answers::open(&file).unwrap();
+        answers.put("A7kP2xQ9Lm4R", cells[0], &of("3", "r/1")).unwrap();
+        answers.put("B7kP2xQ9Lm4R", cells[1], &of("", "r/2")).unwrap();
+        answers.finish().unwrap();
+        assert_eq!(fs::read_to_string(&file).unwrap(), "Id,Status\nA7kP2xQ9Lm4R,3\n", "what is open is left out");
+        let whole = fs::read(&log).unwrap();
+        let ends: Vec<usize> = whole.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at).collect();
+        for cut in 0..=whole.len() {
+            fs::write(&log, &whole[..cut]).unwrap();
+            let mut answers = Answers::open(&file).unwrap();
+            let first = answers.before("A7kP2xQ9Lm4R", &hashes[0]).cloned();
+            assert_eq!(first, (cut > ends[1]).then(|| of("3", "r/1")), "{cut}");
+            let second = answers.before("B7kP2xQ9Lm4R", &hashes[1]).cloned();
+            assert_eq!(second, (cut > ends[2]).then(|| of("", "r/2")), "{cut}");
+            answers.put("B7kP2xQ9Lm4R", cells[1], &of("3", "r/2")).unwrap();
+            drop(answers);
+            let again = Answers::open(&file).unwrap();
+            assert_eq!(again.before("B7kP2xQ9Lm4R", &hashes[1]), Some(&of("3", "r/2")), "{cut}");
+        }
+    }
+}

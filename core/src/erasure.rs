@@ -23,6 +23,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use crate::decision::{self, DecisionError};
 use crate::fragment::{ObservedAt, PartyKind};
 use crate::ids::{Digest128, NamespaceId, ProfileOrdinal, Sequence, SlotId, SourceId};
 
@@ -37,6 +38,8 @@ pub enum Evidence {
     RetractedFrom(ProfileOrdinal),
     /// It was taken back by its source, and held an identifier of this namespace that is this person's.
     Shares(NamespaceId),
+    /// It corrects records in scope, and nobody else is left with it.
+    Corrects,
 }
 
 /// A source record in scope.
@@ -123,6 +126,8 @@ pub struct Found {
     /// The same identifiers as another kind of party would hold them, where something was said at both and nobody holds
     /// the other: they are suppressed along.
     pub siblings: Vec<(NamespaceId, Digest128)>,
+    /// Older versions that are sealed under keys of their own, of these records and of others.
+    pub former: Vec<FormerKey>,
     /// Profiles that lose records.
     pub profiles: Vec<ProfileOrdinal>,
 }
@@ -148,6 +153,9 @@ pub struct ErasurePlan {
     pub statements: Vec<Sequence>,
     /// Statements that stand at others too, and stay there.
     pub statements_kept: Vec<Sequence>,
+    /// Older versions that go: all of these records, and of records that others have today those that held an identifier that
+    /// is this person's alone.
+    pub former: Vec<FormerKey>,
     /// Keys that are destroyed; each once.
     pub slots: Vec<SlotId>,
     /// What calls told, as which kind of party: it goes, and what they told of the other kind stays.
@@ -171,6 +179,7 @@ impl ErasurePlan {
             mut told_of,
             told,
             mut siblings,
+            mut former,
             mut profiles,
         } = found;
         // Of two reasons for one record the stronger, which sorts first, counts.
@@ -196,6 +205,9 @@ impl ErasurePlan {
         slots.extend(&told);
         held_records.sort_unstable();
         held_records.dedup();
+        slots.extend(former.iter().map(|key| key.slot));
+        former.sort_unstable();
+        former.dedup();
         siblings.sort_unstable();
         siblings.dedup();
         told_of.sort_unstable();
@@ -213,11 +225,19 @@ impl ErasurePlan {
             held_records,
             statements: ids(true),
             statements_kept: ids(false),
+            former,
             slots: slots.into_iter().collect(),
             told_of,
             told: told.len(),
             profiles,
         }
+    }
+
+    /// Records that are not in scope, and lose older versions.
+    #[must_use]
+    pub fn others_of_former(&self) -> usize {
+        let of_others = |key: &&FormerKey| !self.records.iter().any(|record| record.digest == key.record);
+        self.former.iter().filter(of_others).map(|key| key.record).collect::<BTreeSet<Digest128>>().len()
     }
 
     /// Digest of all that the plan touches: an approval holds for one scope, and a changed scope voids it.
@@ -277,6 +297,16 @@ pub struct ErasedRecord {
     pub slot: Option<SlotId>,
 }
 
+/// Older versions of a record, sealed under a key of their own: its source gave it to somebody else since, or took an
+/// identifier out of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct FormerKey {
+    /// Keyed digest of the record.
+    pub record: Digest128,
+    /// The key of these versions.
+    pub slot: SlotId,
+}
+
 /// Identifiers that a record held once and holds no more, written down when the fragments that said so are dropped. Sealed
 /// under the record's key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -304,6 +334,18 @@ pub struct Erased {
     pub quarantined: Vec<Sequence>,
     /// All keys to destroy.
     pub slots: Vec<SlotId>,
+    /// Whose older versions had which of these keys. Not in what was written before there were such keys.
+    pub former: Vec<FormerKey>,
+}
+
+impl Erased {
+    /// Reads what the journal or the erasure ledger keeps.
+    ///
+    /// # Errors
+    /// [`DecisionError`] for what is none.
+    pub fn read(payload: &[u8]) -> Result<Self, DecisionError> {
+        decision::decode(payload).or_else(|_| decision::decode(&[payload, &[0]].concat()))
+    }
 }
 
 /// Identifiers or source records may come back: an explicit act.

@@ -3,7 +3,7 @@
 
 pub(crate) mod running;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -93,6 +93,17 @@ pub enum AuditError {
     /// The ledger and the log tell different stories.
     #[error("the erasure ledger does not hold the erasure at sequence {} of tenant {}", .sequence.0, .tenant.0)]
     NotInLedger {
+        /// Whose.
+        tenant: TenantId,
+        /// Its sequence.
+        sequence: Sequence,
+    },
+    /// The log does not hold what the ledger does: an older copy of the data directory was put in its place.
+    #[error(
+        "the log does not hold the erasure at sequence {} of tenant {}, of which the erasure ledger tells: this is an older \
+         copy of the log; a start carries it out again before it serves", .sequence.0, .tenant.0
+    )]
+    NotInLog {
         /// Whose.
         tenant: TenantId,
         /// Its sequence.
@@ -244,7 +255,7 @@ impl Told {
                 self.wrapped.push((entry.tenant, tenant.wrapped_keys));
             }
             EntryKind::Erased => {
-                self.erasures.push((entry.tenant, entry.sequence, decision::decode::<Erased>(payload)?));
+                self.erasures.push((entry.tenant, entry.sequence, Erased::read(payload)?));
             }
             EntryKind::ReadLogMarked => self.marks.push((entry.tenant, decision::decode::<ReadLogMark>(payload)?)),
             EntryKind::ReceiptKept => self.receipts.push(decision::decode::<ReceiptKept>(payload)?.text),
@@ -263,6 +274,21 @@ impl Told {
         for (tenant, sequence, erased) in &self.erasures {
             if !held.get(&(*tenant, *sequence)).is_some_and(|rows| rows.contains(&erased)) {
                 return Err(AuditError::NotInLedger { tenant: *tenant, sequence: *sequence });
+            }
+        }
+        Ok(())
+    }
+
+    /// Holds the ledger against the erasures. What it tells of tenants that the log does not know waits for a restore of one
+    /// that does. For a server that is down: the ledger follows the log.
+    fn in_log(&self, data: &Path) -> Result<(), AuditError> {
+        let held: HashSet<(TenantId, Sequence)> =
+            self.erasures.iter().map(|(tenant, sequence, _)| (*tenant, *sequence)).collect();
+        let tenants: HashSet<TenantId> = self.wrapped.iter().map(|(tenant, _)| *tenant).collect();
+        for row in ErasureLedger::read(&ErasureLedger::path(data))? {
+            let (tenant, sequence) = (row.tenant, row.sequence);
+            if tenants.contains(&tenant) && !held.contains(&(tenant, sequence)) {
+                return Err(AuditError::NotInLog { tenant, sequence });
             }
         }
         Ok(())
@@ -348,12 +374,13 @@ impl Walked {
         Ok(held)
     }
 
-    /// Holds the erasures against the ledger.
+    /// Holds the erasures against the ledger, and the ledger against them.
     ///
     /// # Errors
-    /// [`AuditError::NotInLedger`] names the first that is not there, [`AuditError::Ledger`].
+    /// [`AuditError::NotInLedger`] and [`AuditError::NotInLog`] name the first that is not there, [`AuditError::Ledger`].
     pub(crate) fn in_ledger(&self, data: &Path) -> Result<(), AuditError> {
-        self.told.in_ledger(data)
+        self.told.in_ledger(data)?;
+        self.told.in_log(data)
     }
 
     /// Sees whether the keys are gone that the erasures were to destroy; how many.

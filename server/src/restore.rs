@@ -10,7 +10,7 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Component, Path, PathBuf};
 
-use onefold_core::decision::{self, EntryKind};
+use onefold_core::decision::EntryKind;
 use onefold_core::erasure::Erased;
 use onefold_core::ids::{Sequence, TenantId};
 use onefold_store::datadir::{BACKUP_MANIFEST, DataDir, Filling, OpenOptions, is_unfinished_backup};
@@ -324,7 +324,7 @@ fn fill(backup: &Path, data: &Path, manifest: &Manifest, rows: &Rows) -> Result<
             if [EntryKind::StatementRecorded as u8, EntryKind::StatementUndated as u8].contains(&entry.kind.0) {
                 said.insert((entry.tenant, entry.sequence));
             } else if let (true, Some(payload)) = (entry.kind.0 == EntryKind::Erased as u8, entry.bytes()) {
-                let erased: Erased = decision::decode(payload)?;
+                let erased = Erased::read(payload)?;
                 known.push(ErasureRow { tenant: entry.tenant, sequence: entry.sequence, erased });
             }
         }

@@ -4,7 +4,7 @@
 //! appended and synced before a key is destroyed, and hold what the journal's own entries say: ordinals, slots, keyed
 //! digests. A torn row at the end was never followed by a destroyed key.
 
-use onefold_core::decision::{decode, encode};
+use onefold_core::decision::encode;
 use onefold_core::erasure::Erased;
 use onefold_core::ids::{Sequence, TenantId};
 
@@ -40,7 +40,7 @@ impl LedgerRow for ErasureRow {
     }
 
     fn read((tenant, sequence): (TenantId, Sequence), payload: &[u8]) -> Option<Self> {
-        Some(Self { tenant, sequence, erased: decode(payload).ok()? })
+        Some(Self { tenant, sequence, erased: Erased::read(payload).ok()? })
     }
 }
 
@@ -64,6 +64,7 @@ pub(crate) mod tests {
             suppressed: Vec::new(),
             quarantined: Vec::new(),
             slots: vec![SlotId(number)],
+            former: Vec::new(),
         };
         ErasureRow { tenant: TenantId(number), sequence: Sequence(7), erased }
     }

@@ -283,6 +283,29 @@ impl<R: LedgerRow> RowLedger<R> {
         }
     }
 
+    /// Sets rows aside for this start to carry out, beside those that wait: the log beside them does not hold what they tell
+    /// of, since an older copy of it was put in its place. How many. Doing it again is harmless.
+    ///
+    /// # Errors
+    /// [`LedgerError`]: such a start must not serve.
+    pub fn set_aside(&self, data: &Path, strays: impl Fn(&R) -> bool) -> Result<usize, LedgerError> {
+        let (mut waiting, path) = (Self::pending(data)?, Self::path(data));
+        let (before, mut count) = (waiting.len(), 0);
+        Self::visit(&path, |row| {
+            let is_stray = strays(&row);
+            count += usize::from(is_stray);
+            if is_stray && !waiting[..before].iter().any(|waits| waits.key() == row.key()) {
+                waiting.push(row);
+            }
+        })?;
+        if count > 0 {
+            // In this order: a crash between the two leaves them twice, and nowhere never.
+            Self::leave_pending(data, &waiting)?;
+            self.rewrite(data, |row| (!strays(&row)).then_some(row))?;
+        }
+        Ok(count)
+    }
+
     /// They were carried out, durably.
     ///
     /// # Errors
@@ -395,6 +418,21 @@ mod tests {
         ledger.append(&[row(4)]).unwrap();
         assert_eq!(ErasureLedger::read(&ErasureLedger::path(dir.path())).unwrap(), [row(1), row(3), row(4)]);
         assert_eq!(ledger.rows(), 3);
+    }
+
+    #[test]
+    fn rows_are_set_aside_once_and_wait_beside_others() {
+        let dir = tempfile::tempdir().unwrap();
+        let (ledger, ..) = ErasureLedger::open(dir.path()).unwrap();
+        ledger.append(&[row(1), row(2), row(3)]).unwrap();
+        ErasureLedger::leave_pending(dir.path(), &[row(3), row(4)]).unwrap();
+        let stray = |row: &ErasureRow| row.tenant.0 > 1;
+        assert_eq!(ledger.set_aside(dir.path(), stray).unwrap(), 2);
+        assert_eq!(ErasureLedger::pending(dir.path()).unwrap(), [row(3), row(4), row(2)]);
+        assert_eq!(ErasureLedger::read(&ErasureLedger::path(dir.path())).unwrap(), [row(1)]);
+        assert_eq!(ledger.set_aside(dir.path(), stray).unwrap(), 0);
+        ledger.append(&[row(5)]).unwrap();
+        assert_eq!(ledger.rows(), 2);
     }
 
     #[test]

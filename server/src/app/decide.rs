@@ -14,7 +14,7 @@ use onefold_core::decision::{self, EntryKind, QuarantineCleared, Sealed};
 use onefold_core::fault::{FaultReason, FieldFault};
 use onefold_core::fragment::ObservedAt;
 use onefold_core::ids::{Digest128, Place, Sequence, SlotId};
-use onefold_matching::prepared::Prepared;
+use onefold_matching::prepared::{LinkValue, Prepared};
 use onefold_matching::resolve::RecordView;
 use onefold_store::journal::JournalError;
 use onefold_store::keys::DataKey;
@@ -91,6 +91,7 @@ pub(super) fn decide(
             stopped: BTreeMap::new(),
             moved: Vec::new(),
             last_versions: HashMap::new(),
+            links: HashMap::new(),
             effects: &mut effects,
             group,
         };
@@ -114,6 +115,8 @@ struct Deciding<'a> {
     held_points: usize,
     /// How many of each record.
     held_of: HashMap<Digest128, usize>,
+    /// What records hold by fragments of this group.
+    links: HashMap<Digest128, Vec<LinkValue>>,
     cleared: HashSet<Sequence>,
     /// Statements of this group: what comes after them in it is judged as if they were recorded.
     said: Ledger,

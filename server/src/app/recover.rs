@@ -43,7 +43,7 @@ pub use error::StartError;
 pub(crate) use given::read_root_key;
 pub(super) use replay::{Replaying, Tenants};
 
-use erased::{erased_slots, erasures_in, lost_from_ledger};
+use erased::{erased_slots, erasures_in, lost_from_ledger, rolled_back};
 use given::read_admin_key;
 use replay::replay_batch;
 
@@ -135,7 +135,7 @@ pub fn open(config: &Config, clock: Arc<dyn Clock>, meters: Arc<Meters>) -> Resu
     let reader = opened.reader;
     let keyed = keyed::open(&dir.keyed(), &root, &reader)?;
     keeper::catch_up(&keyed.store, keyed.reached, &reader, || {})?;
-    let (revocations, revoked_rows) = revoked::open(dir.path())?;
+    let (revocations, mut revoked_rows) = revoked::open(dir.path())?;
     let heads = Heads::open(dir.path(), root.derive(privacy::receipt::SIGNING_KEY)).map_err(StartError::Heads)?;
     if let Some(missed) = heads.missed_by(&reader)? {
         let (time, segment, offset) = (missed.time, missed.log.segment, missed.log.offset);
@@ -167,6 +167,8 @@ pub fn open(config: &Config, clock: Arc<dyn Clock>, meters: Arc<Meters>) -> Resu
         reads_missing: watch::Sender::new(false),
         keyed_damaged: watch::Sender::new(false),
     });
+    let ends: HashMap<TenantId, Sequence> = tenants.iter().map(|(id, tenant)| (*id, tenant.state.sequence)).collect();
+    rolled_back(&shared, &ends, (&mut known, &mut revoked_rows))?;
     // What a crash kept from the ledger goes there before its keys are destroyed.
     let in_ledger: HashSet<(TenantId, Sequence)> = known.iter().map(|row| (row.tenant, row.sequence)).collect();
     let read = tenants.values_mut().flat_map(|tenant| std::mem::take(&mut tenant.erasures));

@@ -77,6 +77,14 @@ impl Needed {
                     live.resize(at + 1, NOWHERE);
                 }
                 live[at] = record.place;
+                // What a record said under keys of before is superseded by what it says today.
+                for former in state.privacy.former.keys_of(record.digest) {
+                    let at = former.slot.0 as usize;
+                    if live.len() <= at {
+                        live.resize(at + 1, NOWHERE);
+                    }
+                    live[at] = record.place;
+                }
             }
         }
         let requests = state.requests.iter().map(|answered| answered.request_id).collect();

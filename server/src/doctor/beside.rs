@@ -35,7 +35,7 @@ pub(super) fn erasures(chart: &mut Chart, dir: &DataDir, data: &Path, walked: &W
         Err(error) => {
             let advice = match &error {
                 // A start does both before it serves.
-                AuditError::NotInLedger { .. } | AuditError::KeyAlive { .. } => {
+                AuditError::NotInLedger { .. } | AuditError::NotInLog { .. } | AuditError::KeyAlive { .. } => {
                     "start the server: it finishes what a crash interrupted, before it serves; then look again"
                 }
                 _ => {

@@ -438,6 +438,7 @@ impl PrivacyService for Privacy {
                 keys: figures.keys,
                 profiles: export::profiles(&tenant, &plan),
                 accounts: export::accounts(&tenant, &plan),
+                older_versions_of: u32::try_from(plan.others_of_former()).unwrap_or(u32::MAX),
             })
         });
         let preview = work.await.map_err(|_| status::internal("the call was interrupted"))??;

@@ -124,6 +124,12 @@ fn previewed(name: &str, preview: &pb::PreviewErasureResponse, evidence: bool) -
         counts(&preview.suppressed)
     ));
     text.push_str(&format!("  identifiers that others hold too, not suppressed: {}\n", counts(&preview.shared)));
+    if preview.older_versions_of > 0 {
+        text.push_str(&format!(
+            "  records that are somebody else's today, and lose their older versions: {}\n",
+            preview.older_versions_of
+        ));
+    }
     if evidence {
         text.push_str(&identifiers(preview));
     }

@@ -3,7 +3,7 @@
 use onefold_core::change::ProfileChange;
 use onefold_core::consent::stops::StandsOn;
 use onefold_core::decision::LateVersion;
-use onefold_core::erasure::{Carried, Erased, PrivacyRequest, ResendsStopped};
+use onefold_core::erasure::{Carried, Erased, PrivacyRequest, Readmitted, ResendsStopped};
 use onefold_core::fragment::ObservedAt;
 use onefold_core::ids::{Digest128, Place, Sequence, SlotId};
 use onefold_core::judgement::Judged;
@@ -28,6 +28,7 @@ pub(super) enum Effect {
     Unjudge(Sequence),
     Count(ResendsStopped),
     Erase(Box<(Erased, PrivacyRequest)>),
+    Readmit(Readmitted),
     Carry(Box<(Carried, PrivacyRequest)>),
     StandOn(StandsOn),
 }
@@ -73,8 +74,14 @@ impl Decided {
     }
 
     /// An erasure, decided in the entry with this sequence or one before it.
-    pub(in crate::app) fn erasing(erased: Erased, request: PrivacyRequest, sequence: Sequence) -> Self {
-        let effects = vec![Effect::Erase(Box::new((erased, request)))];
+    pub(in crate::app) fn erasing(
+        erased: Erased,
+        request: PrivacyRequest,
+        back: Option<Readmitted>,
+        sequence: Sequence,
+    ) -> Self {
+        let mut effects = vec![Effect::Erase(Box::new((erased, request)))];
+        effects.extend(back.map(Effect::Readmit));
         Self { effects, sequence: Some(sequence), ..Self::default() }
     }
 
@@ -109,7 +116,7 @@ impl Decided {
             match effect {
                 Effect::Put(prepared, (place, sequence), slot, bytes, says) => {
                     state.superseded.by(state.engine.record(prepared.record).as_ref(), bytes);
-                    state.note_former(&prepared);
+                    state.note_former(&prepared, slot);
                     let arrival = state.engine.put(&prepared, place, slot);
                     debug_assert!(arrival.applies(), "the lane and the engine judge by one order");
                     state.stops_come_back(&prepared);
@@ -137,6 +144,7 @@ impl Decided {
                     state.privacy.put(request);
                     facts = true;
                 }
+                Effect::Readmit(back) => state.privacy.readmit(&back),
                 Effect::Carry(done) => {
                     let (carried, request) = *done;
                     state.carry(carried);

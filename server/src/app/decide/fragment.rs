@@ -11,7 +11,8 @@ use onefold_core::fragment::{Fragment, ObservedAt};
 use onefold_core::ids::{Digest128, Sequence};
 use onefold_core::judgement::{Judged, Verdict};
 use onefold_core::limits;
-use onefold_matching::prepared::Prepared;
+use onefold_core::namespace::NamespaceClass;
+use onefold_matching::prepared::{LinkValue, Prepared};
 use onefold_matching::resolve::JUDGEMENTS_MAX;
 use onefold_store::journal::JournalError;
 
@@ -64,9 +65,10 @@ impl Deciding<'_> {
             };
             return Ok(Drafted { outcome, record: Some(record) });
         }
-        let slot = known.and_then(|(_, slot)| slot);
+        let slot = known.and_then(|(_, slot)| slot).filter(|_| !self.changes_hands(&arriving.prepared));
         let (sequence, place, slot) = self.seal(EntryKind::FragmentPut, slot, known.is_none(), &arriving.encoded)?;
         self.overlay.insert(record, (version, Some(slot)));
+        self.links.insert(record, arriving.prepared.links.to_vec());
         let bytes = u32::try_from(arriving.encoded.len()).unwrap_or(u32::MAX);
         let says = match arriving.tells.then(|| Fragment::decode(&arriving.encoded)) {
             Some(Ok(fragment)) => {
@@ -78,6 +80,21 @@ impl Deciding<'_> {
         self.effects.push(Effect::Put(arriving.prepared, (place, sequence), slot, bytes, says));
         let outcome = Outcome::Accepted { sequence, profile: None, notes: arriving.notes };
         Ok(Drafted { outcome, record: Some(record) })
+    }
+
+    /// Whether a record gives up an identifier that names somebody: it may be somebody else's from now on, and what it said
+    /// before must be erasable without it.
+    fn changes_hands(&self, prepared: &Prepared) -> bool {
+        let before = match self.links.get(&prepared.record) {
+            Some(links) => links.clone(),
+            None => self.state.held_by(prepared.record),
+        };
+        let names = |value: &&LinkValue| {
+            let namespace = self.config.config.namespace(value.namespace);
+            namespace.is_some_and(|namespace| namespace.class != NamespaceClass::Supporting)
+        };
+        let gone = before.iter().filter(names).any(|value| !prepared.links.contains(value));
+        gone && self.state.privacy.former.has_room_for_a_key(prepared.record)
     }
 
     /// A fragment of a record that was retracted, observed before that. The record stays retracted; where this is what it said

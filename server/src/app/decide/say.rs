@@ -80,7 +80,6 @@ impl Deciding<'_> {
                 return Ok(known(newest.statement));
             }
         }
-        let mut slot = None;
         match &statement.subject {
             Subject::Profile(profile) if !pinned => {
                 let ends = self.state.engine.live_ends(*profile);
@@ -94,10 +93,7 @@ impl Deciding<'_> {
                 }
                 statement.points = members.iter().map(|member| member.digest).collect();
             }
-            Subject::Record(_) => {
-                slot = statement.points.first().and_then(|record| self.known(*record)).and_then(|(_, slot)| slot);
-            }
-            Subject::Profile(_) | Subject::Identifier { .. } => {}
+            Subject::Profile(_) | Subject::Record(_) | Subject::Identifier { .. } => {}
         }
         // LAW 6: a stop whose time our own clock gave is later than every yes that was told before it, also when the clock
         // was set back meanwhile, or the two came through different doors in one moment and share this group.
@@ -108,7 +104,8 @@ impl Deciding<'_> {
         }
         let plain = decision::encode(&statement);
         let of = if statement.undated { EntryKind::StatementUndated } else { EntryKind::StatementRecorded };
-        let (sequence, place, slot) = self.seal(of, slot, false, &plain)?;
+        // Under a key of its own: what a record says may be erased as somebody else's, and a no that was said of it stands.
+        let (sequence, place, slot) = self.seal(of, None, false, &plain)?;
         let said = Said::of(statement, sequence, place, slot, &self.tenant.keys);
         self.said.record(said.entry, &said.points, content);
         if let Some(confirms) = said.confirms {

@@ -268,6 +268,7 @@ fn erased_by(plan: &ErasurePlan, request: Sequence, at: ObservedAt, review_after
             .collect(),
         quarantined: plan.quarantined.clone(),
         slots: plan.slots.clone(),
+        former: plan.former.clone(),
     }
 }
 
@@ -338,7 +339,7 @@ fn execute(
     let waits = |consumer: &String| Confirmation { consumer: consumer.clone(), due_at, confirmed_at: None };
     asked.confirmations = policy.consumers.iter().map(waits).collect();
 
-    if !carry_out(lane, tenant, (first, before), erased, asked, request)? {
+    if !carry_out(lane, tenant, (first, before), (erased, None), asked, request)? {
         let _ = reply.send(Err(WriteError::DiskFull));
         return Ok(());
     }
@@ -351,7 +352,7 @@ fn carry_out(
     lane: &mut Lane,
     tenant: &Arc<Tenant>,
     (first, before): (Sequence, Position),
-    erased: Erased,
+    (erased, back): (Erased, Option<Readmitted>),
     mut asked: PrivacyRequest,
     request: Option<RequestKey>,
 ) -> Result<bool, JournalError> {
@@ -371,11 +372,13 @@ fn carry_out(
         let accounts = erased.records.iter().filter(goes).filter_map(|record| state.accounts.vacated(record.digest));
         accounts.map(|account| decision::encode(&account)).collect()
     };
-    let last = Sequence(second.0 + vacated.len() as u64);
+    let back = back.map(|back| (decision::encode(&back), back));
+    let last = Sequence(second.0 + vacated.len() as u64 + u64::from(back.is_some()));
     // The call is known from its decision on: a repeat after a crash is answered, and not refused.
     let done = Done { request: Some(asked.clone()), count: 0, sequence: last };
     let room = entry_room(decided.len())
         + vacated.iter().map(|account| entry_room(account.len())).sum::<usize>()
+        + back.as_ref().map_or(0, |(payload, _)| entry_room(payload.len()))
         + entry_room(state_of_request.len())
         + room_to_remember(request, &done)
         + lane.settled_room();
@@ -391,10 +394,16 @@ fn carry_out(
             .builder
             .push(tenant.id, sequence, kind(EntryKind::AccountVacated), |_, out| out.extend_from_slice(account))?;
     }
+    if let Some((payload, _)) = &back {
+        sequence = sequence.next();
+        group
+            .builder
+            .push(tenant.id, sequence, kind(EntryKind::Readmitted), |_, out| out.extend_from_slice(payload))?;
+    }
     group.commit.destroy.extend(erased.slots.iter().map(|slot| (Arc::clone(tenant), *slot)));
     let row = ErasureRow { tenant: tenant.id, sequence: first, erased: erased.clone() };
     group.commit.erasures.push(row);
-    let mut group = lane.settle(tenant, group, Decided::erasing(erased, asked, last))?;
+    let mut group = lane.settle(tenant, group, Decided::erasing(erased, asked, back.map(|(_, back)| back), last))?;
     remember(lane, tenant, request, &done, &mut group)?;
     lane.commit(group)?;
     Ok(true)
@@ -404,7 +413,7 @@ fn carry_out(
 /// False when the disk is full.
 pub fn again(lane: &mut Lane, tenant: &Arc<Tenant>, row: &ErasureRow) -> Result<bool, JournalError> {
     let now = lane.shared.clock.now();
-    let plan = {
+    let (plan, others) = {
         let (state, config) = (tenant.state(), tenant.config());
         plan::plan_again(&state, &config, &row.erased)
     };
@@ -428,7 +437,10 @@ pub fn again(lane: &mut Lane, tenant: &Arc<Tenant>, row: &ErasureRow) -> Result<
     asked.state = RequestState::InProgress;
     asked.figures = Some(figures(&plan, &tenant.config()));
     let before = lane.appender.position();
-    if !carry_out(lane, tenant, (first, before), erased, asked, None)? {
+    // What these records say today, which the backup does not know, is somebody else's.
+    let (by, ground) = (super::RESTORED.to_owned(), "changed-hands".to_owned());
+    let back = (!others.is_empty()).then(|| Readmitted { digests: others, by, ground, at: now });
+    if !carry_out(lane, tenant, (first, before), (erased, back), asked, None)? {
         return Ok(false);
     }
     finish(lane, tenant, id, None)?;

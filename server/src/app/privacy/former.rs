@@ -1,14 +1,18 @@
 //! Identifiers that records held once and hold no more: an erasure suppresses them too, so that an old file does not bring
 //! back under its old address whoever was erased under the new one.
 //!
+//! A record that gives up an identifier may have passed to somebody else, who says nothing about it: an address was
+//! typed at the wrong contact, a number was given away. What it says from then on is sealed under a key of its own,
+//! so that an erasure of whoever it was before destroys their versions and leaves it as it is ([`FormerKey`]).
+//!
 //! They are known from the fragments of the journal. Before compaction drops superseded ones, what they alone said is
 //! written down by keyed digest, sealed under the record's key ([`keep`]).
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use onefold_core::decision::{self, EntryKind, Sealed};
-use onefold_core::erasure::FormerKept;
+use onefold_core::erasure::{FormerKept, FormerKey};
 use onefold_core::ids::{Digest128, NamespaceId, SlotId};
 use onefold_matching::prepared::{LinkValue, Prepared};
 use onefold_store::journal::{JournalError, entry_room};
@@ -23,6 +27,8 @@ use crate::app::writer::{Commit, Reply};
 
 /// Former identifiers that are remembered of a record, the newest.
 const EACH_MAX: usize = 32;
+/// Keys of older versions that a record has at most; what comes then shares the last one.
+const KEYS_MAX: usize = 8;
 /// Bytes of one batch of [`keep`].
 const BATCH_BYTES_MAX: usize = 64 << 10;
 
@@ -35,6 +41,10 @@ pub struct Former {
     holders: HashMap<Digest128, u32>,
     /// Records of which the fragments alone say so.
     unkept: HashSet<Digest128>,
+    /// Keys of older versions, the oldest first, each with what these held.
+    keys: HashMap<Digest128, Vec<(SlotId, Vec<LinkValue>)>>,
+    /// Which records have a key of versions that held a value.
+    at: BTreeSet<(Digest128, Digest128)>,
 }
 
 /// The same in a checkpoint: what was kept of each record, and the records of which the fragments alone say so.
@@ -42,6 +52,7 @@ pub struct Former {
 pub struct FormerRows {
     kept: Vec<FormerKept>,
     unkept: Vec<Digest128>,
+    keys: Vec<(FormerKey, Vec<(NamespaceId, Digest128)>)>,
 }
 
 impl Former {
@@ -88,6 +99,53 @@ impl Former {
         self.holders.get(&value.digest).is_some_and(|count| *count as usize > among)
     }
 
+    /// Whether what a record says from now on is to have a key of its own.
+    pub fn has_room_for_a_key(&self, record: Digest128) -> bool {
+        self.keys.get(&record).is_none_or(|keys| keys.len() < KEYS_MAX)
+    }
+
+    /// Versions of a record that held these values have this key, and no later ones do.
+    pub fn key_goes(&mut self, key: FormerKey, values: Vec<LinkValue>) {
+        let keys = self.keys.entry(key.record).or_default();
+        if keys.iter().all(|(slot, _)| *slot != key.slot) {
+            self.at.extend(values.iter().map(|value| (value.digest, key.record)));
+            keys.push((key.slot, values));
+        }
+    }
+
+    /// The keys of a record's older versions.
+    pub fn keys_of(&self, record: Digest128) -> impl Iterator<Item = FormerKey> + '_ {
+        let keys = self.keys.get(&record).map_or(&[][..], Vec::as_slice);
+        keys.iter().map(move |(slot, _)| FormerKey { record, slot: *slot })
+    }
+
+    /// The keys of older versions that held a value, whosever.
+    pub fn keys_at(&self, value: Digest128) -> impl Iterator<Item = FormerKey> + '_ {
+        let records = self.at.range((value, Digest128([0; 16]))..=(value, Digest128([u8::MAX; 16])));
+        records.flat_map(move |(_, record)| {
+            let keys = self.keys.get(record).map_or(&[][..], Vec::as_slice);
+            let held = move |(_, values): &&(SlotId, Vec<LinkValue>)| values.iter().any(|held| held.digest == value);
+            keys.iter().filter(held).map(|(slot, _)| FormerKey { record: *record, slot: *slot })
+        })
+    }
+
+    /// LAW 7: the versions under a key are gone, and what they alone held.
+    pub fn forget_key(&mut self, key: FormerKey) {
+        let Some(keys) = self.keys.get_mut(&key.record) else { return };
+        let Some(place) = keys.iter().position(|(slot, _)| *slot == key.slot) else { return };
+        let (_, gone) = keys.remove(place);
+        let still: Vec<LinkValue> = keys.iter().flat_map(|(_, values)| values).copied().collect();
+        if keys.is_empty() {
+            self.keys.remove(&key.record);
+        }
+        let alone: Vec<LinkValue> = gone.into_iter().filter(|value| !still.contains(value)).collect();
+        for value in &alone {
+            self.at.remove(&(value.digest, key.record));
+        }
+        let left = self.of(key.record).iter().filter(|value| !alone.contains(value)).copied().collect();
+        self.set(key.record, left);
+    }
+
     /// Takes in what was kept when fragments were dropped.
     pub fn learn(&mut self, kept: FormerKept) {
         let value = |(namespace, digest): (NamespaceId, Digest128)| LinkValue { namespace, digest };
@@ -98,6 +156,9 @@ impl Former {
     /// LAW 7.
     pub fn forget(&mut self, records: &[Digest128]) {
         for record in records {
+            for key in self.keys_of(*record).collect::<Vec<_>>() {
+                self.forget_key(key);
+            }
             self.set(*record, Vec::new());
             self.unkept.remove(record);
         }
@@ -115,7 +176,16 @@ impl Former {
     /// As a checkpoint keeps it.
     pub fn to_rows(&self) -> FormerRows {
         let kept = self.of_records.keys().map(|record| self.row(*record)).collect();
-        FormerRows { kept, unkept: self.unkept.iter().copied().collect() }
+        let value = |value: &LinkValue| (value.namespace, value.digest);
+        let of_record = |(record, keys): (&Digest128, &Vec<(SlotId, Vec<LinkValue>)>)| {
+            let record = *record;
+            let rows = keys.iter().map(|(slot, values)| {
+                (FormerKey { record, slot: *slot }, values.iter().map(value).collect::<Vec<_>>())
+            });
+            rows.collect::<Vec<_>>()
+        };
+        let keys = self.keys.iter().flat_map(of_record).collect();
+        FormerRows { kept, unkept: self.unkept.iter().copied().collect(), keys }
     }
 
     /// From a checkpoint.
@@ -123,19 +193,37 @@ impl Former {
         let mut former = Self::default();
         rows.kept.into_iter().for_each(|kept| former.learn(kept));
         former.unkept = rows.unkept.into_iter().collect();
+        for (key, values) in rows.keys {
+            let value = |(namespace, digest)| LinkValue { namespace, digest };
+            former.key_goes(key, values.into_iter().map(value).collect());
+        }
         former
     }
 }
 
 impl State {
-    /// Notes what a record holds no more, once this fragment is there.
-    pub fn note_former(&mut self, prepared: &Prepared) {
+    /// Notes what a record holds no more, once this fragment is there, which is sealed under this key.
+    pub fn note_former(&mut self, prepared: &Prepared, slot: SlotId) {
         let record = prepared.record;
-        if self.engine.ordinal_of(record).is_some() {
-            let mut before = self.engine.links_of(record);
-            before.extend(self.engine.last_links_of(record));
-            self.privacy.former.comes(record, before, &prepared.links);
+        let Some(view) = self.engine.record(record) else { return };
+        let before = self.held_by(record);
+        if let Some(old) = view.slot.filter(|old| *old != slot) {
+            let mut values = before.clone();
+            // Also what went while they had this key already.
+            let keyed = |value: &LinkValue| self.privacy.former.at.contains(&(value.digest, record));
+            values.extend(self.privacy.former.of(record).iter().filter(|value| !keyed(value)));
+            values.sort_unstable();
+            values.dedup();
+            self.privacy.former.key_goes(FormerKey { record, slot: old }, values);
         }
+        self.privacy.former.comes(record, before, &prepared.links);
+    }
+
+    /// What a record holds, or held when it was retracted.
+    pub fn held_by(&self, record: Digest128) -> Vec<LinkValue> {
+        let mut held = self.engine.links_of(record);
+        held.extend(self.engine.last_links_of(record));
+        held
     }
 }
 

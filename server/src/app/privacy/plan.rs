@@ -3,11 +3,13 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
+use onefold_core::config::STEWARD_SOURCE;
 use onefold_core::erasure::{
-    Erased, ErasurePlan, Evidence, Found, ScopedRecord, ScopedStatement, ScopedTold, ScopedValue, Subject,
+    Erased, ErasurePlan, Evidence, FormerKey, Found, ScopedRecord, ScopedStatement, ScopedTold, ScopedValue, Subject,
 };
 use onefold_core::fragment::PartyKind;
 use onefold_core::ids::{Digest128, NamespaceId, ProfileOrdinal, Sequence, SlotId};
+use onefold_core::judgement::Verdict;
 use onefold_core::namespace::NamespaceClass;
 use onefold_matching::prepared::LinkValue;
 use onefold_matching::resolve::RecordView;
@@ -20,12 +22,30 @@ pub fn plan(state: &State, config: &LiveConfig, subject: &Subject) -> ErasurePla
     ErasurePlan::of(found(state, config, subject))
 }
 
-/// The plan for source records that were erased elsewhere, named by keyed digest: these, and nothing that they lead to.
-pub fn plan_again(state: &State, config: &LiveConfig, erased: &Erased) -> ErasurePlan {
-    let records: Vec<Digest128> = erased.records.iter().map(|record| record.digest).collect();
-    let identifiers = erased.suppressed.iter().map(|(_, digest)| *digest).collect();
-    let leads = Leads::Nowhere { identifiers, keys: &erased.slots };
-    ErasurePlan::of(found_of(state, config, &[], &records, &leads))
+/// The plan for source records that were erased elsewhere, named by keyed digest: these, and nothing that they lead to. With
+/// them the records that were others' by then, and hold here still what was the erased person's alone: these may come back.
+pub fn plan_again(state: &State, config: &LiveConfig, erased: &Erased) -> (ErasurePlan, Vec<Digest128>) {
+    let mut records: Vec<Digest128> = erased.records.iter().map(|record| record.digest).collect();
+    let identifiers: Vec<Digest128> = erased.suppressed.iter().map(|(_, digest)| *digest).collect();
+    let mut holders: BTreeSet<Digest128> = BTreeSet::new();
+    for (namespace, digest) in &erased.suppressed {
+        let value = LinkValue { namespace: *namespace, digest: *digest };
+        let members = state.engine.profiles_at(*digest).into_iter().flat_map(|profile| state.engine.members(profile));
+        holders.extend(members.map(|view| view.digest).filter(|record| state.held_by(*record).contains(&value)));
+        let retracted =
+            state.engine.retracted_with(&HashSet::new(), [value]).into_iter().map(|found| found.view.digest);
+        holders.extend(retracted.filter(|record| state.held_by(*record).contains(&value)));
+    }
+    // Of the versions that the erasure took out of records of others.
+    let lost = |key: &&FormerKey| state.engine.record(key.record).is_some_and(|view| view.slot == Some(key.slot));
+    holders.extend(erased.former.iter().filter(lost).map(|key| key.record));
+    let others: Vec<Digest128> = holders.into_iter().filter(|record| !records.contains(record)).collect();
+    records.extend(&others);
+    let mut found = found_of(state, config, &[], &records, &Leads::Nowhere { identifiers, keys: &erased.slots });
+    found
+        .former
+        .extend(erased.former.iter().filter(|key| state.privacy.former.keys_of(key.record).any(|k| k == **key)));
+    (ErasurePlan::of(found), others)
 }
 
 /// The profiles that a subject leads to now.
@@ -97,6 +117,9 @@ fn found_of(
         }
         scope = records.iter().map(|record| record.ordinal).collect();
     }
+    let corrections = corrections_of(state, config, &scope, &records);
+    records.extend(corrections.iter().filter_map(|view| scoped(view, Evidence::Corrects)));
+    scope = records.iter().map(|record| record.ordinal).collect();
     let mut values: HashSet<ScopedValue> = HashSet::new();
     for record in &records {
         let last = state.engine.last_links_of(record.digest);
@@ -128,8 +151,12 @@ fn found_of(
         told_of.iter().flat_map(|told| state.accounts.slots_of(told.party, told.record)).collect();
     told.extend(state.judgements.slots_about(&digests));
     let profiles = digests.iter().filter_map(|record| state.engine.profile_of(*record)).collect();
+    let former = &state.privacy.former;
+    let mut keys: Vec<FormerKey> = digests.iter().flat_map(|record| former.keys_of(*record)).collect();
+    // What others' records said before they were others'.
+    keys.extend(points.iter().flat_map(|point| former.keys_at(*point)));
     let values = values.into_iter().collect();
-    Found { siblings, records, values, quarantined, held_records, statements, told_of, told, profiles }
+    Found { siblings, records, values, quarantined, held_records, statements, told_of, told, former: keys, profiles }
 }
 
 /// What calls told of a record in scope, as the kind of party that its fragments are of. Where none was ever seen, it is
@@ -187,6 +214,36 @@ fn waiting(state: &State, points: &HashSet<Digest128>) -> Waiting {
         held_records: held_records.into_iter().collect(),
         alone: alone.into_iter().collect(),
     }
+}
+
+/// What stewards corrected of these records at their person's wish, where nobody is left with it but they: its sources took all
+/// else back.
+fn corrections_of(
+    state: &State,
+    config: &LiveConfig,
+    scope: &HashSet<u32>,
+    records: &[ScopedRecord],
+) -> Vec<RecordView> {
+    let Some(stewards) = config.source_named(STEWARD_SOURCE) else { return Vec::new() };
+    let entries = records.iter().flat_map(|record| state.judgements.about(record.digest));
+    let pairs = entries.filter_map(|entry| state.judgements.get(entry)).map(|told| told.records);
+    let corrects = |one: Digest128, other: Digest128| {
+        let view = state.engine.record(one).filter(|view| view.source == stewards)?;
+        let same = state.engine.judgement(one, other).is_some_and(|judged| judged.verdict == Verdict::Same);
+        same.then_some(view)
+    };
+    let mut found: Vec<RecordView> = Vec::new();
+    for view in pairs.flat_map(|(one, other)| [corrects(one, other), corrects(other, one)]).flatten() {
+        let members = state.engine.profile_of(view.digest).map_or_else(|| vec![view], |of| state.engine.members(of));
+        let theirs = |member: &RecordView| {
+            let within = |ordinal: u32| scope.contains(&ordinal);
+            member.source == stewards || state.engine.ordinal_of(member.digest).is_some_and(within)
+        };
+        if members.iter().all(theirs) {
+            found.extend(members.into_iter().filter(|member| member.source == stewards));
+        }
+    }
+    found
 }
 
 /// What is known of a value that the scope holds, or that the request names.
@@ -265,7 +322,9 @@ fn siblings(
             continue;
         }
         let stands = ledger.points_of(id);
-        let namespace = values.iter().find(|value| stands.contains(&value.digest)).map(|value| value.namespace);
+        // The least, so that one scope has one digest.
+        let at = values.iter().filter(|value| stands.contains(&value.digest));
+        let namespace = at.map(|value| (value.namespace, value.digest)).min().map(|(namespace, _)| namespace);
         let others = stands.iter().filter(|point| !points.contains(point));
         let free = |point: &&Digest128| state.engine.profiles_at(**point).is_empty();
         siblings.extend(namespace.into_iter().flat_map(|n| others.clone().filter(free).map(move |point| (n, *point))));

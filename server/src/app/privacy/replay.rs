@@ -36,7 +36,7 @@ pub fn replay(tenant: &mut Replaying, kind: EntryKind, entry: &EntryView<'_>) ->
             privacy.receipts.insert(kept.request, entry.place);
         }
         EntryKind::Erased => {
-            let erased: Erased = decision::decode(payload)?;
+            let erased = Erased::read(payload)?;
             let held = tenant.state.erase(&erased);
             tenant.doomed.extend(held);
             tenant.doomed.extend(&erased.slots);

@@ -249,6 +249,7 @@ impl State {
         self.accounts.forget(&records, &erased.slots);
         self.judgements.forget(&records);
         self.privacy.former.forget(&records);
+        erased.former.iter().for_each(|key| self.privacy.former.forget_key(*key));
         let held = erased.quarantined.iter().filter_map(|entry| self.let_go(*entry)).map(|held| held.slot).collect();
         let suppression = |namespace| Suppression {
             namespace,

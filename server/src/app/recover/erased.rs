@@ -3,11 +3,14 @@
 use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
 
-use onefold_core::decision::{self, EntryKind};
-use onefold_core::erasure::RequestKind;
+use onefold_core::decision::EntryKind;
+use onefold_core::erasure::{Erased, RequestKind};
 use onefold_core::ids::{Digest128, Place, Sequence, SlotId, TenantId};
 use onefold_store::erasures::{ErasureLedger, ErasureRow};
 use onefold_store::journal::{Journal, JournalError, JournalOptions};
+use onefold_store::ledger::LedgerRow as _;
+use onefold_store::revocations::RevocationRow;
+use onefold_store::stops::StopLedger;
 
 use super::{Replaying, StartError, Tenants};
 use crate::app::lane::Lane;
@@ -18,11 +21,13 @@ pub(super) type ErasedSlots = HashMap<(TenantId, SlotId), Digest128>;
 
 /// The keys that these erasures destroyed.
 pub(super) fn erased_slots(rows: &[ErasureRow]) -> ErasedSlots {
-    let of_row = |row: &ErasureRow| {
-        let tenant = row.tenant;
-        row.erased.records.clone().into_iter().filter_map(move |r| Some(((tenant, r.slot?), r.digest)))
-    };
-    rows.iter().flat_map(of_row).collect()
+    let mut slots = ErasedSlots::new();
+    for row in rows {
+        let records = row.erased.records.iter().filter_map(|record| Some((record.slot?, record.digest)));
+        let former = row.erased.former.iter().map(|key| (key.slot, key.record));
+        slots.extend(records.chain(former).map(|(slot, record)| ((row.tenant, slot), record)));
+    }
+    slots
 }
 
 /// The erasures that the journal tells of: what the erasure ledger would say if it had not been lost.
@@ -31,7 +36,7 @@ pub(super) fn erasures_in(options: &JournalOptions) -> Result<Vec<ErasureRow>, S
     Journal::open(options.clone(), None, |batch| {
         for entry in batch.entries().filter(|entry| entry.kind.0 == EntryKind::Erased as u8) {
             if let Some(payload) = entry.bytes() {
-                let erased = decision::decode(payload)?;
+                let erased = Erased::read(payload)?;
                 rows.push(ErasureRow { tenant: entry.tenant, sequence: entry.sequence, erased });
             }
         }
@@ -62,7 +67,7 @@ pub(super) fn lost_from_ledger(
     shared.journal.scan(Place { segment: shared.journal.first(), offset: 0 }, |batch| {
         for entry in batch.entries().filter(|entry| entry.kind.0 == EntryKind::Erased as u8) {
             if let (true, Some(payload)) = (lost.contains(&(entry.tenant, entry.sequence)), entry.bytes()) {
-                let erased = decision::decode(payload)?;
+                let erased = Erased::read(payload)?;
                 rows.push(ErasureRow { tenant: entry.tenant, sequence: entry.sequence, erased });
             }
         }
@@ -70,6 +75,35 @@ pub(super) fn lost_from_ledger(
     })?;
     shared.erasures.append(&rows)?;
     Ok(rows)
+}
+
+/// Ledgers that tell of what came behind the log's end lie beside an older copy of it, whoever put it there: a snapshot that was
+/// rolled back, files that were copied. What they tell waits to be carried out, as after a restore.
+pub(super) fn rolled_back(
+    shared: &Shared,
+    ends: &HashMap<TenantId, Sequence>,
+    (known, revoked): (&mut Vec<ErasureRow>, &mut Vec<RevocationRow>),
+) -> Result<(), StartError> {
+    let data = shared.dir.path();
+    let beyond = |(tenant, sequence): (TenantId, Sequence)| ends.get(&tenant).is_some_and(|end| sequence > *end);
+    let erasures = shared.erasures.set_aside(data, |row| beyond(row.key()))?;
+    let revocations = shared.revocations.set_aside(data, |row| beyond(row.key()))?;
+    known.retain(|row| !beyond(row.key()));
+    revoked.retain(|row| !beyond(row.key()));
+    // One that is damaged is written anew later on.
+    let stops = match StopLedger::open_visiting(data, |_| {}) {
+        Ok((ledger, _)) => ledger.set_aside(data, |row| beyond(row.key()))?,
+        Err(_) => 0,
+    };
+    if erasures + revocations + stops > 0 {
+        tracing::error!(
+            erasures,
+            revocations,
+            stops,
+            "the log ends before what the ledgers beside it tell: this is an older copy of it; they are carried out again"
+        );
+    }
+    Ok(())
 }
 
 /// Carries out again what a restore left, before anything is served; of which tenants that is. What was erased in a tenant

@@ -63,6 +63,7 @@ pub fn records(app: &App, tenant: &Tenant, plan: &ErasurePlan) -> Vec<pb::Scoped
         let (evidence, of) = match record.evidence {
             Evidence::Named => ("NAMED", None),
             Evidence::Shares(_) => ("RETRACTED_SHARING_IDENTIFIER", None),
+            Evidence::Corrects => ("CORRECTS_RECORDS", None),
             Evidence::Member(of) => ("MEMBER_OF_PROFILE", Some(of)),
             Evidence::RetractedFrom(of) => ("RETRACTED_FROM_PROFILE", Some(of)),
         };

@@ -185,8 +185,12 @@ impl History {
     /// # Errors
     /// [`ReadError`] when it cannot be read.
     pub fn read(shared: &Shared, tenant: &Tenant, picture: &Picture) -> Result<Self, ReadError> {
-        let by_slot = picture.records.iter().filter_map(|(record, _)| Some((record.slot?, record.ordinal))).collect();
-        let by_record = picture.plan.records.iter().map(|record| (record.digest, record.ordinal)).collect();
+        let by_record: HashMap<Digest128, u32> =
+            picture.plan.records.iter().map(|record| (record.digest, record.ordinal)).collect();
+        // Older versions of records that others have today are not for this person's eyes as such: they are erased, not shown.
+        let former = picture.plan.former.iter().filter_map(|key| Some((key.slot, *by_record.get(&key.record)?)));
+        let by_slot = picture.records.iter().filter_map(|(record, _)| Some((record.slot?, record.ordinal)));
+        let by_slot = by_slot.chain(former).collect();
         let profiles = picture.plan.profiles.iter().copied().collect();
         let mut search = Search { picture, by_slot, by_record, profiles, found: Self::default() };
         let read = shared.journal.scan(Place { segment: 1, offset: 0 }, |batch| {

@@ -254,6 +254,7 @@ impl Making<'_> {
                 let (evidence, of) = match scoped.evidence {
                     Evidence::Named => ("NAMED", None),
                     Evidence::Shares(_) => ("RETRACTED_SHARING_IDENTIFIER", None),
+                    Evidence::Corrects => ("CORRECTS_RECORDS", None),
                     Evidence::Member(of) => ("MEMBER_OF_PROFILE", Some(of)),
                     Evidence::RetractedFrom(of) => ("RETRACTED_FROM_PROFILE", Some(of)),
                 };

@@ -1,0 +1,192 @@
+//! LAW 7 beyond what is live: older versions of records that are somebody else's today, backups and copies of before, and
+//! what was corrected of a person whom all sources took back.
+#![allow(missing_docs, clippy::unwrap_used, reason = "test code")]
+
+use std::collections::HashSet;
+use std::fs;
+use std::path::Path;
+
+use onefold_proto::v1 as pb;
+use onefold_server::audit::{self, AuditError};
+use onefold_tests::backups::{back_up, restore_after};
+use onefold_tests::canary::{canary, mail, with_the_keys};
+use onefold_tests::child::copy_of;
+use onefold_tests::consent::{at, of_record, said};
+use onefold_tests::privacy::{correction, objection};
+use onefold_tests::{Clients, House, SEGMENT_BYTES, person, reason};
+use pb::ConsentDecision as Decision;
+use pb::PrivacyRequestKind as Kind;
+
+const THEN: i64 = 1_700_000_000;
+
+/// A record says that it is this person's.
+async fn tell(clients: &mut Clients, key: &str, at: i64, who: usize) -> pb::IngestStatus {
+    let fragment = person("crm", key, at, &[("email", &mail(who))], &[("given_name", &canary(who))]);
+    clients.put(fragment).await.status()
+}
+
+async fn restart(house: House, data: &Path, alone: bool) -> House {
+    house.close().await;
+    if alone {
+        fs::remove_dir_all(data.join("checkpoint")).unwrap();
+    }
+    House::open(data).await
+}
+
+/// An address was typed at the wrong contact and corrected: what the contact's record said with it is the other's, and goes
+/// when the other is erased. The contact stays as it is, and what was denied of its record stays denied.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_record_said_of_somebody_else_goes_with_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let (data, out) = (dir.path().join("data"), dir.path().join("backup"));
+    let mut house = House::open(&data).await;
+    house.sources(&["crm"]).await;
+    tell(&mut house, "5", THEN, 1).await;
+    house.say(of_record("crm", "5"), said(Decision::Withdrawn, THEN)).await.unwrap();
+    tell(&mut house, "1", THEN, 1).await;
+    back_up(&mut house, &out).await;
+    tell(&mut house, "5", THEN + 1, 2).await;
+    // And on and on: a bound on keys is no bound on what a record may say.
+    for turn in 0..12 {
+        tell(&mut house, "6", THEN + turn, 3 + usize::try_from(turn % 2).unwrap()).await;
+    }
+    let (bob, graph) = (house.lookup("email", &mail(2)).await.unwrap().name, house.graph_digest().await);
+    let name = house.ask_for_erasure(vec![at("email", &mail(1))]).await.unwrap();
+    let preview = house.preview(&name).await.unwrap();
+    assert_eq!((preview.records.len(), preview.older_versions_of), (1, 1));
+    house.erase(&name, &preview.etag).await.unwrap();
+    assert_ne!(house.graph_digest().await, graph);
+    let graph = house.graph_digest().await;
+    for alone in [false, true, false] {
+        house = restart(house, &data, alone).await;
+        assert_eq!(house.graph_digest().await, graph, "alone: {alone}");
+        assert_eq!(house.lookup("email", &mail(2)).await.unwrap().name, bob, "ids are a contract");
+        assert_eq!(reason(&house.lookup("email", &mail(1)).await.unwrap_err()), "PROFILE_NOT_FOUND");
+        let held = house.holds(at("email", &mail(2))).await.unwrap();
+        assert_eq!(held.state(), pb::ConsentState::Withdrawn, "a no at the record is not lost");
+    }
+    let asked = house.ask_for(Kind::Access, vec![at("email", &mail(2))]).await.unwrap();
+    let etag = house.preview_export(&asked).await.unwrap().etag;
+    let (text, _) = house.export(&asked, &etag).await.unwrap();
+    assert!(text.contains(&canary(2)) && !text.contains(&canary(1)), "{text}");
+    assert_eq!(tell(&mut house, "5", THEN + 2, 1).await, pb::IngestStatus::Suppressed, "an old file again");
+    assert_eq!(tell(&mut house, "5", THEN + 2, 2).await, pb::IngestStatus::Accepted);
+    house.close().await;
+    let left = with_the_keys(&data, SEGMENT_BYTES);
+    assert!(left.contains(&2) && !left.contains(&1), "{left:?}");
+    audit::verify(&data, None, None).unwrap();
+
+    // In the backup that record is the erased person's still. What it says today comes from its source.
+    let again = dir.path().join("again");
+    restore_after(&data, &out, &again).unwrap();
+    let mut house = House::open(&again).await;
+    for alone in [false, true] {
+        assert_eq!(reason(&house.lookup("email", &mail(1)).await.unwrap_err()), "PROFILE_NOT_FOUND", "alone: {alone}");
+        house = restart(house, &again, alone).await;
+    }
+    assert_eq!(tell(&mut house, "5", THEN, 1).await, pb::IngestStatus::Suppressed, "the old file again");
+    assert_eq!(tell(&mut house, "5", THEN + 1, 2).await, pb::IngestStatus::Accepted);
+    assert_eq!(house.lookup("email", &mail(2)).await.unwrap().record_count, 1);
+    let held = house.holds(at("email", &mail(2))).await.unwrap();
+    assert_eq!(held.state(), pb::ConsentState::Withdrawn, "nor by a restore");
+    house.close().await;
+    assert!(!with_the_keys(&again, SEGMENT_BYTES).contains(&1));
+}
+
+/// A snapshot of before was rolled back, with the ledgers of today beside it: everybody who was erased since was there again,
+/// what was denied since was allowed, and neither the audit nor a start said a word.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_older_copy_beside_newer_ledgers_is_named_and_carried_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let (data, old) = (dir.path().join("data"), dir.path().join("old"));
+    let mut house = House::open(&data).await;
+    house.sources(&["crm"]).await;
+    for who in 1..=6 {
+        tell(&mut house, &who.to_string(), THEN, who).await;
+        house.say(at("email", &mail(who)), said(Decision::Granted, THEN)).await.unwrap();
+    }
+    house.forget(vec![at("email", &mail(1))]).await.unwrap();
+    house.close().await;
+    copy_of(&data, &old, &[]);
+    let mut house = House::open(&data).await;
+    house.forget(vec![at("email", &mail(2))]).await.unwrap();
+    house.say(at("email", &mail(3)), said(Decision::Withdrawn, THEN + 1)).await.unwrap();
+    house.restrict(at("email", &mail(4))).await.unwrap();
+    house.close().await;
+    for ledger in fs::read_dir(data.join("erasures")).unwrap() {
+        let ledger = ledger.unwrap();
+        fs::copy(ledger.path(), old.join("erasures").join(ledger.file_name())).unwrap();
+    }
+
+    let named = audit::verify(&old, None, None);
+    assert!(matches!(named, Err(AuditError::NotInLog { .. })), "{:?}", named.err());
+    let mut requests = Vec::new();
+    for _ in 0..2 {
+        let mut house = House::open(&old).await;
+        for who in [1, 2] {
+            let found = house.lookup("email", &mail(who)).await;
+            assert_eq!(reason(&found.unwrap_err()), "PROFILE_NOT_FOUND", "{who}");
+        }
+        let held = house.holds(at("email", &mail(3))).await.unwrap();
+        assert_eq!(held.state(), pb::ConsentState::Withdrawn);
+        for (who, may) in [(3, false), (4, false), (5, true)] {
+            assert_eq!(house.may(at("email", &mail(who)), false).await.unwrap().allowed, may, "{who}");
+        }
+        requests.push(house.privacy_requests(false).await.unwrap().len());
+        house.close().await;
+        audit::verify(&old, None, None).unwrap();
+    }
+    assert_eq!(requests[0], requests[1], "what was carried out again is not carried out at every start");
+    assert!(!with_the_keys(&old, SEGMENT_BYTES).contains(&2));
+}
+
+/// A name was corrected at the person's wish, and then all sources took their records back: the correction was left, and an
+/// erasure passed it by.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_correction_goes_with_its_person() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let mut house = House::open(&data).await;
+    house.sources(&["crm"]).await;
+    tell(&mut house, "1", THEN, 1).await;
+    tell(&mut house, "2", THEN, 2).await;
+    for (who, name) in [(1, canary(11)), (1, canary(12)), (2, canary(13))] {
+        let (request, etag) = house.ask_in_scope(Kind::Rectification, at("email", &mail(who))).await.unwrap();
+        let right = correction(&request, &etag, &[], &[("given_name", &name)]);
+        house.privacy.execute_rectification(right).await.unwrap();
+    }
+    house.retract("crm", "1", THEN + 100_000_000).await;
+    let name = house.ask_for_erasure(vec![at("email", &mail(1))]).await.unwrap();
+    let preview = house.preview(&name).await.unwrap();
+    let why: Vec<&str> = preview.records.iter().map(|record| record.evidence.as_str()).collect();
+    assert_eq!(why.iter().filter(|why| **why == "CORRECTS_RECORDS").count(), 2, "{why:?}");
+    house.erase(&name, &preview.etag).await.unwrap();
+    assert_eq!(house.statistics().await.profile_count, 1);
+    assert_eq!(house.lookup("email", &mail(2)).await.unwrap().record_count, 2, "others' corrections stay");
+    house.close().await;
+    let left = with_the_keys(&data, SEGMENT_BYTES);
+    assert!(left.contains(&13) && [1, 11, 12].iter().all(|who| !left.contains(who)), "{left:?}");
+}
+
+/// A no that stands at identifiers of two namespaces was counted among those of either, by chance: one scope had two digests,
+/// and half of all approvals were void.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_scope_has_one_etag() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut house = House::open(&dir.path().join("data")).await;
+    house.sources(&["crm"]).await;
+    let identifiers = [("email", &*mail(1)), ("loyalty_id", "zqxw1"), ("phone", "+493012345678")];
+    house.put(person("crm", "1", THEN, &identifiers, &[])).await;
+    house.retract("crm", "1", THEN + 1).await;
+    let subjects = identifiers.iter().map(|(namespace, value)| at(namespace, value)).collect();
+    let asked = house.ask_for(Kind::Objection, subjects).await.unwrap();
+    let etag = house.preview(&asked).await.unwrap().etag;
+    let no = objection(&asked, &etag, &["marketing"]);
+    house.privacy.execute_objection(no).await.unwrap();
+    let name = house.ask_for_erasure(vec![at("email", &mail(1))]).await.unwrap();
+    let mut etags = HashSet::new();
+    for _ in 0..64 {
+        etags.insert(house.preview(&name).await.unwrap().etag);
+    }
+    assert_eq!(etags.len(), 1, "{etags:?}");
+}

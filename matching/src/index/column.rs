@@ -1,11 +1,20 @@
-//! A growing array that wastes little: it grows by an eighth, not by doubling.
+//! A growing array that wastes little: it grows by an eighth, and a large one by a thirty-second, not by doubling.
 
-use std::ops::{Deref, Index, IndexMut, Range};
+use std::ops::{Deref, Index, IndexMut};
 
 /// Items in the first step of growth.
 const FIRST: usize = 64;
+/// Bytes from which on an array grows by smaller parts. So large ones have pages of their own, which allocators move
+/// without copying what is in them.
+const LARGE: usize = 1 << 20;
 
-/// A dense array indexed by `u32`. At most an eighth of its memory is unused.
+/// Items by which an array of so many grows.
+pub(crate) const fn step<T>(items: usize) -> usize {
+    let part = if items * size_of::<T>() < LARGE { items / 8 } else { items / 32 };
+    if part < FIRST { FIRST } else { part }
+}
+
+/// A dense array indexed by `u32`. At most an eighth of its memory is unused, of a large one's a thirty-second.
 #[derive(Clone, Debug)]
 pub(crate) struct Column<T> {
     items: Vec<T>,
@@ -22,7 +31,7 @@ impl<T> Column<T> {
     pub(crate) fn push(&mut self, item: T) -> u32 {
         let index = u32::try_from(self.items.len()).expect("memory ends long before 2^32 items of a column");
         if self.items.len() == self.items.capacity() {
-            self.items.reserve_exact(FIRST.max(self.items.len() / 8));
+            self.items.reserve_exact(step::<T>(self.items.len()));
         }
         self.items.push(item);
         index
@@ -34,7 +43,7 @@ impl<T> Column<T> {
         T: Clone,
     {
         if len > self.items.capacity() {
-            self.items.reserve_exact((len - self.items.len()).max(FIRST).max(self.items.len() / 8));
+            self.items.reserve_exact((len - self.items.len()).max(step::<T>(self.items.len())));
         }
         self.items.resize(len, item);
     }
@@ -45,17 +54,17 @@ impl<T> Column<T> {
         T: Clone,
     {
         if self.items.len() + items.len() > self.items.capacity() {
-            self.items.reserve_exact(items.len().max(FIRST).max(self.items.len() / 8));
+            self.items.reserve_exact(items.len().max(step::<T>(self.items.len())));
         }
         self.items.extend_from_slice(items);
     }
 
-    /// Copies these items over those from `to` on.
-    pub(crate) fn copy_within(&mut self, from: Range<usize>, to: usize)
+    /// Writes these items over those from `at` on.
+    pub(crate) fn overwrite(&mut self, at: usize, items: &[T])
     where
         T: Copy,
     {
-        self.items.copy_within(from, to);
+        self.items[at..at + items.len()].copy_from_slice(items);
     }
 
     /// Drops what is behind the first `len` items.

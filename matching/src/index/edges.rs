@@ -1,16 +1,19 @@
 //! Edges between records: what the model says of pairs that share a blocking key.
 
+use smallvec::SmallVec;
+
 use crate::index::NONE;
 use crate::index::column::Column;
+use crate::index::number::{TAIL, decode, encode};
 
 /// Weights are kept in steps of this part of a bit: twice as fine as what ranks them.
 const STEPS: f32 = 128.0;
-/// Units of an edge in a block: two for the neighbour, one for the weight.
-const EDGE: usize = 3;
-/// Units in front of a block's edges: how many there are.
-const HEAD: usize = 2;
-/// Block sizes: of one to eight edges, then four for each doubling, up to 2^32 edges.
-const SIZES: usize = 124;
+/// Bytes of a weight.
+const WEIGHT: usize = 2;
+/// Blocks begin at multiples of this, so that 8 GiB of them are in reach of 32 bits.
+const GRAIN: usize = 2;
+/// Block sizes: of four bytes to sixteen in grains, then eight for each doubling, up to 2^32 bytes.
+const SIZES: usize = 7 + 28 * 8;
 
 /// A weight as an edge keeps it: rounded down to a step, but never to the other side of the line from which records are linked,
 /// so that it decides as the weight itself does.
@@ -30,14 +33,14 @@ pub(crate) fn of_steps(steps: i16) -> f32 {
     f32::from(steps) / STEPS
 }
 
-/// Both directions of every edge, six bytes each: the neighbour, and the weight in steps.
+/// Both directions of every edge, five bytes or so each: the neighbour, told from the one before, and the weight in steps.
 #[derive(Clone, Debug)]
 pub(crate) struct Edges {
-    /// By record: where its block begins; [`NONE`] without edges.
+    /// By record: where its block begins, in grains; [`NONE`] without edges.
     starts: Column<u32>,
-    /// Blocks: two units tell how many edges it holds, then three for each, then room for more. A freed one waits in the
-    /// free list of its size, which is threaded through the first two units.
-    units: Column<u16>,
+    /// Blocks: a number tells how many bytes follow it, then come the neighbours, ascending, each with its weight. A freed
+    /// block waits in the free list of its size, which is threaded through the first four bytes.
+    bytes: Column<u8>,
     free: [u32; SIZES],
     /// Number of edges.
     pub(crate) count: u64,
@@ -45,43 +48,90 @@ pub(crate) struct Edges {
 
 impl Default for Edges {
     fn default() -> Self {
-        Self { starts: Column::default(), units: Column::default(), free: [NONE; SIZES], count: 0 }
+        Self { starts: Column::default(), bytes: Column::default(), free: [NONE; SIZES], count: 0 }
     }
 }
 
-/// The index of the smallest block size that holds so many edges.
-fn size_index(edges: usize) -> usize {
-    match edges {
-        0..=8 => edges.saturating_sub(1),
-        // Four sizes for each doubling: 10, 12, 14, 16, 20, 24, 28, 32, …
+/// The index of the smallest block size that holds so many bytes.
+const fn size_index(bytes: usize) -> usize {
+    match bytes {
+        0..=4 => 0,
+        5..=16 => (bytes - 3) / GRAIN,
+        // Eight sizes for each doubling: 18, 20, 22, 24, 26, 28, 30, 32, 36, …
         _ => {
-            let power = (edges - 1).ilog2() as usize;
-            let quarter = ((edges - 1) >> (power - 2)) & 3;
-            8 + (power - 3) * 4 + quarter
+            let power = (bytes - 1).ilog2() as usize;
+            let eighth = ((bytes - 1) >> (power - 3)) & 7;
+            7 + (power - 4) * 8 + eighth
         }
     }
 }
 
-/// Edges that a block of this size holds.
+/// Bytes in a block of this size.
 const fn size_of_block(size: usize) -> usize {
-    if size < 8 {
-        return size + 1;
+    if size < 7 {
+        return 4 + size * GRAIN;
     }
-    let (power, quarter) = ((size - 8) / 4 + 3, (size - 8) % 4);
-    (5 + quarter) << (power - 2)
+    let (power, eighth) = ((size - 7) / 8 + 4, (size - 7) % 8);
+    (9 + eighth) << (power - 3)
+}
+
+/// An edge as it lies in a block.
+#[derive(Clone, Copy)]
+struct Held {
+    neighbour: u32,
+    steps: i16,
+    /// Where its number begins, and where the next edge does.
+    from: usize,
+    to: usize,
+}
+
+/// The edges of one block, in ascending order of neighbours.
+struct Block<'a> {
+    bytes: &'a [u8],
+    at: usize,
+    end: usize,
+    /// The neighbour before.
+    before: u32,
+}
+
+/// What stands before the first neighbour.
+const FIRST: u32 = u32::MAX;
+
+impl Iterator for Block<'_> {
+    type Item = Held;
+
+    #[inline]
+    fn next(&mut self) -> Option<Held> {
+        if self.at >= self.end {
+            return None;
+        }
+        let (from, (over, len)) = (self.at, decode(self.bytes, self.at));
+        let weight = from + len;
+        let steps =
+            self.bytes.get(weight..).and_then(|bytes| bytes.first_chunk()).map_or(0, |b| i16::from_le_bytes(*b));
+        self.before = self.before.wrapping_add(1).wrapping_add(over);
+        self.at = weight + WEIGHT;
+        Some(Held { neighbour: self.before, steps, from, to: self.at })
+    }
+}
+
+/// Room for the bytes of a block in the making.
+type Bytes = SmallVec<[u8; 256]>;
+
+fn put(out: &mut Bytes, before: u32, neighbour: u32) {
+    let (bytes, len) = encode(neighbour.wrapping_sub(before).wrapping_sub(1));
+    out.extend_from_slice(&bytes[..len]);
 }
 
 impl Edges {
     /// The neighbours of a record with the match weights, in no order that means anything.
     pub(crate) fn of(&self, record: u32) -> impl Iterator<Item = (u32, f32)> + '_ {
-        let (start, count) = self.block_of(record).unwrap_or_default();
-        let edges = self.units.get(start + HEAD..).and_then(|units| units.get(..count * EDGE)).unwrap_or_default();
-        edges.chunks_exact(EDGE).map(|edge| (pair(edge[0], edge[1]), of_steps(edge[2].cast_signed())))
+        self.block(record).map(|held| (held.neighbour, of_steps(held.steps)))
     }
 
     /// Whether the two are neighbours.
     pub(crate) fn has(&self, one: u32, other: u32) -> bool {
-        self.of(one).any(|(neighbour, _)| neighbour == other)
+        self.block(one).any(|held| held.neighbour == other)
     }
 
     /// Adds an edge that is not there yet, with a weight that is [`as_kept`].
@@ -92,7 +142,7 @@ impl Edges {
             self.starts.resize(last as usize + 1, NONE);
         }
         for (from, to) in [(one, other), (other, one)] {
-            self.push(from, to, weight);
+            self.insert(from, to, in_steps(weight));
         }
         self.count += 1;
     }
@@ -112,10 +162,7 @@ impl Edges {
             self.forget(*neighbour, record);
         }
         self.count -= edges.len() as u64;
-        if let Some((start, count)) = self.block_of(record) {
-            self.give(start, size_index(count));
-            self.starts[record] = NONE;
-        }
+        self.store(record, &[]);
         edges
     }
 
@@ -126,89 +173,114 @@ impl Edges {
 
     /// Bytes of memory, spare capacity included.
     pub(crate) fn memory_bytes(&self) -> usize {
-        self.starts.memory_bytes() + self.units.memory_bytes() + size_of::<Self>()
+        self.starts.memory_bytes() + self.bytes.memory_bytes() + size_of::<Self>()
     }
 
-    /// Where the record's block begins, and how many edges it holds.
-    fn block_of(&self, record: u32) -> Option<(usize, usize)> {
-        let start = *self.starts.get(record as usize).filter(|start| **start != NONE)? as usize;
-        Some((start, self.number_at(start) as usize))
+    /// Where the record's block begins.
+    fn start_of(&self, record: u32) -> Option<usize> {
+        self.starts.get(record as usize).filter(|start| **start != NONE).map(|start| *start as usize * GRAIN)
     }
 
-    fn push(&mut self, from: u32, to: u32, weight: f32) {
-        let (start, count) = match self.block_of(from) {
-            None => (self.take(0), 0),
-            Some((start, count)) => {
-                let (old, new) = (size_index(count), size_index(count + 1));
-                (if old == new { start } else { self.relocate(start, count, (old, new)) }, count)
+    fn block(&self, record: u32) -> Block<'_> {
+        let bytes: &[u8] = &self.bytes;
+        let (at, end) = self.start_of(record).map_or((0, 0), |start| {
+            let (len, head) = decode(bytes, start);
+            (start + head, start + head + len as usize)
+        });
+        Block { bytes, at, end, before: FIRST }
+    }
+
+    fn insert(&mut self, record: u32, neighbour: u32, steps: i16) {
+        let mut block = self.block(record);
+        let (first, end) = (block.at, block.end);
+        let (mut before, mut at) = (FIRST, first);
+        let next = block.find(|held| {
+            let found = held.neighbour > neighbour;
+            if !found {
+                (before, at) = (held.neighbour, held.to);
             }
-        };
-        let at = start + HEAD + count * EDGE;
-        self.put(at, to);
-        self.units[at as u32 + 2] = in_steps(weight).cast_unsigned();
-        self.put(start, count as u32 + 1);
-        self.starts[from] = start as u32;
+            found
+        });
+        let bytes: &[u8] = &self.bytes;
+        let mut new = Bytes::from_slice(&bytes[first..at]);
+        put(&mut new, before, neighbour);
+        new.extend_from_slice(&steps.to_le_bytes());
+        if let Some(next) = next {
+            put(&mut new, neighbour, next.neighbour);
+            new.extend_from_slice(&bytes[next.to - WEIGHT..end]);
+        }
+        self.store(record, &new);
     }
 
     fn forget(&mut self, record: u32, neighbour: u32) -> bool {
-        let Some((start, count)) = self.block_of(record) else { return false };
-        let Some(place) = self.of(record).position(|(other, _)| other == neighbour) else { return false };
-        if count == 1 {
-            self.give(start, 0);
-            self.starts[record] = NONE;
-            return true;
+        let mut block = self.block(record);
+        let (first, end) = (block.at, block.end);
+        let mut before = FIRST;
+        let gone = block.find(|held| {
+            let found = held.neighbour == neighbour;
+            if !found {
+                before = held.neighbour;
+            }
+            found
+        });
+        let Some(gone) = gone else { return false };
+        let bytes: &[u8] = &self.bytes;
+        let mut new = Bytes::from_slice(&bytes[first..gone.from]);
+        if let Some(next) = block.next() {
+            put(&mut new, before, next.neighbour);
+            new.extend_from_slice(&bytes[next.to - WEIGHT..end]);
         }
-        let (hole, last) = (start + HEAD + place * EDGE, start + HEAD + (count - 1) * EDGE);
-        for unit in 0..EDGE {
-            self.units[(hole + unit) as u32] = self.units[(last + unit) as u32];
-        }
-        self.put(start, count as u32 - 1);
-        let (old, new) = (size_index(count), size_index(count - 1));
-        if old != new {
-            let moved = self.relocate(start, count - 1, (old, new));
-            self.starts[record] = moved as u32;
-        }
+        self.store(record, &new);
         true
     }
 
-    /// Moves so many edges to a block of another size, and frees the one where they were.
-    fn relocate(&mut self, start: usize, count: usize, (old, new): (usize, usize)) -> usize {
-        let to = self.take(new);
-        self.units.copy_within(start..start + HEAD + count * EDGE, to);
-        self.give(start, old);
-        to
+    /// Makes these the edges in the record's block.
+    fn store(&mut self, record: u32, edges: &[u8]) {
+        let old = self.start_of(record).map(|start| {
+            let (len, head) = decode(&self.bytes, start);
+            (start, size_index(head + len as usize))
+        });
+        if edges.is_empty() {
+            if let Some((start, size)) = old {
+                self.give(start, size);
+                self.starts[record] = NONE;
+            }
+            return;
+        }
+        let (head, len) = encode(edges.len() as u32);
+        let size = size_index(len + edges.len());
+        let start = match old {
+            Some((start, held)) if held == size => start,
+            _ => {
+                if let Some((start, held)) = old {
+                    self.give(start, held);
+                }
+                self.take(size)
+            }
+        };
+        self.bytes.overwrite(start, &head[..len]);
+        self.bytes.overwrite(start + len, edges);
+        self.starts[record] = (start / GRAIN) as u32;
     }
 
     fn take(&mut self, size: usize) -> usize {
         let first = self.free[size];
         if first != NONE {
-            self.free[size] = self.number_at(first as usize);
-            return first as usize;
+            let start = first as usize * GRAIN;
+            let bytes: &[u8] = &self.bytes;
+            self.free[size] = bytes[start..].first_chunk().map_or(NONE, |bytes| u32::from_le_bytes(*bytes));
+            return start;
         }
-        let start = self.units.len();
-        self.units.resize(start + HEAD + size_of_block(size) * EDGE, 0);
-        assert!(u32::try_from(start).is_ok(), "edges of one tenant stay below 8 GiB");
+        let start = self.bytes.len().saturating_sub(TAIL);
+        self.bytes.resize(start + size_of_block(size) + TAIL, 0);
+        assert!(u32::try_from(start / GRAIN).is_ok(), "edges of one tenant stay below 8 GiB");
         start
     }
 
     fn give(&mut self, start: usize, size: usize) {
-        self.put(start, self.free[size]);
-        self.free[size] = start as u32;
+        self.bytes.overwrite(start, &self.free[size].to_le_bytes());
+        self.free[size] = (start / GRAIN) as u32;
     }
-
-    fn number_at(&self, at: usize) -> u32 {
-        pair(self.units[at as u32], self.units[at as u32 + 1])
-    }
-
-    fn put(&mut self, at: usize, number: u32) {
-        self.units[at as u32] = number as u16;
-        self.units[at as u32 + 1] = (number >> 16) as u16;
-    }
-}
-
-/// A number from two units.
-const fn pair(low: u16, high: u16) -> u32 {
-    low as u32 | (high as u32) << 16
 }
 
 #[cfg(test)]
@@ -221,7 +293,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn edges_lie_in_both_directions(steps in proptest::collection::vec((0..24u32, 0..24u32, 0..12u8), 0..600)) {
+        fn edges_lie_in_both_directions(
+            steps in proptest::collection::vec((0..24u32, 0..24u32, 0..12u8), 0..600), apart in 0..3u32
+        ) {
+            // Neighbours that take one byte, two or three.
+            let apart = 1 << (8 * apart);
+            let steps = steps.into_iter().map(|(one, other, verb)| (one * apart, other * apart, verb));
             let mut edges = Edges::default();
             let mut plain: BTreeMap<(u32, u32), f32> = BTreeMap::new();
             for (number, (one, other, verb)) in (0..).zip(steps) {
@@ -232,7 +309,7 @@ mod tests {
                         plain.remove(&pair);
                         edges.remove(one, other);
                     }
-                    1 if one % 4 == 0 => {
+                    1 if one / apart % 4 == 0 => {
                         plain.retain(|(a, b), _| *a != one && *b != one);
                         edges.clear(one);
                     }
@@ -243,7 +320,7 @@ mod tests {
                     _ => {}
                 }
             }
-            for record in 0..24 {
+            for record in (0..24).map(|record| record * apart) {
                 let mut held: Vec<(u32, f32)> = edges.of(record).collect();
                 held.sort_by_key(|edge| edge.0);
                 let mut wanted: Vec<(u32, f32)> = plain
@@ -257,12 +334,12 @@ mod tests {
             prop_assert_eq!(edges.count as usize, plain.len());
             // What is freed is used again.
             let all: Vec<(u32, u32)> = plain.keys().copied().collect();
-            let before = edges.units.len();
+            let before = edges.bytes.len();
             for _ in 0..3 {
                 all.iter().for_each(|(one, other)| edges.remove(*one, *other));
                 all.iter().for_each(|(one, other)| edges.add(*one, *other, 1.0));
             }
-            prop_assert!(edges.units.len() <= before * 2 + 64, "{} units after {before}", edges.units.len());
+            prop_assert!(edges.bytes.len() <= before * 2 + 128, "{} bytes after {before}", edges.bytes.len());
         }
 
         #[test]
@@ -279,11 +356,31 @@ mod tests {
     }
 
     #[test]
-    fn blocks_waste_at_most_a_fifth() {
-        for edges in 1..10_000 {
-            let size = size_of_block(size_index(edges));
-            assert!(size >= edges && size * 4 <= edges * 5, "{edges} edges in a block of {size}");
+    fn blocks_waste_at_most_a_ninth_beyond_a_grain() {
+        let mut before = 0;
+        for bytes in 1..100_000 {
+            let size = size_of_block(size_index(bytes));
+            assert!(size >= bytes.max(4) && size.is_multiple_of(GRAIN), "{bytes} bytes in a block of {size}");
+            assert!(bytes < 4 || (size - bytes < GRAIN || size * 8 <= bytes * 9), "{bytes} bytes in a block of {size}");
+            assert!(size_index(bytes) >= before && size_index(size) == size_index(bytes), "{bytes}");
+            before = size_index(bytes);
         }
         assert!(size_index(u32::MAX as usize) < SIZES);
+    }
+
+    #[test]
+    fn an_edge_takes_about_five_bytes_in_each_direction() {
+        const RECORDS: u32 = 100_000;
+        let mut edges = Edges::default();
+        for record in 0..RECORDS {
+            // Eight to each record, four of them before it.
+            for step in [1, 20, 700, 9_000] {
+                if let Some(other) = record.checked_sub(step) {
+                    edges.add(record, other, 11.5);
+                }
+            }
+        }
+        let each = edges.memory_bytes() as f64 / (2 * edges.count) as f64;
+        assert!(each < 6.5, "{each:.2} bytes");
     }
 }

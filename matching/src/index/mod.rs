@@ -9,6 +9,7 @@ pub(crate) mod bygone;
 pub(crate) mod column;
 pub(crate) mod edges;
 pub(crate) mod lists;
+pub(crate) mod number;
 pub(crate) mod packed;
 pub(crate) mod postings;
 pub(crate) mod profiles;

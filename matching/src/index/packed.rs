@@ -6,14 +6,13 @@ use smallvec::SmallVec;
 
 use crate::index::NONE;
 use crate::index::column::Column;
+use crate::index::number::{TAIL, decode, encode};
 
 /// An unpacked row: a number for each place, 0 for none.
 pub(crate) type Row = SmallVec<[u32; 32]>;
 
 /// Rows begin at multiples of this, so that 8 GiB of them are in reach of 32 bits.
 const GRAIN: usize = 2;
-/// Bytes that may be read behind the end of a row.
-const TAIL: usize = 8;
 /// Holes of fewer bytes are not worth a move.
 const HOLES_MIN: usize = 4_096;
 
@@ -48,6 +47,13 @@ impl Packed {
             self.read(*start as usize * GRAIN, |place, number| row[place] = number);
         }
         row
+    }
+
+    /// A look at the first byte of each record's row.
+    pub(crate) fn look_ahead(&self, records: &[u32]) -> u8 {
+        let starts = records.iter().filter_map(|record| self.starts.get(*record as usize));
+        let bytes = starts.filter_map(|start| self.bytes.get(*start as usize * GRAIN));
+        bytes.fold(0, |seen, byte| seen ^ byte)
     }
 
     /// Makes this the record's row, which must have none.
@@ -131,22 +137,6 @@ impl Packed {
     }
 }
 
-/// The first byte's trailing noughts tell how many bytes follow it; the rest is the number.
-fn encode(number: u32) -> ([u8; 8], usize) {
-    let bits = (u32::BITS - number.leading_zeros()).max(1) as usize;
-    let len = bits.div_ceil(7);
-    let word = (u64::from(number) << len) | (1 << (len - 1));
-    (word.to_le_bytes(), len)
-}
-
-#[inline]
-fn decode(bytes: &[u8], at: usize) -> (u32, usize) {
-    let word = bytes.get(at..at + TAIL).and_then(|bytes| bytes.try_into().ok()).map_or(1, u64::from_le_bytes);
-    let len = (word.trailing_zeros() as usize + 1).min(5);
-    let number = (word >> len) & ((1 << (7 * len)) - 1);
-    (number as u32, len)
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
@@ -181,14 +171,5 @@ mod tests {
             let kept: usize = packed.bytes.len() - packed.holes;
             prop_assert!(packed.holes <= HOLES_MIN || packed.holes <= kept, "{} of {kept} bytes are holes", packed.holes);
         }
-    }
-
-    #[test]
-    fn the_greatest_numbers_take_five_bytes_and_small_ones_one() {
-        for number in [1, 127, 128, 16_383, 16_384, u32::MAX >> 4, u32::MAX] {
-            let (bytes, len) = encode(number);
-            assert_eq!(decode(&bytes, 0), (number, len), "{number}");
-        }
-        assert_eq!((encode(127).1, encode(128).1, encode(u32::MAX).1), (1, 2, 5));
     }
 }

@@ -1,6 +1,6 @@
-//! Which records have which blocking key: a multimap in about ten bytes a posting.
+//! Which records have which blocking key: a multimap in about nine bytes a posting.
 //!
-//! Keys of few records lie in shards of sorted slots, eight bytes each, reached by open addressing. A key of more moves
+//! Keys of few records lie in shards of sorted slots, seven bytes each, reached by open addressing. A key of more moves
 //! to a list in the arena. Where far more records than a block may hold have a key, their list is kept up lazily:
 //! what left stays in it until a look at the records tidies it up, so that leaving costs the same for each.
 
@@ -17,18 +17,18 @@ const EXACT_MAX: u32 = 256;
 /// Marks a slot that names a block and not a record.
 const BLOCK: u32 = 1 << 31;
 
-#[derive(Clone, Copy, Debug)]
-struct Slot {
-    key: u32,
-    /// A record, a block, or [`NONE`].
-    what: u32,
-}
-
-const EMPTY: Slot = Slot { key: 0, what: NONE };
+/// Bytes of a slot: what of the key the shard does not tell, and a record, a block, or [`NONE`].
+const SLOT: usize = 7;
+/// Slots are read eight bytes at a time: one more follows the last.
+const BEYOND: usize = 1;
+/// Bits of the key that a slot holds.
+const KEY_BITS: u32 = 24;
+/// Slots behind the homes, for what is pushed on.
+const SPARE: usize = 32;
 
 #[derive(Clone, Debug, Default)]
 struct Shard {
-    slots: Vec<Slot>,
+    bytes: Vec<u8>,
     /// Slots that a key may be sent to; a few more follow for what is pushed on.
     homes: u32,
     used: u32,
@@ -97,22 +97,46 @@ impl Default for Postings {
 
 impl Shard {
     fn home(&self, key: u32) -> usize {
-        ((u64::from(key << 8) * u64::from(self.homes)) >> 32) as usize
+        ((u64::from(key) * u64::from(self.homes)) >> KEY_BITS) as usize
+    }
+
+    fn slots(&self) -> usize {
+        self.bytes.len() / SLOT
+    }
+
+    /// The key and what has it.
+    #[inline]
+    fn slot(&self, at: usize) -> (u32, u32) {
+        let bytes = self.bytes.get(at * SLOT..).and_then(|bytes| bytes.first_chunk::<8>());
+        let word = bytes.map_or(u64::MAX, |bytes| u64::from_le_bytes(*bytes));
+        (word as u32 & KEY_MAX, (word >> KEY_BITS) as u32)
+    }
+
+    fn set(&mut self, at: usize, (key, what): (u32, u32)) {
+        let word = u64::from(key) | u64::from(what) << KEY_BITS;
+        self.bytes[at * SLOT..(at + 1) * SLOT].copy_from_slice(&word.to_le_bytes()[..SLOT]);
+    }
+
+    fn is_empty(&self, at: usize) -> bool {
+        self.slot(at).1 == NONE
     }
 
     /// The first slot of the key, or where it would lie. Slots of one run ascend by key.
     fn seek(&self, key: u32) -> usize {
         let mut at = self.home(key);
-        while self.slots[at].what != NONE && self.slots[at].key < key {
+        loop {
+            let (held, what) = self.slot(at);
+            if what == NONE || held >= key {
+                return at;
+            }
             at += 1;
         }
-        at
     }
 
     fn run(&self, key: u32) -> impl Iterator<Item = u32> + '_ {
         let from = if self.homes == 0 { 0 } else { self.seek(key) };
-        let slots = self.slots.get(from..).unwrap_or_default();
-        slots.iter().take_while(move |slot| slot.what != NONE && slot.key == key).map(|slot| slot.what)
+        let slots = (from..).map(|at| self.slot(at));
+        slots.take_while(move |(held, what)| *what != NONE && *held == key).map(|(_, what)| what)
     }
 
     fn insert(&mut self, key: u32, what: u32) {
@@ -121,37 +145,44 @@ impl Shard {
         }
         loop {
             let at = self.seek(key);
-            let Some(run) = self.slots[at..].iter().position(|slot| slot.what == NONE) else {
+            let Some(end) = (at..self.slots()).find(|at| self.is_empty(*at)) else {
                 self.grow();
                 continue;
             };
             // One empty slot always ends the last run.
-            if at + run + 1 == self.slots.len() {
+            if end + 1 == self.slots() {
                 self.grow();
                 continue;
             }
-            self.slots.copy_within(at..at + run, at + 1);
-            self.slots[at] = Slot { key, what };
+            self.bytes.copy_within(at * SLOT..end * SLOT, (at + 1) * SLOT);
+            self.set(at, (key, what));
             self.used += 1;
             return;
         }
     }
 
     fn grow(&mut self) {
-        let homes = (self.homes / 4 * 5).max(self.homes + 16);
-        let old = std::mem::take(&mut self.slots);
-        self.homes = homes;
-        self.slots = vec![EMPTY; homes as usize + 32];
+        let old = std::mem::take(self);
+        self.homes = old.homes + (old.homes / 8).max(16);
+        self.used = old.used;
+        self.make_room(self.homes as usize + SPARE);
         // Old slots ascend by key, so each goes behind the one before it.
         let mut next = 0;
-        for slot in old.into_iter().filter(|slot| slot.what != NONE) {
-            let at = self.home(slot.key).max(next);
+        for slot in (0..old.slots()).map(|at| old.slot(at)).filter(|(_, what)| *what != NONE) {
+            let at = self.home(slot.0).max(next);
             next = at + 1;
-            if next >= self.slots.len() {
-                self.slots.resize(next + 32, EMPTY);
+            if next >= self.slots() {
+                self.make_room(next + SPARE);
             }
-            self.slots[at] = slot;
+            self.set(at, slot);
         }
+    }
+
+    /// Empty slots up to this many.
+    fn make_room(&mut self, slots: usize) {
+        let bytes = slots * SLOT + BEYOND;
+        self.bytes.reserve_exact(bytes - self.bytes.len());
+        self.bytes.resize(bytes, u8::MAX);
     }
 
     fn remove(&mut self, key: u32, what: u32) -> bool {
@@ -159,31 +190,41 @@ impl Shard {
             return false;
         }
         let mut at = self.seek(key);
-        while self.slots[at].what != NONE && self.slots[at].key == key {
-            if self.slots[at].what == what {
-                // What was pushed on moves back.
-                while self.slots[at + 1].what != NONE && self.home(self.slots[at + 1].key) <= at {
-                    self.slots[at] = self.slots[at + 1];
-                    at += 1;
-                }
-                self.slots[at] = EMPTY;
-                self.used -= 1;
-                return true;
+        while self.slot(at) != (key, what) {
+            if self.is_empty(at) || self.slot(at).0 != key {
+                return false;
             }
             at += 1;
         }
-        false
+        // What was pushed on moves back.
+        while !self.is_empty(at + 1) && self.home(self.slot(at + 1).0) <= at {
+            self.set(at, self.slot(at + 1));
+            at += 1;
+        }
+        self.set(at, (KEY_MAX, NONE));
+        self.used -= 1;
+        true
     }
 }
 
-const fn shard_of(key: u32) -> usize {
-    (key >> 24) as usize
+/// The part of a key that a slot holds, all ones.
+const KEY_MAX: u32 = (1 << KEY_BITS) - 1;
+
+/// The shard of a key, and what of the key its slots hold.
+const fn place_of(key: u32) -> (usize, u32) {
+    ((key >> KEY_BITS) as usize, key & KEY_MAX)
 }
 
 impl Postings {
+    fn run(&self, key: u32) -> impl Iterator<Item = u32> + '_ {
+        let (shard, key) = place_of(key);
+        self.shards[shard].run(key)
+    }
+
     /// Adds a posting that is not there yet; answers how many records have the key now.
     pub(crate) fn add(&mut self, key: u32, record: u32) -> u32 {
-        let shard = &mut self.shards[shard_of(key)];
+        let (shard, key) = place_of(key);
+        let shard = &mut self.shards[shard];
         let mut count = 0;
         for what in shard.run(key) {
             if what & BLOCK != 0 {
@@ -220,7 +261,7 @@ impl Postings {
     /// Takes a posting out; answers how many records have the key now, and whether their list wants tidying.
     pub(crate) fn remove(&mut self, key: u32, record: u32) -> (u32, bool) {
         let (mut count, mut block) = (0, None);
-        for what in self.shards[shard_of(key)].run(key) {
+        for what in self.run(key) {
             if what & BLOCK != 0 {
                 block = Some(what & !BLOCK);
                 break;
@@ -230,7 +271,8 @@ impl Postings {
         if let Some(at) = block {
             return self.leave_block(key, at, record);
         }
-        let was_there = self.shards[shard_of(key)].remove(key, record);
+        let (shard, rest) = place_of(key);
+        let was_there = self.shards[shard].remove(rest, record);
         debug_assert!(was_there, "a posting is taken out once");
         (count - u32::from(was_there), false)
     }
@@ -252,7 +294,8 @@ impl Postings {
 
     /// A block of few goes back into slots.
     fn dissolve(&mut self, key: u32, at: u32, mut list: List) {
-        let shard = &mut self.shards[shard_of(key)];
+        let (shard, key) = place_of(key);
+        let shard = &mut self.shards[shard];
         shard.remove(key, at | BLOCK);
         for record in self.lists.get(&list) {
             shard.insert(key, *record);
@@ -279,13 +322,13 @@ impl Postings {
     }
 
     fn block_of(&self, key: u32) -> Option<u32> {
-        self.shards[shard_of(key)].run(key).next().filter(|what| what & BLOCK != 0).map(|what| what & !BLOCK)
+        self.run(key).next().filter(|what| what & BLOCK != 0).map(|what| what & !BLOCK)
     }
 
     /// Who has the key. `few` is room for those that lie in slots.
     pub(crate) fn holders<'a>(&'a self, key: u32, few: &'a mut [u32; INLINE]) -> Holders<'a> {
         let mut count = 0;
-        for what in self.shards[shard_of(key)].run(key) {
+        for what in self.run(key) {
             if what & BLOCK != 0 {
                 let block = &self.blocks[what & !BLOCK];
                 return if block.list.len > block.live {
@@ -315,7 +358,7 @@ impl Postings {
 
     /// Bytes of memory, spare capacity included.
     pub(crate) fn memory_bytes(&self) -> usize {
-        let slots: usize = self.shards.iter().map(|shard| shard.slots.capacity() * size_of::<Slot>()).sum();
+        let slots: usize = self.shards.iter().map(|shard| shard.bytes.capacity()).sum();
         slots
             + SHARDS * size_of::<Shard>()
             + self.blocks.memory_bytes()
@@ -377,13 +420,13 @@ mod tests {
     }
 
     #[test]
-    fn many_keys_take_about_ten_bytes_a_posting() {
+    fn many_keys_take_about_nine_bytes_a_posting() {
         let mut postings = Postings::default();
         for number in 0..400_000u32 {
             postings.add(number.wrapping_mul(0x9e37_79b9), number);
         }
         let bytes = postings.memory_bytes() as f64 / 400_000.0;
-        assert!(bytes < 12.0, "{bytes:.1} bytes a posting");
+        assert!(bytes < 10.0, "{bytes:.1} bytes a posting");
         for number in (0..400_000u32).step_by(977) {
             assert_eq!(read(&postings, number.wrapping_mul(0x9e37_79b9)), BTreeSet::from([number]));
         }

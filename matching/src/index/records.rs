@@ -47,7 +47,8 @@ pub(crate) const FORGOTTEN: Digest128 = Digest128([0; 16]);
 /// What linking touches.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Warm {
-    pub(crate) name: u64,
+    /// See [`name_of`].
+    pub(crate) name: u32,
     /// Values, unique ones first, each part by index.
     pub(crate) values: List,
     pub(crate) profile: u32,
@@ -56,6 +57,11 @@ pub(crate) struct Warm {
     pub(crate) prev: u32,
     pub(crate) source: u16,
     pub(crate) flags: u16,
+}
+
+/// What is kept of the digest of a name: names are only told apart, among the few behind one value, and the digest is keyed.
+pub(crate) const fn name_of(digest: u64) -> u32 {
+    (digest >> 32) as u32 ^ digest as u32
 }
 
 impl Warm {

@@ -77,6 +77,11 @@ impl Rows {
         self.packed.holds(record)
     }
 
+    /// Looks at the rows of these records, so that they are at hand. The answer says nothing.
+    pub(crate) fn look_ahead(&self, records: &[u32]) -> u8 {
+        self.packed.look_ahead(records)
+    }
+
     /// Interns the features beside the row that the record has. Either [`Rows::keep`] or [`Rows::discard`] must follow.
     pub(crate) fn intern(&mut self, party: PartyKind, features: Option<&Features>) {
         self.fresh.clear();

@@ -5,7 +5,7 @@ use std::fmt;
 use hashbrown::HashTable;
 
 use super::known::{Known, Question};
-use crate::index::column::Column;
+use crate::index::column::{Column, step};
 
 /// The number of an interned text in its slot; [`ABSENT`] for none.
 pub type Symbol = u32;
@@ -74,7 +74,7 @@ pub(crate) fn letters(text: &str) -> u32 {
 pub struct Symbols {
     table: HashTable<u32>,
     pub(crate) entries: Column<Entry>,
-    /// Grows by an eighth, as columns do.
+    /// Grows as columns do.
     text: String,
     /// Bytes of `text` that nobody refers to.
     unused: usize,
@@ -142,7 +142,7 @@ impl Symbols {
         let Facts { log_frequency, coarse, words } = facts(text);
         let start = u32::try_from(self.text.len()).expect("texts of one tenant stay below 4 GiB");
         if self.text.len() + text.len() > self.text.capacity() {
-            self.text.reserve_exact(text.len().max(TEXT_FIRST).max(self.text.len() / 8));
+            self.text.reserve_exact(text.len().max(TEXT_FIRST).max(step::<u8>(self.text.len())));
         }
         self.text.push_str(text);
         // Features are cut to 512 bytes.

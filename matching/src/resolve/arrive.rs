@@ -4,7 +4,7 @@ use onefold_core::fragment::{ObservedAt, PartyKind};
 use onefold_core::ids::{Digest128, Place, SlotId};
 use smallvec::SmallVec;
 
-use crate::index::records::flag;
+use crate::index::records::{flag, name_of};
 use crate::index::values::flag as value_flag;
 use crate::prepared::{LinkValue, Prepared};
 use crate::resolve::Engine;
@@ -151,14 +151,14 @@ impl Engine {
         let mut held: SmallVec<[u32; 16]> = SmallVec::from_slice(self.values_of(record));
         let mut offered: SmallVec<[u32; 16]> = prepared.links.iter().map(|value| self.values.intern(*value)).collect();
 
-        let name_before = before.has(flag::NAMED).then_some(before.name);
+        let (name_before, name) = (before.has(flag::NAMED).then_some(before.name), prepared.name.map(name_of));
         for value in held.iter().filter(|_| was_live) {
             self.uncount(*value, record, name_before);
         }
         let turned_row = self.set_row(record, prepared.party, prepared.features.as_ref(), &before);
         let warm = &mut self.records.warm[record];
         warm.source = prepared.source.0;
-        warm.name = prepared.name.unwrap_or_default();
+        warm.name = name.unwrap_or_default();
         warm.flags |= flag::LIVE;
         set_flag(&mut warm.flags, flag::NAMED, prepared.name.is_some());
         set_flag(&mut warm.flags, flag::ORGANISATION, prepared.party == PartyKind::Organisation);
@@ -186,7 +186,7 @@ impl Engine {
         }
         // A record that begins or ceases to contradict itself leaves or enters all its links at once.
         let turned = was_live && contradicts != before.has(flag::SELF_CONTRADICTING);
-        let renamed = was_live && name_before != prepared.name;
+        let renamed = was_live && name_before != name;
         let compared_otherwise = was_live && (turned_row || before.party() != prepared.party);
         if turned || compared_otherwise {
             change |= flag::REOPENED;

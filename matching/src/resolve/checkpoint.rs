@@ -39,7 +39,7 @@ use crate::resolve::{Engine, LinkRules, Weigher};
 use bytes::{Bytes, make_room, put, read_rows, write_rows};
 
 /// The layout of the sections.
-const VERSION: u16 = 8;
+const VERSION: u16 = 9;
 const MAGIC: &[u8; 8] = b"onefoldE";
 
 /// A checkpoint that cannot be used. The journal can rebuild what it held.

@@ -22,7 +22,7 @@ const COUNTED_UNTIL: u32 = 16;
 /// Exact counts behind one value.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Diversity {
-    names: HashMap<u64, u32>,
+    names: HashMap<u32, u32>,
     uniques: HashMap<u32, u32>,
     /// Distinct unique values by namespace.
     distinct: SmallVec<[(u16, u32); 2]>,
@@ -89,7 +89,7 @@ impl Engine {
         let held = &self.values.column[value];
         let holders = self.lists.get(&held.holders);
         let mut uniques: SmallVec<[u32; 8]> = SmallVec::new();
-        let mut names: SmallVec<[u64; 32]> = SmallVec::new();
+        let mut names: SmallVec<[u32; 32]> = SmallVec::new();
         let names_matter = held.holders.len > limit;
         for holder in holders {
             let warm = &self.records.warm[*holder];
@@ -136,7 +136,7 @@ impl Engine {
     }
 
     /// Counts a record out, before it changes in the index.
-    pub(super) fn uncount(&mut self, value: u32, record: u32, name: Option<u64>) {
+    pub(super) fn uncount(&mut self, value: u32, record: u32, name: Option<u32>) {
         if !self.values.column[value].has(value_flag::COUNTED) {
             return;
         }

@@ -346,13 +346,15 @@ impl Engine {
         }
         candidates.sort_unstable();
         candidates.dedup();
-        let row = self.rows.of(record);
-        for other in candidates.iter() {
+        // What lies anywhere in memory is asked of all before the first is weighed: looks that do not wait for one another.
+        candidates.retain(|other| {
             // Of two that are both new the first sees to it.
             let seen_to = *other < record && self.records.warm[*other].has(flag::UNMATCHED);
-            if *other == record || seen_to {
-                continue;
-            }
+            *other != record && !seen_to
+        });
+        std::hint::black_box(self.rows.look_ahead(candidates));
+        let row = self.rows.of(record);
+        for other in candidates.iter() {
             if let Some(weight) = self.weighs_enough((record, &row), *other, &thresholds) {
                 found.push((record, *other, weight));
             }

@@ -7,6 +7,10 @@
 //! came. If in the end no profile of the fringe has met the region or another, every link outward is parked, and the
 //! outcome is that of the whole component, by induction over the links in their order: inside nothing else could happen,
 //! and outside nothing changes. If one has, the region takes it in, and is resolved once more.
+//!
+//! Of what was touched at once most hangs together with little: a region falls into *parts* that no link ties together, not
+//! even by way of the fringe. A part whose fringe met nobody is done; only the others are resolved once more, and with them
+//! any that is done and has in its fringe what they take in.
 
 use std::collections::BTreeMap;
 
@@ -14,6 +18,7 @@ use hashbrown::{HashMap, HashSet};
 use onefold_core::fragment::PartyKind;
 use onefold_core::ids::NamespaceId;
 use onefold_core::namespace::NamespaceClass;
+use petgraph::unionfind::UnionFind;
 use smallvec::SmallVec;
 
 use crate::index::records::flag;
@@ -29,11 +34,28 @@ const ROUNDS_MAX: u32 = 8;
 /// What is resolved together.
 #[derive(Debug, Default)]
 struct Region {
+    /// Records that are still to be resolved, and the values that link them.
     records: Vec<u32>,
     values: Vec<u32>,
     profiles: HashSet<u32>,
     /// The groups of holders behind each value, and whether the value is divided.
     groups: HashMap<u32, (Vec<Group>, bool)>,
+    /// Parts that are done; taken apart again, one holds nothing.
+    done: Vec<Part>,
+    /// Values that link nothing but records of parts that are done.
+    done_values: HashSet<u32>,
+    /// By record in the fringe of parts that are done: which.
+    fringe: HashMap<u32, SmallVec<[u32; 2]>>,
+    /// Parts that are done and have records in their fringe that were taken in since.
+    undone: Vec<u32>,
+}
+
+/// Records that no link ties to others of the region, resolved.
+#[derive(Debug, Default)]
+struct Part {
+    records: Vec<u32>,
+    /// Each with whether a link of a member is parked.
+    clusters: Vec<(SmallVec<[u32; 4]>, bool)>,
 }
 
 /// A region in the plain terms of [`partition`], its fringe behind it.
@@ -49,6 +71,28 @@ struct Description {
 }
 
 impl Description {
+    fn nodes(&self) -> impl Iterator<Item = usize> + use<> {
+        0..self.records.len()
+    }
+
+    /// By node, a number for its part: what links, profiles of the fringe and pairs to be kept apart tie together.
+    fn parts(&self) -> Vec<u32> {
+        let mut union = UnionFind::<u32>::new(self.records.len());
+        let mut first_of: HashMap<u32, u32> = HashMap::new();
+        for (node, owner) in (0..).zip(&self.owner).filter(|(_, owner)| **owner > 0) {
+            union.union(*first_of.entry(*owner).or_insert(node), node);
+        }
+        for members in self.component.links.iter().map(|link| &link.members) {
+            for pair in members.windows(2) {
+                union.union(pair[0], pair[1]);
+            }
+        }
+        for (one, other) in &self.component.apart {
+            union.union(*one, *other);
+        }
+        union.into_labeling()
+    }
+
     fn link(&mut self, rank: Rank, shared: Shared, members: impl Iterator<Item = u32>) {
         self.component.links.push(Link { rank, shared, members: members.collect() });
     }
@@ -80,51 +124,108 @@ impl Engine {
         if region.records.is_empty() {
             return Vec::new();
         }
-        let mut round = 0;
-        let (told, outcome) = loop {
+        for round in 1.. {
             region.records.sort_unstable();
             let told = self.describe(&mut region);
             let outcome = partition(&told.component, &Regional { engine: self, records: &told.records });
             let mut met = met(&told, &outcome);
-            if met.is_empty() {
-                break (told, outcome);
+            let parts = told.parts();
+            let going_on: HashSet<u32> =
+                told.nodes().filter(|node| met.contains(&told.owner[*node])).map(|node| parts[node]).collect();
+            self.set_aside(&mut region, &told, &outcome, (&parts, &going_on));
+            if going_on.is_empty() {
+                break;
             }
-            round += 1;
             if round >= ROUNDS_MAX {
-                met.extend(1..told.owners);
+                let owners = told.nodes().filter(|node| going_on.contains(&parts[*node])).map(|node| told.owner[node]);
+                met.extend(owners.filter(|owner| *owner > 0));
             }
-            let met: HashSet<u32> = met.into_iter().collect();
             let beyond = told.records.iter().zip(&told.owner).filter(|(_, owner)| met.contains(*owner));
             self.take_in(&mut region, beyond.map(|(record, _)| *record).collect());
-        };
-        self.new_clusters(&region, &told, &outcome)
+            self.take_apart(&mut region);
+        }
+        self.new_clusters(region)
     }
 
-    fn new_clusters(&mut self, region: &Region, told: &Description, outcome: &Partition) -> Vec<NewCluster> {
+    /// Sets aside what is done of the region: all but the parts that go on.
+    fn set_aside(
+        &self,
+        region: &mut Region,
+        told: &Description,
+        outcome: &Partition,
+        (parts, going_on): (&[u32], &HashSet<u32>),
+    ) {
         let mut contested = vec![false; outcome.clusters.len()];
         for (link, _) in &outcome.parked {
             for member in &told.component.links[*link as usize].members {
                 contested[outcome.cluster_of[*member as usize] as usize] = true;
             }
         }
-        for (record, cluster) in told.records.iter().zip(&outcome.cluster_of) {
-            if self.is_kept_apart(*record) {
-                contested[*cluster as usize] = true;
+        let mut number_of: HashMap<u32, u32> = HashMap::new();
+        for (nodes, contested) in outcome.clusters.iter().zip(contested) {
+            let Some(first) = nodes.first().map(|first| *first as usize) else { continue };
+            if told.owner[first] == 0 && !going_on.contains(&parts[first]) {
+                let records: SmallVec<[u32; 4]> = nodes.iter().map(|node| told.records[*node as usize]).collect();
+                let number = *number_of.entry(parts[first]).or_insert(region.done.len() as u32) as usize;
+                if number == region.done.len() {
+                    region.done.push(Part::default());
+                }
+                region.done[number].records.extend_from_slice(&records);
+                region.done[number].clusters.push((records, contested));
             }
         }
+        if going_on.is_empty() {
+            return;
+        }
+        for node in told.nodes().filter(|node| told.owner[*node] > 0) {
+            if let Some(number) = number_of.get(&parts[node]) {
+                region.fringe.entry(told.records[node]).or_default().push(*number);
+            }
+        }
+        let goes_on =
+            |record: &u32| told.node_of.get(record).is_some_and(|node| going_on.contains(&parts[*node as usize]));
+        region.records.retain(goes_on);
+        let (going_on, done): (Vec<u32>, Vec<u32>) = std::mem::take(&mut region.values)
+            .into_iter()
+            .partition(|value| self.linking_holders(*value).any(|holder| goes_on(&holder)));
+        region.values = going_on;
+        region.done_values.extend(done);
+    }
+
+    /// Takes parts apart that were done, until something in their fringe was taken in.
+    fn take_apart(&self, region: &mut Region) {
+        for number in std::mem::take(&mut region.undone) {
+            let part = std::mem::take(&mut region.done[number as usize]);
+            for record in part.records {
+                region.records.push(record);
+                for value in self.values_of(record) {
+                    if region.done_values.remove(value) {
+                        region.values.push(*value);
+                    }
+                }
+            }
+        }
+    }
+
+    /// The clusters of a region that is done.
+    fn new_clusters(&mut self, mut region: Region) -> Vec<NewCluster> {
+        let mut clusters: Vec<(SmallVec<[u32; 4]>, bool)> =
+            region.done.into_iter().flat_map(|part| part.clusters).collect();
+        clusters.sort_unstable();
+        let mut cluster_of: HashMap<u32, usize> = HashMap::new();
+        for (index, (records, contested)) in clusters.iter_mut().enumerate() {
+            cluster_of.extend(records.iter().map(|record| (*record, index)));
+            *contested |= records.iter().any(|record| self.is_kept_apart(*record));
+        }
+        region.values.extend(region.done_values);
         for value in &region.values {
             let divided = region.groups.get(value).is_some_and(|(_, divided)| *divided);
-            let holders: SmallVec<[Option<u32>; 8]> = self
-                .linking_holders(*value)
-                .map(|holder| {
-                    let node = told.node_of.get(&holder).filter(|node| told.owner[**node as usize] == 0);
-                    node.map(|node| outcome.cluster_of[*node as usize])
-                })
-                .collect();
+            let holders: SmallVec<[Option<usize>; 8]> =
+                self.linking_holders(*value).map(|holder| cluster_of.get(&holder).copied()).collect();
             let parked = holders.windows(2).any(|pair| pair[0] != pair[1]);
             if parked || divided {
                 for cluster in holders.into_iter().flatten() {
-                    contested[cluster as usize] = true;
+                    clusters[cluster].1 = true;
                 }
             }
             self.set_value_flag(*value, value_flag::PARKED, parked);
@@ -134,18 +235,13 @@ impl Engine {
                 held.flags |= value_flag::DIVIDED;
             }
         }
-        let clusters = outcome.clusters.iter().zip(contested);
         clusters
-            .filter(|(nodes, _)| nodes.first().is_some_and(|first| told.owner[*first as usize] == 0))
-            .map(|(nodes, contested)| {
-                let mut uniques: SmallVec<[u32; 2]> = nodes
-                    .iter()
-                    .flat_map(|node| told.component.nodes[*node as usize].uniques.iter())
-                    .map(|(_, value)| *value)
-                    .collect();
+            .into_iter()
+            .map(|(records, contested)| {
+                let mut uniques: SmallVec<[u32; 2]> =
+                    records.iter().flat_map(|record| self.uniques_of(*record)).copied().collect();
                 uniques.sort_unstable();
                 uniques.dedup();
-                let records: SmallVec<[u32; 4]> = nodes.iter().map(|node| told.records[*node as usize]).collect();
                 let uneven = !self.are_even(&records);
                 NewCluster { records, joins: SmallVec::new(), uniques, contested, uneven }
             })
@@ -174,6 +270,9 @@ impl Engine {
             }
             self.records.warm[record].flags |= flag::VISITED;
             region.records.push(record);
+            if let Some(parts) = region.fringe.get(&record) {
+                region.undone.extend_from_slice(parts);
+            }
             let warm = self.records.warm[record];
             // Those it was with until now, though nothing may hold them together any more.
             if warm.placed() && region.profiles.insert(warm.profile) {
@@ -183,7 +282,14 @@ impl Engine {
                 continue;
             }
             for value in self.lists.get(&warm.values) {
-                if !self.linking(*value) || self.values.column[*value].has(value_flag::VISITED) {
+                if !self.linking(*value) {
+                    continue;
+                }
+                if self.values.column[*value].has(value_flag::VISITED) {
+                    // Known already; perhaps only by those who are done.
+                    if region.done_values.remove(value) {
+                        region.values.push(*value);
+                    }
                     continue;
                 }
                 self.values.column[*value].flags |= value_flag::VISITED;
@@ -352,8 +458,8 @@ const fn tier_of(class: NamespaceClass) -> Tier {
 }
 
 /// Profiles of the fringe that met the region or each other.
-fn met(told: &Description, outcome: &Partition) -> Vec<u32> {
-    let mut met = Vec::new();
+fn met(told: &Description, outcome: &Partition) -> HashSet<u32> {
+    let mut met = HashSet::new();
     for nodes in &outcome.clusters {
         let mut owners: SmallVec<[u32; 4]> = nodes.iter().map(|node| told.owner[*node as usize]).collect();
         owners.sort_unstable();
@@ -367,7 +473,7 @@ fn met(told: &Description, outcome: &Partition) -> Vec<u32> {
     let mut clusters: BTreeMap<u32, u32> = BTreeMap::new();
     for (owner, cluster) in told.owner.iter().zip(&outcome.cluster_of).filter(|(owner, _)| **owner > 0) {
         if clusters.entry(*owner).or_insert(*cluster) != cluster {
-            met.push(*owner);
+            met.insert(*owner);
         }
     }
     met

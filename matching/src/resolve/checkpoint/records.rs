@@ -120,7 +120,7 @@ impl Expected {
         let digest = bytes.digest()?;
         let facts = if has(what::TOMBSTONE) { Digest128([0; 16]) } else { bytes.digest()? };
         let name_known = has(what::NAMED) && has(what::NAME_KNOWN);
-        let name = if has(what::NAMED) && !name_known { u64::from_le_bytes(bytes.array()?) } else { 0 };
+        let name = if has(what::NAMED) && !name_known { u32::from_le_bytes(bytes.array()?) } else { 0 };
         let source = if has(what::OTHER_SOURCE) { bytes.small()? } else { self.source };
         let unit = UNITS[usize::from(what >> what::UNIT_SHIFT) % UNITS.len()];
         let observed_at = self.observed_at.div_euclid(unit).wrapping_add(bytes.signed()?).checked_mul(unit)?;

@@ -155,7 +155,7 @@ async fn a_correction_goes_with_its_person() {
         let right = correction(&request, &etag, &[], &[("given_name", &name)]);
         house.privacy.execute_rectification(right).await.unwrap();
     }
-    house.retract("crm", "1", THEN + 100_000_000).await;
+    house.retract("crm", "1", THEN + 10).await;
     let name = house.ask_for_erasure(vec![at("email", &mail(1))]).await.unwrap();
     let preview = house.preview(&name).await.unwrap();
     let why: Vec<&str> = preview.records.iter().map(|record| record.evidence.as_str()).collect();

@@ -2,8 +2,8 @@
 
 use onefold_core::change::ProfileChange;
 use onefold_core::consent::stops::StandsOn;
-use onefold_core::decision::LateVersion;
-use onefold_core::erasure::{Carried, Erased, PrivacyRequest, Readmitted, ResendsStopped};
+use onefold_core::decision::{LateVersion, RecordRetracted};
+use onefold_core::erasure::{Carried, Erased, PrivacyRequest, ResendsStopped};
 use onefold_core::fragment::ObservedAt;
 use onefold_core::ids::{Digest128, Place, Sequence, SlotId};
 use onefold_core::judgement::Judged;
@@ -28,7 +28,6 @@ pub(super) enum Effect {
     Unjudge(Sequence),
     Count(ResendsStopped),
     Erase(Box<(Erased, PrivacyRequest)>),
-    Readmit(Readmitted),
     Carry(Box<(Carried, PrivacyRequest)>),
     StandOn(StandsOn),
 }
@@ -73,15 +72,17 @@ impl Decided {
         Self { relinked: true, ..Self::default() }
     }
 
-    /// An erasure, decided in the entry with this sequence or one before it.
+    /// An erasure, decided in the entry with this sequence or one before it; and records of others whose content goes with it.
     pub(in crate::app) fn erasing(
         erased: Erased,
         request: PrivacyRequest,
-        back: Option<Readmitted>,
+        left: Vec<(RecordRetracted, (Place, Sequence))>,
         sequence: Sequence,
     ) -> Self {
         let mut effects = vec![Effect::Erase(Box::new((erased, request)))];
-        effects.extend(back.map(Effect::Readmit));
+        let retract =
+            |(gone, at): (RecordRetracted, (Place, Sequence))| Effect::Retract(gone.record, gone.observed_at, at);
+        effects.extend(left.into_iter().map(retract));
         Self { effects, sequence: Some(sequence), ..Self::default() }
     }
 
@@ -144,7 +145,6 @@ impl Decided {
                     state.privacy.put(request);
                     facts = true;
                 }
-                Effect::Readmit(back) => state.privacy.readmit(&back),
                 Effect::Carry(done) => {
                     let (carried, request) = *done;
                     state.carry(carried);

@@ -8,7 +8,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use onefold_core::decision::{self, EntryKind};
+use onefold_core::decision::{self, EntryKind, RecordRetracted};
 use onefold_core::erasure::{
     Approval, CallbackEnded, Confirmation, Erased, ErasedRecord, ErasurePlan, Exported, Figures, Forwarded,
     ForwardedStatus, PrivacyError, PrivacyRequest, Readmitted, ReceiptKept, Regulation, RequestKind, RequestState,
@@ -339,7 +339,7 @@ fn execute(
     let waits = |consumer: &String| Confirmation { consumer: consumer.clone(), due_at, confirmed_at: None };
     asked.confirmations = policy.consumers.iter().map(waits).collect();
 
-    if !carry_out(lane, tenant, (first, before), (erased, None), asked, request)? {
+    if !carry_out(lane, tenant, (first, before), (erased, Vec::new()), asked, request)? {
         let _ = reply.send(Err(WriteError::DiskFull));
         return Ok(());
     }
@@ -352,7 +352,7 @@ fn carry_out(
     lane: &mut Lane,
     tenant: &Arc<Tenant>,
     (first, before): (Sequence, Position),
-    (erased, back): (Erased, Option<Readmitted>),
+    (erased, gone): (Erased, Vec<RecordRetracted>),
     mut asked: PrivacyRequest,
     request: Option<RequestKey>,
 ) -> Result<bool, JournalError> {
@@ -372,13 +372,13 @@ fn carry_out(
         let accounts = erased.records.iter().filter(goes).filter_map(|record| state.accounts.vacated(record.digest));
         accounts.map(|account| decision::encode(&account)).collect()
     };
-    let back = back.map(|back| (decision::encode(&back), back));
-    let last = Sequence(second.0 + vacated.len() as u64 + u64::from(back.is_some()));
+    let retractions: Vec<Vec<u8>> = gone.iter().map(decision::encode).collect();
+    let last = Sequence(second.0 + (vacated.len() + gone.len()) as u64);
     // The call is known from its decision on: a repeat after a crash is answered, and not refused.
     let done = Done { request: Some(asked.clone()), count: 0, sequence: last };
     let room = entry_room(decided.len())
         + vacated.iter().map(|account| entry_room(account.len())).sum::<usize>()
-        + back.as_ref().map_or(0, |(payload, _)| entry_room(payload.len()))
+        + retractions.iter().map(|payload| entry_room(payload.len())).sum::<usize>()
         + entry_room(state_of_request.len())
         + room_to_remember(request, &done)
         + lane.settled_room();
@@ -394,16 +394,17 @@ fn carry_out(
             .builder
             .push(tenant.id, sequence, kind(EntryKind::AccountVacated), |_, out| out.extend_from_slice(account))?;
     }
-    if let Some((payload, _)) = &back {
+    let mut left = Vec::with_capacity(gone.len());
+    for (payload, record) in retractions.iter().zip(gone) {
         sequence = sequence.next();
-        group
-            .builder
-            .push(tenant.id, sequence, kind(EntryKind::Readmitted), |_, out| out.extend_from_slice(payload))?;
+        let kind = kind(EntryKind::RecordRetracted);
+        let place = group.builder.push(tenant.id, sequence, kind, |_, out| out.extend_from_slice(payload))?;
+        left.push((record, (place, sequence)));
     }
     group.commit.destroy.extend(erased.slots.iter().map(|slot| (Arc::clone(tenant), *slot)));
     let row = ErasureRow { tenant: tenant.id, sequence: first, erased: erased.clone() };
     group.commit.erasures.push(row);
-    let mut group = lane.settle(tenant, group, Decided::erasing(erased, asked, back.map(|(_, back)| back), last))?;
+    let mut group = lane.settle(tenant, group, Decided::erasing(erased, asked, left, last))?;
     remember(lane, tenant, request, &done, &mut group)?;
     lane.commit(group)?;
     Ok(true)
@@ -437,10 +438,13 @@ pub fn again(lane: &mut Lane, tenant: &Arc<Tenant>, row: &ErasureRow) -> Result<
     asked.state = RequestState::InProgress;
     asked.figures = Some(figures(&plan, &tenant.config()));
     let before = lane.appender.position();
-    // What these records say today, which the backup does not know, is somebody else's.
-    let (by, ground) = (super::RESTORED.to_owned(), "changed-hands".to_owned());
-    let back = (!others.is_empty()).then(|| Readmitted { digests: others, by, ground, at: now });
-    if !carry_out(lane, tenant, (first, before), (erased, back), asked, None)? {
+    // What these records say today, which the backup does not know, is somebody else's: it comes again, with a later time.
+    let gone: Vec<RecordRetracted> = others
+        .iter()
+        .filter(|view| view.live)
+        .map(|view| RecordRetracted { record: view.digest, observed_at: view.observed_at })
+        .collect();
+    if !carry_out(lane, tenant, (first, before), (erased, gone), asked, None)? {
         return Ok(false);
     }
     finish(lane, tenant, id, None)?;

@@ -22,10 +22,11 @@ pub fn plan(state: &State, config: &LiveConfig, subject: &Subject) -> ErasurePla
     ErasurePlan::of(found(state, config, subject))
 }
 
-/// The plan for source records that were erased elsewhere, named by keyed digest: these, and nothing that they lead to. With
-/// them the records that were others' by then, and hold here still what was the erased person's alone: these may come back.
-pub fn plan_again(state: &State, config: &LiveConfig, erased: &Erased) -> (ErasurePlan, Vec<Digest128>) {
-    let mut records: Vec<Digest128> = erased.records.iter().map(|record| record.digest).collect();
+/// The plan for source records that were erased elsewhere, named by keyed digest: these, and nothing that they lead to. Beside
+/// it the records that were others' by then, and hold here still what was the erased person's alone: what they say goes, and
+/// they may say what they say today.
+pub fn plan_again(state: &State, config: &LiveConfig, erased: &Erased) -> (ErasurePlan, Vec<RecordView>) {
+    let records: Vec<Digest128> = erased.records.iter().map(|record| record.digest).collect();
     let identifiers: Vec<Digest128> = erased.suppressed.iter().map(|(_, digest)| *digest).collect();
     let mut holders: BTreeSet<Digest128> = BTreeSet::new();
     for (namespace, digest) in &erased.suppressed {
@@ -39,12 +40,14 @@ pub fn plan_again(state: &State, config: &LiveConfig, erased: &Erased) -> (Erasu
     // Of the versions that the erasure took out of records of others.
     let lost = |key: &&FormerKey| state.engine.record(key.record).is_some_and(|view| view.slot == Some(key.slot));
     holders.extend(erased.former.iter().filter(lost).map(|key| key.record));
-    let others: Vec<Digest128> = holders.into_iter().filter(|record| !records.contains(record)).collect();
-    records.extend(&others);
+    let others = holders.into_iter().filter(|record| !records.contains(record));
+    let others: Vec<RecordView> = others.filter_map(|record| state.engine.record(record)).collect();
     let mut found = found_of(state, config, &[], &records, &Leads::Nowhere { identifiers, keys: &erased.slots });
     found
         .former
         .extend(erased.former.iter().filter(|key| state.privacy.former.keys_of(key.record).any(|k| k == **key)));
+    let of_others = others.iter().filter_map(|view| Some(FormerKey { record: view.digest, slot: view.slot? }));
+    found.former.extend(of_others);
     (ErasurePlan::of(found), others)
 }
 

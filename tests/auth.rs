@@ -339,7 +339,9 @@ async fn a_short_admin_key_does_not_start_a_server() {
 async fn a_key_that_was_revoked_since_a_backup_is_no_good_after_its_restore() {
     let dir = tempfile::tempdir().unwrap();
     let (data, backup, again) = (dir.path().join("data"), dir.path().join("backup"), dir.path().join("again"));
+    let (bare, early, late) = (dir.path().join("bare"), dir.path().join("early"), dir.path().join("late"));
     let mut open = House::open(&data).await;
+    back_up(&mut open, &bare).await;
     let mut keys = Vec::new();
     for _ in 0..3 {
         let request = pb::CreateApiKeyRequest { api_key: Some(of_roles(&[pb::Role::Reader])), ..Default::default() };
@@ -374,10 +376,6 @@ async fn a_key_that_was_revoked_since_a_backup_is_no_good_after_its_restore() {
     // The new directory's own ledger says so to the next restore.
     assert_eq!(RevocationLedger::read(&RevocationLedger::path(&again)).unwrap().len(), 2);
     // A restore of a backup that knows no such key passes on what the ledger says to the restore of one that does.
-    let (bare, early, late) = (dir.path().join("bare"), dir.path().join("early"), dir.path().join("late"));
-    let mut fresh = House::open(&dir.path().join("fresh")).await;
-    back_up(&mut fresh, &bare).await;
-    fresh.close().await;
     let told = |of: &Path| {
         let ledger = RevocationLedger::path(of);
         move |from: &Path, to: &Path| {

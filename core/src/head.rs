@@ -8,7 +8,9 @@ use crate::erasure::LogHead;
 use crate::hex::{hex, unhex};
 
 /// The shape of a line.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
+/// The shape that says nothing of the ledgers.
+const WITHOUT_LEDGERS: u32 = 1;
 /// Stands in front of what is signed, so that the signature is of nothing else.
 const DOMAIN: &[u8] = b"onefold 2026 signed head of the log\n";
 
@@ -22,12 +24,27 @@ pub struct SignedHead {
     pub time: String,
     /// How far the log reached, durable.
     pub log: LogHead,
+    /// What the ledgers beside it had been given by then. Not in lines of version 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ledgers: Option<LedgersTold>,
     /// blake3 of the line before, hexadecimal; empty in the first.
     pub previous: String,
     /// The key that signed, hexadecimal.
     pub public_key: String,
     /// Ed25519 over the line with this empty, hexadecimal.
     pub signature: String,
+}
+
+/// How many rows each ledger beside the log was ever given, those that were taken out again among them: it never gets less.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LedgersTold {
+    /// The erasure ledger.
+    pub erasures: u64,
+    /// The ledger of stops.
+    pub stops: u64,
+    /// The ledger of revocations.
+    pub revocations: u64,
 }
 
 /// A line that proves nothing.
@@ -37,7 +54,7 @@ pub enum HeadError {
     #[error("is no signed head, or was changed")]
     Text,
     /// Of a later release.
-    #[error("is a signed head of version {0}; this release reads version 1")]
+    #[error("is a signed head of version {0}; this release reads up to version {VERSION}")]
     Version(u32),
     /// Not signed with the key that it names.
     #[error("has a signature that does not match: it was changed, or never given out")]
@@ -53,12 +70,13 @@ pub enum HeadError {
 impl SignedHead {
     /// Signs a head with the key of this seed; `previous` is the line before.
     #[must_use]
-    pub fn sign(time: String, log: LogHead, previous: Option<&str>, seed: &[u8; 32]) -> Self {
+    pub fn sign(time: String, (log, ledgers): (LogHead, LedgersTold), previous: Option<&str>, seed: &[u8; 32]) -> Self {
         let key = SigningKey::from_bytes(seed);
         let mut head = Self {
             head_version: VERSION,
             time,
             log,
+            ledgers: Some(ledgers),
             previous: previous.map(digest_of).unwrap_or_default(),
             public_key: hex(key.verifying_key().as_bytes()),
             signature: String::new(),
@@ -88,10 +106,12 @@ impl SignedHead {
     /// [`HeadError`].
     pub fn read(line: &str, previous: Option<&str>, trusted: Option<&str>) -> Result<Self, HeadError> {
         let head: Self = serde_json::from_str(line).map_err(|_| HeadError::Text)?;
-        if head.head_version != VERSION {
-            return Err(HeadError::Version(head.head_version));
-        }
-        if head.line() != line {
+        let fits = match head.head_version {
+            VERSION => head.ledgers.is_some(),
+            WITHOUT_LEDGERS => head.ledgers.is_none(),
+            other => return Err(HeadError::Version(other)),
+        };
+        if !fits || head.line() != line {
             return Err(HeadError::Text);
         }
         if head.previous != previous.map(digest_of).unwrap_or_default() {
@@ -130,8 +150,9 @@ mod tests {
         let mut lines: Vec<String> = Vec::new();
         for number in 0..3u32 {
             let log = LogHead::new(1, 100 * number, &[number as u8; 32]);
-            let head =
-                SignedHead::sign(format!("2026-11-26T10:0{number}:00Z"), log, lines.last().map(String::as_str), &seed);
+            let ledgers = LedgersTold { erasures: u64::from(number), stops: 7, revocations: 0 };
+            let time = format!("2026-11-26T10:0{number}:00Z");
+            let head = SignedHead::sign(time, (log, ledgers), lines.last().map(String::as_str), &seed);
             lines.push(head.line());
         }
         let trusted = SignedHead::read(&lines[0], None, None).map(|head| head.public_key);
@@ -145,6 +166,15 @@ mod tests {
             let bent = String::from_utf8_lossy(&bent).into_owned();
             assert!(SignedHead::read(&bent, Some(&lines[0]), trusted).is_err(), "bit {bit}");
         }
+        // Of a release that said nothing of the ledgers.
+        let key = SigningKey::from_bytes(&seed);
+        let mut old = SignedHead::read(&lines[0], None, None).unwrap();
+        (old.head_version, old.ledgers, old.signature) = (1, None, String::new());
+        old.signature = hex(&key.sign(&old.signed_bytes()).to_bytes());
+        assert_eq!(SignedHead::read(&old.line(), None, trusted), Ok(old.clone()));
+        assert!(!old.line().contains("ledgers"));
+        old.head_version = 2;
+        assert_eq!(SignedHead::read(&old.line(), None, trusted), Err(HeadError::Text), "a count was taken out");
         for cut in 0..=lines[1].len() {
             assert!(is_cut_line(&lines[1][..cut]), "cut at {cut}");
         }

@@ -1,6 +1,7 @@
 //! An auditor's check of a data directory whose server is down: the whole chain, the erasure ledger, every receipt against
 //! both, the logs of reads, and what is kept beside them: signed heads, the ledgers of stops and of revocations. `audit/running.rs` makes the same checks in a server, beside its writes.
 
+pub(crate) mod ledgers;
 pub(crate) mod running;
 
 use std::collections::{HashMap, HashSet};
@@ -16,10 +17,8 @@ use onefold_core::reads::ReadLogMark;
 use onefold_store::datadir::{DataDir, DataDirError, OpenOptions};
 use onefold_store::erasures::ErasureLedger;
 use onefold_store::journal::{EntryView, Journal, JournalError, JournalOptions, JournalReader, Position, VerifyReport};
-use onefold_store::keys::RootKey;
+use onefold_store::keys::{Installation, RootKey};
 use onefold_store::ledger::LedgerError;
-use onefold_store::revocations::RevocationLedger;
-use onefold_store::stops::StopLedger;
 use onefold_store::vault::{Vault, VaultError};
 
 use crate::app::heads;
@@ -125,6 +124,30 @@ pub enum AuditError {
         /// What that means.
         what: &'static str,
     },
+    /// The signed heads were taken away.
+    #[error(
+        "{path} holds no head, and every start signs one before it serves: somebody took its lines away, or no server of this \
+         release has started here; hold the log against a copy of it, then start the server, which begins it anew"
+    )]
+    Emptied {
+        /// Which file.
+        path: PathBuf,
+    },
+    /// Rows are missing at the end of a ledger.
+    #[error(
+        "{what} lost rows: on {time} it was signed to have been given {told}, and it tells of {has}; a start writes anew what the \
+         log knows of them"
+    )]
+    LedgerCut {
+        /// Which ledger.
+        what: &'static str,
+        /// Rows that it was given, as far as it tells.
+        has: u64,
+        /// As was signed.
+        told: u64,
+        /// When that was signed.
+        time: String,
+    },
     /// A line of the signed heads is not as it was written.
     #[error("{path}, line {line}: {source}")]
     HeadLine {
@@ -196,12 +219,16 @@ pub fn verify(data: &Path, root_key_file: Option<&Path>, heads: Option<&Path>) -
     if let Some(damage) = walked.report.damages.first() {
         return Err(JournalError::Damaged(*damage).into());
     }
-    walked.in_ledger(data)?;
-    walked.told.beside_the_log(data)?;
+    walked.in_ledger(&dir)?;
+    walked.told.beside_the_log(data, dir.installation())?;
     let destroyed_keys = walked.keys_are_gone(&dir)?;
     let reads = walked.reads_are_whole(&dir)?;
     let public_key = public_key(dir.root_key());
-    let (heads, head_time) = walked.heads_hold(data, heads, &public_key)?;
+    let kept = heads;
+    let (heads, head_time) = walked.heads_hold(data, kept, &public_key)?;
+    if !ledgers::waits_for_a_start(data) {
+        ledgers::hold_what_was_signed(data, kept, dir.installation(), &public_key)?;
+    }
     for text in &walked.told.receipts {
         in_log(text, &public_key, &walked.reader)?;
     }
@@ -265,8 +292,9 @@ impl Told {
     }
 
     /// Holds the erasures against the ledger.
-    fn in_ledger(&self, data: &Path) -> Result<(), AuditError> {
-        let ledger = ErasureLedger::read(&ErasureLedger::path(data))?;
+    fn in_ledger(&self, data: &Path, of: Installation) -> Result<(), AuditError> {
+        let mut ledger = Vec::new();
+        ErasureLedger::visit_of(&ErasureLedger::path(data), of, |row| ledger.push(row))?;
         let mut held: HashMap<(TenantId, Sequence), Vec<&Erased>> = HashMap::new();
         for row in &ledger {
             held.entry((row.tenant, row.sequence)).or_default().push(&row.erased);
@@ -294,27 +322,12 @@ impl Told {
         Ok(())
     }
 
-    /// Reads the ledgers of stops and of revocations, and sees whether the signed heads are there: each is begun by the first
-    /// start. What they hold proves the log nothing; without them a restore, or an auditor, lacks it.
-    fn beside_the_log(&self, data: &Path) -> Result<(), AuditError> {
-        // Restored and not started yet, or never.
-        if self.wrapped.is_empty() || StopLedger::waits(data) {
+    /// Sees whether what is kept beside the log is there and whole, once a server began it.
+    fn beside_the_log(&self, data: &Path, of: Installation) -> Result<(), AuditError> {
+        if self.wrapped.is_empty() || ledgers::waits_for_a_start(data) {
             return Ok(());
         }
-        let gone = |path: PathBuf, what| AuditError::Gone { path, what };
-        let (stops, revocations, heads) = (StopLedger::path(data), RevocationLedger::path(data), heads::path(data));
-        if !stops.exists() {
-            return Err(gone(stops, "a restore by it would contact those who said no"));
-        }
-        StopLedger::visit(&stops, |_| {})?;
-        if !revocations.exists() {
-            return Err(gone(revocations, "a restore by it would take API keys that were taken back"));
-        }
-        RevocationLedger::visit(&revocations, |_| {})?;
-        if !heads.exists() {
-            return Err(gone(heads, "that the log was not cut back is told by a copy of it alone"));
-        }
-        Ok(())
+        ledgers::are_there(data, of)
     }
 
     /// Sees whether the keys of a tenant are gone that its erasures were to destroy; how many.
@@ -378,9 +391,9 @@ impl Walked {
     ///
     /// # Errors
     /// [`AuditError::NotInLedger`] and [`AuditError::NotInLog`] name the first that is not there, [`AuditError::Ledger`].
-    pub(crate) fn in_ledger(&self, data: &Path) -> Result<(), AuditError> {
-        self.told.in_ledger(data)?;
-        self.told.in_log(data)
+    pub(crate) fn in_ledger(&self, dir: &DataDir) -> Result<(), AuditError> {
+        self.told.in_ledger(dir.path(), dir.installation())?;
+        self.told.in_log(dir.path())
     }
 
     /// Sees whether the keys are gone that the erasures were to destroy; how many.
@@ -561,7 +574,7 @@ fn reaches(log: &JournalReader, head: &Position, end: &Position, time: &str) -> 
     })
 }
 
-fn public_key(root: &RootKey) -> String {
+pub(crate) fn public_key(root: &RootKey) -> String {
     Receipt::public_key_of(&root.derive(SIGNING_KEY))
 }
 

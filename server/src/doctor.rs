@@ -378,9 +378,9 @@ fn journal(chart: &mut Chart, dir: &DataDir, data: &Path) -> Option<JournalReade
         chart.fine("vault", what);
     }
     beside::erasures(chart, dir, data, &walked);
-    beside::stops(chart, data);
-    beside::revocations(chart, data);
-    beside::signed_heads(chart, data);
+    beside::stops(chart, dir, data);
+    beside::revocations(chart, dir, data);
+    beside::signed_heads(chart, dir, data);
     match walked.reads_are_whole(dir) {
         Ok(entries) => chart.fine("log of reads", format!("{entries} entries, as the journal knows them")),
         Err(error) => {

@@ -120,7 +120,7 @@ async fn sign_heads(app: Weak<app::App>) {
         if app.shared.has_failed() {
             return;
         }
-        let _ = tokio::task::spawn_blocking(move || app.shared.heads.sign_or_tell(app.now())).await;
+        let _ = tokio::task::spawn_blocking(move || app.shared.sign_head()).await;
     }
 }
 

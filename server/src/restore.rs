@@ -17,6 +17,7 @@ use onefold_store::datadir::{BACKUP_MANIFEST, DataDir, Filling, OpenOptions, is_
 pub use onefold_store::datadir::{Copying, DataDirError};
 use onefold_store::erasures::{ErasureLedger, ErasureRow};
 use onefold_store::journal::{Journal, JournalError, JournalOptions, Position};
+use onefold_store::keys::Installation;
 use onefold_store::ledger::{LedgerError, LedgerRow, RowLedger};
 use onefold_store::revocations::{RevocationLedger, RevocationRow};
 use onefold_store::stops::{ErasedPoints, StopLedger, StopRow};
@@ -79,8 +80,12 @@ pub struct Restored {
     pub pending: usize,
     /// Withdrawals, objections, suppressions, restrictions and their ends since, which the first start says again.
     pub stops: usize,
-    /// The ledgers that end within a row, by what they are called: a crash leaves that, and so does a copy that was cut off.
-    pub cut: Vec<&'static str>,
+    /// Ledgers whose last row is not whole, by what they are called; it was left out, as [`Ledgers::torn`] allowed.
+    pub torn: Vec<&'static str>,
+    /// Ledgers that do not say of which installation they are: an older release wrote them.
+    pub unnamed: Vec<&'static str>,
+    /// Erasures that the backup knows and the ledger does not: it is older than the backup, or lost its end.
+    pub lacks: usize,
 }
 
 /// A backup that is not restored.
@@ -123,6 +128,30 @@ pub enum RestoreError {
     /// A ledger cannot be used.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
+    /// A ledger of another installation: whoever is in it is somebody else, and who should be in it is not.
+    #[error(
+        "{path}: {what} is that of another installation than the backup's; name the one of the installation that the backup is of"
+    )]
+    Elsewhere {
+        /// Where it lies.
+        path: PathBuf,
+        /// Which ledger.
+        what: &'static str,
+    },
+    /// A ledger that is not whole.
+    #[error(
+        "{path}: {what} is not whole: what lies at byte {at} is no row. A copy of it was cut off, or something was written behind \
+         it, and whoever came last is not in it: copy it again. Where there is no other, since its server was cut off while it \
+         wrote, --torn-ledgers takes it without that row"
+    )]
+    Torn {
+        /// Where it lies.
+        path: PathBuf,
+        /// Which ledger.
+        what: &'static str,
+        /// Where the whole rows end.
+        at: u64,
+    },
     /// A file cannot be read or written.
     #[error("{path}: {source}")]
     Io {
@@ -226,53 +255,88 @@ pub struct Ledgers<'a> {
     pub stops: Option<&'a Path>,
     /// Which API keys were taken back. Without it those that were after the backup are good again.
     pub revocations: Option<&'a Path>,
+    /// Takes those that end within a row, without it: that row is of somebody who was never answered, or of a copy that was cut
+    /// off, and which of the two is for the caller to know.
+    pub torn: bool,
 }
 
 /// What the ledgers hold.
 struct Rows {
-    erasures: Vec<ErasureRow>,
+    /// Whose they are.
+    of: Installation,
+    /// None without a ledger of them.
+    erasures: Option<Vec<ErasureRow>>,
     /// Without those whom an erasure came after.
     stops: Vec<StopRow>,
     revocations: Vec<RevocationRow>,
-    /// Ledgers that end within a row.
-    cut: Vec<&'static str>,
+    odd: Odd,
 }
 
-/// The rows of a ledger; `cut` learns of one that ends within a row.
-fn rows_of<R: LedgerRow>(path: Option<&Path>, cut: &mut Vec<&'static str>) -> Result<Vec<R>, LedgerError> {
-    let mut rows = Vec::new();
-    if let Some(path) = path {
-        let (_, cut_at) = RowLedger::visit(path, |row| rows.push(row))?;
-        cut.extend(cut_at.map(|_| R::WHAT));
+/// What is to be told of ledgers that were taken.
+#[derive(Default)]
+struct Odd {
+    torn: Vec<&'static str>,
+    unnamed: Vec<&'static str>,
+}
+
+impl Odd {
+    /// The rows of a ledger, which must be whole and of this installation.
+    fn rows_of<R: LedgerRow>(
+        &mut self,
+        path: Option<&Path>,
+        of: Installation,
+        takes_torn: bool,
+    ) -> Result<Option<Vec<R>>, RestoreError> {
+        let Some(path) = path else { return Ok(None) };
+        let mut rows = Vec::new();
+        let seen = RowLedger::visit_of(path, of, |row| rows.push(row)).map_err(|error| match error {
+            LedgerError::Elsewhere(what) => RestoreError::Elsewhere { path: path.to_owned(), what },
+            error => error.into(),
+        })?;
+        match seen.cut_at {
+            Some(at) if !takes_torn => {
+                return Err(RestoreError::Torn { path: path.to_owned(), what: R::WHAT, at });
+            }
+            Some(_) => self.torn.push(R::WHAT),
+            None => {}
+        }
+        if seen.of.is_none() {
+            self.unnamed.push(R::WHAT);
+        }
+        Ok(Some(rows))
     }
-    Ok(rows)
 }
 
 impl Rows {
-    fn read(ledgers: Ledgers<'_>) -> Result<Self, RestoreError> {
-        let mut cut = Vec::new();
-        let erasures: Vec<ErasureRow> = rows_of(ledgers.erasures, &mut cut)?;
-        let stops: Vec<StopRow> = rows_of(ledgers.stops, &mut cut)?;
-        let revocations = rows_of(ledgers.revocations, &mut cut)?;
-        let erased = ErasedPoints::of(&erasures);
-        let stops = stops.into_iter().filter_map(|row| erased.take_out_of(row)).collect();
-        Ok(Self { stops, erasures, revocations, cut })
+    fn read(ledgers: Ledgers<'_>, of: Installation) -> Result<Self, RestoreError> {
+        let mut odd = Odd::default();
+        let erasures: Option<Vec<ErasureRow>> = odd.rows_of(ledgers.erasures, of, ledgers.torn)?;
+        let stops: Option<Vec<StopRow>> = odd.rows_of(ledgers.stops, of, ledgers.torn)?;
+        let revocations = odd.rows_of(ledgers.revocations, of, ledgers.torn)?.unwrap_or_default();
+        let erased = ErasedPoints::of(erasures.iter().flatten());
+        let stops = stops.into_iter().flatten().filter_map(|row| erased.take_out_of(row)).collect();
+        Ok(Self { of, stops, erasures, revocations, odd })
     }
 }
 
 /// Makes a data directory of a backup.
 ///
 /// # Errors
-/// [`RestoreError`] says what is damaged; nothing is left behind then that a server would start on.
+/// [`RestoreError`] says what is damaged, or not this installation's; nothing is left behind then that a server would start
+/// on.
 pub fn restore(
     backup: &Path,
     data: &Path,
     ledgers: Ledgers<'_>,
     root_key_file: Option<&Path>,
 ) -> Result<Restored, RestoreError> {
-    let rows = Rows::read(ledgers)?;
     let root_key = root_key_file.map(read_root_key).transpose()?;
     let manifest = Manifest::read(backup)?;
+    let of = DataDir::installation_of_backup(backup, root_key.clone());
+    // Keys that are damaged are named as any other file.
+    let of = of.or_else(|error| manifest.verify(backup).and(Err(error.into())))?;
+    // Before the backup is read through, which may take long.
+    let rows = Rows::read(ledgers, of)?;
     manifest.verify(backup)?;
     let filling = match Filling::begin(data) {
         Err(DataDirError::Foreign { dir, .. }) => return Err(RestoreError::NotEmpty(dir)),
@@ -343,15 +407,18 @@ fn fill(backup: &Path, data: &Path, manifest: &Manifest, rows: &Rows) -> Result<
     if end.is_none_or(|end| opened.appender.position().chain != end.chain) {
         return Err(RestoreError::End);
     }
-    let pending = unknown(&rows.erasures, &known);
-    let (at_home, ..) = ErasureLedger::open(data)?;
+    let told = rows.erasures.as_deref().unwrap_or_default();
+    let pending = unknown(told, &known);
+    let told: HashSet<(TenantId, Sequence)> = told.iter().map(LedgerRow::key).collect();
+    let lacks = known.iter().filter(|row| rows.erasures.is_some() && !told.contains(&row.key())).count();
+    let (at_home, ..) = ErasureLedger::open(data, rows.of)?;
     at_home.append(&known)?;
     if !pending.is_empty() {
-        ErasureLedger::leave_pending(data, &pending)?;
+        ErasureLedger::leave_pending(data, rows.of, &pending)?;
     }
     // All of them: the first start knows for each whether the backup holds this very word.
-    StopLedger::leave_pending(data, &rows.stops)?;
-    RevocationLedger::leave_pending(data, &rows.revocations)?;
+    StopLedger::leave_pending(data, rows.of, &rows.stops)?;
+    RevocationLedger::leave_pending(data, rows.of, &rows.revocations)?;
     let restored = Restored {
         files: manifest.files.len(),
         bytes: manifest.files.iter().map(|file| file.bytes).sum(),
@@ -359,7 +426,9 @@ fn fill(backup: &Path, data: &Path, manifest: &Manifest, rows: &Rows) -> Result<
         known: known.len(),
         pending: pending.len(),
         stops: rows.stops.iter().filter(|row| !said.contains(&(row.tenant, row.sequence))).count(),
-        cut: rows.cut.clone(),
+        torn: rows.odd.torn.clone(),
+        unnamed: rows.odd.unnamed.clone(),
+        lacks,
     };
     Ok((restored, format))
 }

@@ -23,7 +23,7 @@ use zeroize::Zeroize;
 use crate::checkpoint::Checkpoints;
 use crate::disk;
 use crate::keyring::{KeyRing, KeyRingError};
-use crate::keys::{KEY_BYTES, RootKey, TenantKeys, UnwrapError};
+use crate::keys::{Installation, KEY_BYTES, RootKey, TenantKeys, UnwrapError};
 use crate::vault::{Vault, VaultError};
 
 mod copying;
@@ -200,6 +200,24 @@ impl DataDir {
     #[must_use]
     pub const fn root_key(&self) -> &RootKey {
         self.ring.root()
+    }
+
+    /// Which installation this is.
+    #[must_use]
+    pub fn installation(&self) -> Installation {
+        self.root_key().installation()
+    }
+
+    /// Which installation a backup is of. `given` is its root key, where that is kept elsewhere.
+    ///
+    /// # Errors
+    /// [`DataDirError`] when it has no key that opens it.
+    pub fn installation_of_backup(backup: &Path, given: Option<RootKey>) -> Result<Installation, DataDirError> {
+        let (keys, path) = (backup.join("keys"), backup.join("keys").join(ROOT_KEY_FILE));
+        // Copies of a backup may have lost who may read them: what is restored of it is closed again.
+        let outer =
+            given.or_else(|| key_in(&path)).ok_or(DataDirError::KeyUnusable { path, what: "missing or damaged" })?;
+        Ok(key_ring(&keys, &outer, true)?.root().installation())
     }
 
     /// The keys that the root key opens.

@@ -25,7 +25,7 @@ pub struct ErasureRow {
 pub type ErasureLedger = RowLedger<ErasureRow>;
 
 impl LedgerRow for ErasureRow {
-    const MAGIC: &'static [u8; 8] = b"1FERASE\0";
+    const MAGIC: &'static [u8; 8] = b"2FERASE\0";
     const CONTEXT: &'static str = "onefold 2026-11 erasure ledger row";
     const FILE: &'static str = "ledger";
     const PENDING: &'static str = "pending";

@@ -85,7 +85,19 @@ secret! {
     DataKey
 }
 
+/// Tells installations apart: a digest of the inner root key that leads nowhere. A restored directory is of the installation
+/// that its backup is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Installation(pub [u8; 16]);
+
 impl RootKey {
+    /// The installation whose inner root this is.
+    #[must_use]
+    pub fn installation(&self) -> Installation {
+        let digest = self.derive("installation");
+        Installation(std::array::from_fn(|at| digest[at]))
+    }
+
     /// A key for one purpose; `purpose` is a fixed text of the program, never input.
     #[must_use]
     pub fn derive(&self, purpose: &'static str) -> [u8; KEY_BYTES] {

@@ -2,32 +2,37 @@
 //! [`stops`](crate::stops) and [`revocations`](crate::revocations).
 //!
 //! ```text
-//! file = magic 8 · row*
-//! row  = length u32 · the same with every bit turned · tenant u32 · sequence u64 · payload
-//!        · checksum 16 (over row number and all before)
+//! file   = header · row*
+//! header = magic 8 (form number, name) · installation 16 · rows taken out so far u64 · checksum 16 (over all before)
+//! row    = length u32 · the same with every bit turned · tenant u32 · sequence u64 · payload
+//!          · checksum 16 (over installation, row number and all before)
 //! ```
-//! A row that does not reach its own end, with nothing behind it, is what a crash leaves, and is cut. Any other damage is
-//! named.
+//! A row that does not reach its own end, with nothing behind it, is what a crash leaves, and the start that follows cuts it.
+//! Any other damage is named. A ledger is of one installation: another's would erase and stop strangers, and keep nobody
+//! from coming back. Form 1 had the magic alone for a header and named none; it is read, and written anew by the next start.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::io::{self, BufWriter, Write};
 use std::marker::PhantomData;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use onefold_core::ids::{Sequence, TenantId};
 
 use crate::disk;
+use crate::keys::Installation;
 
-const MAGIC_BYTES: usize = 8;
-const HEAD: usize = 20;
-const CHECKSUM: usize = 16;
+mod form;
+
+pub use form::{HEADER_BYTES, Seen};
+
+use form::{encode_header, encode_row, scan};
 
 /// What a row holds, and how its ledger is told from others.
 pub trait LedgerRow: Sized {
-    /// What the file begins with.
-    const MAGIC: &'static [u8; MAGIC_BYTES];
+    /// What the file begins with: the number of its form, and a name.
+    const MAGIC: &'static [u8; form::MAGIC_BYTES];
     /// Sets the checksums of this ledger apart from those of others.
     const CONTEXT: &'static str;
     /// The name of the file in the folder `erasures`.
@@ -61,6 +66,12 @@ pub enum LedgerError {
     /// Not a ledger.
     #[error("{0} does not begin as one")]
     Foreign(&'static str),
+    /// A ledger, and not this installation's.
+    #[error("{0} is that of another installation")]
+    Elsewhere(&'static str),
+    /// A ledger that this release cannot read.
+    #[error("{0} was written by a newer release: use that one")]
+    Newer(&'static str),
     /// A read or write failed.
     #[error("{what} cannot be read or written: {source}")]
     Io {
@@ -71,9 +82,18 @@ pub enum LedgerError {
     },
 }
 
+impl LedgerError {
+    /// Whether what is there is of no use, so that a ledger that the journal knows is begun anew.
+    #[must_use]
+    pub const fn is_of_no_use(&self) -> bool {
+        matches!(self, Self::Damaged { .. } | Self::Foreign(_) | Self::Elsewhere(_))
+    }
+}
+
 /// A ledger, open for appending.
 #[derive(Debug)]
 pub struct RowLedger<R> {
+    of: Installation,
     inner: Mutex<Open>,
     rows: PhantomData<fn() -> R>,
 }
@@ -81,107 +101,16 @@ pub struct RowLedger<R> {
 #[derive(Debug)]
 struct Open {
     file: File,
+    /// Whom its header names; None while it is still of form 1.
+    named: Option<Installation>,
     rows: u64,
+    taken_out: u64,
     /// A write failed: what lies at the end is not known.
     failed: bool,
 }
 
 fn io_of<R: LedgerRow>(source: io::Error) -> LedgerError {
     LedgerError::Io { what: R::WHAT, source }
-}
-
-fn checksum<R: LedgerRow>(row: u64, bytes: &[u8]) -> [u8; CHECKSUM] {
-    let mut hasher = blake3::Hasher::new_derive_key(R::CONTEXT);
-    hasher.update(&row.to_le_bytes());
-    hasher.update(bytes);
-    let mut short = [0; CHECKSUM];
-    short.copy_from_slice(&hasher.finalize().as_bytes()[..CHECKSUM]);
-    short
-}
-
-fn encode_row<R: LedgerRow>(number: u64, row: &R) -> Vec<u8> {
-    let (payload, (tenant, sequence)) = (row.payload(), row.key());
-    let mut out = Vec::with_capacity(HEAD + payload.len() + CHECKSUM);
-    out.extend_from_slice(&(payload.len() as u32).to_le_bytes());
-    out.extend_from_slice(&(!(payload.len() as u32)).to_le_bytes());
-    out.extend_from_slice(&tenant.0.to_le_bytes());
-    out.extend_from_slice(&sequence.0.to_le_bytes());
-    out.extend_from_slice(&payload);
-    let sum = checksum::<R>(number, &out);
-    out.extend_from_slice(&sum);
-    out
-}
-
-/// The length that a row's head names, if it was not bent.
-fn length_of(head: &[u8; HEAD]) -> Option<usize> {
-    let length = u32::from_le_bytes([head[0], head[1], head[2], head[3]]);
-    let turned = u32::from_le_bytes([head[4], head[5], head[6], head[7]]);
-    (length == !turned).then_some(length as usize)
-}
-
-fn decode_row<R: LedgerRow>(number: u64, head: &[u8; HEAD], rest: &[u8]) -> Option<R> {
-    let (payload, sum) = rest.split_last_chunk::<CHECKSUM>()?;
-    if checksum::<R>(number, &[head, payload].concat()) != *sum {
-        return None;
-    }
-    let tenant = TenantId(u32::from_le_bytes([head[8], head[9], head[10], head[11]]));
-    let sequence = Sequence(u64::from_le_bytes(*head.last_chunk()?));
-    R::read((tenant, sequence), payload)
-}
-
-/// Goes through a ledger's bytes, row by row, holding one at a time. Answers with how many rows there are and where the
-/// whole ones end.
-fn scan<R: LedgerRow>(source: impl Read, length: u64, mut visit: impl FnMut(R)) -> Result<(u64, u64), LedgerError> {
-    let mut source = BufReader::new(source);
-    let mut magic = [0; MAGIC_BYTES];
-    if length < MAGIC_BYTES as u64 {
-        return Err(LedgerError::Foreign(R::WHAT));
-    }
-    source.read_exact(&mut magic).map_err(io_of::<R>)?;
-    if magic != *R::MAGIC {
-        return Err(LedgerError::Foreign(R::WHAT));
-    }
-    let (mut number, mut at) = (0, MAGIC_BYTES as u64);
-    while at < length {
-        let damaged = LedgerError::Damaged { what: R::WHAT, row: number, at };
-        let left = length - at;
-        if left < HEAD as u64 {
-            break;
-        }
-        let mut head = [0; HEAD];
-        source.read_exact(&mut head).map_err(io_of::<R>)?;
-        let Some(body) = length_of(&head).map(|length| length + CHECKSUM) else {
-            // A file that grew and whose bytes did not follow: nothing of the row reached the disk.
-            if is_blank(&head) && is_all_blank(&mut source).map_err(io_of::<R>)? {
-                break;
-            }
-            return Err(damaged);
-        };
-        if (HEAD + body) as u64 > left {
-            break;
-        }
-        let mut rest = vec![0; body];
-        source.read_exact(&mut rest).map_err(io_of::<R>)?;
-        visit(decode_row(number, &head, &rest).ok_or(damaged)?);
-        at += (HEAD + body) as u64;
-        number += 1;
-    }
-    Ok((number, at))
-}
-
-fn is_blank(bytes: &[u8]) -> bool {
-    bytes.iter().all(|byte| *byte == 0)
-}
-
-fn is_all_blank(source: &mut impl Read) -> io::Result<bool> {
-    let mut piece = [0; 4_096];
-    loop {
-        match source.read(&mut piece)? {
-            0 => return Ok(true),
-            read if is_blank(&piece[..read]) => {}
-            _ => return Ok(false),
-        }
-    }
 }
 
 impl<R: LedgerRow> RowLedger<R> {
@@ -205,23 +134,36 @@ impl<R: LedgerRow> RowLedger<R> {
         Ok(rows)
     }
 
-    /// The same, row by row. Answers with how many rows there are, and where one begins that does not reach its own end.
+    /// The same, row by row, of any installation.
     ///
     /// # Errors
     /// [`LedgerError`].
-    pub fn visit(path: &Path, visit: impl FnMut(R)) -> Result<(u64, Option<u64>), LedgerError> {
-        let file = File::open(path).map_err(io_of::<R>)?;
-        let length = file.metadata().map_err(io_of::<R>)?.len();
-        scan(file, length, visit).map(|(rows, end)| (rows, (end < length).then_some(end)))
+    pub fn visit(path: &Path, visit: impl FnMut(R)) -> Result<Seen, LedgerError> {
+        Self::walk(path, None, visit)
     }
 
-    /// Opens the ledger of a data directory, or begins one. Answers with its rows, and whether it was there.
+    /// The same of this installation's; one of form 1 does not say whose it is.
+    ///
+    /// # Errors
+    /// [`LedgerError::Elsewhere`] when it is another's, before any row is visited.
+    pub fn visit_of(path: &Path, of: Installation, visit: impl FnMut(R)) -> Result<Seen, LedgerError> {
+        Self::walk(path, Some(of), visit)
+    }
+
+    fn walk(path: &Path, of: Option<Installation>, visit: impl FnMut(R)) -> Result<Seen, LedgerError> {
+        let file = File::open(path).map_err(io_of::<R>)?;
+        let length = file.metadata().map_err(io_of::<R>)?.len();
+        scan(file, length, of, visit)
+    }
+
+    /// Opens the ledger of a data directory of this installation, or begins one. Answers with its rows, and whether it was
+    /// there.
     ///
     /// # Errors
     /// [`LedgerError`].
-    pub fn open(data: &Path) -> Result<(Self, Vec<R>, bool), LedgerError> {
+    pub fn open(data: &Path, of: Installation) -> Result<(Self, Vec<R>, bool), LedgerError> {
         let mut rows = Vec::new();
-        let (ledger, there) = Self::open_visiting(data, |row| rows.push(row))?;
+        let (ledger, there) = Self::open_visiting(data, of, |row| rows.push(row))?;
         Ok((ledger, rows, there))
     }
 
@@ -229,35 +171,39 @@ impl<R: LedgerRow> RowLedger<R> {
     ///
     /// # Errors
     /// [`LedgerError`].
-    pub fn open_visiting(data: &Path, visit: impl FnMut(R)) -> Result<(Self, bool), LedgerError> {
+    pub fn open_visiting(data: &Path, of: Installation, visit: impl FnMut(R)) -> Result<(Self, bool), LedgerError> {
         let path = Self::path(data);
         let there = path.exists();
         if !there {
-            Self::begin(data).map_err(io_of::<R>)?;
+            Self::begin(data, of).map_err(io_of::<R>)?;
         }
-        let length = fs::metadata(&path).map_err(io_of::<R>)?.len();
-        let (rows, end) = scan(File::open(&path).map_err(io_of::<R>)?, length, visit)?;
+        let Seen { rows, taken_out, of: named, cut_at } = Self::visit_of(&path, of, visit)?;
         let file = OpenOptions::new().append(true).open(&path).map_err(io_of::<R>)?;
-        if end < length {
+        if let Some(end) = cut_at {
             file.set_len(end).and_then(|()| file.sync_all()).map_err(io_of::<R>)?;
         }
-        let inner = Mutex::new(Open { file, rows, failed: false });
-        Ok((Self { inner, rows: PhantomData }, there))
+        let inner = Mutex::new(Open { file, named, rows, taken_out, failed: false });
+        let ledger = Self { of, inner, rows: PhantomData };
+        if named.is_none() {
+            // A disk without room for it keeps nobody from reading: it goes on as it is, and the next start does it.
+            let _ = ledger.rewrite(data, Some);
+        }
+        Ok((ledger, there))
     }
 
-    fn begin(data: &Path) -> io::Result<()> {
+    fn begin(data: &Path, of: Installation) -> io::Result<()> {
         fs::create_dir_all(data.join("erasures"))?;
         disk::sync_dir(data)?;
-        disk::write_whole(&Self::path(data), R::MAGIC)
+        disk::write_whole(&Self::path(data), &encode_header::<R>(of, 0))
     }
 
     /// Leaves rows for the next start to carry out: a restore does, of what its backup does not know.
     ///
     /// # Errors
     /// [`LedgerError::Io`].
-    pub fn leave_pending(data: &Path, rows: &[R]) -> Result<(), LedgerError> {
-        let mut bytes = R::MAGIC.to_vec();
-        (0..).zip(rows).for_each(|(number, row)| bytes.extend(encode_row(number, row)));
+    pub fn leave_pending(data: &Path, of: Installation, rows: &[R]) -> Result<(), LedgerError> {
+        let mut bytes = encode_header::<R>(of, 0);
+        (0..).zip(rows).for_each(|(number, row)| bytes.extend(encode_row(Some(of), number, row)));
         disk::write_whole(&Self::pending_path(data), &bytes).map_err(io_of::<R>)
     }
 
@@ -278,8 +224,8 @@ impl<R: LedgerRow> RowLedger<R> {
         }
         let mut rows = Vec::new();
         match Self::visit(&path, |row| rows.push(row))? {
-            (_, None) => Ok(rows),
-            (row, Some(at)) => Err(LedgerError::Damaged { what: R::WHAT, row, at }),
+            Seen { cut_at: None, .. } => Ok(rows),
+            Seen { rows: row, cut_at: Some(at), .. } => Err(LedgerError::Damaged { what: R::WHAT, row, at }),
         }
     }
 
@@ -300,7 +246,7 @@ impl<R: LedgerRow> RowLedger<R> {
         })?;
         if count > 0 {
             // In this order: a crash between the two leaves them twice, and nowhere never.
-            Self::leave_pending(data, &waiting)?;
+            Self::leave_pending(data, self.of, &waiting)?;
             self.rewrite(data, |row| (!strays(&row)).then_some(row))?;
         }
         Ok(count)
@@ -326,11 +272,13 @@ impl<R: LedgerRow> RowLedger<R> {
         if inner.failed {
             return Err(io_of::<R>(io::Error::other("an earlier write failed")));
         }
-        let first = inner.rows;
-        let bytes: Vec<u8> = (first..).zip(rows).flat_map(|(number, row)| encode_row(number, row)).collect();
+        let (first, named) = (inner.rows, inner.named);
+        let bytes: Vec<u8> = (first..).zip(rows).flat_map(|(number, row)| encode_row(named, number, row)).collect();
         let written = inner.file.write_all(&bytes).and_then(|()| inner.file.sync_data());
         inner.failed = written.is_err();
-        inner.rows += rows.len() as u64;
+        if written.is_ok() {
+            inner.rows += rows.len() as u64;
+        }
         written.map_err(io_of::<R>)
     }
 
@@ -338,6 +286,13 @@ impl<R: LedgerRow> RowLedger<R> {
     #[must_use]
     pub fn rows(&self) -> u64 {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner).rows
+    }
+
+    /// How many rows it was ever given: it never gets less, but when the ledger is begun anew.
+    #[must_use]
+    pub fn ever(&self) -> u64 {
+        let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        inner.rows + inner.taken_out
     }
 
     /// Puts in its place a ledger of what becomes of each row: afterwards the old or the new one is there.
@@ -351,102 +306,29 @@ impl<R: LedgerRow> RowLedger<R> {
         let mut options = OpenOptions::new();
         let file = options.write(true).create(true).truncate(true).mode(0o600).open(&draft).map_err(io_of::<R>)?;
         let mut out = BufWriter::new(file);
-        let mut written = out.write_all(R::MAGIC);
+        let named = Some(self.of);
+        let mut written = out.write_all(&encode_header::<R>(self.of, 0));
         let mut rows = 0;
-        Self::visit(&path, |row| {
+        let seen = Self::visit_of(&path, self.of, |row| {
             if let (Ok(()), Some(row)) = (&written, keep(row)) {
-                written = out.write_all(&encode_row(rows, &row));
+                written = out.write_all(&encode_row(named, rows, &row));
                 rows += 1;
             }
         })?;
+        let taken_out = seen.taken_out + (seen.rows - rows);
         let replace = || {
             written?;
-            out.into_inner().map_err(|error| error.into_error())?.sync_all()?;
+            let file = out.into_inner().map_err(|error| error.into_error())?;
+            file.write_all_at(&encode_header::<R>(self.of, taken_out), 0)?;
+            file.sync_all()?;
             disk::publish(&draft, &path)?;
             OpenOptions::new().append(true).open(&path)
         };
         let file = replace().map_err(io_of::<R>)?;
-        *inner = Open { file, rows, failed: false };
+        *inner = Open { file, named, rows, taken_out, failed: false };
         Ok(())
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::erasures::{ErasureLedger, ErasureRow, tests::row};
-
-    #[test]
-    fn rows_come_back_torn_ends_are_cut_and_damage_is_named() {
-        let dir = tempfile::tempdir().unwrap();
-        let (ledger, rows, there) = ErasureLedger::open(dir.path()).unwrap();
-        assert!(rows.is_empty() && !there);
-        ledger.append(&[row(1)]).unwrap();
-        ledger.append(&[row(2), row(3)]).unwrap();
-        drop(ledger);
-        let path = ErasureLedger::path(dir.path());
-        let whole = fs::read(&path).unwrap();
-        assert_eq!(ErasureLedger::read(&path).unwrap(), [row(1), row(2), row(3)]);
-        let ends: Vec<usize> = {
-            let first = MAGIC_BYTES + encode_row(0, &row(1)).len();
-            let second = first + encode_row(1, &row(2)).len();
-            vec![MAGIC_BYTES, first, second, second + encode_row(2, &row(3)).len()]
-        };
-        for cut in MAGIC_BYTES..whole.len() {
-            fs::write(&path, &whole[..cut]).unwrap();
-            let (ledger, rows, _) = ErasureLedger::open(dir.path()).unwrap();
-            assert_eq!(rows.len(), ends.iter().filter(|end| **end <= cut).count() - 1, "cut at {cut}");
-            ledger.append(&[row(9)]).unwrap();
-            assert_eq!(ErasureLedger::read(&path).unwrap().last(), Some(&row(9)));
-        }
-        for bit in 0..whole.len() * 8 {
-            let mut bent = whole.clone();
-            bent[bit / 8] ^= 1 << (bit % 8);
-            fs::write(&path, &bent).unwrap();
-            let read = ErasureLedger::read(&path);
-            assert!(read.is_err(), "bit {bit}");
-        }
-    }
-
-    #[test]
-    fn a_rewrite_keeps_what_it_is_told_to_and_takes_more() {
-        let dir = tempfile::tempdir().unwrap();
-        let (ledger, ..) = ErasureLedger::open(dir.path()).unwrap();
-        ledger.append(&[row(1), row(2), row(3)]).unwrap();
-        let keep = |kept: ErasureRow| (kept.tenant.0 != 2).then_some(kept);
-        ledger.rewrite(dir.path(), keep).unwrap();
-        ledger.append(&[row(4)]).unwrap();
-        assert_eq!(ErasureLedger::read(&ErasureLedger::path(dir.path())).unwrap(), [row(1), row(3), row(4)]);
-        assert_eq!(ledger.rows(), 3);
-    }
-
-    #[test]
-    fn rows_are_set_aside_once_and_wait_beside_others() {
-        let dir = tempfile::tempdir().unwrap();
-        let (ledger, ..) = ErasureLedger::open(dir.path()).unwrap();
-        ledger.append(&[row(1), row(2), row(3)]).unwrap();
-        ErasureLedger::leave_pending(dir.path(), &[row(3), row(4)]).unwrap();
-        let stray = |row: &ErasureRow| row.tenant.0 > 1;
-        assert_eq!(ledger.set_aside(dir.path(), stray).unwrap(), 2);
-        assert_eq!(ErasureLedger::pending(dir.path()).unwrap(), [row(3), row(4), row(2)]);
-        assert_eq!(ErasureLedger::read(&ErasureLedger::path(dir.path())).unwrap(), [row(1)]);
-        assert_eq!(ledger.set_aside(dir.path(), stray).unwrap(), 0);
-        ledger.append(&[row(5)]).unwrap();
-        assert_eq!(ledger.rows(), 2);
-    }
-
-    #[test]
-    fn what_waits_is_read_whole_or_named() {
-        let dir = tempfile::tempdir().unwrap();
-        ErasureLedger::open(dir.path()).unwrap();
-        assert_eq!(ErasureLedger::pending(dir.path()).unwrap(), []);
-        ErasureLedger::leave_pending(dir.path(), &[row(1), row(2)]).unwrap();
-        assert_eq!(ErasureLedger::pending(dir.path()).unwrap(), [row(1), row(2)]);
-        let path = ErasureLedger::pending_path(dir.path());
-        let whole = fs::read(&path).unwrap();
-        fs::write(&path, &whole[..whole.len() - 1]).unwrap();
-        assert!(ErasureLedger::pending(dir.path()).is_err(), "what was cut would bring somebody back");
-        ErasureLedger::pending_done(dir.path()).unwrap();
-        assert_eq!(ErasureLedger::pending(dir.path()).unwrap(), []);
-    }
-}
+mod tests;

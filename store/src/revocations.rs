@@ -25,7 +25,7 @@ pub struct RevocationRow {
 pub type RevocationLedger = RowLedger<RevocationRow>;
 
 impl LedgerRow for RevocationRow {
-    const MAGIC: &'static [u8; 8] = b"1FREVOK\0";
+    const MAGIC: &'static [u8; 8] = b"2FREVOK\0";
     const CONTEXT: &'static str = "onefold 2026-11 ledger of revocations row";
     const FILE: &'static str = "revocations";
     const PENDING: &'static str = "revocations-pending";

@@ -28,7 +28,7 @@ pub struct StopRow {
 pub type StopLedger = RowLedger<StopRow>;
 
 impl LedgerRow for StopRow {
-    const MAGIC: &'static [u8; 8] = b"1FSTOPS\0";
+    const MAGIC: &'static [u8; 8] = b"2FSTOPS\0";
     const CONTEXT: &'static str = "onefold 2026-11 ledger of stops row";
     const FILE: &'static str = "stops";
     const PENDING: &'static str = "stops-pending";
@@ -90,6 +90,7 @@ mod tests {
 
     use super::*;
     use crate::erasures::tests::row;
+    use crate::keys::Installation;
 
     fn said(tenant: u32, sequence: u64, points: &[u8]) -> StopRow {
         let stop = Stop {
@@ -111,7 +112,7 @@ mod tests {
     #[test]
     fn words_of_before_an_erasure_go_and_those_of_after_it_stay() {
         let dir = tempfile::tempdir().unwrap();
-        let (ledger, ..) = StopLedger::open(dir.path()).unwrap();
+        let (ledger, ..) = StopLedger::open(dir.path(), Installation([1; 16])).unwrap();
         // Tenant 2 erased the record 2 at sequence 7.
         let erased = ErasedPoints::of(&[row(2)]);
         ledger.append(&[said(2, 5, &[2]), said(2, 6, &[2, 9]), said(2, 8, &[2]), said(1, 5, &[2])]).unwrap();

@@ -70,6 +70,7 @@ pub async fn back_up(clients: &mut Clients, out: &Path) -> u64 {
 pub fn restore_after(data: &Path, backup: &Path, to: &Path) -> Result<Restored, RestoreError> {
     let (erasures, stops, revocations) =
         (ErasureLedger::path(data), StopLedger::path(data), RevocationLedger::path(data));
-    let ledgers = Ledgers { erasures: Some(&erasures), stops: Some(&stops), revocations: Some(&revocations) };
+    let ledgers =
+        Ledgers { erasures: Some(&erasures), stops: Some(&stops), revocations: Some(&revocations), torn: false };
     restore(backup, to, ledgers, None)
 }

@@ -34,6 +34,10 @@ pub struct Arguments {
     /// There is no ledger of stops: whoever said no after the backup IS CONTACTED AGAIN.
     #[arg(long, conflicts_with = "stops")]
     without_stops: bool,
+    /// Takes ledgers whose last row is not whole, without that row: only where the server was cut off while it wrote and there
+    /// is no other copy. WHOEVER IS IN THAT ROW COMES BACK, OR IS CONTACTED AGAIN.
+    #[arg(long)]
+    torn_ledgers: bool,
     /// The file of the root key, where it is kept outside the data directory.
     #[arg(long, value_name = "FILE")]
     root_key_file: Option<PathBuf>,
@@ -43,7 +47,12 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let Arguments { backup, data, ledger, root_key_file, .. } = arguments;
     let stops = stops_of(arguments)?;
     let revocations = arguments.revocations.clone().or_else(|| beside(arguments, "revocations"));
-    let ledgers = Ledgers { erasures: ledger.as_deref(), stops: stops.as_deref(), revocations: revocations.as_deref() };
+    let ledgers = Ledgers {
+        erasures: ledger.as_deref(),
+        stops: stops.as_deref(),
+        revocations: revocations.as_deref(),
+        torn: arguments.torn_ledgers,
+    };
     let restored = restore::restore(backup, data, ledgers, root_key_file.as_deref())
         .map_err(|error| Failure::new(error.to_string()))?;
     let mut warning = String::new();
@@ -56,9 +65,18 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     if revocations.is_none() {
         warning.push_str("without the ledger of revocations: API keys that were taken back after the backup are good again; `onefold key list`\n");
     }
-    for what in &restored.cut {
+    for what in &restored.torn {
+        warning.push_str(&format!("{what} ends within a row, which was left out: who is in it is not known\n"));
+    }
+    for what in &restored.unnamed {
         warning.push_str(&format!(
-            "{what} ends within a row: if it is a copy, it was cut off, and who came last is not in it; restore again with a whole one\n"
+            "{what} does not say of which installation it is, since an older release wrote it: make sure that it is this one's\n"
+        ));
+    }
+    if restored.lacks > 0 {
+        warning.push_str(&format!(
+            "the erasure ledger lacks {} erasures that the backup knows: it is older than the backup or lost its end, and whoever was erased since it was copied is back\n",
+            restored.lacks
         ));
     }
     say(&format!(

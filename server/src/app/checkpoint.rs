@@ -95,7 +95,7 @@ impl Lane {
             // The one before stands, and the journal has everything: only the next start is slower.
             tracing::warn!(error = %error, "a checkpoint was not written");
         }
-        self.shared.heads.sign_or_tell(self.shared.clock.now());
+        self.shared.sign_head();
         self.since_checkpoint = 0;
         self.checkpoint_wanted = None;
         let _ = self.keeper.send(Keep::Flush);

@@ -122,7 +122,7 @@ impl Lane {
                     if let Err(error) = self.drain().and_then(|_| self.appender.close()) {
                         tracing::warn!(error = %error, "space reserved for the journal was not given back");
                     }
-                    self.shared.heads.sign_or_tell(self.shared.clock.now());
+                    self.shared.sign_head();
                     break;
                 }
                 Err(error) => {

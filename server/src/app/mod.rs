@@ -150,6 +150,11 @@ impl Shared {
         self.tenants.write().unwrap_or_else(PoisonError::into_inner).insert(tenant.name.clone(), tenant);
     }
 
+    /// Signs how far the log and the ledgers beside it reached, if there is something new; a failure is told and stops nothing.
+    pub fn sign_head(&self) {
+        self.heads.sign_or_tell(self.clock.now(), (self.erasures.ever(), self.revocations.ever()));
+    }
+
     /// The store failed: nothing more is acknowledged.
     pub fn fail(&self) {
         self.failed.store(true, Ordering::Release);

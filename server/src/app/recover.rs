@@ -114,7 +114,7 @@ pub fn open(config: &Config, clock: Arc<dyn Clock>, meters: Arc<Meters>) -> Resu
         }
     }
     let options = JournalOptions { dir: dir.journal(), segment_bytes: config.segment_bytes };
-    let (erasures, mut known, was_there) = ErasureLedger::open(dir.path())?;
+    let (erasures, mut known, was_there) = ErasureLedger::open(dir.path(), dir.installation())?;
     if !was_there && !dir.created() {
         known = erasures_in(&options)?;
         erasures.append(&known)?;
@@ -135,12 +135,19 @@ pub fn open(config: &Config, clock: Arc<dyn Clock>, meters: Arc<Meters>) -> Resu
     let reader = opened.reader;
     let keyed = keyed::open(&dir.keyed(), &root, &reader)?;
     keeper::catch_up(&keyed.store, keyed.reached, &reader, || {})?;
-    let (revocations, mut revoked_rows) = revoked::open(dir.path())?;
+    let (revocations, mut revoked_rows) = revoked::open(dir.path(), dir.installation())?;
     let heads = Heads::open(dir.path(), root.derive(privacy::receipt::SIGNING_KEY)).map_err(StartError::Heads)?;
     if let Some(missed) = heads.missed_by(&reader)? {
         let (time, segment, offset) = (missed.time, missed.log.segment, missed.log.offset);
         return Err(StartError::CutBack { time, segment, offset });
     }
+    if heads.was_emptied() {
+        tracing::error!(
+            "heads/heads.jsonl holds no head, and every start signs one: somebody took its lines away, or no server of this release \
+             has started here; hold the log against your copy of it (`onefold audit verify --heads COPY`)"
+        );
+    }
+    heads.reached(opened.appender.position());
 
     let shared = Arc::new(Shared {
         reads: ReadLog::new(dir.reads()),
@@ -167,6 +174,11 @@ pub fn open(config: &Config, clock: Arc<dyn Clock>, meters: Arc<Meters>) -> Resu
         reads_missing: watch::Sender::new(false),
         keyed_damaged: watch::Sender::new(false),
     });
+    if shared.heads.is_empty() {
+        // Before anything is served, so that a file without a head was emptied.
+        shared.sign_head();
+    }
+    erased::lost_rows(&shared);
     let ends: HashMap<TenantId, Sequence> = tenants.iter().map(|(id, tenant)| (*id, tenant.state.sequence)).collect();
     rolled_back(&shared, &ends, (&mut known, &mut revoked_rows))?;
     // What a crash kept from the ledger goes there before its keys are destroyed.

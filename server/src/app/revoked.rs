@@ -9,6 +9,7 @@ use std::sync::Arc;
 use onefold_core::access::{ApiKeyRevoked, KeyId};
 use onefold_core::ids::TenantId;
 use onefold_store::journal::JournalError;
+use onefold_store::keys::Installation;
 use onefold_store::ledger::LedgerError;
 use onefold_store::revocations::{RevocationLedger, RevocationRow};
 use tokio::sync::oneshot;
@@ -18,18 +19,18 @@ use super::lane::Lane;
 use super::recover::StartError;
 use super::tenant::Tenant;
 
-/// Opens the ledger, or begins it. One that is damaged is begun anew: the journal tells of what it held.
+/// Opens the ledger, or begins it. One that is damaged, or another installation's, is begun anew: the journal tells of what it held.
 ///
 /// # Errors
 /// [`LedgerError::Io`].
-pub(super) fn open(data: &Path) -> Result<(RevocationLedger, Vec<RevocationRow>), LedgerError> {
-    match RevocationLedger::open(data) {
+pub(super) fn open(data: &Path, of: Installation) -> Result<(RevocationLedger, Vec<RevocationRow>), LedgerError> {
+    match RevocationLedger::open(data, of) {
         Ok((ledger, rows, _)) => Ok((ledger, rows)),
-        Err(error @ (LedgerError::Damaged { .. } | LedgerError::Foreign(_))) => {
+        Err(error) if error.is_of_no_use() => {
             tracing::error!(error = %error, "the ledger of revocations is written anew from the journal");
             let what = "the ledger of revocations";
             fs::remove_file(RevocationLedger::path(data)).map_err(|source| LedgerError::Io { what, source })?;
-            RevocationLedger::open(data).map(|(ledger, rows, _)| (ledger, rows))
+            RevocationLedger::open(data, of).map(|(ledger, rows, _)| (ledger, rows))
         }
         Err(error) => Err(error),
     }

@@ -53,9 +53,9 @@ struct Open {
 }
 
 impl Open {
-    /// Opens it, or begins it. One that is damaged is begun anew: memory knows all that it held.
+    /// Opens it, or begins it. One that is damaged, or another installation's, is begun anew: memory knows all that it held.
     fn new(shared: &Shared, erased: &[ErasureRow]) -> Result<Self, LedgerError> {
-        let data = shared.dir.path();
+        let (data, of) = (shared.dir.path(), shared.root.installation());
         let taken_out = ErasedPoints::of(erased);
         let (mut reached, mut touched): (HashMap<TenantId, Sequence>, bool) = (HashMap::new(), false);
         let mut see = |row: StopRow| {
@@ -63,17 +63,25 @@ impl Open {
             let last = reached.entry(row.tenant).or_default();
             *last = row.sequence.max(*last);
         };
-        let ledger = match StopLedger::open_visiting(data, &mut see) {
+        let ledger = match StopLedger::open_visiting(data, of, &mut see) {
             Ok((ledger, _)) => ledger,
-            Err(error @ (LedgerError::Damaged { .. } | LedgerError::Foreign(_))) => {
+            Err(error) if error.is_of_no_use() => {
                 tracing::error!(error = %error, "the ledger of stops is written anew from the journal");
                 let path = StopLedger::path(data);
                 fs::remove_file(path).map_err(|source| LedgerError::Io { what: "the ledger of stops", source })?;
                 reached = HashMap::new();
-                StopLedger::open_visiting(data, |_| {})?.0
+                StopLedger::open_visiting(data, of, |_| {})?.0
             }
             Err(error) => return Err(error),
         };
+        let (told, has) = (shared.heads.told().map_or(0, |told| told.stops), ledger.ever());
+        if has < told {
+            tracing::error!(
+                told,
+                has,
+                "the ledger of stops lost rows since it was signed what it holds; they are put back"
+            );
+        }
         // What a crash kept an erasure from taking out goes with the next round.
         let erasures = if touched { u64::MAX } else { erased.len() as u64 };
         Ok(Self { ledger, reached, erasures })
@@ -213,13 +221,19 @@ impl Follower {
                 self.look(ends);
             }
             if ends {
+                // The lane's last head lacks what was appended just now.
+                self.shared.sign_head();
                 return;
             }
         }
     }
 
     fn look(&mut self, last: bool) {
-        match self.catch_up(last) {
+        let went = self.catch_up(last);
+        if let Some(open) = &self.ledger {
+            self.shared.heads.stops_were_given(open.ledger.ever());
+        }
+        match went {
             Ok(()) => (self.wait, self.failed_since) = (LOOK_EVERY, None),
             Err(error) => self.fall_behind(&error),
         }

@@ -11,6 +11,7 @@ use onefold_core::ids::{Place, Sequence};
 use onefold_core::reads::ReadLogMark;
 use onefold_store::journal::{JournalError, Position};
 
+use super::ledgers;
 use super::{Audit, AuditError, Told, heads_hold, hexadecimal, in_log, log_of_reads, public_key, reaches};
 use crate::app::heads;
 use crate::app::tenant::Tenant;
@@ -70,8 +71,9 @@ fn check(
     for tenant in &tenants {
         acknowledged(shared, tenant, &told)?;
     }
-    told.in_ledger(shared.dir.path())?;
-    told.beside_the_log(shared.dir.path())?;
+    let of = shared.root.installation();
+    told.in_ledger(shared.dir.path(), of)?;
+    told.beside_the_log(shared.dir.path(), of)?;
     found.erasures = told.erasures.len() as u64;
     for tenant in &tenants {
         found.destroyed_keys += told.keys_are_gone(tenant.id, Some(&tenant.vault))?;
@@ -80,6 +82,7 @@ fn check(
     let own = heads::path(shared.dir.path());
     if own.exists() {
         (found.heads, found.head_time) = heads_hold(&own, &found.public_key, &shared.journal, &end)?;
+        ledgers::hold_what_was_signed(shared.dir.path(), None, of, &found.public_key)?;
     }
     for (segment, offset, chain, time) in kept_heads {
         let head = Position { segment: *segment, offset: *offset, chain: *chain };

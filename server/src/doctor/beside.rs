@@ -4,12 +4,13 @@ use std::path::Path;
 
 use onefold_store::datadir::DataDir;
 use onefold_store::erasures::ErasureLedger;
+use onefold_store::ledger::Seen;
 use onefold_store::revocations::RevocationLedger;
 use onefold_store::stops::StopLedger;
 
 use super::{Chart, causes};
 use crate::app::heads;
-use crate::audit::{AuditError, Walked};
+use crate::audit::{AuditError, Walked, ledgers, public_key};
 
 pub(super) fn erasures(chart: &mut Chart, dir: &DataDir, data: &Path, walked: &Walked) {
     const CHECK: &str = "erasures";
@@ -23,7 +24,7 @@ pub(super) fn erasures(chart: &mut Chart, dir: &DataDir, data: &Path, walked: &W
         );
         return;
     }
-    let held = walked.in_ledger(data).and_then(|()| walked.keys_are_gone(dir));
+    let held = walked.in_ledger(dir).and_then(|()| walked.keys_are_gone(dir));
     match held {
         Ok(keys) => chart.fine(
             CHECK,
@@ -54,7 +55,7 @@ pub(super) fn erasures(chart: &mut Chart, dir: &DataDir, data: &Path, walked: &W
     }
 }
 
-pub(super) fn stops(chart: &mut Chart, data: &Path) {
+pub(super) fn stops(chart: &mut Chart, dir: &DataDir, data: &Path) {
     const CHECK: &str = "stops";
     const ANEW: &str = "start the server: it writes it anew from the journal; keep copies of it apart from backups";
     let path = StopLedger::path(data);
@@ -62,8 +63,8 @@ pub(super) fn stops(chart: &mut Chart, data: &Path) {
         let what = format!("{} is gone; a restore needs it so that nobody is contacted who said no", path.display());
         return chart.warn(CHECK, what, ANEW);
     }
-    match StopLedger::visit(&path, |_| {}) {
-        Ok((rows, _)) => chart.fine(CHECK, format!("{rows} words of people who said no, kept for a restore")),
+    match StopLedger::visit_of(&path, dir.installation(), |_| {}) {
+        Ok(Seen { rows, .. }) => chart.fine(CHECK, format!("{rows} words of people who said no, kept for a restore")),
         Err(error) => chart.warn(CHECK, causes(&error), ANEW),
     }
     match StopLedger::pending(data) {
@@ -79,7 +80,7 @@ pub(super) fn stops(chart: &mut Chart, data: &Path) {
     }
 }
 
-pub(super) fn revocations(chart: &mut Chart, data: &Path) {
+pub(super) fn revocations(chart: &mut Chart, dir: &DataDir, data: &Path) {
     const CHECK: &str = "revocations";
     const ANEW: &str = "start the server: it writes it anew from the journal; keep copies of it apart from backups";
     let path = RevocationLedger::path(data);
@@ -87,8 +88,8 @@ pub(super) fn revocations(chart: &mut Chart, data: &Path) {
         let what = format!("{} is gone; a restore needs it so that revoked API keys stay no good", path.display());
         return chart.warn(CHECK, what, ANEW);
     }
-    match RevocationLedger::visit(&path, |_| {}) {
-        Ok((rows, _)) => chart.fine(CHECK, format!("{rows} API keys that were taken back, kept for a restore")),
+    match RevocationLedger::visit_of(&path, dir.installation(), |_| {}) {
+        Ok(Seen { rows, .. }) => chart.fine(CHECK, format!("{rows} API keys that were taken back, kept for a restore")),
         Err(error) => chart.warn(CHECK, causes(&error), ANEW),
     }
     match RevocationLedger::pending(data) {
@@ -104,11 +105,30 @@ pub(super) fn revocations(chart: &mut Chart, data: &Path) {
     }
 }
 
-pub(super) fn signed_heads(chart: &mut Chart, data: &Path) {
+pub(super) fn signed_heads(chart: &mut Chart, dir: &DataDir, data: &Path) {
     const CHECK: &str = "signed heads";
     let path = heads::path(data);
+    if path.exists() && !ledgers::is_without_heads(&path) {
+        let key = public_key(dir.root_key());
+        return match ledgers::hold_what_was_signed(data, None, dir.installation(), &key) {
+            Err(error @ AuditError::LedgerCut { .. }) => {
+                let advice = "start the server: it writes anew what the log knows; ask who cut it, and copy it anew";
+                chart.fault(CHECK, causes(&error), advice);
+            }
+            Err(error @ AuditError::HeadLine { .. }) => {
+                chart.fault(
+                    CHECK,
+                    causes(&error),
+                    "hold the log against your copy (`onefold audit verify --heads COPY`)",
+                );
+            }
+            // A ledger that cannot be read is told of where it is looked at.
+            Ok(()) | Err(_) => chart.fine(CHECK, "they are there; `onefold audit verify` holds the log against them"),
+        };
+    }
     if path.exists() {
-        return chart.fine(CHECK, "they are there; `onefold audit verify` holds the log against them");
+        let what = causes(&AuditError::Emptied { path });
+        return chart.fault(CHECK, what, "hold the log against your copy (`onefold audit verify --heads COPY`) first");
     }
     let what = format!("{} is gone: that the log was not cut back is told by a copy of it alone", path.display());
     let advice =

@@ -77,6 +77,23 @@ pub(super) fn lost_from_ledger(
     Ok(rows)
 }
 
+/// Tells of ledgers that lost rows since the newest head was signed. What the log knows of them is put back.
+pub(super) fn lost_rows(shared: &Shared) {
+    let Some(told) = shared.heads.told() else { return };
+    let ledgers = [
+        ("erasures", told.erasures, shared.erasures.ever()),
+        ("revocations", told.revocations, shared.revocations.ever()),
+    ];
+    for (ledger, told, has) in ledgers.into_iter().filter(|(_, told, has)| has < told) {
+        tracing::error!(
+            ledger,
+            told,
+            has,
+            "a ledger lost rows since it was signed what it holds; what the log knows is put back"
+        );
+    }
+}
+
 /// Ledgers that tell of what came behind the log's end lie beside an older copy of it, whoever put it there: a snapshot that was
 /// rolled back, files that were copied. What they tell waits to be carried out, as after a restore.
 pub(super) fn rolled_back(
@@ -91,7 +108,7 @@ pub(super) fn rolled_back(
     known.retain(|row| !beyond(row.key()));
     revoked.retain(|row| !beyond(row.key()));
     // One that is damaged is written anew later on.
-    let stops = match StopLedger::open_visiting(data, |_| {}) {
+    let stops = match StopLedger::open_visiting(data, shared.root.installation(), |_| {}) {
         Ok((ledger, _)) => ledger.set_aside(data, |row| beyond(row.key()))?,
         Err(_) => 0,
     };

@@ -241,6 +241,7 @@ const WALK: &[(&str, Takes)] = &[
             r#"{"parent":"{tenant}","pageSize":1,"pageToken":"{reads page}"}"#,
         ]),
     ),
+    ("ListDecisions", Handles(&[r#"{"parent":"{tenant}","pageSize":1,"pageToken":"{decisions page}"}"#])),
     ("UpdatePrivacyPolicy", Nothing),
     ("VerifyLog", Nothing),
     ("StreamBackup", Nothing),
@@ -471,6 +472,12 @@ async fn fill(walker: &Walker, tenant: &str, only: &str) -> (String, BTreeMap<&'
     let stages = json!({"subject": {"person": house("m1")}});
     handles.insert("stages page", page(get("ListStageHistory", one(stages)).await));
     handles.insert("judgements page", page(get("ListJudgements", one(json!({}))).await));
+    // Two of them, so that the first page is not the last.
+    for _ in 0..2 {
+        let back = json!({"subjects": [{"identifier": {"namespace": "email", "value": "back@harbour-mail.net"}}], "by": "officer", "ground": "asked"});
+        get("Readmit", back).await;
+    }
+    handles.insert("decisions page", page(get("ListDecisions", one(json!({}))).await));
     handles.insert("requests page", page(get("ListPrivacyRequests", one(json!({}))).await));
     handles.insert("sources page", page(get("ListSources", one(json!({}))).await));
     handles.insert("namespaces page", page(get("ListNamespaces", one(json!({}))).await));

@@ -79,6 +79,8 @@ pub enum EntryKind {
     PrivacyPolicySet = 44,
     /// [`ReceiptKept`](crate::erasure::ReceiptKept).
     ReceiptKept = 45,
+    /// Who made the decision of an officer or administrator in front of it, in its batch: [`DecidedBy`](crate::erasure::DecidedBy).
+    DecidedBy = 46,
     /// A key of the tenant's: [`ApiKey`](crate::access::ApiKey).
     ApiKeyPut = 50,
     /// [`ApiKeyRevoked`](crate::access::ApiKeyRevoked).
@@ -140,6 +142,7 @@ impl EntryKind {
             43 => Self::ResendsStopped,
             44 => Self::PrivacyPolicySet,
             45 => Self::ReceiptKept,
+            46 => Self::DecidedBy,
             50 => Self::ApiKeyPut,
             51 => Self::ApiKeyRevoked,
             60 => Self::AccessExported,

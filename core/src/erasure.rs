@@ -26,6 +26,7 @@ use serde::{Deserialize, Serialize};
 use crate::decision::{self, DecisionError};
 use crate::fragment::{ObservedAt, PartyKind};
 use crate::ids::{Digest128, NamespaceId, ProfileOrdinal, Sequence, SlotId, SourceId};
+use crate::reads::Reader;
 
 /// Why a source record is in scope: the evidence that it is this person's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -359,6 +360,13 @@ pub struct Readmitted {
     pub ground: String,
     /// When.
     pub at: ObservedAt,
+}
+
+/// Whose call a decision was that stands in front of it in the log: a readmission, a change of the privacy policy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DecidedBy {
+    /// Who called.
+    pub caller: Reader,
 }
 
 /// What was sent again and stopped at the door, by request.

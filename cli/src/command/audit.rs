@@ -8,7 +8,7 @@ use onefold_server::audit;
 use onefold_cli::output::{Side, Table, count};
 use onefold_proto::v1 as pb;
 
-use super::consent::time;
+use super::consent::{Who, time};
 use super::{Failure, card, for_people, online, read_text, say};
 use crate::client::{Client, PAGE_SIZE, Target};
 
@@ -63,6 +63,66 @@ enum Command {
         #[command(flatten)]
         target: Target,
     },
+    /// What officers and administrators decided that no request shows: who was let back in, by whom and on what ground, and
+    /// every change of the privacy policy. From a server that runs.
+    Decisions {
+        /// Only who let this one back in: a namespace and a value (`email ada@example.com`), or `record SOURCE KEY`.
+        #[arg(num_args = 2..=3, value_name = "WHO")]
+        who: Vec<String>,
+        #[command(flatten)]
+        target: Target,
+    },
+}
+
+/// What was decided, in one line.
+fn decided(decision: &pb::Decision) -> String {
+    match &decision.what {
+        Some(pb::decision::What::Readmission(back)) => {
+            let digests: Vec<&str> = back.digests.iter().map(|digest| &digest[..digest.len().min(8)]).collect();
+            let of = if digests.is_empty() { "nothing was suppressed".to_owned() } else { digests.join(" ") };
+            format!("let back in by {}, because {}: {of}", back.by, back.ground)
+        }
+        Some(pb::decision::What::PrivacyPolicy(policy)) => format!(
+            "privacy policy: second person {}; consumers that must confirm {}; reads {}; purpose required {}",
+            yes_or_no(policy.second_person),
+            policy.consumers.len(),
+            policy.read_log().as_str_name().trim_start_matches("READ_LOG_MODE_").to_lowercase(),
+            yes_or_no(policy.purpose_required)
+        ),
+        None => "of a later release".to_owned(),
+    }
+}
+
+const fn yes_or_no(yes: bool) -> &'static str {
+    if yes { "yes" } else { "no" }
+}
+
+async fn decisions(target: &Target, who: &[String]) -> Result<(), Failure> {
+    let subject = if who.is_empty() { None } else { Some(Who { words: who.to_vec() }.subject(target)?) };
+    let client = Client::connect(target).await?;
+    let mut request =
+        pb::ListDecisionsRequest { parent: target.parent(), subject, page_size: PAGE_SIZE, page_token: String::new() };
+    let mut all = pb::ListDecisionsResponse::default();
+    loop {
+        let page = client.ask(|| async { client.privacy().list_decisions(request.clone()).await }).await?;
+        all.decisions.extend(page.decisions);
+        if page.next_page_token.is_empty() {
+            break;
+        }
+        request.page_token = page.next_page_token;
+    }
+    let Some(paint) = for_people(target, "ListDecisionsResponse", &all)? else { return Ok(()) };
+    let mut table =
+        Table::new(&[("sequence", Side::Right), ("time", Side::Left), ("caller", Side::Left), ("what", Side::Left)]);
+    for decision in &all.decisions {
+        table.row([
+            decision.sequence.to_string(),
+            card::time(decision.time.as_ref()),
+            decision.caller.clone(),
+            decided(decision),
+        ]);
+    }
+    say(&if all.decisions.is_empty() { "no such decision is in the log\n".to_owned() } else { table.render(paint) })
 }
 
 async fn reads(
@@ -207,6 +267,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         Command::Verify { data, receipt, key, heads, root_key_file, target } => {
             (data, receipt, key.as_deref(), heads.as_deref(), root_key_file, target)
         }
+        Command::Decisions { who, target } => return online(decisions(target, who)),
         Command::Reads { profile, from, until, target } => {
             return online(reads(target, profile.as_deref(), (from.as_ref(), until.as_ref())));
         }

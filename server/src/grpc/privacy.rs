@@ -1,5 +1,6 @@
 //! PrivacyService: requests of persons, erasure and its proof, exports.
 
+mod decisions;
 pub(super) mod export;
 mod reads;
 
@@ -593,7 +594,7 @@ impl PrivacyService for Privacy {
         let subject = self.subject(&tenant, request.subjects)?;
         let identifiers = subject.identifiers.into_iter().map(|(_, digest)| digest);
         let digests = subject.records.into_iter().chain(identifiers).chain(before).collect();
-        let done = self.step(&tenant, Act::Readmit { digests, by, ground }, key).await?;
+        let done = self.step(&tenant, Act::Readmit { digests, by, ground, caller: rights::reader() }, key).await?;
         Ok(answer(pb::ReadmitResponse { lifted: done.count, sequence: done.sequence.0 }))
     }
 
@@ -617,6 +618,13 @@ impl PrivacyService for Privacy {
         reads::list(&self.app, &tenant, request).await.map(answer)
     }
 
+    async fn list_decisions(
+        &self,
+        request: Request<pb::ListDecisionsRequest>,
+    ) -> Result<Response<pb::ListDecisionsResponse>, Status> {
+        self.decisions(request.into_inner()).await.map(answer)
+    }
+
     async fn update_privacy_policy(
         &self,
         request: Request<pb::UpdatePrivacyPolicyRequest>,
@@ -626,7 +634,7 @@ impl PrivacyService for Privacy {
         let key = self.key(&tenant, &request.request_id, "UpdatePrivacyPolicy", &request)?;
         let (policy, read_log) = policy_in(request.policy)?;
         may_set(&tenant, &policy, &read_log)?;
-        self.step(&tenant, Act::SetPolicy(policy, read_log), key).await?;
+        self.step(&tenant, Act::SetPolicy(policy, read_log, rights::reader()), key).await?;
         let policy = wanted(&tenant);
         Ok(answer(pb::UpdatePrivacyPolicyResponse { policy: Some(policy) }))
     }

@@ -234,6 +234,7 @@ mod tests {
         "Readmit",
         "GetPrivacyPolicy",
         "ListReads",
+        "ListDecisions",
         "UpdatePrivacyPolicy",
         "VerifyLog",
         "CreateTenant",

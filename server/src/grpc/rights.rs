@@ -152,6 +152,7 @@ const TABLE: &[(&str, &[Row])] = &[
             ("Readmit", &[PrivacyOfficer], Tenant),
             ("GetPrivacyPolicy", &[PrivacyOfficer, Auditor, Admin], Tenant),
             ("ListReads", &[PrivacyOfficer, Auditor], Tenant),
+            ("ListDecisions", &[PrivacyOfficer, Auditor], Tenant),
             ("UpdatePrivacyPolicy", &[PrivacyOfficer, Admin], Tenant),
         ],
     ),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use onefold_core::consent::PurposeId;
 use onefold_core::erasure::{CallbackEnded, PrivacyPolicy, PrivacyRequest, Regulation, RequestKind, Subject};
 use onefold_core::ids::{Digest128, Sequence};
-use onefold_core::reads::{ReadLogMark, ReadLogPolicy};
+use onefold_core::reads::{ReadLogMark, ReadLogPolicy, Reader};
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
@@ -168,9 +168,11 @@ pub enum Act {
         by: String,
         /// Why.
         ground: String,
+        /// Whose call it is.
+        caller: Reader,
     },
-    /// Other wishes, of requests and of the log of reads.
-    SetPolicy(PrivacyPolicy, ReadLogPolicy),
+    /// Other wishes, of requests and of the log of reads; and whose call it is.
+    SetPolicy(PrivacyPolicy, ReadLogPolicy, Reader),
     /// The log of reads ends here.
     MarkReads(ReadLogMark),
     /// A controller was told of a change, or is told no more of it.

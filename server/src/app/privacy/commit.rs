@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use onefold_core::decision::{self, EntryKind, RecordRetracted};
 use onefold_core::erasure::{
-    Approval, CallbackEnded, Confirmation, Erased, ErasedRecord, ErasurePlan, Exported, Figures, Forwarded,
+    Approval, CallbackEnded, Confirmation, DecidedBy, Erased, ErasedRecord, ErasurePlan, Exported, Figures, Forwarded,
     ForwardedStatus, PrivacyError, PrivacyRequest, Readmitted, ReceiptKept, Regulation, RequestKind, RequestState,
     ScopedTold, Subject, Verification,
 };
@@ -36,8 +36,8 @@ const DAY_MICROS: i64 = 86_400_000_000;
 /// A step that was checked.
 enum Step {
     Request(PrivacyRequest),
-    Readmit(Readmitted),
-    Policy(onefold_core::erasure::PrivacyPolicy, ReadLogPolicy),
+    Readmit(Readmitted, DecidedBy),
+    Policy(onefold_core::erasure::PrivacyPolicy, ReadLogPolicy, DecidedBy),
     Mark(ReadLogMark),
     /// A controller forwarded a request.
     Forwarded(PrivacyRequest, Forwarded),
@@ -158,11 +158,11 @@ fn check(state: &State, config: &LiveConfig, act: Act, now: ObservedAt) -> Resul
             request.confirm(&consumer, now)?;
             if request == before { Step::Known(before) } else { Step::Request(request) }
         }
-        Act::Readmit { mut digests, by, ground } => {
+        Act::Readmit { mut digests, by, ground, caller } => {
             digests.retain(|digest| state.privacy.suppressions.contains_key(digest));
-            Step::Readmit(Readmitted { digests, by, ground, at: now })
+            Step::Readmit(Readmitted { digests, by, ground, at: now }, DecidedBy { caller })
         }
-        Act::SetPolicy(policy, read_log) => Step::Policy(policy, read_log),
+        Act::SetPolicy(policy, read_log, caller) => Step::Policy(policy, read_log, DecidedBy { caller }),
         Act::MarkReads(mark) => Step::Mark(mark),
         Act::EndCallback(ended) => Step::Callback(ended),
         // The caller sees to it.
@@ -172,7 +172,7 @@ fn check(state: &State, config: &LiveConfig, act: Act, now: ObservedAt) -> Resul
     })
 }
 
-/// Writes a step: one entry, or of a delivery, a policy or a forwarded request two.
+/// Writes a step: one entry, or as many as belong together.
 fn write(
     lane: &mut Lane,
     tenant: &Arc<Tenant>,
@@ -183,10 +183,15 @@ fn write(
     let put = |asked: &PrivacyRequest| (EntryKind::PrivacyRequestPut, decision::encode(asked));
     let (entries, asked, count) = match &step {
         Step::Request(asked) => (vec![put(asked)], Some(asked.clone()), 0),
-        Step::Readmit(back) => (vec![(EntryKind::Readmitted, decision::encode(back))], None, back.digests.len() as u64),
-        Step::Policy(policy, read_log) => {
+        Step::Readmit(back, by) => {
+            let entries =
+                vec![(EntryKind::Readmitted, decision::encode(back)), (EntryKind::DecidedBy, decision::encode(by))];
+            (entries, None, back.digests.len() as u64)
+        }
+        Step::Policy(policy, read_log, by) => {
             let of_requests = (EntryKind::PrivacyPolicySet, decision::encode(policy));
-            (vec![of_requests, (EntryKind::ReadLogPolicySet, decision::encode(read_log))], None, 0)
+            let of_reads = (EntryKind::ReadLogPolicySet, decision::encode(read_log));
+            (vec![of_requests, of_reads, (EntryKind::DecidedBy, decision::encode(by))], None, 0)
         }
         Step::Mark(mark) => (vec![(EntryKind::ReadLogMarked, decision::encode(mark))], None, 0),
         Step::Forwarded(asked, from) => {
@@ -221,8 +226,8 @@ fn write(
         done.sequence = sequence;
         match step {
             Step::Request(asked) => state.privacy.put(asked),
-            Step::Readmit(back) => state.privacy.readmit(&back),
-            Step::Policy(policy, read_log) => {
+            Step::Readmit(back, _) => state.privacy.readmit(&back),
+            Step::Policy(policy, read_log, _) => {
                 tenant.noting.require_purpose(policy.purpose_required);
                 state.privacy.policy = Arc::new(policy);
                 state.privacy.read_log = read_log;
@@ -414,16 +419,17 @@ fn carry_out(
 /// False when the disk is full.
 pub fn again(lane: &mut Lane, tenant: &Arc<Tenant>, row: &ErasureRow) -> Result<bool, JournalError> {
     let now = lane.shared.clock.now();
-    let (plan, others) = {
+    let (plan, others, known) = {
         let (state, config) = (tenant.state(), tenant.config());
-        plan::plan_again(&state, &config, &row.erased)
+        let (plan, others) = plan::plan_again(&state, &config, &row.erased);
+        (plan, others, asked_before(&state, &row.erased))
     };
     if let Some(error) = keep_apart(lane, tenant, &plan.told_of)? {
         tracing::error!(error = %error, "what shares a key with what is to be erased again cannot be told again");
         return Ok(false);
     }
     let first = tenant.state().sequence.next();
-    let id = first.next();
+    let id = known.as_ref().map_or_else(|| first.next(), |asked| asked.id);
     let mut erased = erased_by(&plan, id, now, 0);
     // What the backup does not hold is suppressed all the same.
     for record in &row.erased.records {
@@ -434,7 +440,9 @@ pub fn again(lane: &mut Lane, tenant: &Arc<Tenant>, row: &ErasureRow) -> Result<
     erased.suppressed.clone_from(&row.erased.suppressed);
     erased.review_at = row.erased.review_at;
     let ids = (id, RequestKind::Erasure, Regulation::Gdpr);
-    let mut asked = PrivacyRequest::new(ids, super::RESTORED.to_owned(), Subject::default(), row.erased.at);
+    let restored = || PrivacyRequest::new(ids, super::RESTORED.to_owned(), Subject::default(), row.erased.at);
+    let mut asked = known.unwrap_or_else(restored);
+    asked.subject = Subject::default();
     asked.state = RequestState::InProgress;
     asked.figures = Some(figures(&plan, &tenant.config()));
     let before = lane.appender.position();
@@ -449,6 +457,21 @@ pub fn again(lane: &mut Lane, tenant: &Arc<Tenant>, row: &ErasureRow) -> Result<
     }
     finish(lane, tenant, id, None)?;
     Ok(true)
+}
+
+/// The request that an erasure was carried out for, where the backup holds it and it is open there: it ends with the erasure. Its
+/// number alone does not say so, since after a restore numbers are given anew.
+fn asked_before(state: &State, erased: &Erased) -> Option<PrivacyRequest> {
+    let asked = state.privacy.requests.get(&erased.request)?;
+    let is_open = asked.kind == RequestKind::Erasure && asked.ended_at.is_none();
+    let subject = &asked.subject;
+    let members = subject.profiles.iter().flat_map(|profile| state.engine.members(*profile));
+    let named = subject.records.iter().chain(subject.identifiers.iter().map(|(_, digest)| digest)).copied();
+    let is_theirs = named.chain(members.map(|member| member.digest)).any(|digest| {
+        erased.records.iter().any(|record| record.digest == digest)
+            || erased.suppressed.iter().any(|(_, suppressed)| *suppressed == digest)
+    });
+    (is_open && is_theirs).then(|| asked.clone())
 }
 
 /// Brings what was decided to its end: everything before is durable, its keys are destroyed; the checkpoints of before

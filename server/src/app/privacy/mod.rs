@@ -8,6 +8,7 @@ pub mod act;
 pub(super) mod again;
 mod carry;
 pub(super) mod commit;
+pub mod decisions;
 pub mod evidence;
 pub mod export;
 pub(super) mod former;

@@ -93,7 +93,8 @@ pub fn page(
     Ok(page)
 }
 
-fn unreadable(error: JournalError) -> ReadError {
+/// What keeps a log from being read.
+pub fn unreadable(error: JournalError) -> ReadError {
     match error {
         JournalError::Damaged(damage) => {
             ReadError::at(Place { segment: damage.segment, offset: damage.offset }, JournalError::Damaged(damage))

@@ -143,7 +143,7 @@ impl Replaying {
         }
         self.state.sequence = self.state.sequence.max(entry.sequence);
         match kind {
-            EntryKind::TenantOpened | EntryKind::KeysRotated => {}
+            EntryKind::TenantOpened | EntryKind::KeysRotated | EntryKind::DecidedBy => {}
             EntryKind::FragmentPut => match self.opened_content(entry)? {
                 Some((slot, plain)) => {
                     let fragment = Fragment::decode(&plain)?;

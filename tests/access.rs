@@ -139,6 +139,7 @@ async fn all_of_one_person_and_nothing_of_another() {
     let withheld: Vec<(&str, u32)> = preview.withheld.iter().map(|c| (c.name.as_str(), c.count)).collect();
     assert_eq!(withheld, [("phone", 1)], "the household's telephone");
     assert_eq!((preview.quarantined, preview.statements, preview.profiles.len()), (1, 2, 1));
+    assert_eq!((preview.statements_shared, preview.statements_withheld), (0, 1), "the one at the telephone");
     assert_eq!(reason(&house.export(&name, &"0".repeat(32)).await.unwrap_err()), "SCOPE_CHANGED");
     assert_eq!(reason(&house.erase(&name, &preview.etag).await.unwrap_err()), "PRIVACY_REQUEST_KIND");
     let (text, end) = house.export(&name, &preview.etag).await.unwrap();
@@ -185,6 +186,13 @@ async fn all_of_one_person_and_nothing_of_another() {
     assert_eq!(decisions, ["GRANTED", "DENIED"]);
     let of_mail = |holding: &&Value| holding["purpose"] == "marketing" && holding["channel"] == "email";
     assert_eq!(list(&read, "effective_consent").iter().find(of_mail).unwrap()["state"], "GRANTED");
+    let listed: Vec<&Value> = list(&read, "statements").iter().map(|said| &said["sequence"]).collect();
+    for holding in list(&read, "effective_consent") {
+        for by in ["decided_by", "suppressed_by", "restricted_by"] {
+            let all = holding[by].as_array().into_iter().flatten();
+            assert_eq!(all.filter(|id| !listed.contains(id)).count(), 0, "it names what is not here: {holding}");
+        }
+    }
     assert_eq!(list(&read, "contacts").len(), 1, "the contact with her, not the one with him");
     let told: Vec<&str> = list(&read, "accounts").iter().map(|told| told["what"].as_str().unwrap()).collect();
     assert_eq!(told, ["ROLE", "STAGE"]);
@@ -207,6 +215,7 @@ async fn all_of_one_person_and_nothing_of_another() {
     assert_eq!(counted("records", "a trait"), by_others(2), "typed otherwise into traits, once among other digits");
     assert_eq!(counted("quarantined", "phone"), by_others(1));
     assert_eq!(counted("statements", "a statement at a shared identifier"), by_others(1));
+    assert_eq!(counted("effective_consent", "which statement it was").unwrap().0, "HELD_BY_OTHERS");
 
     // It is written down, once, with whom it went to and which text.
     assert_eq!(
@@ -242,6 +251,69 @@ async fn all_of_one_person_and_nothing_of_another() {
         assert_eq!((known.delivered_to.as_str(), &known.delivered_digest), ("subject", &end.digest));
         house.close().await;
     }
+}
+
+/// Only what the person holds as an identifier was withheld: whatever else a note, an attribute or a trait said of somebody
+/// was handed over.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_text_says_of_how_to_reach_somebody_else_is_not_handed_over() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut house = House::open(&dir.path().join("data")).await;
+    house.sources(&["crm"]).await;
+    let bob = [("email", "bob.zq@harbour-mail.net"), ("phone", "+491712345678")];
+    house.put(person("crm", "bob", THEN, &bob, &[])).await;
+    let of_others = [
+        "bob.zq@harbour-mail.net",
+        "her brother: BOB.ZQ@Harbour-Mail.net!",
+        "mailto:bob.zq@harbour-mail.net",
+        "bob.zq (at) harbour-mail.net",
+        "bob.zq%40harbour-mail.net",
+        "call +49 171 2345678",
+        "0171/2345678 after six",
+        "0049 171 234 5678",
+        "491712345678",
+    ];
+    let of_nobody = [
+        "ada.zq@harbour-mail.net",
+        "nobody.zq@harbour-mail.net",
+        "0171 2345679",
+        "+49 172 1111111",
+        "order 4711 of 2026-11-27",
+        "room 7",
+    ];
+    let own = [("email", "ada.zq@harbour-mail.net"), ("phone", "+491721111111"), ("user_id", "491712345678")];
+    let mut ada = person("crm", "ada", THEN, &own, &[("address.country", "DE"), ("note", of_others[6])]);
+    let number = pb::attribute::Value::Number(491_712_345_678.0);
+    ada.attributes.push(pb::Attribute { name: "line".to_owned(), value: Some(number) });
+    let traits = serde_json::json!({ "others": of_others, "own": of_nobody, "line": 491_712_345_678_u64 });
+    ada.traits_json = traits.to_string();
+    house.put(ada).await;
+
+    let name = house.ask_for(Access, vec![at("email", "ada.zq@harbour-mail.net")]).await.unwrap();
+    let etag = house.preview_export(&name).await.unwrap().etag;
+    let (text, _) = house.export(&name, &etag).await.unwrap();
+    let read: Value = serde_json::from_str(&text).unwrap();
+    let version = &list(&list(&read, "records")[0], "versions")[0];
+    for traits in [&version["traits"], &list(&read, "profiles")[0]["traits"]] {
+        for (shown, was) in list(traits, "others").iter().zip(of_others) {
+            assert_eq!(shown["withheld"], "NAMES_SOMEBODY_ELSE", "{was}: {shown}");
+        }
+        assert_eq!(traits["own"], serde_json::json!(of_nobody));
+        assert_eq!(traits["line"]["withheld"], "NAMES_SOMEBODY_ELSE");
+    }
+    for attribute in ["note", "line"] {
+        let shown = list(version, "attributes").iter().find(|one| one["name"] == attribute).unwrap();
+        assert_eq!(shown["value"]["withheld"], "NAMES_SOMEBODY_ELSE", "{attribute}");
+    }
+    let number = list(version, "identifiers").iter().find(|one| one["namespace"] == "user_id").unwrap();
+    assert_eq!(number["value"], "491712345678", "her own number at a source, though it reads as his telephone");
+    let counted: Vec<u64> = list(&read, "withheld")
+        .iter()
+        .filter(|one| one["part"] == "records" && one["reason"] == "NAMES_SOMEBODY_ELSE")
+        .map(|one| one["count"].as_u64().unwrap())
+        .collect();
+    assert_eq!(counted.iter().sum::<u64>(), of_others.len() as u64 + 3, "{read:#}");
+    house.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -188,8 +188,18 @@ async fn what_a_steward_corrects_outranks_what_sources_send_again() {
     assert_eq!(reason(&house.privacy.execute_rectification(bad).await.unwrap_err()), "REQUEST_INVALID");
     let mut good = correction(&name, &etag, &[], &right);
     good.identifiers.push(identifier("email", "ada.lovelace@harbour-mail.net"));
-    let done = house.privacy.execute_rectification(good).await.unwrap().into_inner().request.unwrap();
+    good.request_id = "7f1c2d34-0a1b-4c5d-8e9f-001122334466".to_owned();
+    let first = house.privacy.execute_rectification(good.clone()).await.unwrap().into_inner();
+    let done = first.request.clone().unwrap();
     assert_eq!((done.outcomes[0].did.as_str(), done.outcomes[0].values), ("RECTIFIED", 4));
+    let again = house.privacy.execute_rectification(good.clone()).await.unwrap().into_inner();
+    assert_eq!(again, first, "whom it was for is forgotten, and the same call is answered all the same");
+    let mut other = good.clone();
+    other.attributes.pop();
+    assert_eq!(reason(&house.privacy.execute_rectification(other).await.unwrap_err()), "REQUEST_ID_REUSED");
+    let unnamed = pb::ExecuteRectificationRequest { request_id: String::new(), ..good.clone() };
+    let ended = house.privacy.execute_rectification(unnamed).await.unwrap_err();
+    assert_eq!(reason(&ended), "PRIVACY_REQUEST_STATE");
 
     for alone in [false, true] {
         // Sent again, newer than the correction, by the most trusted source.
@@ -207,6 +217,8 @@ async fn what_a_steward_corrects_outranks_what_sources_send_again() {
         let by_new = house.lookup("email", "ada.lovelace@harbour-mail.net").await.unwrap();
         assert_eq!(by_new.name, profile.name, "the corrected address leads to the person");
         house = restart(house, &data, alone).await;
+        let again = house.privacy.execute_rectification(good.clone()).await.unwrap().into_inner();
+        assert_eq!((again.sequence, again.request.unwrap().outcomes), (first.sequence, done.outcomes.clone()));
     }
     // Nobody sends to the stewards' source, nor makes it less.
     let forged = house.put(person("rectification", "7", THEN, &[("email", ADA)], &[])).await;
@@ -227,5 +239,34 @@ async fn what_a_steward_corrects_outranks_what_sources_send_again() {
     assert_eq!(sources, ["crm", "erp", "rectification"]);
     house.erase(&request, &preview.etag).await.unwrap();
     assert_eq!(reason(&house.get(&profile).await.unwrap_err()), "PROFILE_ERASED");
+    house.close().await;
+}
+
+/// From a Friday in California: opt-outs are due behind fifteen working days, whatever else after forty-five days.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_is_due_when_the_law_says_of_its_kind() {
+    const DAY: i64 = 86_400;
+    const FRIDAY: i64 = 1_763_726_400;
+    let dir = tempfile::tempdir().unwrap();
+    let mut house = House::open(&dir.path().join("data")).await;
+    let table = [
+        (Kind::OptOutSaleShare, "CCPA", 21, None),
+        (Kind::LimitSensitive, "CCPA", 21, None),
+        (Kind::Access, "CCPA", 45, Some(14)),
+        (Kind::OptOutSaleShare, "US_STATE", 45, None),
+        (Kind::Access, "GDPR", 30, None),
+    ];
+    for (kind, law, due, acknowledged) in table {
+        let request = pb::CreatePrivacyRequestRequest {
+            kind: kind as i32,
+            regulation: law.to_owned(),
+            subjects: vec![at("email", ADA)],
+            received_time: Some(prost_types::Timestamp { seconds: FRIDAY, nanos: 0 }),
+            ..Default::default()
+        };
+        let taken = house.privacy.create_privacy_request(request).await.unwrap().into_inner().request.unwrap();
+        let days = |time: Option<prost_types::Timestamp>| time.map(|time| (time.seconds - FRIDAY) / DAY);
+        assert_eq!((days(taken.due_time), days(taken.acknowledge_time)), (Some(due), acknowledged), "{kind:?} {law}");
+    }
     house.close().await;
 }

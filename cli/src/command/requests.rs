@@ -242,6 +242,9 @@ pub fn show(request: &pb::PrivacyRequest) -> String {
     line("reference", &request.reference);
     line("law", &request.regulation);
     line("received", &card::time(request.received_time.as_ref()));
+    if request.acknowledge_time.is_some() {
+        line("receipt to be confirmed by", &card::time(request.acknowledge_time.as_ref()));
+    }
     line("to be answered by", &card::time(request.due_time.as_ref()));
     line("verified", &request.verification_method);
     line("verified by", &request.verified_by);

@@ -98,11 +98,9 @@ impl Lane {
 }
 
 /// What a named call was answered when it was made before; `None` when it is new, or has no name. It may not be durable
-/// yet. For work that shares a batch; everything else asks [`Lane::repeat`].
-pub(super) fn known<T: DeserializeOwned>(
-    tenant: &Tenant,
-    request: Option<RequestKey>,
-) -> Option<Result<T, WriteError>> {
+/// yet. For work that shares a batch, and for an edge that could not ask for the same again; everything else asks
+/// [`Lane::repeat`].
+pub fn known<T: DeserializeOwned>(tenant: &Tenant, request: Option<RequestKey>) -> Option<Result<T, WriteError>> {
     let request = request?;
     let state = tenant.state();
     let (content, answer) = state.requests.get(&request.id)?;

@@ -16,11 +16,12 @@ use super::convert::consent::handles;
 use super::convert::fragment as door;
 use super::convert::fragment::timestamp;
 use super::privacy::{Privacy, etag, signed, token};
-use super::status;
+use super::{reading, status};
 use crate::app::error::WriteError;
 use crate::app::ingest::Arriving;
 use crate::app::privacy;
 use crate::app::privacy::act::{Act, Done};
+use crate::app::requests;
 use crate::app::tenant::Tenant;
 
 /// What was done, on the wire.
@@ -94,6 +95,13 @@ impl Privacy {
         if request.identifiers.is_empty() && request.attributes.is_empty() {
             let message = "say what is right: at least one attribute or identifier";
             return Err(status::field("attributes", FaultReason::Missing, message));
+        }
+        // Whom a correction is for is forgotten once it is made, and then it cannot be read for the lane any more.
+        if let Some(known) = requests::known::<Done>(&tenant, key) {
+            let done = known.map_err(status::write)?;
+            reading::durable(&tenant).await?;
+            let (request, sequence) = self.carried(&tenant, done);
+            return Ok(pb::ExecuteRectificationResponse { request, sequence });
         }
         let values = (request.identifiers.len() + request.attributes.len()) as u32;
         let arriving = self.correction(&tenant, id, request).await?;

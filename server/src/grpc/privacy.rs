@@ -123,6 +123,7 @@ fn request_out(tenant: &Tenant, state: &State, request: &PrivacyRequest, now: Ob
         reference: request.reference.clone(),
         received_time: Some(timestamp(request.received_at)),
         due_time: Some(timestamp(request.answer_by())),
+        acknowledge_time: request.acknowledge_by().map(timestamp),
         extension_ground: request.extension.as_ref().map(|more| more.ground.clone()).unwrap_or_default(),
         verification_method,
         verified_by,

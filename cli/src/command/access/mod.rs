@@ -104,11 +104,12 @@ async fn preview(client: &Client, target: &Target, name: &str) -> Result<(), Fai
     let mut text = paint(&std::io::stdout()).heading(&format!("{name} would hand over")) + "\n";
     text.push_str(&records(&preview.records));
     text.push_str(&format!(
-        "  withheld, since others hold them too: {}\n  quarantined fragments: {}, consent statements: {} ({} more without their words, they were said of others too)\n",
+        "  withheld, since others hold them too: {}\n  quarantined fragments: {}, consent statements: {} ({} more without their words, they were said of others too; {} at what others hold too are withheld)\n",
         counts(&preview.withheld),
         preview.quarantined,
         preview.statements,
         preview.statements_shared,
+        preview.statements_withheld,
     ));
     let number = name.rsplit('/').next().unwrap_or_default();
     text.push_str(&format!(

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::RequestKind;
 use crate::fragment::ObservedAt;
 
 /// Microseconds of a day.
@@ -31,6 +32,22 @@ pub enum Clock {
     Months(u32, u32),
     /// Calendar days: to answer, and once more.
     Days(u32, u32),
+    /// Days from Monday to Friday in California: to answer; there is no more.
+    WorkingDays(u32),
+}
+
+/// Within which receipt of a request is to be confirmed in California.
+const ACKNOWLEDGED: Clock = Clock::WorkingDays(10);
+
+impl Clock {
+    /// When what began at `from` is over.
+    fn over(self, from: ObservedAt) -> ObservedAt {
+        match self {
+            Self::Months(months, _) => later_by_months(from, months),
+            Self::Days(days, _) => ObservedAt(from.0 + i64::from(days) * DAY),
+            Self::WorkingDays(days) => later_by_working_days(from, days),
+        }
+    }
 }
 
 impl Regulation {
@@ -50,36 +67,63 @@ impl Regulation {
         Self::ALL.iter().find(|(known, _)| *known == self).map_or("", |(_, name)| name)
     }
 
-    /// How long it gives. Sources: GDPR Art. 12(3); CCPA §1798.130(a)(2); Virginia §59.1-577(B); LGPD Art. 19(II);
-    /// PIPEDA s. 8(3)-(4).
+    /// How long it gives for a request of a kind. Sources: GDPR Art. 12(3); CCPA §1798.130(a)(2) and, of opt-outs of sale or
+    /// sharing and of limits on sensitive use, 11 CCR §§7026(f), 7027(g); Virginia §59.1-577(B); LGPD Art. 19(II); PIPEDA
+    /// s. 8(3)-(4).
     #[must_use]
-    pub const fn clock(self) -> Clock {
-        match self {
-            Self::Gdpr | Self::UkGdpr => Clock::Months(1, 2),
-            Self::Ccpa | Self::UsState => Clock::Days(45, 45),
-            Self::Lgpd => Clock::Days(15, 0),
-            Self::Pipeda => Clock::Days(30, 30),
+    pub const fn clock(self, kind: RequestKind) -> Clock {
+        match (self, kind) {
+            (Self::Gdpr | Self::UkGdpr, _) => Clock::Months(1, 2),
+            (Self::Ccpa, RequestKind::OptOutSaleShare | RequestKind::LimitSensitive) => Clock::WorkingDays(15),
+            (Self::Ccpa | Self::UsState, _) => Clock::Days(45, 45),
+            (Self::Lgpd, _) => Clock::Days(15, 0),
+            (Self::Pipeda, _) => Clock::Days(30, 30),
         }
     }
 
     /// By when a request that came in at `received` is to be answered.
     #[must_use]
-    pub fn due(self, received: ObservedAt) -> ObservedAt {
-        match self.clock() {
-            Clock::Months(months, _) => later_by_months(received, months),
-            Clock::Days(days, _) => ObservedAt(received.0 + i64::from(days) * DAY),
-        }
+    pub fn due(self, kind: RequestKind, received: ObservedAt) -> ObservedAt {
+        self.clock(kind).over(received)
     }
 
     /// By when at the latest, once it was extended; `None` where the law knows no extension.
     #[must_use]
-    pub fn extended(self, received: ObservedAt) -> Option<ObservedAt> {
-        match self.clock() {
-            Clock::Months(_, 0) | Clock::Days(_, 0) => None,
-            Clock::Months(months, more) => Some(later_by_months(received, months + more)),
-            Clock::Days(days, more) => Some(ObservedAt(received.0 + i64::from(days + more) * DAY)),
+    pub fn extended(self, kind: RequestKind, received: ObservedAt) -> Option<ObservedAt> {
+        match self.clock(kind) {
+            Clock::Months(_, 0) | Clock::Days(_, 0) | Clock::WorkingDays(_) => None,
+            Clock::Months(months, more) => Some(Clock::Months(months + more, 0).over(received)),
+            Clock::Days(days, more) => Some(Clock::Days(days + more, 0).over(received)),
         }
     }
+
+    /// By when the person is to be told that it came in; `None` where the law does not ask for that. Source: 11 CCR §7021(a),
+    /// of requests to delete, to correct and to know.
+    #[must_use]
+    pub fn acknowledged(self, kind: RequestKind, received: ObservedAt) -> Option<ObservedAt> {
+        let asks = matches!(
+            kind,
+            RequestKind::Erasure | RequestKind::Rectification | RequestKind::Access | RequestKind::Portability
+        );
+        (self == Self::Ccpa && asks).then(|| ACKNOWLEDGED.over(received))
+    }
+}
+
+/// Between Greenwich and California in winter; in summer it is less, which makes a date no later.
+const CALIFORNIA: i64 = 8 * DAY / 24;
+
+/// The same time of day so many days from Monday to Friday later. Holidays count, so that it is never too late.
+fn later_by_working_days(at: ObservedAt, working_days: u32) -> ObservedAt {
+    const WEEK: i64 = 7;
+    /// The first of January 1970 was a Thursday.
+    const OF_DAY_0: i64 = 3;
+    let (mut day, rest) = ((at.0 - CALIFORNIA).div_euclid(DAY), (at.0 - CALIFORNIA).rem_euclid(DAY));
+    let mut left = working_days;
+    while left > 0 {
+        day += 1;
+        left -= u32::from((day + OF_DAY_0).rem_euclid(WEEK) < 5);
+    }
+    ObservedAt(day * DAY + rest + CALIFORNIA)
 }
 
 /// The same day so many months later, or the last of that month where it has no such day (regulation 1182/71 Art. 3).

@@ -42,7 +42,7 @@ impl PrivacyRequest {
             reference,
             subject,
             received_at,
-            due_at: regulation.due(received_at),
+            due_at: regulation.due(kind, received_at),
             extension: None,
             verification: None,
             approval: None,
@@ -57,6 +57,12 @@ impl PrivacyRequest {
     #[must_use]
     pub fn answer_by(&self) -> ObservedAt {
         self.extension.as_ref().map_or(self.due_at, |extension| extension.until)
+    }
+
+    /// By when the person is to be told that it came in, where the law asks for that.
+    #[must_use]
+    pub fn acknowledge_by(&self) -> Option<ObservedAt> {
+        self.regulation.acknowledged(self.kind, self.received_at)
     }
 
     /// Whether somebody waits longer than they must: for the answer, or for a consumer that has not confirmed.
@@ -170,7 +176,7 @@ impl PrivacyRequest {
         if now > self.due_at {
             return Err(PrivacyError::NoExtension("the first term is over"));
         }
-        let Some(until) = self.regulation.extended(self.received_at) else {
+        let Some(until) = self.regulation.extended(self.kind, self.received_at) else {
             return Err(PrivacyError::NoExtension("the law knows no extension"));
         };
         self.extension = Some(Extension { until, ground, at: now });

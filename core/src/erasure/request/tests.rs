@@ -9,18 +9,51 @@ fn at(year: i64, month: u32, day: u32) -> ObservedAt {
     ObservedAt(days_from_civil(year, month, day) * DAY + 123)
 }
 
+fn noon(year: i64, month: u32, day: u32) -> ObservedAt {
+    ObservedAt(days_from_civil(year, month, day) * DAY + DAY / 2)
+}
+
+/// What a request of a kind under a law is due by, extended to, and confirmed by: received, due, extended, acknowledged.
+type Clocks = (Regulation, RequestKind, ObservedAt, ObservedAt, Option<ObservedAt>, Option<ObservedAt>);
+
 #[test]
 fn every_law_has_its_clock() {
-    let table = [
-        (Regulation::Gdpr, at(2026, 1, 31), at(2026, 2, 28), Some(at(2026, 4, 30))),
-        (Regulation::UkGdpr, at(2024, 1, 31), at(2024, 2, 29), Some(at(2024, 4, 30))),
-        (Regulation::Gdpr, at(2026, 11, 26), at(2026, 12, 26), Some(at(2027, 2, 26))),
-        (Regulation::Ccpa, at(2026, 11, 26), at(2027, 1, 10), Some(at(2027, 2, 24))),
-        (Regulation::Lgpd, at(2026, 11, 26), at(2026, 12, 11), None),
-        (Regulation::Pipeda, at(2026, 11, 1), at(2026, 12, 1), Some(at(2026, 12, 31))),
+    use RequestKind::{Access, Erasure, LimitSensitive, OptOutSaleShare};
+    let table: [Clocks; 13] = [
+        (Regulation::Gdpr, Erasure, at(2026, 1, 31), at(2026, 2, 28), Some(at(2026, 4, 30)), None),
+        (Regulation::UkGdpr, Access, at(2024, 1, 31), at(2024, 2, 29), Some(at(2024, 4, 30)), None),
+        (Regulation::Gdpr, OptOutSaleShare, at(2026, 11, 26), at(2026, 12, 26), Some(at(2027, 2, 26)), None),
+        // Wednesday in California still, and the second Wednesday behind it.
+        (Regulation::Ccpa, Erasure, at(2026, 11, 26), at(2027, 1, 10), Some(at(2027, 2, 24)), Some(at(2026, 12, 10))),
+        (Regulation::Ccpa, OptOutSaleShare, noon(2026, 11, 20), noon(2026, 12, 11), None, None),
+        (Regulation::Ccpa, LimitSensitive, noon(2026, 11, 26), noon(2026, 12, 17), None, None),
+        (Regulation::Ccpa, OptOutSaleShare, noon(2026, 11, 28), noon(2026, 12, 18), None, None),
+        (Regulation::Ccpa, OptOutSaleShare, noon(2026, 11, 29), noon(2026, 12, 18), None, None),
+        // Monday in Greenwich, Sunday in California.
+        (Regulation::Ccpa, OptOutSaleShare, at(2026, 11, 30), at(2026, 12, 19), None, None),
+        (Regulation::UsState, OptOutSaleShare, at(2026, 11, 20), at(2027, 1, 4), Some(at(2027, 2, 18)), None),
+        (Regulation::UsState, Erasure, at(2026, 11, 20), at(2027, 1, 4), Some(at(2027, 2, 18)), None),
+        (Regulation::Lgpd, Erasure, at(2026, 11, 26), at(2026, 12, 11), None, None),
+        (Regulation::Pipeda, Erasure, at(2026, 11, 1), at(2026, 12, 1), Some(at(2026, 12, 31)), None),
     ];
-    for (law, received, due, extended) in table {
-        assert_eq!((law.due(received), law.extended(received)), (due, extended), "{law:?}");
+    for (row, (law, kind, received, due, extended, acknowledged)) in table.into_iter().enumerate() {
+        let asked = PrivacyRequest::new((Sequence(1), kind, law), String::new(), Subject::default(), received);
+        assert_eq!(asked.answer_by(), due, "{row}: {law:?} {kind:?}");
+        assert_eq!(law.extended(kind, received), extended, "{row}: {law:?} {kind:?}");
+        assert_eq!(asked.acknowledge_by(), acknowledged, "{row}: {law:?} {kind:?}");
+        let mut longer = asked;
+        let may = longer.extend("complex".into(), received).is_ok();
+        assert_eq!((may, longer.answer_by()), (extended.is_some(), extended.unwrap_or(due)), "{row}: {law:?} {kind:?}");
+    }
+    for kind in RequestKind::ALL {
+        let confirmed = Regulation::Ccpa.acknowledged(kind, noon(2026, 11, 27)).is_some();
+        let opts_out = Regulation::Ccpa.extended(kind, noon(2026, 11, 27)).is_none();
+        let want = match kind {
+            Erasure | Access | RequestKind::Portability | RequestKind::Rectification => (true, false),
+            OptOutSaleShare | LimitSensitive => (false, true),
+            RequestKind::Restriction | RequestKind::Objection => (false, false),
+        };
+        assert_eq!((confirmed, opts_out), want, "{kind:?}");
     }
     for days in [-1_000_000, -719_468, -1, 0, 59, 60, 20_000, 1_000_000] {
         let (year, month, day) = civil(days);

@@ -95,6 +95,12 @@ pub fn in_claims(fragment: &Fragment, config: &LiveConfig) -> Box<[Digest128]> {
     points.into_iter().collect()
 }
 
+/// All in a text that reads as an address, and as a number. Its length is their bound.
+pub fn in_text(text: &str) -> (BTreeSet<String>, BTreeSet<String>) {
+    let (Read { mails, numbers }, _) = Read::of(vec![Cow::Borrowed(text)], usize::MAX);
+    (mails, numbers)
+}
+
 /// What reads as an address or a number in some texts.
 struct Read {
     mails: BTreeSet<String>,

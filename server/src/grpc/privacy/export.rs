@@ -112,6 +112,7 @@ pub fn preview(app: &App, tenant: &Tenant, id: Sequence) -> Result<pb::PreviewAc
         quarantined: figures.quarantined,
         statements: figures.statements,
         statements_shared: figures.statements_kept,
+        statements_withheld: export::statements_at_shared(tenant, &plan),
         profiles: profiles(tenant, &plan),
     })
 }

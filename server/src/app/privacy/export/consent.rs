@@ -4,6 +4,7 @@ use std::io::Write;
 
 use onefold_core::consent::signal::SignalKind;
 use onefold_core::consent::{ChannelId, PurposeId, Statement as Said, Subject};
+use onefold_core::ids::Sequence;
 
 use super::document::{Contact, Effective, Identifier, Signal, Statement, Text, Withheld, Words, time};
 use super::held::standing;
@@ -32,8 +33,8 @@ impl Making<'_> {
     pub(super) fn statements<W: Write>(&mut self, text: &mut Text<'_, W>) -> Result<(), ExportError> {
         self.veil.enter("statements");
         text.list("statements", |put| {
-            for (entry, points, wholly) in &self.picture.statements {
-                if !self.are_theirs(points) {
+            for (entry, _, wholly) in &self.picture.statements {
+                if !self.listed.contains(&entry.id) {
                     self.veil.count("a statement", Withheld::WhoseIsUnsure);
                     continue;
                 }
@@ -46,7 +47,7 @@ impl Making<'_> {
                     channel: entry.channel.map(|channel| self.channel(channel)),
                     decision: entry.decision.as_str(),
                     jurisdiction: entry.jurisdiction.map(|law| law.as_str().to_owned()),
-                    confirmed_by: entry.confirmed_by.map(|by| by.0),
+                    confirmed_by: entry.confirmed_by.filter(|by| self.is_listed(*by)).map(|by| by.0),
                     words: None,
                     withheld: None,
                 };
@@ -65,6 +66,17 @@ impl Making<'_> {
             self.veil.count("a statement at a shared identifier", Withheld::HeldByOthers);
         }
         Ok(())
+    }
+
+    /// Whether a statement that something names is in the text; counts it where it is not.
+    fn is_listed(&mut self, id: Sequence) -> bool {
+        let is = self.listed.contains(&id);
+        if !is {
+            let unsure = self.picture.statements.iter().any(|(entry, ..)| entry.id == id);
+            let reason = if unsure { Withheld::WhoseIsUnsure } else { Withheld::HeldByOthers };
+            self.veil.count("which statement it was", reason);
+        }
+        is
     }
 
     fn words(&mut self, said: Said) -> Words {
@@ -105,6 +117,7 @@ impl Making<'_> {
         let channels = || policy.channels.iter().map(|channel| Some(channel.id)).chain([None]);
         let asked: Vec<(PurposeId, Option<ChannelId>)> =
             policy.purposes.iter().flat_map(|purpose| channels().map(move |channel| (purpose.id, channel))).collect();
+        self.veil.enter("effective_consent");
         text.list("effective_consent", |put| {
             for (profile, _) in &self.picture.profiles {
                 let key = ProfileKey::Id(self.tenant.profile_id(*profile));
@@ -114,16 +127,21 @@ impl Making<'_> {
                     Err(ReadError::ProfileUnknown | ReadError::ProfileEmptied) => continue,
                     Err(error) => return Err(error.into()),
                 };
-                let ids = |of: &[onefold_core::ids::Sequence]| of.iter().map(|id| id.0).collect::<Vec<_>>();
                 for holding in found {
+                    let mut ids = |of: &[Sequence]| {
+                        of.iter().filter(|id| self.is_listed(**id)).map(|id| id.0).collect::<Vec<_>>()
+                    };
+                    let decided_by = ids(&holding.effective.decided_by);
+                    let suppressed_by = ids(&holding.effective.suppressed_by);
+                    let restricted_by = ids(&holding.effective.restricted_by);
                     put(Effective {
                         profile: self.profile_id(*profile),
                         purpose: self.purpose(holding.purpose),
                         channel: holding.channel.map(|channel| self.channel(channel)),
                         state: holding.effective.state.as_str(),
-                        decided_by: ids(&holding.effective.decided_by),
-                        suppressed_by: ids(&holding.effective.suppressed_by),
-                        restricted_by: ids(&holding.effective.restricted_by),
+                        decided_by,
+                        suppressed_by,
+                        restricted_by,
                     })?;
                 }
             }

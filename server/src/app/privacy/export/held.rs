@@ -87,9 +87,6 @@ impl Picture {
         let mut statements: Vec<_> = plan.statements.iter().filter_map(entry(true)).collect();
         statements.extend(plan.statements_kept.iter().filter_map(entry(false)));
         statements.sort_by_key(|(entry, ..): &(LedgerEntry, _, _)| entry.id);
-        let listed: HashSet<Sequence> = statements.iter().map(|(entry, ..)| entry.id).collect();
-        let shared: Vec<Digest128> = plan.shared.iter().map(|value| value.digest).collect();
-        let at_shared = ledger.ids_at(&shared).into_iter().filter(|id| !listed.contains(id)).count();
         let mut about: Vec<Sequence> =
             plan.records.iter().flat_map(|record| state.judgements.about(record.digest)).collect();
         about.sort_unstable();
@@ -128,7 +125,7 @@ impl Picture {
                 })
                 .collect(),
             statements,
-            statements_at_shared: at_shared,
+            statements_at_shared: statements_at_shared(state, &plan),
             judgements: about.into_iter().filter_map(|entry| Some((entry, *state.judgements.get(entry)?))).collect(),
             points,
             asked,
@@ -140,6 +137,13 @@ impl Picture {
     pub fn scope(&self) -> HashSet<u32> {
         self.plan.records.iter().map(|record| record.ordinal).collect()
     }
+}
+
+/// Statements at identifiers that others hold too: said of whoever holds them, so that they are counted and not shown.
+pub fn statements_at_shared(state: &State, plan: &ErasurePlan) -> usize {
+    let listed: HashSet<&Sequence> = plan.statements.iter().chain(&plan.statements_kept).collect();
+    let shared: Vec<Digest128> = plan.shared.iter().map(|value| value.digest).collect();
+    state.consent.ledger.ids_at(&shared).iter().filter(|id| !listed.contains(id)).count()
 }
 
 /// An entry of the journal about a record.

@@ -15,7 +15,7 @@ mod veil;
 use std::collections::HashSet;
 use std::io::{self, Write};
 
-use onefold_core::erasure::{PrivacyRequest, RequestKind};
+use onefold_core::erasure::{ErasurePlan, PrivacyRequest, RequestKind};
 use onefold_core::fragment::Vocabulary as _;
 use onefold_core::ids::{Digest128, ProfileOrdinal, Sequence, SourceId};
 
@@ -95,6 +95,11 @@ impl<W: Write> Write for Digesting<'_, W> {
     }
 }
 
+/// How many statements a plan leaves out, since they stand at identifiers that others hold too.
+pub fn statements_at_shared(tenant: &Tenant, plan: &ErasurePlan) -> u32 {
+    held::statements_at_shared(&tenant.state(), plan) as u32
+}
+
 /// What the parts of the text are made from.
 struct Making<'a> {
     app: &'a App,
@@ -104,6 +109,8 @@ struct Making<'a> {
     veil: Veil<'a>,
     /// Keyed digests of what is this person's for sure: records, and identifiers that nobody else holds.
     points: HashSet<Digest128>,
+    /// The statements that are shown.
+    listed: HashSet<Sequence>,
 }
 
 impl Making<'_> {
@@ -135,9 +142,11 @@ pub fn write(
 ) -> Result<Done, ExportError> {
     let picture = Picture::take(tenant, id, scope)?;
     let history = History::read(&app.shared, tenant, &picture)?;
-    let (veil, points) = (Veil::new(&picture.config), picture.points.clone());
-    let mut making = Making { app, tenant, picture: &picture, history: &history, veil, points };
+    let (veil, points) = (Veil::new(&picture.config, tenant, picture.scope()), picture.points.clone());
+    let mut making = Making { app, tenant, picture: &picture, history: &history, veil, points, listed: HashSet::new() };
     making.learn()?;
+    let listed = picture.statements.iter().filter(|(_, points, _)| making.are_theirs(points));
+    making.listed = listed.map(|(entry, ..)| entry.id).collect();
     // Handing over is a read too.
     let shown = picture.profiles.iter().map(|(profile, _)| What::Profile(*profile));
     app.shared.reads.note(tenant, who, shown)?;

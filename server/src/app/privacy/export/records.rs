@@ -42,7 +42,6 @@ impl Making<'_> {
     /// A record that its source took back belonged to a profile that may have been split since, and nobody can tell
     /// whose it is but by what it says: one without an identifier that is this person's for sure is left out.
     pub(super) fn learn(&mut self) -> Result<(), ExportError> {
-        let scope = self.picture.scope();
         let own = &self.picture.own;
         for (scoped, _) in &self.picture.records {
             if !matches!(scoped.evidence, Evidence::RetractedFrom(_)) {
@@ -61,12 +60,12 @@ impl Making<'_> {
         }
         for written in self.history.fragments.values().flatten() {
             if let Some(fragment) = self.fragment(written)? {
-                self.veil.learn(self.tenant, &fragment, &scope);
+                self.veil.learn(&fragment);
             }
         }
         for (entry, held, _) in &self.picture.quarantined {
             if let Some(opened) = quarantine::open(self.app, self.tenant, *entry, *held)? {
-                self.veil.learn(self.tenant, &opened.fragment, &scope);
+                self.veil.learn(&opened.fragment);
             }
         }
         Ok(())
@@ -95,7 +94,10 @@ impl Making<'_> {
                 Shown::Value(text) => Shown::Value(text.into()),
                 Shown::Withheld { withheld } => Shown::Withheld { withheld },
             },
-            AttributeValue::Number(number) => Shown::Value((*number).into()),
+            AttributeValue::Number(number) => match self.veil.text(name, &number.to_string()) {
+                Shown::Value(_) => Shown::Value((*number).into()),
+                Shown::Withheld { withheld } => Shown::Withheld { withheld },
+            },
             AttributeValue::Flag(flag) => Shown::Value((*flag).into()),
         }
     }

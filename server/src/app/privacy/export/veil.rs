@@ -3,17 +3,21 @@
 //! Which these are is learned from all identifiers that will be shown, superseded and quarantined ones included: by the
 //! rule by which a preview marks them. Then every text is looked at before it is shown: one that reads as such a value,
 //! or has one in it as it was typed, or a number of it without its country, whatever digits stand beside it, is withheld as
-//! well, wherever it stands.
+//! well, wherever it stands. So is a text in which an address or a number stands that is somebody else's alone, in whatever
+//! spelling [`points`] reads it.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use onefold_core::fragment::{Fragment, Identifier, PartyKind};
+use onefold_core::identifier::region;
 use onefold_core::ids::{Digest128, NamespaceId};
 use onefold_core::namespace::{Namespace, NamespaceClass, Normaliser};
 use onefold_matching::prepare::Preparer;
 use onefold_matching::prepared::LinkValue;
 
 use super::document::{Shown, Withheld, WithheldCount};
+use crate::app::quarantine::points;
 use crate::app::tenant::{LiveConfig, State, Tenant};
 
 /// Shorter texts are not searched for inside others: they would be found everywhere.
@@ -26,9 +30,17 @@ const DIGITS_AMONG_OTHERS_MIN: usize = 7;
 /// Digits of a country in front of a number.
 const COUNTRY_DIGITS_MAX: usize = 3;
 
+/// What stands for an `@` where none is to stand.
+const AT_SIGNS: [&str; 5] = ["%40", "&#64;", "(at)", "[at]", "{at}"];
+
 /// Knows what is withheld, and counts it.
 pub struct Veil<'a> {
     config: &'a LiveConfig,
+    tenant: &'a Tenant,
+    /// The ordinals of the person's records.
+    scope: HashSet<u32>,
+    /// Where the fragments are from that will be shown: how numbers in them are read.
+    regions: BTreeSet<Option<String>>,
     /// By keyed digest; `None` is the person's own.
     known: HashMap<Digest128, Option<Withheld>>,
     /// Namespaces with withheld values.
@@ -95,11 +107,33 @@ fn is_among(known: &str, groups: &[&str]) -> bool {
     std::iter::once(known).chain(tails).any(|tail| all.contains(tail))
 }
 
+/// A text with its `@` where something else stands for them.
+fn with_at_signs(text: &str) -> Cow<'_, str> {
+    let mut plain = Cow::Borrowed(text);
+    for sign in AT_SIGNS {
+        let lower = plain.to_ascii_lowercase();
+        let (mut out, mut from) = (String::new(), 0);
+        for (at, _) in lower.match_indices(sign) {
+            out.push_str(plain[from..at].trim());
+            out.push('@');
+            from = at + sign.len();
+        }
+        if from > 0 {
+            out.push_str(plain[from..].trim_start());
+            plain = Cow::Owned(out);
+        }
+    }
+    plain
+}
+
 impl<'a> Veil<'a> {
-    /// Withholds nothing yet.
-    pub fn new(config: &'a LiveConfig) -> Self {
+    /// Withholds nothing yet. `scope` are the ordinals of the person's records.
+    pub fn new(config: &'a LiveConfig, tenant: &'a Tenant, scope: HashSet<u32>) -> Self {
         Self {
             config,
+            tenant,
+            scope,
+            regions: BTreeSet::from([config.config.default_region.clone()]),
             known: HashMap::new(),
             namespaces: BTreeSet::new(),
             words: BTreeMap::new(),
@@ -109,9 +143,12 @@ impl<'a> Veil<'a> {
         }
     }
 
-    /// Looks at the identifiers of a fragment that will be shown. `scope` are the ordinals of the person's records.
-    pub fn learn(&mut self, tenant: &Tenant, fragment: &Fragment, scope: &HashSet<u32>) {
-        let config = self.config;
+    /// Looks at the identifiers of a fragment that will be shown.
+    pub fn learn(&mut self, fragment: &Fragment) {
+        let (config, tenant) = (self.config, self.tenant);
+        if let Some(own) = region::own(fragment) {
+            self.regions.insert(Some(own.to_owned()));
+        }
         let claims: Vec<(&Identifier, Digest128)> = fragment
             .identifiers
             .iter()
@@ -119,11 +156,12 @@ impl<'a> Veil<'a> {
             .collect();
         let state = tenant.state();
         for (claim, digest) in claims {
-            self.learn_value(&state, claim, digest, scope);
+            self.learn_value(&state, claim, digest);
         }
     }
 
-    fn learn_value(&mut self, state: &State, claim: &Identifier, digest: Digest128, scope: &HashSet<u32>) {
+    fn learn_value(&mut self, state: &State, claim: &Identifier, digest: Digest128) {
+        let scope = &self.scope;
         let reason = *self.known.entry(digest).or_insert_with(|| {
             let class = self.config.config.namespace(claim.namespace).map(|namespace| namespace.class);
             let held = state.engine.held_beyond(LinkValue { namespace: claim.namespace, digest }, scope);
@@ -169,6 +207,54 @@ impl<'a> Veil<'a> {
 
     /// Why a text is withheld, if it is.
     fn reason(&self, text: &str) -> Option<Withheld> {
+        self.of_the_persons(text).or_else(|| self.of_others(text))
+    }
+
+    /// Whether an address or a number stands in a text that leads to somebody else, and not to this person.
+    fn of_others(&self, text: &str) -> Option<Withheld> {
+        let (mails, numbers) = points::in_text(&with_at_signs(text));
+        let namespaces = self.config.config.namespaces.iter();
+        let found = namespaces.flat_map(|namespace| {
+            let found = match namespace.normaliser {
+                Normaliser::Email => Some(&mails),
+                Normaliser::Phone => Some(&numbers),
+                _ => None,
+            };
+            found.into_iter().flatten().map(move |raw| (namespace, raw))
+        });
+        let leads = |(namespace, raw): (&Namespace, &String)| {
+            let digests = self.read(namespace, raw);
+            // How it is read that it is this person's, that is it.
+            let known: Vec<Option<Withheld>> =
+                digests.iter().filter_map(|digest| self.known.get(digest)).copied().collect();
+            if !known.is_empty() {
+                return known.into_iter().flatten().next();
+            }
+            let state = self.tenant.state();
+            let beyond = |digest| state.engine.held_beyond(LinkValue { namespace: namespace.id, digest }, &self.scope);
+            let is_others = digests.into_iter().map(beyond).any(|held| held.shared && !held.generic);
+            is_others.then_some(Withheld::NamesSomebodyElse)
+        };
+        found.filter_map(leads).next()
+    }
+
+    /// The digests that a value may have, for either kind of party and from wherever it is.
+    fn read(&self, namespace: &Namespace, raw: &str) -> Vec<Digest128> {
+        let preparer = self.config.preparer();
+        if namespace.normaliser == Normaliser::Phone {
+            let with_country = raw.starts_with(|first: char| first.is_ascii_digit() && first != '0');
+            let whole = with_country.then(|| format!("+{raw}"));
+            let under =
+                |raw: &str, region: &Option<String>| preparer.contact_point_under(namespace.id, raw, region.as_deref());
+            let raws = || std::iter::once(raw).chain(whole.as_deref());
+            return self.regions.iter().flat_map(|region| raws().flat_map(move |raw| under(raw, region))).collect();
+        }
+        let both = [PartyKind::Person, PartyKind::Organisation].into_iter();
+        both.filter_map(|party| Some(preparer.contact_point(namespace.id, party, raw).ok()?.digest)).collect()
+    }
+
+    /// Why a text is withheld in which a value of the person's stands, or of a record of theirs.
+    fn of_the_persons(&self, text: &str) -> Option<Withheld> {
         if self.words.is_empty() {
             return None;
         }
@@ -199,9 +285,14 @@ impl<'a> Veil<'a> {
     /// An identifier's value.
     pub fn identifier(&mut self, fragment: &Fragment, claim: &Identifier) -> Shown<String> {
         let digest = digest_of(self.config.preparer(), fragment, claim);
-        let reason = digest.and_then(|digest| self.known.get(&digest).copied().flatten());
+        let known = digest.and_then(|digest| self.known.get(&digest).copied());
         let name = self.namespace(claim.namespace);
-        self.shown(&name, reason.or_else(|| self.reason(&claim.raw)), || claim.raw.clone())
+        let reason = match known {
+            // What is the person's own is, though another kind of value read alike may be somebody else's.
+            Some(reason) => reason.or_else(|| self.of_the_persons(&claim.raw)),
+            None => self.reason(&claim.raw),
+        };
+        self.shown(&name, reason, || claim.raw.clone())
     }
 
     /// An identifier's value outside of a fragment.
@@ -283,6 +374,21 @@ mod tests {
         ];
         for (text, want) in table {
             assert_eq!(numbers(text).collect::<Vec<_>>(), *want, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_at_sign_is_known_however_it_is_written() {
+        let table = [
+            ("bob (at) harbour-mail.net", "bob@harbour-mail.net"),
+            ("Bob[AT]harbour-mail.net, or cleo{at}b.de", "Bob@harbour-mail.net, or cleo@b.de"),
+            ("mailto:bob%40harbour-mail.net", "mailto:bob@harbour-mail.net"),
+            ("bob&#64;harbour-mail.net", "bob@harbour-mail.net"),
+            ("\u{130} (at) x (at) y ", "\u{130}@x@y "),
+            ("at home", "at home"),
+        ];
+        for (text, want) in table {
+            assert_eq!(with_at_signs(text), want, "{text}");
         }
     }
 

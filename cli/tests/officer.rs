@@ -2,72 +2,12 @@
 //! restore a backup of before.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::io::{BufRead, BufReader, Read};
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
+mod served;
 
 use onefold_proto::v1 as pb;
 use onefold_proto::v1::privacy_service_client::PrivacyServiceClient;
 
-fn onefold() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_onefold"));
-    command.stdin(Stdio::null()).env_remove("ONEFOLD_TENANT").env_remove("ONEFOLD_LOG");
-    command
-}
-
-/// `onefold serve` on this directory.
-struct Served {
-    child: Child,
-    address: String,
-}
-
-impl Served {
-    fn start(data: &Path) -> Self {
-        let mut serve = onefold();
-        serve.args(["serve", "--listen", "127.0.0.1:0", "--log", "warn", "--data"]).arg(data);
-        let mut child = serve.stdout(Stdio::piped()).spawn().unwrap();
-        let mut lines = BufReader::new(child.stdout.take().unwrap());
-        let mut banner = String::new();
-        lines.read_line(&mut banner).unwrap();
-        let address = banner.trim().rsplit(' ').next().unwrap().to_owned();
-        std::thread::spawn(move || lines.read_to_end(&mut Vec::new()));
-        Self { child, address }
-    }
-
-    /// What a command says, on either stream, and whether it went well.
-    fn run(&self, arguments: &[&str]) -> (bool, String) {
-        run(onefold().args(arguments).env("ONEFOLD_ADDR", &self.address))
-    }
-
-    /// What a command says that goes well.
-    fn fine(&self, arguments: &[&str]) -> String {
-        let (fine, said) = self.run(arguments);
-        assert!(fine, "{arguments:?}: {said}");
-        said
-    }
-
-    fn stop(mut self) {
-        Command::new("kill").arg(self.child.id().to_string()).status().unwrap();
-        assert!(self.child.wait().unwrap().success());
-    }
-}
-
-impl Drop for Served {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn run(command: &mut Command) -> (bool, String) {
-    let output = command.output().unwrap();
-    let said = [output.stdout, output.stderr].concat();
-    (output.status.success(), String::from_utf8(said).unwrap())
-}
-
-fn text(path: &Path) -> &str {
-    path.to_str().unwrap()
-}
+use self::served::{Served, onefold, run, text};
 
 /// The line that a command tells to type next, in words, and without the program's name.
 fn told(said: &str) -> Vec<&str> {
@@ -292,5 +232,31 @@ fn a_deletion_list_waits_for_the_officers_and_follows_them() {
     // A run that is cut off before its end forgets nothing.
     std::fs::remove_file(&answers).unwrap();
     assert_eq!(drop().2, told);
+    served.stop();
+}
+
+/// A run that was cut off between an erasure and its answer said "not found" of whom it had erased, and of the person's other
+/// rows.
+#[test]
+fn a_deletion_list_that_was_cut_off_behind_an_erasure_knows_whom_it_erased() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let (file, list, answers, log) = (at("crm.csv"), at("drop.csv"), at("answers.csv"), at("answers.csv.log"));
+    std::fs::write(&file, "id,email,phone\n1,ada@harbour-mail.net,+14155552671\n").unwrap();
+    let served = Served::start(&at("data"));
+    served.fine(&["import", text(&file), "--source", "crm"]);
+    let rows = [("mail00000000", "ada@harbour-mail.net"), ("tel000000000", "4155552671")];
+    let rows = rows.map(|(id, of)| format!("{id},{}\n", hashed(of)));
+    std::fs::write(&list, format!("ID,Hash\n{}", rows.concat())).unwrap();
+    let drop = || {
+        served.fine(&["erase", "--drop", text(&list), "--answers", text(&answers), "--yes"]);
+        std::fs::read_to_string(&answers).unwrap()
+    };
+    let told = drop();
+    assert_eq!(told, "Id,Status\nmail00000000,3\ntel000000000,3\n");
+    let kept = std::fs::read_to_string(&log).unwrap();
+    let begun: Vec<&str> = kept.lines().take_while(|row| row.split(',').nth(2) != Some("3")).collect();
+    std::fs::write(&log, begun.join("\n") + "\n").unwrap();
+    assert_eq!(drop(), told);
     served.stop();
 }

@@ -1,200 +1,30 @@
 //! Everybody of a file, one request each.
 //!
-//! Every call has a name made of the file and the row, so that a run that was cut off is simply run again: what was done is
-//! answered as it was, unless the person is there again since. Then it is done anew.
+//! Who stands in it twice, by one identifier or by several, has one request. Which requests the rows led to is kept in
+//! `FILE.log` before anything is done upon them, by a digest of the file and the row's number, so that a run that was cut off,
+//! or waited for a second person, is simply run again however late; the answers are written whole at the end.
 
+use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
-use std::time::Duration;
 
+use csv::StringRecord;
 use onefold_cli::input::{Encoding, Plain, ReadOptions};
 use onefold_cli::output::count;
 use onefold_proto::v1 as pb;
+use prost::Message as _;
 
 use super::Arguments;
-use crate::client::trouble::reason;
+pub use super::eraser::{Answer, Eraser, PATIENCE};
+use super::log::Log;
 use crate::client::{Client, request_id_of};
 use crate::command::consent::Who;
 use crate::command::scope::counts;
+use crate::command::whole::write_whole;
 use crate::command::{Failure, say, say_json};
 
-/// How long a call is asked again while the server says that waiting helps.
-pub const PATIENCE: Duration = Duration::from_secs(60);
-/// How often a scope is looked at again that changed between its preview and its erasure.
-const LOOKS_MAX: u32 = 3;
-/// The ground of a request about somebody of whom nothing is held.
-const NOTHING_HELD: &str = "nothing-held";
-
-/// What became of a row.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Answer {
-    /// Erased; there is a receipt.
-    Erased,
-    /// Nothing is held.
-    NothingHeld,
-    /// Several persons hold it: it names none of them.
-    Shared,
-    /// It waits for a second person, who approves this scope.
-    Waits(String),
-    /// An officer refused it, on this ground.
-    Refused(String),
-    /// The server cannot read who is meant.
-    Unreadable(String),
-    /// Not done.
-    Failed(String),
-}
-
-impl Answer {
-    /// In one word, and what to know beside it.
-    pub fn words(&self) -> (&'static str, String) {
-        match self {
-            Self::Erased => ("erased", String::new()),
-            Self::NothingHeld => ("nothing-held", String::new()),
-            Self::Shared => ("shared", "several persons hold it; name each by a record or an id".to_owned()),
-            Self::Waits(etag) => ("waits", format!("a second person must approve it: requests approve --etag {etag}")),
-            Self::Refused(ground) => ("refused", ground.clone()),
-            Self::Unreadable(why) | Self::Failed(why) => ("failed", why.clone()),
-        }
-    }
-}
-
-/// Carries out requests that are taken in alike.
-pub struct Eraser<'a> {
-    pub client: &'a Client,
-    pub arguments: &'a Arguments,
-    /// What all of a run have in common: the file.
-    pub run: blake3::Hash,
-}
-
-impl Eraser<'_> {
-    /// The name of a call about a row: the same in every run over the same file.
-    fn named(&self, row: u64, call: &str, more: &str) -> String {
-        let [law, reference, verified, by] = self.arguments.taking.said(self.arguments.law());
-        let parent = self.arguments.target.parent();
-        let row = row.to_le_bytes();
-        request_id_of(&[
-            self.run.as_bytes(),
-            parent.as_bytes(),
-            law,
-            reference,
-            verified,
-            by,
-            &row,
-            call.as_bytes(),
-            more.as_bytes(),
-        ])
-    }
-
-    /// From the request to its end: the request's name, and what became of it.
-    ///
-    /// # Errors
-    /// What stands in the way of every other row too.
-    pub async fn erase(&self, row: u64, subject: pb::ConsentSubject) -> Result<(String, Answer), Failure> {
-        let mut before = String::new();
-        loop {
-            let (name, answer, is_old) = self.once(row, subject.clone(), &before).await?;
-            // What was true at an earlier run need not be any more: they may have been let in again, or come for the first time.
-            if !is_old || name == before || !self.is_there(subject.clone()).await? {
-                return Ok((name, answer));
-            }
-            before = name;
-        }
-    }
-
-    /// One request about a row, made behind another; whether it had come to its end in an earlier run.
-    async fn once(
-        &self,
-        row: u64,
-        subject: pb::ConsentSubject,
-        before: &str,
-    ) -> Result<(String, Answer, bool), Failure> {
-        let client = self.client;
-        let mut request = self.arguments.taking.request(&self.arguments.target, self.arguments.law(), subject);
-        request.request_id = self.named(row, "create", before);
-        let taken =
-            client.ask_or(PATIENCE, || async { client.privacy().create_privacy_request(request.clone()).await }).await;
-        let name = match taken {
-            Ok(taken) => taken.request.unwrap_or_default().name,
-            Err(status) if reason(&status) == "IDENTIFIER_SHARED" => return Ok((String::new(), Answer::Shared, false)),
-            // This row alone cannot be read.
-            Err(status) if reason(&status) == "REQUEST_INVALID" => {
-                return Ok((String::new(), Answer::Unreadable(status.message().to_owned()), false));
-            }
-            Err(status) => return Err(client.failed(&status)),
-        };
-        let request = pb::GetPrivacyRequestRequest { name: name.clone() };
-        let known = client.ask(|| async { client.privacy().get_privacy_request(request.clone()).await }).await?;
-        let known = known.request.unwrap_or_default();
-        let is_old = matches!(known.state(), pb::PrivacyRequestState::Completed)
-            || known.state() == pb::PrivacyRequestState::Refused && known.ground == NOTHING_HELD;
-        let row = Row { line: row, before };
-        let answer = match known.state() {
-            pb::PrivacyRequestState::Received => {
-                self.arguments.taking.verify(client, &name, self.call(&row, "verify", "")).await?;
-                self.carry_out(&row, &name).await?
-            }
-            pb::PrivacyRequestState::Verified | pb::PrivacyRequestState::Approved => {
-                self.carry_out(&row, &name).await?
-            }
-            pb::PrivacyRequestState::Completed => Answer::Erased,
-            pb::PrivacyRequestState::Refused if known.ground == NOTHING_HELD => Answer::NothingHeld,
-            pb::PrivacyRequestState::Refused => Answer::Refused(known.ground),
-            state => Answer::Failed(format!("the request is {}", state.as_str_name())),
-        };
-        Ok((name, answer, is_old))
-    }
-
-    /// The name of a call behind the request's creation.
-    fn call(&self, row: &Row<'_>, call: &str, more: &str) -> String {
-        let more = if row.before.is_empty() { more.to_owned() } else { format!("{} {more}", row.before) };
-        self.named(row.line, call, &more)
-    }
-
-    /// Whether a profile has this today.
-    async fn is_there(&self, subject: pb::ConsentSubject) -> Result<bool, Failure> {
-        let client = self.client;
-        let Some(key) = key_of(subject) else { return Ok(false) };
-        let request = lookup_of(self.arguments, key);
-        let got = client.ask(|| async { client.profiles().batch_lookup_profiles(request.clone()).await }).await?;
-        Ok(got.results.iter().any(|result| result.profile.is_some() || result.reason == "IDENTIFIER_SHARED"))
-    }
-
-    async fn carry_out(&self, row: &Row<'_>, name: &str) -> Result<Answer, Failure> {
-        let client = self.client;
-        let mut why = String::new();
-        for _ in 0..LOOKS_MAX {
-            let request = pb::PreviewErasureRequest { name: name.to_owned() };
-            let preview = client.ask(|| async { client.privacy().preview_erasure(request.clone()).await }).await?;
-            if preview.records.is_empty() && preview.quarantined + preview.statements + preview.keys == 0 {
-                let (name, ground) = (name.to_owned(), NOTHING_HELD.to_owned());
-                let request =
-                    pb::RefusePrivacyRequestRequest { name, ground, request_id: self.call(row, "refuse", "") };
-                client.ask(|| async { client.privacy().refuse_privacy_request(request.clone()).await }).await?;
-                return Ok(Answer::NothingHeld);
-            }
-            let request = pb::ExecuteErasureRequest {
-                name: name.to_owned(),
-                etag: preview.etag.clone(),
-                request_id: self.call(row, "execute", &preview.etag),
-            };
-            let done =
-                client.ask_or(PATIENCE, || async { client.privacy().execute_erasure(request.clone()).await }).await;
-            let Err(status) = done else { return Ok(Answer::Erased) };
-            match reason(&status).as_str() {
-                "SCOPE_CHANGED" => why = status.message().to_owned(),
-                "PRIVACY_REQUEST_STATE" => return Ok(Answer::Waits(preview.etag)),
-                _ => return Err(client.failed(&status)),
-            }
-        }
-        Ok(Answer::Failed(why))
-    }
-}
-
-/// A row, and the request about it that came to its end before.
-struct Row<'a> {
-    line: u64,
-    before: &'a str,
-}
+/// How many are looked up at once.
+const LOOKUPS_MAX: usize = 500;
 
 fn key_of(subject: pb::ConsentSubject) -> Option<pb::profile_key::Key> {
     match subject.subject? {
@@ -204,13 +34,15 @@ fn key_of(subject: pb::ConsentSubject) -> Option<pb::profile_key::Key> {
     }
 }
 
-fn lookup_of(arguments: &Arguments, key: pb::profile_key::Key) -> pb::BatchLookupProfilesRequest {
-    pb::BatchLookupProfilesRequest {
+/// Asks which profiles have these; none where one says nothing.
+pub fn lookup_of(arguments: &Arguments, of: &[pb::ConsentSubject]) -> Option<pb::BatchLookupProfilesRequest> {
+    let key = |subject: &pb::ConsentSubject| Some(pb::ProfileKey { key: Some(key_of(subject.clone())?) });
+    Some(pb::BatchLookupProfilesRequest {
         parent: arguments.target.parent(),
-        keys: vec![pb::ProfileKey { key: Some(key) }],
+        keys: of.iter().map(key).collect::<Option<_>>()?,
         read_mask: Some(prost_types::FieldMask { paths: vec!["name".to_owned()] }),
         ..Default::default()
-    }
+    })
 }
 
 /// Rows of a file, each with the number of its line, and those that cannot be read.
@@ -247,28 +79,6 @@ pub fn read(file: &Path) -> Result<Vec<u8>, Failure> {
     fs::read(file).map_err(|error| Failure::usage(format!("{}: cannot be read: {error}", file.display())))
 }
 
-/// Where answers go, row by row.
-pub struct Answers(csv::Writer<fs::File>);
-
-impl Answers {
-    /// # Errors
-    /// Without a file, or one that cannot be written.
-    pub fn open(arguments: &Arguments) -> Result<Self, Failure> {
-        let Some(file) = &arguments.answers else {
-            return Err(Failure::usage("say with --answers FILE where to write what became of each row"));
-        };
-        let writer = csv::WriterBuilder::new().flexible(true).from_path(file);
-        writer.map(Self).map_err(|error| Failure::new(format!("{}: cannot be written: {error}", file.display())))
-    }
-
-    /// # Errors
-    /// When the file cannot be written.
-    pub fn put(&mut self, cells: &[&str]) -> Result<(), Failure> {
-        let put = self.0.write_record(cells).map_err(std::io::Error::from).and_then(|()| self.0.flush());
-        put.map_err(|error| Failure::new(format!("the answers cannot be written: {error}")))
-    }
-}
-
 /// How many rows there were of each answer, in words.
 pub fn told(arguments: &Arguments, counted: &[(&str, u64)]) -> Result<(), Failure> {
     if arguments.target.json {
@@ -300,21 +110,133 @@ pub async fn run(arguments: &Arguments, file: &Path) -> Result<(), Failure> {
     if !arguments.yes {
         return look(arguments, &client, subjects).await;
     }
-    let mut answers = Answers::open(arguments)?;
-    answers.put(&["line", "answer", "request", "note"])?;
+    let Some(answers) = &arguments.answers else {
+        return Err(Failure::usage("say with --answers FILE where to write what became of each row"));
+    };
     let eraser = Eraser { client: &client, arguments, run: blake3::hash(&bytes) };
+    let mut requests = Requests::open(&eraser, answers, persons(arguments, &client, &subjects).await?)?;
     let mut counted: [(&str, u64); 6] =
         [("erased", 0), ("nothing-held", 0), ("shared", 0), ("waits", 0), ("refused", 0), ("failed", 0)];
+    let mut rows = csv::WriterBuilder::new().from_writer(Vec::new());
+    let mut put = |cells: [&str; 4]| {
+        rows.write_record(cells).map_err(|error| Failure::new(format!("the answers cannot be written: {error}")))
+    };
+    put(["line", "answer", "request", "note"])?;
     for (line, subject) in subjects {
-        let (name, answer) = eraser.erase(line, subject).await?;
+        let known = requests.known(line).await?;
+        let mut begun = |asked: &pb::PrivacyRequest| requests.begun(line, asked);
+        let (name, answer) = eraser.erase(line, subject, known, &mut begun).await?;
         let (word, note) = answer.words();
-        answers.put(&[&line.to_string(), word, &name, &note])?;
+        put([&line.to_string(), word, &name, &note])?;
         counted.iter_mut().filter(|(of, _)| *of == word).for_each(|(_, count)| *count += 1);
     }
+    let rows = rows.into_inner().map_err(|error| Failure::new(format!("the answers cannot be written: {error}")))?;
+    write_whole(answers, |to| to.write_all(&rows))
+        .map_err(|error| Failure::new(format!("{}: cannot be written: {error}", answers.display())))?;
     told(arguments, &counted)?;
     match counted[5].1 {
         0 => Ok(()),
         failed => Err(Failure::new(format!("{} row(s) failed; run it again for these", count(failed)))),
+    }
+}
+
+/// The rows of each person, first ones first: those with one profile, or in the same words.
+async fn persons(
+    arguments: &Arguments,
+    client: &Client,
+    subjects: &[(u64, pb::ConsentSubject)],
+) -> Result<Vec<Vec<u64>>, Failure> {
+    let mut persons: Vec<Vec<u64>> = Vec::new();
+    let mut known: HashMap<Vec<u8>, usize> = HashMap::new();
+    for some in subjects.chunks(LOOKUPS_MAX) {
+        let of: Vec<pb::ConsentSubject> = some.iter().map(|(_, subject)| subject.clone()).collect();
+        let Some(request) = lookup_of(arguments, &of) else { continue };
+        let got = client.ask(|| async { client.profiles().batch_lookup_profiles(request.clone()).await }).await?;
+        for ((line, subject), result) in some.iter().zip(got.results) {
+            let who = result.profile.map_or_else(|| subject.encode_to_vec(), |profile| profile.name.into_bytes());
+            let person = *known.entry(who).or_insert(persons.len());
+            match persons.get_mut(person) {
+                Some(lines) => lines.push(*line),
+                None => persons.push(vec![*line]),
+            }
+        }
+    }
+    Ok(persons)
+}
+
+/// A request that a row led to: its name, and when it came in, since a server that was restored may have given its name to
+/// another one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Led {
+    name: String,
+    received: String,
+}
+
+/// Which requests the rows led to, in this run and in earlier ones.
+struct Requests<'a> {
+    eraser: &'a Eraser<'a>,
+    log: Log,
+    led: HashMap<String, Led>,
+    persons: Vec<Vec<u64>>,
+    person_of: HashMap<u64, usize>,
+}
+
+/// The columns of the log.
+const COLUMNS: [&str; 4] = ["Line", "Row", "Request", "Received"];
+
+/// When a request came in, exactly.
+fn received(asked: &pb::PrivacyRequest) -> String {
+    let time = asked.received_time.unwrap_or_default();
+    format!("{}.{:09}", time.seconds, time.nanos)
+}
+
+/// What a row of the log says: which row of the file led to which request.
+fn read_back(row: &StringRecord) -> Option<(String, Led)> {
+    let [_, of, name, received] = [0, 1, 2, 3].map(|at| row.get(at));
+    Some((of?.to_owned(), Led { name: name?.to_owned(), received: received?.to_owned() }))
+}
+
+impl<'a> Requests<'a> {
+    fn open(eraser: &'a Eraser<'a>, answers: &Path, persons: Vec<Vec<u64>>) -> Result<Self, Failure> {
+        let (log, rows) = Log::open(answers, &COLUMNS)?;
+        let led = rows.iter().filter_map(read_back).collect();
+        let of =
+            |(person, lines): (usize, &Vec<u64>)| lines.iter().map(move |line| (*line, person)).collect::<Vec<_>>();
+        let person_of = persons.iter().enumerate().flat_map(of).collect();
+        Ok(Self { eraser, log, led, persons, person_of })
+    }
+
+    /// A row, by a digest that says nothing to who does not have the file; whoever runs it, and with which words.
+    fn row(&self, line: u64) -> String {
+        let parent = self.eraser.arguments.target.parent();
+        request_id_of(&[self.eraser.run.as_bytes(), parent.as_bytes(), &line.to_le_bytes(), b"row"])
+    }
+
+    /// The rows of a row's person.
+    fn rows_of(&self, line: u64) -> &[u64] {
+        self.person_of.get(&line).and_then(|person| self.persons.get(*person)).map_or(&[], Vec::as_slice)
+    }
+
+    /// The request that a row, or another one of its person, led to before, as it is now.
+    async fn known(&self, line: u64) -> Result<Option<pb::PrivacyRequest>, Failure> {
+        let mut rows = std::iter::once(&line).chain(self.rows_of(line));
+        let Some(led) = rows.find_map(|line| self.led.get(&self.row(*line))) else { return Ok(None) };
+        let known = self.eraser.request(&led.name).await?;
+        Ok(known.filter(|asked| asked.kind() == pb::PrivacyRequestKind::Erasure && received(asked) == led.received))
+    }
+
+    /// Keeps a request before anything is done upon it: for all rows of its person.
+    fn begun(&mut self, line: u64, asked: &pb::PrivacyRequest) -> Result<(), Failure> {
+        let mut lines = self.rows_of(line).to_vec();
+        if !lines.contains(&line) {
+            lines.push(line);
+        }
+        let led = Led { name: asked.name.clone(), received: received(asked) };
+        let row = |line: &u64| [line.to_string(), self.row(*line), led.name.clone(), led.received.clone()];
+        let rows: Vec<[String; 4]> = lines.iter().map(row).collect();
+        self.log.put(&rows)?;
+        self.led.extend(rows.into_iter().map(|[_, row, ..]| (row, led.clone())));
+        Ok(())
     }
 }
 
@@ -326,9 +248,9 @@ async fn look(arguments: &Arguments, client: &Client, subjects: Vec<(u64, pb::Co
         None => found.push(pb::NamedCount { name: name.to_owned(), count: 1 }),
     };
     let all = subjects.len() as u64;
-    for (_, subject) in subjects {
-        let Some(key) = key_of(subject) else { continue };
-        let request = lookup_of(arguments, key);
+    for some in subjects.chunks(LOOKUPS_MAX) {
+        let of: Vec<pb::ConsentSubject> = some.iter().map(|(_, subject)| subject.clone()).collect();
+        let Some(request) = lookup_of(arguments, &of) else { continue };
         let got = client.ask(|| async { client.profiles().batch_lookup_profiles(request.clone()).await }).await?;
         for result in got.results {
             match result.profile {

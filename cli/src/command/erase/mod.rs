@@ -1,6 +1,9 @@
-//! `onefold erase`: one person; [`many`] of a file; those of a [`drop_list`].
+//! `onefold erase`: one person; [`many`] of a file; those of a [`drop_list`]. The [`eraser`] carries out each of many, and a
+//! [`log`] keeps which requests they led to.
 
 mod drop_list;
+mod eraser;
+mod log;
 pub mod many;
 
 use std::path::PathBuf;
@@ -41,8 +44,8 @@ pub struct Arguments {
     /// with birth date and ZIP code, name with VIN.
     #[arg(long, value_name = "LIST", conflicts_with_all = ["words", "request"])]
     drop: Option<PathBuf>,
-    /// Writes what became of each row to this file (CSV). For a list of DROP it is what the platform takes (`Id,Status`); the
-    /// requests behind it are in FILE.log.
+    /// Writes what became of each row to this file (CSV). For a list of DROP it is what the platform takes (`Id,Status`). Which
+    /// requests stand behind the rows is in FILE.log, which a later run reads.
     #[arg(long, value_name = "FILE")]
     answers: Option<PathBuf>,
     #[command(flatten)]

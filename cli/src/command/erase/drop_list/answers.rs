@@ -1,16 +1,17 @@
 //! What a list is answered: the file that the platform takes, and beside it what stands behind each row.
 //!
-//! The platform takes `Id,Status` and nothing else. Each row is kept in `FILE.log` as soon as it is decided, and the file is
-//! made of these at the end, so that a run that is cut off anywhere is simply run again: who was erased by an earlier run is
-//! found no more, and is answered as erased all the same.
+//! The platform takes `Id,Status` and nothing else. Each row is kept in `FILE.log` as soon as there is a request for it, and again when
+//! it is decided; the file is made of these at the end, so that a run that is cut off anywhere is simply run again: who was
+//! erased by an earlier run is found no more, and is answered as erased all the same.
 
 use std::collections::HashMap;
-use std::fs::{self, File, OpenOptions};
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
+
+use csv::StringRecord;
 
 use super::standard::{Hash, parsed};
 use crate::command::Failure;
+use crate::command::erase::log::Log;
 use crate::command::whole::write_text;
 
 /// What a row was answered.
@@ -25,50 +26,26 @@ pub struct Answered {
 /// The answers of a list.
 pub struct Answers {
     file: PathBuf,
-    log: csv::Writer<File>,
+    log: Log,
     before: HashMap<(String, Hash), Answered>,
     rows: String,
 }
 
-fn failed(file: &Path, error: &std::io::Error) -> Failure {
-    Failure::new(format!("{}: cannot be written: {error}", file.display()))
-}
-
-/// What earlier runs kept. A run that was cut off may have left half a row: that one is decided again.
-fn kept(log: &[u8]) -> HashMap<(String, Hash), Answered> {
-    let whole = log.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
-    let rows = csv::ReaderBuilder::new().flexible(true).has_headers(false).from_reader(&log[..whole]).into_records();
-    let one = |row: csv::StringRecord| {
+/// What earlier runs kept: of a row what was kept last.
+fn kept(log: &[StringRecord]) -> HashMap<(String, Hash), Answered> {
+    let one = |row: &StringRecord| {
         let [id, hash, code, request] = [0, 1, 2, 3].map(|at| row.get(at));
         Some(((id?.to_owned(), parsed(hash?)?), Answered { code: code?.to_owned(), request: request?.to_owned() }))
     };
-    rows.filter_map(Result::ok).filter_map(one).collect()
+    log.iter().filter_map(one).collect()
 }
 
 impl Answers {
     /// # Errors
     /// When the log cannot be read or written.
     pub fn open(file: &Path) -> Result<Self, Failure> {
-        let mut log = file.as_os_str().to_owned();
-        log.push(".log");
-        let log = PathBuf::from(log);
-        let bytes = match fs::read(&log) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
-            Err(error) => return Err(Failure::usage(format!("{}: cannot be read: {error}", log.display()))),
-        };
-        let open = || -> std::io::Result<File> {
-            let mut open = OpenOptions::new().create(true).append(true).open(&log)?;
-            match bytes.last() {
-                None => open.write_all(b"Id,Hash,Status,Request\n")?,
-                Some(b'\n') => {}
-                Some(_) => open.write_all(b"\n")?,
-            }
-            Ok(open)
-        };
-        let writer = open().map_err(|error| failed(&log, &error))?;
-        let log = csv::WriterBuilder::new().flexible(true).from_writer(writer);
-        Ok(Self { file: file.to_owned(), log, before: kept(&bytes), rows: "Id,Status\n".to_owned() })
+        let (log, before) = Log::open(file, &["Id", "Hash", "Status", "Request"])?;
+        Ok(Self { file: file.to_owned(), log, before: kept(&before), rows: "Id,Status\n".to_owned() })
     }
 
     /// What an earlier run made of a row.
@@ -76,14 +53,21 @@ impl Answers {
         self.before.get(&(id.to_owned(), *hash))
     }
 
+    /// Keeps a request before anything is done upon it, for these rows: each its work item and its hash as the list writes it.
+    ///
+    /// # Errors
+    /// When the log cannot be written.
+    pub fn begun(&mut self, rows: &[(String, String)], request: &str) -> Result<(), Failure> {
+        let row = |(id, cell): &(String, String)| [id, cell, "", request].map(str::to_owned);
+        self.log.put(&rows.iter().map(row).collect::<Vec<_>>())
+    }
+
     /// Keeps a row; `cell` is its hash as the list writes it.
     ///
     /// # Errors
     /// When the log cannot be written.
     pub fn put(&mut self, id: &str, cell: &str, answered: &Answered) -> Result<(), Failure> {
-        let row = [id, cell, &answered.code, &answered.request];
-        let put = self.log.write_record(row).map_err(std::io::Error::from).and_then(|()| self.log.flush());
-        put.map_err(|error| Failure::new(format!("the answers cannot be written: {error}")))?;
+        self.log.put(&[[id, cell, &answered.code, &answered.request].map(str::to_owned)])?;
         if !answered.code.is_empty() {
             self.rows.extend([id, ",", &answered.code, "\n"]);
         }
@@ -101,6 +85,8 @@ impl Answers {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     /// At whatever byte a run is cut off, the next one knows all whole rows and no half one, and goes on behind them.

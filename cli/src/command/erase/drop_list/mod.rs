@@ -226,13 +226,18 @@ async fn opt_out(eraser: &Eraser<'_>, row: u64, of: &Match, purposes: &[String])
 
 /// Erases the one who holds identifiers with a hash. What names nobody to the server (a blocked value, one that it cannot
 /// read) names them all the same to the platform: then by the profile.
-async fn erase(eraser: &Eraser<'_>, line: u64, one: &Match) -> Result<(String, Answer), Failure> {
+async fn erase(
+    eraser: &Eraser<'_>,
+    line: u64,
+    one: &Match,
+    begun: &mut impl FnMut(&pb::PrivacyRequest) -> Result<(), Failure>,
+) -> Result<(String, Answer), Failure> {
     let mut left = (String::new(), Answer::NothingHeld);
     for (at, subject) in one.identifiers().chain(one.profiles()).enumerate() {
         // A call about the row's first has the name that it always had.
         let mut hasher = blake3::Hasher::new_keyed(eraser.run.as_bytes());
         let run = if at == 0 { eraser.run } else { hasher.update(&at.to_le_bytes()).finalize() };
-        let done = Eraser { run, ..*eraser }.erase(line, subject).await?;
+        let done = Eraser { run, ..*eraser }.erase(line, subject, None, begun).await?;
         match done.1 {
             Answer::NothingHeld => {}
             Answer::Unreadable(_) => left = done,
@@ -261,9 +266,15 @@ async fn since(eraser: &Eraser<'_>, before: Option<&Answered>) -> Result<Answere
 }
 
 /// Erases whom identifiers and names lead to, or opts out those who share them.
-async fn answer(eraser: &Eraser<'_>, line: u64, one: &Match, purposes: &[String]) -> Result<Answered, Failure> {
+async fn answer(
+    eraser: &Eraser<'_>,
+    line: u64,
+    one: &Match,
+    purposes: &[String],
+    begun: &mut impl FnMut(&pb::PrivacyRequest) -> Result<(), Failure>,
+) -> Result<Answered, Failure> {
     let (request, done) = match one.profiles.len() {
-        1 => erase(eraser, line, one).await?,
+        1 => erase(eraser, line, one, begun).await?,
         _ => (String::new(), Answer::Shared),
     };
     let (code, request) = match done {
@@ -308,6 +319,14 @@ pub async fn run(arguments: &Arguments, list: &Path) -> Result<(), Failure> {
     };
     let mut answers = Answers::open(file)?;
     let eraser = Eraser { client: &client, arguments, run: blake3::hash(&bytes) };
+    // Rows of one person: who is erased by the first of them is found by none of them any more.
+    let mut rows_of: HashMap<String, Vec<(String, String)>> = HashMap::new();
+    for row in &asked {
+        if let Some(one) = found.get(&row.hash).filter(|one| one.profiles.len() == 1) {
+            let names = one.profiles.iter().cloned();
+            names.for_each(|name| rows_of.entry(name).or_default().push((row.id.clone(), row.cell.clone())));
+        }
+    }
     // By another row of the same person's.
     let mut decided: HashMap<String, Answered> = HashMap::new();
     let mut counted = [("exempt", 0), ("deleted", 0), ("opted out", 0), ("not found", 0), ("not answered", 0)];
@@ -316,7 +335,12 @@ pub async fn run(arguments: &Arguments, list: &Path) -> Result<(), Failure> {
             None => since(&eraser, answers.before(&id, &hash)).await?,
             Some(one) => match one.profiles.iter().find_map(|profile| decided.get(profile)) {
                 Some(answered) if one.profiles.len() == 1 => answered.clone(),
-                _ => answer(&eraser, line, one, &purposes).await?,
+                _ => {
+                    let rows =
+                        one.profiles.first().and_then(|profile| rows_of.get(profile)).map_or(&[][..], Vec::as_slice);
+                    let mut begun = |asked: &pb::PrivacyRequest| answers.begun(rows, &asked.name);
+                    answer(&eraser, line, one, &purposes, &mut begun).await?
+                }
             },
         };
         if let Some(one) = found.get(&hash).filter(|one| one.profiles.len() == 1 && !answered.request.is_empty()) {

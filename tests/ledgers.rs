@@ -183,6 +183,15 @@ async fn rows_cut_off_the_ends_of_ledgers_are_told_by_the_signed_heads() {
                 "{what} at {cut}: {found}"
             );
             assert!(is_faulty(&data, "signed heads"), "{what} at {cut}");
+            // A restore by the directory's own ledgers is told too: the heads lie beside them.
+            let nowhere = dir.path().join("nowhere");
+            match restore_after(&data, &backup, &nowhere) {
+                Err(RestoreError::Short { what: named, .. } | RestoreError::Torn { what: named, .. }) => {
+                    assert_eq!(named, what);
+                }
+                taken => panic!("{what} at {cut}: {taken:?}"),
+            }
+            assert!(!nowhere.exists());
             House::open(&data).await.close().await;
             audit::verify(&data, None, None).unwrap();
             assert_eq!(

@@ -12,19 +12,22 @@ use std::path::{Component, Path, PathBuf};
 
 use onefold_core::decision::EntryKind;
 use onefold_core::erasure::Erased;
+use onefold_core::head::LedgersTold;
 use onefold_core::ids::{Sequence, TenantId};
 use onefold_store::datadir::{BACKUP_MANIFEST, DataDir, Filling, OpenOptions, is_unfinished_backup};
 pub use onefold_store::datadir::{Copying, DataDirError};
 use onefold_store::erasures::{ErasureLedger, ErasureRow};
 use onefold_store::journal::{Journal, JournalError, JournalOptions, Position};
-use onefold_store::keys::Installation;
+use onefold_store::keys::{Installation, RootKey};
 use onefold_store::ledger::{LedgerError, LedgerRow, RowLedger};
 use onefold_store::revocations::{RevocationLedger, RevocationRow};
 use onefold_store::stops::{ErasedPoints, StopLedger, StopRow};
 use serde::{Deserialize, Serialize};
 
 use crate::app::backup::digest_of;
+use crate::app::heads;
 use crate::app::recover::{StartError, read_root_key};
+use crate::audit::{ledgers::newest, public_key};
 
 /// The manifest's name.
 pub const MANIFEST: &str = BACKUP_MANIFEST;
@@ -151,6 +154,21 @@ pub enum RestoreError {
         what: &'static str,
         /// Where the whole rows end.
         at: u64,
+    },
+    /// A ledger in its data directory that lost whole rows at its end.
+    #[error(
+        "{path}: {what} lost rows: the signed heads beside it say that it was given {told}, and it tells of {has}; take your copy \
+         of it, or start the server there once, which puts back what its log knows. Where there is neither, --torn-ledgers takes it as it is"
+    )]
+    Short {
+        /// Where it lies.
+        path: PathBuf,
+        /// Which ledger.
+        what: &'static str,
+        /// Rows that it was given, as far as it tells.
+        has: u64,
+        /// As was signed.
+        told: u64,
     },
     /// A file cannot be read or written.
     #[error("{path}: {source}")]
@@ -284,21 +302,27 @@ impl Odd {
     fn rows_of<R: LedgerRow>(
         &mut self,
         path: Option<&Path>,
-        of: Installation,
+        root: &RootKey,
         takes_torn: bool,
+        told: impl Fn(&LedgersTold) -> u64,
     ) -> Result<Option<Vec<R>>, RestoreError> {
         let Some(path) = path else { return Ok(None) };
         let mut rows = Vec::new();
-        let seen = RowLedger::visit_of(path, of, |row| rows.push(row)).map_err(|error| match error {
-            LedgerError::Elsewhere(what) => RestoreError::Elsewhere { path: path.to_owned(), what },
-            error => error.into(),
-        })?;
+        let seen =
+            RowLedger::visit_of(path, root.installation(), |row| rows.push(row)).map_err(|error| match error {
+                LedgerError::Elsewhere(what) => RestoreError::Elsewhere { path: path.to_owned(), what },
+                error => error.into(),
+            })?;
         match seen.cut_at {
             Some(at) if !takes_torn => {
                 return Err(RestoreError::Torn { path: path.to_owned(), what: R::WHAT, at });
             }
             Some(_) => self.torn.push(R::WHAT),
             None => {}
+        }
+        let (has, told) = (seen.rows + seen.taken_out, told_beside(path, root).map_or(0, |head| told(&head)));
+        if has < told && !takes_torn {
+            return Err(RestoreError::Short { path: path.to_owned(), what: R::WHAT, has, told });
         }
         if seen.of.is_none() {
             self.unnamed.push(R::WHAT);
@@ -307,12 +331,19 @@ impl Odd {
     }
 }
 
+/// What the signed heads say that ledgers were given, where the ledger still lies beside them in its data directory.
+fn told_beside(ledger: &Path, root: &RootKey) -> Option<LedgersTold> {
+    let data = ledger.parent().filter(|folder| folder.ends_with("erasures"))?.parent()?;
+    newest(&heads::path(data), &public_key(root)).ok()??.ledgers
+}
+
 impl Rows {
-    fn read(ledgers: Ledgers<'_>, of: Installation) -> Result<Self, RestoreError> {
-        let mut odd = Odd::default();
-        let erasures: Option<Vec<ErasureRow>> = odd.rows_of(ledgers.erasures, of, ledgers.torn)?;
-        let stops: Option<Vec<StopRow>> = odd.rows_of(ledgers.stops, of, ledgers.torn)?;
-        let revocations = odd.rows_of(ledgers.revocations, of, ledgers.torn)?.unwrap_or_default();
+    fn read(ledgers: Ledgers<'_>, root: &RootKey) -> Result<Self, RestoreError> {
+        let (mut odd, torn) = (Odd::default(), ledgers.torn);
+        let erasures: Option<Vec<ErasureRow>> = odd.rows_of(ledgers.erasures, root, torn, |told| told.erasures)?;
+        let stops: Option<Vec<StopRow>> = odd.rows_of(ledgers.stops, root, torn, |told| told.stops)?;
+        let revocations = odd.rows_of(ledgers.revocations, root, torn, |told| told.revocations)?.unwrap_or_default();
+        let of = root.installation();
         let erased = ErasedPoints::of(erasures.iter().flatten());
         let stops = stops.into_iter().flatten().filter_map(|row| erased.take_out_of(row)).collect();
         Ok(Self { of, stops, erasures, revocations, odd })
@@ -332,11 +363,11 @@ pub fn restore(
 ) -> Result<Restored, RestoreError> {
     let root_key = root_key_file.map(read_root_key).transpose()?;
     let manifest = Manifest::read(backup)?;
-    let of = DataDir::installation_of_backup(backup, root_key.clone());
+    let root = DataDir::root_key_of_backup(backup, root_key.clone());
     // Keys that are damaged are named as any other file.
-    let of = of.or_else(|error| manifest.verify(backup).and(Err(error.into())))?;
+    let root = root.or_else(|error| manifest.verify(backup).and(Err(error.into())))?;
     // Before the backup is read through, which may take long.
-    let rows = Rows::read(ledgers, of)?;
+    let rows = Rows::read(ledgers, &root)?;
     manifest.verify(backup)?;
     let filling = match Filling::begin(data) {
         Err(DataDirError::Foreign { dir, .. }) => return Err(RestoreError::NotEmpty(dir)),

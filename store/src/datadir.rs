@@ -208,16 +208,17 @@ impl DataDir {
         self.root_key().installation()
     }
 
-    /// Which installation a backup is of. `given` is its root key, where that is kept elsewhere.
+    /// The inner key of the installation that a backup is of. `given` is its root key, where that is kept elsewhere.
     ///
     /// # Errors
     /// [`DataDirError`] when it has no key that opens it.
-    pub fn installation_of_backup(backup: &Path, given: Option<RootKey>) -> Result<Installation, DataDirError> {
-        let (keys, path) = (backup.join("keys"), backup.join("keys").join(ROOT_KEY_FILE));
+    pub fn root_key_of_backup(backup: &Path, given: Option<RootKey>) -> Result<RootKey, DataDirError> {
+        let keys = backup.join("keys");
+        let path = keys.join(ROOT_KEY_FILE);
         // Copies of a backup may have lost who may read them: what is restored of it is closed again.
-        let outer =
-            given.or_else(|| key_in(&path)).ok_or(DataDirError::KeyUnusable { path, what: "missing or damaged" })?;
-        Ok(key_ring(&keys, &outer, true)?.root().installation())
+        let missing = DataDirError::KeyUnusable { path: path.clone(), what: "missing or damaged" };
+        let outer = given.or_else(|| key_in(&path)).ok_or(missing)?;
+        Ok(key_ring(&keys, &outer, true)?.root().clone())
     }
 
     /// The keys that the root key opens.

@@ -147,7 +147,10 @@ pub fn open(config: &Config, clock: Arc<dyn Clock>, meters: Arc<Meters>) -> Resu
              has started here; hold the log against your copy of it (`onefold audit verify --heads COPY`)"
         );
     }
-    heads.reached(opened.appender.position());
+    // On a disk without room the first segment is not there yet.
+    if reader.holds(&opened.report.end)? {
+        heads.reached(opened.report.end);
+    }
 
     let shared = Arc::new(Shared {
         reads: ReadLog::new(dir.reads()),

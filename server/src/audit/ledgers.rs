@@ -71,7 +71,10 @@ pub(crate) fn hold_what_was_signed(
 }
 
 /// The last whole line of a file of heads, if there is one.
-fn newest(path: &Path, public_key: &str) -> Result<Option<SignedHead>, AuditError> {
+///
+/// # Errors
+/// [`AuditError::HeadLine`] when it proves nothing.
+pub(crate) fn newest(path: &Path, public_key: &str) -> Result<Option<SignedHead>, AuditError> {
     let Ok(text) = fs::read_to_string(path) else { return Ok(None) };
     let whole: Vec<&str> = text.rfind('\n').map_or("", |at| &text[..at]).lines().collect();
     let Some((last, before)) = whole.split_last() else { return Ok(None) };

@@ -412,6 +412,7 @@ impl Model {
             };
             ids.check_handed_on(&self.clusters, &clusters, &age);
         }
+        ids.check_led(clients, &clusters).await;
         self.clusters = clusters;
     }
 

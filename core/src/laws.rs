@@ -92,6 +92,12 @@ pub enum Answer {
 pub struct Replica {
     /// By id.
     pub answers: BTreeMap<ProfileOrdinal, Answer>,
+    /// The records that an id held when it was merged or split.
+    held: BTreeMap<ProfileOrdinal, BTreeSet<Digest128>>,
+    /// The profile that each record is in, or was in last.
+    last: BTreeMap<Digest128, ProfileOrdinal>,
+    /// Profiles that gave records to others in this settlement.
+    gave: BTreeSet<ProfileOrdinal>,
 }
 
 impl Replica {
@@ -104,6 +110,7 @@ impl Replica {
         match change {
             ProfileChange::Created { profile, records } => {
                 let before = self.answers.insert(*profile, Answer::Live(records.iter().copied().collect()));
+                self.last.extend(records.iter().map(|record| (*record, *profile)));
                 keeps(before.is_none(), 4, || format!("profile {} was opened twice", profile.0))
             }
             ProfileChange::Updated { profile, joined, touched } => {
@@ -111,6 +118,7 @@ impl Replica {
                     keeps(!joined.is_empty(), 4, || format!("profile {} revives without a record", profile.0))?;
                     self.answers.insert(*profile, Answer::Live(BTreeSet::new()));
                 }
+                self.last.extend(joined.iter().map(|record| (*record, *profile)));
                 let members = self.live(*profile)?;
                 members.extend(joined);
                 for record in touched {
@@ -126,15 +134,19 @@ impl Replica {
                 keeps(self.live(*from)?.is_empty(), 4, || format!("profile {} left records behind", from.0))?;
                 keeps(into < from, 4, || format!("profile {} was merged into a younger one", from.0))?;
                 self.answers.insert(*from, Answer::MergedInto(*into));
+                self.held.insert(*from, records.iter().copied().collect());
                 Ok(())
             }
             ProfileChange::Split { from, stays, into } => {
                 for (to, records) in into {
                     self.shift(*from, *to, records)?;
                 }
+                self.gave.insert(*from);
                 let left = !self.live(*from)?.is_empty();
                 keeps(left == *stays, 4, || format!("profile {} stays without records, or left some", from.0))?;
                 if !stays {
+                    let held = into.iter().flat_map(|(_, records)| records).copied();
+                    self.held.insert(*from, held.collect());
                     self.answers.insert(*from, Answer::SplitInto(into.iter().map(|(to, _)| *to).collect()));
                 }
                 Ok(())
@@ -157,6 +169,58 @@ impl Replica {
                 keeps(!members.is_empty(), 4, || format!("profile {} lost all records and is not gone", profile.0))
             }
             ProfileChange::AccountChanged { .. } => Ok(()),
+        }
+    }
+
+    /// The live and the emptied profiles that an id leads to: itself, as long as it was neither merged nor split, and else
+    /// wherever the records are, or were last, that it held then. No merge that was undone leads to another party.
+    #[must_use]
+    pub fn leads_to(&self, profile: ProfileOrdinal) -> BTreeSet<ProfileOrdinal> {
+        let (mut ends, mut seen, mut open) = (BTreeSet::new(), BTreeSet::new(), vec![profile]);
+        while let Some(profile) = open.pop() {
+            if !seen.insert(profile) {
+                continue;
+            }
+            match self.answers.get(&profile) {
+                Some(Answer::Live(_) | Answer::Emptied) => {
+                    ends.insert(profile);
+                }
+                Some(Answer::SplitInto(into)) => open.extend(into),
+                Some(Answer::MergedInto(_) | Answer::Erased) | None => {}
+            }
+            let held = self.held.get(&profile).into_iter().flatten();
+            open.extend(held.filter_map(|record| self.last.get(record)));
+        }
+        ends
+    }
+
+    /// Takes in the end of a settlement. A record that its source took back goes with those that it was with last: where the
+    /// profile that they were merged into gave them all to one other, it was in that one.
+    pub fn settled(&mut self, is_live: &dyn Fn(Digest128) -> bool) {
+        let told = |mut profile: ProfileOrdinal| {
+            while let Some(Answer::MergedInto(into)) = self.answers.get(&profile) {
+                profile = *into;
+            }
+            profile
+        };
+        let mut moved: Vec<(Digest128, ProfileOrdinal)> = Vec::new();
+        for (record, last) in self.last.iter().filter(|(record, _)| !is_live(**record)) {
+            let merged = matches!(self.answers.get(last), Some(Answer::MergedInto(_)));
+            if merged && self.gave.contains(&told(*last)) {
+                let ends = self.leads_to(*last);
+                let only = ends.first().filter(|end| ends.len() == 1 && **end != told(*last));
+                moved.extend(only.map(|end| (*record, *end)));
+            }
+        }
+        self.last.extend(moved);
+        self.gave.clear();
+    }
+
+    /// A record was erased.
+    pub fn forget(&mut self, record: Digest128) {
+        self.last.remove(&record);
+        for held in self.held.values_mut() {
+            held.remove(&record);
         }
     }
 
@@ -186,6 +250,7 @@ impl Replica {
             keeps(members.remove(record), 4, || format!("{record:?} moves out of {}, where it is not", from.0))?;
         }
         self.live(to)?.extend(records);
+        self.last.extend(records.iter().map(|record| (*record, to)));
         Ok(())
     }
 }
@@ -351,7 +416,8 @@ mod tests {
     }
 
     fn replica(answers: &[(u32, Answer)]) -> Replica {
-        Replica { answers: answers.iter().map(|(number, answer)| (profile(*number), answer.clone())).collect() }
+        let answers = answers.iter().map(|(number, answer)| (profile(*number), answer.clone())).collect();
+        Replica { answers, ..Replica::default() }
     }
 
     fn live(numbers: &[u8]) -> Answer {

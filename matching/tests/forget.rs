@@ -109,6 +109,7 @@ enum Entry {
     Retract(Digest128, i64),
     Judge(Digest128, Digest128, Judgement),
     Change(ProfileChange),
+    Settled,
     Forget(Vec<u32>),
 }
 
@@ -165,9 +166,11 @@ impl House {
         for change in &changes {
             self.replica.apply(change, &live).expect("the feed tells one story");
         }
+        self.replica.settled(&live);
         let age = |record: Digest128| self.engine.ordinal_of(record).map_or(0, u64::from);
         laws::ids_are_a_contract(&before, &self.replica, &age).expect("law 4");
         self.journal.extend(changes.into_iter().map(Entry::Change));
+        self.journal.push(Entry::Settled);
         for (profile, answer) in &self.replica.answers {
             match answer {
                 Answer::Erased => assert_eq!(self.engine.standing(*profile), Standing::Erased),
@@ -178,6 +181,9 @@ impl House {
                 }
                 _ => assert!(self.engine.members(*profile).is_empty()),
             }
+            let leads_to = self.replica.leads_to(*profile);
+            let live = leads_to.iter().filter(|end| self.engine.standing(**end) == Standing::Live);
+            assert!(self.engine.live_ends(*profile).iter().eq(live), "{profile:?}");
         }
         assert!(self.engine.settle().is_empty(), "nothing is left to settle");
     }
@@ -189,6 +195,7 @@ impl House {
         assert_eq!(self.engine.forget(&doomed) as usize, doomed.len());
         assert_eq!(self.engine.forget(&doomed), 0, "once is enough");
         assert!(self.engine.judgements().all(|(one, other, _)| !known.contains(&one) && !known.contains(&other)));
+        known.iter().for_each(|record| self.replica.forget(*record));
         self.journal.push(Entry::Forget(doomed));
         self.settle();
     }
@@ -229,6 +236,7 @@ impl House {
                     engine.judge_pair(*one, *other, *judgement).expect("it was taken before");
                 }
                 Entry::Change(change) => engine.redo(change).expect("the changes fit the arrivals"),
+                Entry::Settled => engine.redone(),
                 Entry::Forget(ordinals) => drop(engine.forget(ordinals)),
             }
         }
@@ -250,6 +258,7 @@ fn same_state(one: &Engine, other: &Engine) {
     for profile in (0..one.stats().profiles_opened).map(ProfileOrdinal) {
         assert_eq!(one.standing(profile), other.standing(profile));
         assert_eq!(one.members(profile), other.members(profile));
+        assert_eq!(one.lives_on(profile), other.lives_on(profile));
         assert_eq!(one.retracted_from(&[profile]), other.retracted_from(&[profile]));
     }
     for view in one.all_records() {

@@ -172,6 +172,7 @@ enum Entry {
     Retract(Digest128, i64),
     Judge(Digest128, Digest128, Option<Judgement>),
     Change(ProfileChange),
+    Settled,
 }
 
 /// An engine, and everything that a bystander can know about it.
@@ -291,8 +292,10 @@ impl House {
         for change in &changes {
             self.replica.apply(change, &|record| live.contains_key(&record))?;
         }
+        self.replica.settled(&|record| live.contains_key(&record));
         laws::ids_are_a_contract(&before, &self.replica, &|record| self.first_seen[&record])?;
         self.journal.extend(changes.into_iter().map(Entry::Change));
+        self.journal.push(Entry::Settled);
 
         let clusters = self.replica.clusters();
         laws::partition_is_total(&live.keys().copied().collect(), &clusters)?;
@@ -334,6 +337,17 @@ impl House {
                 Answer::Erased => assert_eq!(self.engine.standing(*profile), Standing::Erased),
             }
         }
+        for profile in self.replica.answers.keys() {
+            let leads_to = self.replica.leads_to(*profile);
+            let live = |end: &&ProfileOrdinal| self.engine.standing(**end) == Standing::Live;
+            assert!(self.engine.live_ends(*profile).iter().eq(leads_to.iter().filter(live)), "{profile:?}");
+            match self.engine.lives_on(*profile) {
+                Standing::MergedInto(only) => assert!(leads_to.iter().eq([&only]), "{profile:?}"),
+                Standing::SplitInto(parts) => assert!(leads_to.iter().eq(&parts), "{profile:?}"),
+                Standing::Live | Standing::Emptied => assert!(leads_to.iter().eq([profile]), "{profile:?}"),
+                Standing::Erased | Standing::Unknown => panic!("{profile:?} is not known, and nothing was erased"),
+            }
+        }
         let live: Vec<ProfileOrdinal> = self.engine.live_profiles(ProfileOrdinal(0)).collect();
         let told = self.replica.answers.iter().filter(|(_, answer)| matches!(answer, Answer::Live(_)));
         assert!(live.iter().eq(told.map(|(profile, _)| profile)));
@@ -366,6 +380,7 @@ impl House {
                     engine.withdraw_judgement(*one, *other);
                 }
                 Entry::Change(change) => engine.redo(change).expect("the changes fit the arrivals"),
+                Entry::Settled => engine.redone(),
             }
         }
         engine.finish_replay();
@@ -393,6 +408,8 @@ fn same_state(one: &Engine, other: &Engine) {
     for profile in (0..one.stats().profiles_opened).map(ProfileOrdinal) {
         assert_eq!(one.standing(profile), other.standing(profile));
         assert_eq!(one.members(profile), other.members(profile));
+        assert_eq!(one.lives_on(profile), other.lives_on(profile));
+        assert_eq!(one.retracted_from(&[profile]), other.retracted_from(&[profile]));
     }
     for record in one.all_records() {
         assert_eq!(one.links_of(record.digest), other.links_of(record.digest));

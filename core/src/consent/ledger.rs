@@ -338,6 +338,24 @@ impl Ledger {
         self.waiting.of(record)
     }
 
+    /// The points of which statements are heard at this one: retracted records that held it last, or held what its record gave up.
+    #[must_use]
+    pub fn heard_here(&self, point: Digest128) -> &[Digest128] {
+        self.left_behind.heard_here(point)
+    }
+
+    /// Where statements at this point are heard beside it, but for what waits.
+    #[must_use]
+    pub fn stands_on(&self, point: Digest128) -> &[Digest128] {
+        self.left_behind.of(point)
+    }
+
+    /// Whether statements stand anywhere but at their own points.
+    #[must_use]
+    pub fn any_stands_on(&self) -> bool {
+        !self.left_behind.is_empty()
+    }
+
     /// Whether somebody said no at this point, of anything.
     #[must_use]
     pub fn has_stop_at(&self, point: Digest128) -> bool {

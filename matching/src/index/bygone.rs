@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use onefold_core::ids::{Digest128, NamespaceId};
+use onefold_core::ids::{Digest128, NamespaceId, Place};
 
 use crate::prepared::LinkValue;
 
@@ -20,19 +20,33 @@ pub(crate) struct Bygone {
     by_value: BTreeSet<(LinkValue, u32)>,
     /// Which version said so: when it was observed, and the digest of its facts, by which ties break.
     versions: BTreeMap<u32, (i64, Digest128)>,
+    /// Where the fragment lies that was live last.
+    places: BTreeMap<u32, Place>,
 }
 
 impl Bygone {
     /// The record is retracted; this version was the last, and said this.
     pub(crate) fn set(&mut self, record: u32, version: (i64, Digest128), values: impl IntoIterator<Item = LinkValue>) {
+        let place = self.place_of(record);
         self.drop(record);
         self.versions.insert(record, version);
+        self.places.extend(place.map(|place| (record, place)));
         self.note(record, values);
     }
 
     /// The last version of a retracted record.
     pub(crate) fn version_of(&self, record: u32) -> Option<(i64, Digest128)> {
         self.versions.get(&record).copied()
+    }
+
+    /// Where the last fragment of a retracted record lies that was ever live.
+    pub(crate) fn place_of(&self, record: u32) -> Option<Place> {
+        self.places.get(&record).copied()
+    }
+
+    /// The fragment that is retracted lies here.
+    pub(crate) fn set_place(&mut self, record: u32, place: Place) {
+        self.places.insert(record, place);
     }
 
     /// All of them, by record.
@@ -56,6 +70,7 @@ impl Bygone {
     /// The record is live again, or forgotten.
     pub(crate) fn drop(&mut self, record: u32) {
         self.versions.remove(&record);
+        self.places.remove(&record);
         let values: Vec<LinkValue> = self.values_of(record).collect();
         for value in values {
             self.by_record.remove(&(record, value));
@@ -84,6 +99,8 @@ impl Bygone {
 
     pub(crate) fn memory_bytes(&self) -> usize {
         let version = size_of::<(u32, (i64, Digest128))>() + ENTRY_OVERHEAD;
-        2 * self.len() * (size_of::<(u32, LinkValue)>() + ENTRY_OVERHEAD) + self.versions.len() * version
+        2 * self.len() * (size_of::<(u32, LinkValue)>() + ENTRY_OVERHEAD)
+            + self.versions.len() * version
+            + self.places.len() * (size_of::<(u32, Place)>() + ENTRY_OVERHEAD)
     }
 }

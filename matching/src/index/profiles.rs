@@ -1,6 +1,6 @@
 //! Profiles: every ordinal that was ever opened, what became of it, and the ring of its members.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::index::NONE;
 use crate::index::column::Column;
@@ -13,15 +13,19 @@ use crate::index::records::{Warm, flag};
 pub(crate) enum Kind {
     /// Has members.
     Live = 0,
-    /// `head` is the profile it went into.
+    /// `head` is the profile it went into, `list` the records that it held then.
     Merged = 1,
-    /// `list` names the profiles it went into.
+    /// `head` counts the profiles it went into, which `list` begins with; behind them, the records that it held then.
     Split = 2,
     /// All its records were retracted.
     Emptied = 3,
     /// All its records were erased; it never comes back.
     Erased = 4,
 }
+
+/// Of a profile that ended, so many of its oldest records say where it lives on (law 10): a chain of merges, each of them into
+/// an older profile, would else remember every record once for each.
+pub(crate) const HELD_MAX: usize = 128;
 
 /// One profile. For a live one `list` holds the unique values of its members.
 #[derive(Clone, Copy, Debug)]
@@ -66,8 +70,8 @@ impl Profiles {
         self.live += 1;
     }
 
-    /// Ends a live profile, which must have lost its members.
-    pub(crate) fn end(&mut self, profile: u32, kind: Kind, into: &[u32], lists: &mut Lists) {
+    /// Ends a live profile, which must have lost its members: those that went elsewhere are `held`.
+    pub(crate) fn end(&mut self, profile: u32, kind: Kind, into: &[u32], held: &[u32], lists: &mut Lists) {
         self.live -= 1;
         let ended = &mut self.column[profile];
         debug_assert!(ended.kind == Kind::Live && ended.count == 0);
@@ -78,6 +82,7 @@ impl Profiles {
         match kind {
             Kind::Merged => {
                 ended.head = into.first().copied().unwrap_or(NONE);
+                lists.set(&mut ended.list, held);
                 let end = self.end_of_merges(profile);
                 let moved: Vec<(u32, u32)> = self.left.range((profile, 0)..=(profile, u32::MAX)).copied().collect();
                 for (from, record) in moved {
@@ -85,7 +90,10 @@ impl Profiles {
                     self.left.insert((end, record));
                 }
             }
-            Kind::Split => lists.set(&mut ended.list, into),
+            Kind::Split => {
+                ended.head = into.len() as u32;
+                lists.set(&mut ended.list, &[into, held].concat());
+            }
             Kind::Live | Kind::Emptied | Kind::Erased => {}
         }
     }
@@ -109,6 +117,7 @@ impl Profiles {
         holder.count += 1;
         warm[record].profile = profile;
         warm[record].flags |= flag::PLACED;
+        warm[record].flags &= !flag::PARTED;
     }
 
     /// Takes a record out of its profile's ring; the record remembers which it was.
@@ -166,13 +175,74 @@ impl Profiles {
         })
     }
 
-    /// Follows merges to the profile that holds the records now, or where the trail ends.
+    /// Follows merges, as they were told, to where the trail ends.
     pub(crate) fn end_of_merges(&self, mut profile: u32) -> u32 {
         // A merge keeps the older id, so ordinals fall and the walk ends.
         while let Some(Profile { kind: Kind::Merged, head, .. }) = self.column.get(profile as usize) {
             profile = *head;
         }
         profile
+    }
+
+    /// The profiles that a split one went into, as it was told then.
+    pub(crate) fn went_into<'a>(&'a self, lists: &'a Lists, profile: u32) -> &'a [u32] {
+        let Profile { kind, head, list, .. } = &self.column[profile];
+        let into = if *kind == Kind::Split { *head as usize } else { 0 };
+        lists.get(list).get(..into).unwrap_or_default()
+    }
+
+    /// The records that a merged or split profile held when it ended.
+    pub(crate) fn held<'a>(&'a self, lists: &'a Lists, profile: u32) -> &'a [u32] {
+        let Profile { kind, head, list, .. } = &self.column[profile];
+        match kind {
+            Kind::Merged => lists.get(list),
+            Kind::Split => lists.get(list).get(*head as usize..).unwrap_or_default(),
+            Kind::Live | Kind::Emptied | Kind::Erased => &[],
+        }
+    }
+
+    /// Where an id leads: to itself as long as it has not ended by a merge or a split, and else to wherever the records are, or
+    /// were last, that it held then, and so on. A merge that was undone leads nobody to the other party's records.
+    pub(crate) fn ends(&self, warm: &Column<Warm>, lists: &Lists, profile: u32) -> BTreeSet<u32> {
+        let (mut ends, mut seen, mut open) = (BTreeSet::new(), BTreeSet::new(), vec![profile]);
+        while let Some(profile) = open.pop() {
+            let Some(known) = self.column.get(profile as usize).filter(|_| seen.insert(profile)) else { continue };
+            if !matches!(known.kind, Kind::Merged | Kind::Split) {
+                ends.insert(profile);
+                continue;
+            }
+            open.extend(self.went_into(lists, profile));
+            // None of one that was erased.
+            open.extend(self.held(lists, profile).iter().map(|record| warm[*record].profile));
+        }
+        ends
+    }
+
+    /// These profiles gave records to others: whichever of the records in no profile was last in one that went with them now
+    /// ends its trail there. Of the others it is not known any more whose they were.
+    pub(crate) fn part_left(&mut self, warm: &mut Column<Warm>, lists: &Lists, gave: &BTreeSet<u32>) {
+        let left: Vec<(u32, u32)> =
+            gave.iter().flat_map(|from| self.left(*from).map(move |record| (*from, record))).collect();
+        let mut ends: BTreeMap<u32, BTreeSet<u32>> = BTreeMap::new();
+        for (_, record) in &left {
+            let last = warm[*record].profile;
+            if self.column[last].kind == Kind::Merged {
+                ends.entry(last).or_insert_with(|| self.ends(warm, lists, last));
+            }
+        }
+        for (from, record) in left {
+            let ends = ends.get(&warm[record].profile).filter(|ends| ends.len() == 1);
+            match ends.and_then(BTreeSet::first).copied() {
+                Some(end) if end != from => {
+                    self.left.remove(&(from, record));
+                    warm[record].profile = end;
+                    self.left.insert((end, record));
+                }
+                // All that it was with stayed.
+                Some(_) => {}
+                None => warm[record].flags |= flag::PARTED,
+            }
+        }
     }
 
     pub(crate) fn memory_bytes(&self) -> usize {

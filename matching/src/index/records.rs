@@ -33,6 +33,8 @@ pub(crate) mod flag {
     pub(crate) const UNMATCHED: u16 = 1 << 10;
     /// A correction by a steward: compared with nobody.
     pub(crate) const CORRECTS: u16 = 1 << 11;
+    /// In no profile, and the last one it was in gave records to others since: whose it was is not known.
+    pub(crate) const PARTED: u16 = 1 << 12;
     /// What a settlement clears.
     pub(crate) const PASSING: u16 = DIRTY | GREW | REOPENED | VISITED | FACTS;
     /// The top bits count the unique values in front of the value list, up to [`UNIQUES_MANY`].
@@ -141,6 +143,7 @@ impl Records {
         warm.profile = NONE;
         warm.name = 0;
         warm.source = 0;
+        warm.flags &= !flag::PARTED;
         self.slots[ix] = NONE;
         self.forgotten += 1;
     }

@@ -119,7 +119,7 @@ impl Engine {
         if arrival.applies() {
             let record = found.unwrap_or_else(|| self.records.open(record));
             let cold = &mut self.records.cold[record];
-            let version = (cold.observed_at, cold.facts);
+            let (version, lay_at) = ((cold.observed_at, cold.facts), cold.place);
             cold.facts = Digest128([0; 16]);
             cold.observed_at = observed_at.0;
             cold.place = place;
@@ -127,6 +127,7 @@ impl Engine {
                 let said: SmallVec<[LinkValue; 16]> =
                     self.values_of(record).iter().map(|value| self.values.column[*value].link_value()).collect();
                 self.bygone.set(record, version, said);
+                self.bygone.set_place(record, lay_at);
                 self.unindex(record);
             }
         }

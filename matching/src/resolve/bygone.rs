@@ -7,9 +7,10 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use onefold_core::decision::LateVersion;
 use onefold_core::fragment::ObservedAt;
-use onefold_core::ids::{Digest128, NamespaceId, ProfileOrdinal, SlotId};
+use onefold_core::ids::{Digest128, NamespaceId, Place, ProfileOrdinal, SlotId};
 use onefold_core::namespace::NamespaceClass;
 
+use crate::index::profiles::Kind;
 use crate::index::records::flag;
 use crate::prepared::LinkValue;
 use crate::resolve::diversity::Behind;
@@ -40,14 +41,60 @@ impl Engine {
     /// Retracted records that were last in one of these profiles.
     #[must_use]
     pub fn retracted_from(&self, profiles: &[ProfileOrdinal]) -> Vec<RecordView> {
-        let ends: BTreeSet<u32> = profiles.iter().map(|profile| self.profiles.end_of_merges(profile.0)).collect();
-        ends.into_iter().flat_map(|end| self.profiles.left(end)).map(|record| self.view(record)).collect()
+        let mut found: BTreeSet<u32> = BTreeSet::new();
+        for profile in profiles {
+            for end in self.profiles.ends(&self.records.warm, &self.lists, profile.0) {
+                found.extend(self.profiles.left(end));
+            }
+            // Of one that ended: where its trail was told to end lie those, too, that are not known to have gone on.
+            let told = self.profiles.end_of_merges(profile.0);
+            let was_in = |record: &u32| told == profile.0 || self.records.warm[*record].profile == profile.0;
+            found.extend(self.profiles.left(told).filter(was_in));
+        }
+        found.into_iter().map(|record| self.view(record)).collect()
     }
 
     /// The values that a retracted record held last, sorted; none of a live one.
     #[must_use]
     pub fn last_links_of(&self, record: Digest128) -> Vec<LinkValue> {
         self.records.find(record).map(|record| self.bygone.values_of(record).collect()).unwrap_or_default()
+    }
+
+    /// Where the last fragment of a retracted record lies that was live; `None` of a live one.
+    #[must_use]
+    pub fn last_place_of(&self, record: Digest128) -> Option<Place> {
+        self.bygone.place_of(self.records.find(record)?)
+    }
+
+    /// The live profiles that an identifier led to when its last holders were retracted: who asks by an address that only a
+    /// record told which its source took back is the person whose profile lives on without it. None where anybody holds the
+    /// identifier today, where it names nobody, where the profile gave records away since, so that it is not known with whom the
+    /// record was, and where the holders are provably another party than it. Several, where it led to several.
+    #[must_use]
+    pub fn led_to(&self, value: LinkValue) -> BTreeSet<ProfileOrdinal> {
+        let most = self.rules.value_records_max as usize;
+        let holders: Vec<u32> = self.bygone.holders(value).take(most + 1).collect();
+        let today = self.held_today(value, &HashSet::new());
+        let supporting = self.rules.class(value.namespace.0) == NamespaceClass::Supporting;
+        if supporting || holders.len() > most || today.shared || today.generic {
+            return BTreeSet::new();
+        }
+        let mut led_to = BTreeSet::new();
+        for holder in holders.iter().map(|holder| &self.records.warm[*holder]) {
+            let ends = self.profiles.ends(&self.records.warm, &self.lists, holder.profile);
+            let live = |end: &&u32| self.profiles.column[**end].kind == Kind::Live;
+            if let (false, 1, Some(end)) = (holder.has(flag::PARTED), ends.len(), ends.iter().find(live)) {
+                led_to.insert(ProfileOrdinal(*end));
+            }
+        }
+        if led_to.len() == 1 {
+            let members = led_to.iter().flat_map(|profile| self.member_indexes(*profile));
+            let known = self.uniques_among(members);
+            if !self.are_one_party(&holders, &known) {
+                return BTreeSet::new();
+            }
+        }
+        led_to
     }
 
     /// When the last version of a retracted record was observed, and the digest of its facts; `None` of a live one, and where

@@ -39,7 +39,7 @@ use crate::resolve::{Engine, LinkRules, Weigher};
 use bytes::{Bytes, make_room, put, read_rows, write_rows};
 
 /// The layout of the sections.
-const VERSION: u16 = 9;
+const VERSION: u16 = 10;
 const MAGIC: &[u8; 8] = b"onefoldE";
 
 /// A checkpoint that cannot be used. The journal can rebuild what it held.
@@ -325,8 +325,10 @@ impl Engine {
             let whole = ordinal < head.profiles
                 && match profile.kind {
                     Kind::Live => true,
-                    Kind::Merged => profile.head < ordinal && into.is_empty(),
-                    Kind::Split => into.iter().all(|into| *into < head.profiles),
+                    Kind::Merged => profile.head < ordinal && into.iter().all(|held| *held < head.records),
+                    Kind::Split => into.split_at_checked(profile.head as usize).is_some_and(|(into, held)| {
+                        into.iter().all(|into| *into < head.profiles) && held.iter().all(|held| *held < head.records)
+                    }),
                     Kind::Emptied | Kind::Erased => into.is_empty(),
                 };
             if !whole {

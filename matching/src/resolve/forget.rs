@@ -34,7 +34,7 @@ impl Engine {
             if warm.placed() {
                 self.profiles.detach(&mut self.records.warm, record);
                 if self.profiles.column[warm.profile].count == 0 {
-                    self.profiles.end(warm.profile, Kind::Erased, &[], &mut self.lists);
+                    self.profiles.end(warm.profile, Kind::Erased, &[], &[], &mut self.lists);
                 }
                 self.erased.push(warm.profile);
             } else if warm.profile != NONE {

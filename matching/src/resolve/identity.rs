@@ -4,6 +4,9 @@
 //! record. A new cluster keeps the oldest id whose heir it is. Of the other ids, one whose records all went to one
 //! cluster is merged into it, one whose records went several ways is split. A cluster that is nobody's heir takes up an
 //! emptied id that one of its returning records remembers, or opens a new one.
+//!
+//! An id that ended stays ended. Whoever kept it is led to where the records are that it held when it did
+//! ([`crate::index::profiles::Profiles::ends`]): when the merge is undone, to the part that has them, and never to the other party.
 
 use hashbrown::HashSet;
 use onefold_core::change::ProfileChange;
@@ -11,7 +14,7 @@ use onefold_core::ids::{Digest128, ProfileOrdinal};
 use smallvec::SmallVec;
 
 use crate::index::NONE;
-use crate::index::profiles::Kind;
+use crate::index::profiles::{HELD_MAX, Kind};
 use crate::index::records::flag;
 use crate::resolve::Engine;
 
@@ -222,25 +225,43 @@ impl Engine {
                 .collect();
             match into.as_mut_slice() {
                 [(to, records)] if !stays => {
-                    self.profiles.end(from, Kind::Merged, &[to.0], &mut self.lists);
+                    let held = self.oldest_of(records.iter());
+                    self.profiles.end(from, Kind::Merged, &[to.0], &held, &mut self.lists);
                     let (from, into) = (ProfileOrdinal(from), *to);
                     merged.push(ProfileChange::Merged { from, into, records: std::mem::take(records) });
                 }
                 _ => {
                     if !stays {
                         let ends: Vec<u32> = into.iter().map(|(to, _)| to.0).collect();
-                        self.profiles.end(from, Kind::Split, &ends, &mut self.lists);
+                        let held = self.oldest_of(into.iter().flat_map(|(_, records)| records));
+                        self.profiles.end(from, Kind::Split, &ends, &held, &mut self.lists);
                     }
+                    self.gave.insert(from);
                     changes.push(ProfileChange::Split { from: ProfileOrdinal(from), stays, into });
                 }
             }
         }
         changes.extend(merged);
         for profile in moves.emptied {
-            self.profiles.end(profile, Kind::Emptied, &[], &mut self.lists);
+            self.profiles.end(profile, Kind::Emptied, &[], &[], &mut self.lists);
             changes.push(ProfileChange::Emptied { profile: ProfileOrdinal(profile) });
         }
+        self.part_left();
         changes
+    }
+
+    /// The records that say where a profile lives on that ends: the oldest of those that it held.
+    pub(super) fn oldest_of<'a>(&self, records: impl IntoIterator<Item = &'a Digest128>) -> Vec<u32> {
+        let mut oldest: Vec<u32> = records.into_iter().filter_map(|record| self.records.find(*record)).collect();
+        oldest.sort_unstable();
+        oldest.truncate(HELD_MAX);
+        oldest
+    }
+
+    /// Ends a settlement, once all that moved is where it belongs: what follows from profiles giving records to others.
+    pub(super) fn part_left(&mut self) {
+        let gave = std::mem::take(&mut self.gave);
+        self.profiles.part_left(&mut self.records.warm, &self.lists, &gave);
     }
 }
 

@@ -217,6 +217,12 @@ impl Engine {
         holders.iter().filter_map(|holder| self.profile_of_index(*holder)).collect()
     }
 
+    /// How many live records hold a value.
+    #[must_use]
+    pub fn live_holders(&self, value: LinkValue) -> u32 {
+        self.value_index(value).map_or(0, |index| self.values.column[index].holders.len)
+    }
+
     /// The live members of a profile, in order of first arrival. Empty unless the profile is live.
     #[must_use]
     pub fn members(&self, profile: ProfileOrdinal) -> Vec<RecordView> {
@@ -233,7 +239,7 @@ impl Engine {
         members
     }
 
-    /// What became of a profile id, one step.
+    /// What became of a profile id, as it was told when it did. Where it leads today, [`Engine::lives_on`] says.
     #[must_use]
     pub fn standing(&self, profile: ProfileOrdinal) -> Standing {
         let Some(known) = self.profiles.column.get(profile.0 as usize) else { return Standing::Unknown };
@@ -241,15 +247,35 @@ impl Engine {
             Kind::Live => Standing::Live,
             Kind::Merged => Standing::MergedInto(ProfileOrdinal(known.head)),
             Kind::Split => {
-                Standing::SplitInto(self.lists.get(&known.list).iter().map(|into| ProfileOrdinal(*into)).collect())
+                let into = self.profiles.went_into(&self.lists, profile.0).iter();
+                Standing::SplitInto(into.map(|into| ProfileOrdinal(*into)).collect())
             }
             Kind::Emptied => Standing::Emptied,
             Kind::Erased => Standing::Erased,
         }
     }
 
-    /// The live profiles that an id leads to now, following every redirect, oldest first. One for an id that is live or
-    /// was merged; several after a split; none when all were emptied or the id was never opened.
+    /// LAW 4: where an id leads today. One that was merged leads to the profile that has what it held then, were it another
+    /// than it was merged into: a merge that was undone leads nobody to the other party. Where several have some of it, it
+    /// was split, whatever was told first.
+    #[must_use]
+    pub fn lives_on(&self, profile: ProfileOrdinal) -> Standing {
+        let told = self.standing(profile);
+        if !matches!(told, Standing::MergedInto(_) | Standing::SplitInto(_)) {
+            return told;
+        }
+        let ends = self.profiles.ends(&self.records.warm, &self.lists, profile.0);
+        let mut left =
+            ends.into_iter().filter(|end| self.profiles.column[*end].kind != Kind::Erased).map(ProfileOrdinal);
+        match (told, left.next(), left.next()) {
+            (_, None, _) => Standing::Erased,
+            (Standing::MergedInto(_), Some(only), None) => Standing::MergedInto(only),
+            (_, first, second) => Standing::SplitInto(first.into_iter().chain(second).chain(left).collect()),
+        }
+    }
+
+    /// The live profiles that an id leads to now, oldest first. One for an id that is live or was merged; several after a
+    /// split; none when all were emptied or the id was never opened.
     #[must_use]
     pub fn live_ends(&self, profile: ProfileOrdinal) -> Vec<ProfileOrdinal> {
         self.ends(profile).0
@@ -264,25 +290,9 @@ impl Engine {
 
     /// The live ends, and whether there are emptied ones beside them.
     fn ends(&self, profile: ProfileOrdinal) -> (Vec<ProfileOrdinal>, bool) {
-        let mut ends = BTreeSet::new();
-        let mut emptied = false;
-        let mut seen = BTreeSet::new();
-        let mut open = vec![profile];
-        while let Some(profile) = open.pop() {
-            if !seen.insert(profile) {
-                continue;
-            }
-            match self.standing(profile) {
-                Standing::Live => {
-                    ends.insert(profile);
-                }
-                Standing::MergedInto(into) => open.push(into),
-                Standing::SplitInto(into) => open.extend(into),
-                Standing::Emptied => emptied = true,
-                Standing::Erased | Standing::Unknown => {}
-            }
-        }
-        (ends.into_iter().collect(), emptied)
+        let ends = self.profiles.ends(&self.records.warm, &self.lists, profile.0);
+        let of = |kind: Kind| ends.iter().filter(move |end| self.profiles.column[**end].kind == kind);
+        (of(Kind::Live).map(|end| ProfileOrdinal(*end)).collect(), of(Kind::Emptied).next().is_some())
     }
 
     /// The live profiles from this ordinal on, oldest first.

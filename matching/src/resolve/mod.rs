@@ -35,6 +35,7 @@ mod settle;
 mod soft;
 mod weigher;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use hashbrown::{HashMap, HashSet};
@@ -93,6 +94,8 @@ pub struct Engine {
     untidy: Vec<u32>,
     /// Profiles that lost records to erasures since last settled.
     erased: Vec<u32>,
+    /// Profiles that gave records to others in the settlement under way.
+    gave: BTreeSet<u32>,
     /// Changes were replayed: what follows from the clusters is out of date until the replay is finished.
     replaying: bool,
 }
@@ -134,6 +137,7 @@ impl Engine {
             crossed: HashSet::new(),
             untidy: Vec::new(),
             erased: Vec::new(),
+            gave: BTreeSet::new(),
             replaying: false,
         }
     }

@@ -25,7 +25,8 @@ pub enum RedoError {
 
 impl Engine {
     /// Applies a change that [`Engine::settle`] once answered with, without resolving anything. The arrivals that led to
-    /// it must have been replayed before. After the last one call [`Engine::finish_replay`].
+    /// it must have been replayed before. After the last one of a settlement call [`Engine::redone`], after the last of all
+    /// [`Engine::finish_replay`].
     ///
     /// # Errors
     /// [`RedoError`] when the change does not fit; the engine is then of no further use.
@@ -65,8 +66,10 @@ impl Engine {
                 }
                 if !stays {
                     let ends: Vec<u32> = into.iter().map(|(to, _)| to.0).collect();
-                    self.redo_end(*from, Kind::Split, &ends)?;
+                    let held = self.oldest_of(into.iter().flat_map(|(_, records)| records));
+                    self.redo_end(*from, Kind::Split, &ends, &held)?;
                 }
+                self.gave.insert(from.0);
             }
             ProfileChange::Merged { from, into, records } => {
                 self.redo_is_live(*from)?;
@@ -75,7 +78,8 @@ impl Engine {
                     return Err(RedoError::Profile(*into));
                 }
                 self.redo_move(*from, *into, records)?;
-                self.redo_end(*from, Kind::Merged, &[into.0])?;
+                let held = self.oldest_of(records);
+                self.redo_end(*from, Kind::Merged, &[into.0], &held)?;
             }
             ProfileChange::AccountChanged { .. } => {}
             // Forgetting the records did it; here it is only told.
@@ -92,7 +96,7 @@ impl Engine {
                 for record in members {
                     self.profiles.leave(&mut self.records.warm, record);
                 }
-                self.redo_end(*profile, Kind::Emptied, &[])?;
+                self.redo_end(*profile, Kind::Emptied, &[], &[])?;
             }
             // Consent moves no record.
             ProfileChange::ConsentChanged { profile } => self.redo_is_live(*profile)?,
@@ -100,8 +104,14 @@ impl Engine {
         Ok(())
     }
 
+    /// All changes of one settlement were applied.
+    pub fn redone(&mut self) {
+        self.part_left();
+    }
+
     /// Ends a replay: nothing is dirty any more, and all that follows from fragments and clusters is computed.
     pub fn finish_replay(&mut self) {
+        self.part_left();
         self.match_rows();
         let dirty_values = std::mem::take(&mut self.dirty_values);
         let dirty_records = std::mem::take(&mut self.dirty_records);
@@ -214,11 +224,11 @@ impl Engine {
         Ok(())
     }
 
-    fn redo_end(&mut self, profile: ProfileOrdinal, kind: Kind, into: &[u32]) -> Result<(), RedoError> {
+    fn redo_end(&mut self, profile: ProfileOrdinal, kind: Kind, into: &[u32], held: &[u32]) -> Result<(), RedoError> {
         if self.profiles.column[profile.0].count > 0 {
             return Err(RedoError::NotAMember(profile));
         }
-        self.profiles.end(profile.0, kind, into, &mut self.lists);
+        self.profiles.end(profile.0, kind, into, held, &mut self.lists);
         Ok(())
     }
 }

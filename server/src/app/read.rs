@@ -1,5 +1,6 @@
 //! Profiles, read: which one a key leads to, and what its fragments say together.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use onefold_core::ids::{Digest128, NamespaceId, Place, ProfileId, ProfileOrdinal
 use onefold_core::profile::{Detail, Golden, unify};
 use onefold_matching::prepare::{LookupError, ReadIdentifier};
 use onefold_matching::prepared::LinkValue;
-use onefold_matching::resolve::{Standing, ValueStanding};
+use onefold_matching::resolve::{Standing, VALUE_PROFILES_MAX, ValueStanding};
 use onefold_store::vault::Vault;
 
 use super::Shared;
@@ -120,24 +121,23 @@ pub fn look_up(tenant: &Tenant, config: &LiveConfig, key: &ProfileKey) -> Result
 /// # Errors
 /// [`ReadError`] when there is none, or not one.
 pub fn live_end(tenant: &Tenant, state: &State, id: ProfileId) -> Result<ProfileOrdinal, ReadError> {
-    let mut profile = id.open(&tenant.keys.id).ok_or(ReadError::ProfileUnknown)?;
-    loop {
-        match state.engine.standing(profile) {
-            Standing::Live => return Ok(profile),
-            // A merge keeps the older id, so this ends.
-            Standing::MergedInto(into) => profile = into,
-            Standing::SplitInto(_) => {
-                let ends = state.engine.live_ends(profile);
-                if ends.is_empty() {
-                    let erased = state.engine.all_ends_erased(profile);
-                    return Err(if erased { ReadError::ProfileErased } else { ReadError::ProfileEmptied });
-                }
-                return Err(ReadError::ProfileSplit { into: ends.into_iter().map(|p| tenant.profile_id(p)).collect() });
+    let profile = id.open(&tenant.keys.id).ok_or(ReadError::ProfileUnknown)?;
+    match state.engine.lives_on(profile) {
+        Standing::Live => Ok(profile),
+        Standing::MergedInto(into) => match state.engine.standing(into) {
+            Standing::Live => Ok(into),
+            _ => Err(ReadError::ProfileEmptied),
+        },
+        Standing::SplitInto(_) => {
+            let ends = state.engine.live_ends(profile);
+            if ends.is_empty() {
+                return Err(ReadError::ProfileEmptied);
             }
-            Standing::Erased => return Err(ReadError::ProfileErased),
-            Standing::Emptied => return Err(ReadError::ProfileEmptied),
-            Standing::Unknown => return Err(ReadError::ProfileUnknown),
+            Err(ReadError::ProfileSplit { into: ends.into_iter().map(|p| tenant.profile_id(p)).collect() })
         }
+        Standing::Erased => Err(ReadError::ProfileErased),
+        Standing::Emptied => Err(ReadError::ProfileEmptied),
+        Standing::Unknown => Err(ReadError::ProfileUnknown),
     }
 }
 
@@ -194,6 +194,28 @@ fn holder_of(tenant: &Tenant, state: &State, value: LinkValue) -> Result<Option<
                 Err(ReadError::IdentifierShared { profiles, more })
             }
         },
+    }
+}
+
+/// The live profile that an identifier led to when its source took back whoever held it, where nobody does today: in its forms as
+/// either kind of party.
+///
+/// # Errors
+/// [`ReadError::IdentifierShared`] where it led to several.
+pub fn last_led_to(
+    tenant: &Tenant,
+    values: impl Iterator<Item = LinkValue>,
+) -> Result<Option<ProfileOrdinal>, ReadError> {
+    let led_to: BTreeSet<ProfileOrdinal> = {
+        let state = tenant.state();
+        values.flat_map(|value| state.engine.led_to(value)).collect()
+    };
+    match led_to.len() {
+        0 | 1 => Ok(led_to.into_iter().next()),
+        _ => Err(ReadError::IdentifierShared {
+            profiles: led_to.into_iter().take(VALUE_PROFILES_MAX).map(|profile| tenant.profile_id(profile)).collect(),
+            more: false,
+        }),
     }
 }
 

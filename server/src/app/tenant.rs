@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use onefold_core::access::ApiKeys;
 use onefold_core::config::TenantConfig;
+use onefold_core::consent::stops::StandsOn;
 use onefold_core::contract::CompiledContract;
 use onefold_core::fault::{FaultReason, FieldFault};
 use onefold_core::fragment::ObservedAt;
@@ -189,6 +190,8 @@ pub struct State {
     /// Records and statements are being put where another configuration reads them, piece by piece: until all are, what was
     /// said may be found nowhere, and nothing is decided by it.
     pub relinking: bool,
+    /// Where statements came to be heard, and the journal does not say yet.
+    pub went_along: Vec<StandsOn>,
 }
 
 impl State {
@@ -211,6 +214,7 @@ impl State {
             superseded: Superseded::default(),
             feed: Vec::new(),
             relinking: false,
+            went_along: Vec::new(),
         }
     }
 

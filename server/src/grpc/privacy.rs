@@ -16,6 +16,7 @@ use onefold_core::fragment::ObservedAt;
 use onefold_core::ids::{Digest128, Sequence};
 use onefold_core::limits;
 use onefold_core::reads::{ReadCall, ReadLogMode, ReadLogPolicy};
+use onefold_matching::prepared::LinkValue;
 use onefold_proto::v1 as pb;
 use onefold_proto::v1::privacy_service_server::PrivacyService;
 use prost::Message;
@@ -311,15 +312,23 @@ impl Privacy {
                 status::write(WriteError::Invalid(faults.collect()))
             };
             let about = door::subject(Some(wire), tenant, &config).map_err(inside)?;
+            let failed = |error| Status::from(status::ReadErrorIn { tenant: &tenant.name, error });
             match about.subject {
-                About::Profile(profile) => subject.profiles.push(profile),
+                // Of an id that was split nobody can tell which part is meant.
+                About::Profile(profile) => match read::find(tenant, &about.who.key) {
+                    Err(split @ ReadError::ProfileSplit { .. }) => return Err(failed(split)),
+                    Ok(_) | Err(_) => subject.profiles.push(profile),
+                },
                 About::Record(_) => subject.records.extend(about.who.points),
                 About::Identifier { namespace, .. } => {
-                    let failed = |error| Status::from(status::ReadErrorIn { tenant: &tenant.name, error });
                     match read::find(tenant, &about.who.key) {
                         Ok(profile) => subject.profiles.push(profile),
-                        // Somebody who is not here: the request is answered all the same.
-                        Err(ReadError::ProfileUnknown) => {}
+                        // Whoever is left of the one that it led to; or somebody who is not here: the request is answered all
+                        // the same.
+                        Err(ReadError::ProfileUnknown) => {
+                            let values = about.who.points.iter().map(|digest| LinkValue { namespace, digest: *digest });
+                            subject.profiles.extend(read::last_led_to(tenant, values).map_err(failed)?);
+                        }
                         Err(error) => return Err(failed(error)),
                     }
                     subject.identifiers.extend(about.who.points.into_iter().map(|point| (namespace, point)));

@@ -306,7 +306,7 @@ impl ProfileService for Profiles {
         let (standing, ends, opened) = {
             let state = tenant.state();
             let opened = state.times.get(profile.0 as usize).map(|times| times.opened);
-            (state.engine.standing(profile), state.engine.live_ends(profile), opened)
+            (state.engine.lives_on(profile), state.engine.live_ends(profile), opened)
         };
         reading::durable(&tenant).await?;
         let state = match standing {

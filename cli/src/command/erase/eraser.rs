@@ -160,7 +160,9 @@ impl Eraser<'_> {
             client.ask_or(PATIENCE, || async { client.privacy().create_privacy_request(request.clone()).await }).await;
         let name = match taken {
             Ok(taken) => taken.request.unwrap_or_default().name,
-            Err(status) if reason(&status) == "IDENTIFIER_SHARED" => return Ok(Err(Answer::Shared)),
+            Err(status) if ["IDENTIFIER_SHARED", "PROFILE_SPLIT"].contains(&reason(&status).as_str()) => {
+                return Ok(Err(Answer::Shared));
+            }
             // This row alone cannot be read.
             Err(status) if reason(&status) == "REQUEST_INVALID" => {
                 return Ok(Err(Answer::Unreadable(status.message().to_owned())));

@@ -1,7 +1,8 @@
 //! What retracted records said last: record, against the one before · namespace · digest. And which version that was: record,
-//! likewise · moment, against the retraction's · digest of its facts.
+//! likewise · moment, against the retraction's · digest of its facts · segment and offset of the fragment that was live last, or
+//! nought and nought.
 
-use onefold_core::ids::NamespaceId;
+use onefold_core::ids::{NamespaceId, Place};
 
 use crate::index::records::flag;
 use crate::prepared::LinkValue;
@@ -24,6 +25,9 @@ impl Engine {
             before = record;
             put_signed(out, self.records.cold[record].observed_at.wrapping_sub(at));
             out.extend_from_slice(&facts.0);
+            let Place { segment, offset } = self.bygone.place_of(record).unwrap_or(Place { segment: 0, offset: 0 });
+            put(out, segment.into());
+            put(out, offset.into());
         })
     }
 
@@ -43,8 +47,12 @@ impl Engine {
             before = record;
             let earlier = bytes.signed()?;
             let facts = bytes.digest()?;
+            let place = Place { segment: bytes.small()?, offset: bytes.small()? };
             self.records.warm.get(record as usize).filter(|warm| !warm.has(flag::LIVE))?;
             self.bygone.set_version(record, (self.records.cold[record].observed_at.wrapping_sub(earlier), facts));
+            if place.segment > 0 {
+                self.bygone.set_place(record, place);
+            }
             Some(())
         })
     }

@@ -1,5 +1,6 @@
 //! A profile's row, for those that are more than live with the members that name them and the unique values of these:
-//! how many such profiles lie between it and the row before · `what` byte · where it went · unique values of its own.
+//! how many such profiles lie between it and the row before · `what` byte · where it went, or into how many parts · these and
+//! the records that it held then, or unique values of its own.
 
 use crate::index::NONE;
 use crate::index::lists::{List, Lists};
@@ -9,7 +10,8 @@ use crate::resolve::checkpoint::bytes::{Bytes, put};
 /// Two bits of `what`: the kind.
 const KIND: u8 = 3;
 const CONTESTED: u8 = 1 << 2;
-/// A list follows: where a split went, or the unique values of a live profile as they were last settled.
+/// A list follows: where a split went and what an ended profile held, or the unique values of a live one as they were last
+/// settled.
 const LISTED: u8 = 1 << 3;
 /// Not every pair of members is harmless.
 const UNEVEN: u8 = 1 << 4;
@@ -35,7 +37,7 @@ impl Expected {
                 | if list.is_some() { LISTED } else { 0 }
                 | if profile.uneven { UNEVEN } else { 0 },
         );
-        if profile.kind == Kind::Merged {
+        if matches!(profile.kind, Kind::Merged | Kind::Split) {
             put(out, profile.head.into());
         }
         if let Some(list) = list {
@@ -56,7 +58,7 @@ impl Expected {
             _ if what & ERASED != 0 => Kind::Erased,
             _ => Kind::Emptied,
         };
-        let head = if kind == Kind::Merged { bytes.small()? } else { NONE };
+        let head = if matches!(kind, Kind::Merged | Kind::Split) { bytes.small()? } else { NONE };
         let listed = what & LISTED != 0;
         let mut list = List::default();
         if listed {

@@ -26,7 +26,8 @@ mod what {
     pub(super) const TOMBSTONE: u16 = 1 << 9;
     pub(super) const UNPLACED: u16 = 1 << 10;
     pub(super) const CORRECTS: u16 = 1 << 11;
-    pub(super) const ALL: u16 = (1 << 12) - 1;
+    pub(super) const PARTED: u16 = 1 << 12;
+    pub(super) const ALL: u16 = (1 << 13) - 1;
 }
 
 /// Microseconds in a day, a second, a millisecond, a microsecond: sources tell time in one of them.
@@ -81,6 +82,7 @@ impl Expected {
             (what::TOMBSTONE, !warm.has(flag::LIVE)),
             (what::UNPLACED, !warm.placed()),
             (what::CORRECTS, warm.has(flag::CORRECTS)),
+            (what::PARTED, warm.has(flag::PARTED)),
         ];
         let what =
             bits.iter().filter(|(_, on)| *on).fold((unit as u16) << what::UNIT_SHIFT, |what, (bit, _)| what | bit);
@@ -134,6 +136,7 @@ impl Expected {
             (flag::NAMED, has(what::NAMED)),
             (flag::ORGANISATION, has(what::ORGANISATION)),
             (flag::CORRECTS, has(what::CORRECTS)),
+            (flag::PARTED, has(what::PARTED)),
         ];
         let flags = bits.iter().filter(|(_, on)| *on).fold(0, |flags, (flag, _)| flags | flag);
         let warm = Warm { name, values: List::default(), profile, next: NONE, prev: NONE, source, flags };

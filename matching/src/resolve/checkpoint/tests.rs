@@ -67,7 +67,8 @@ fn state(engine: &Engine) -> impl PartialEq + std::fmt::Debug + use<> {
             let profile = &engine.profiles.column[ordinal];
             let mut members: Vec<u32> = engine.profiles.members(&engine.records.warm, ordinal).collect();
             members.sort_unstable();
-            let into = if profile.kind == Kind::Merged { profile.head } else { NONE };
+            let ended = matches!(profile.kind, Kind::Merged | Kind::Split);
+            let into = if ended { profile.head } else { NONE };
             let list = engine.lists.get(&profile.list).to_vec();
             (profile.kind, into, profile.count, members, list, profile.contested)
         })
@@ -184,6 +185,7 @@ proptest! {
                     for change in settlements.next().unwrap() {
                         replayed.redo(&change).unwrap();
                     }
+                    replayed.redone();
                 }
                 other => run(&mut replayed, std::slice::from_ref(other), &mut Vec::new()),
             }

@@ -1,6 +1,6 @@
 //! Where a no is heard whose record is not there, or has changed since, or waits in quarantine (law 6).
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use onefold_core::consent::stops::StandsOn;
 use onefold_core::decision::LateVersion;
@@ -48,8 +48,15 @@ impl State {
         }
     }
 
-    /// A record is retracted: what was said no to at it stands on at its identifiers.
+    /// A record is retracted: what was said no to at it stands on at its identifiers. So does what was heard there of a record that
+    /// was retracted before, where this one was the last that held it.
     pub fn retract(&mut self, record: Digest128, at: ObservedAt, (place, sequence): (Place, Sequence)) {
+        if self.consent.ledger.any_stands_on() {
+            let links = self.engine.links_of(record);
+            let mut origins = self.heard_by_last_holder(&links);
+            origins.extend(self.consent.ledger.heard_here(record));
+            self.stand_on_too(origins, record, &digests(&links));
+        }
         let Self { engine, consent, .. } = self;
         consent.ledger.record_left(record, || digests(&engine.links_of(record)));
         engine.retract(record, at, place);
@@ -58,13 +65,53 @@ impl State {
         self.hear_what_waits(record);
     }
 
+    /// A record is about to be told anew. What a retracted record's person said no to is heard at what that record held last;
+    /// where this one is the last that holds it, and gives it up, it is heard at this one from then on (law 6): a person who
+    /// moved from one record to another is not lost with the address that both had.
+    pub fn stops_go_along(&mut self, prepared: &Prepared) {
+        if self.consent.ledger.any_stands_on() {
+            let mut lost = self.engine.links_of(prepared.record);
+            lost.retain(|value| !prepared.links.contains(value));
+            let origins = self.heard_by_last_holder(&lost);
+            self.stand_on_too(origins, prepared.record, &[prepared.record]);
+        }
+    }
+
+    /// Where statements came to be heard since this was asked, as far as they are still: for the journal, since the versions that
+    /// it follows from are dropped from there one day.
+    pub fn take_gone_along(&mut self) -> Vec<StandsOn> {
+        let mut all = std::mem::take(&mut self.went_along);
+        for stands in &mut all {
+            let still = self.consent.ledger.stands_on(stands.point);
+            stands.heard_at.retain(|point| still.contains(point));
+        }
+        all.retain(|stands| !stands.heard_at.is_empty());
+        all
+    }
+
+    /// The points of which statements are heard at those of a record's values that nobody else holds.
+    fn heard_by_last_holder(&self, values: &[LinkValue]) -> BTreeSet<Digest128> {
+        let alone = values.iter().filter(|value| self.engine.live_holders(**value) <= 1);
+        alone.flat_map(|value| self.consent.ledger.heard_here(value.digest)).copied().collect()
+    }
+
+    fn stand_on_too(&mut self, origins: BTreeSet<Digest128>, record: Digest128, heard_at: &[Digest128]) {
+        for origin in origins.into_iter().filter(|origin| *origin != record && !heard_at.is_empty()) {
+            self.consent.ledger.stand_on(origin, heard_at);
+            self.went_along.push(StandsOn { point: origin, heard_at: heard_at.to_vec() });
+        }
+    }
+
     /// A record has a live fragment: what was said at it stands there and is heard nowhere else, but for what waits; what was said
     /// at its identifiers is heard no more on behalf of what stands together with them now.
     pub fn stops_come_back(&mut self, prepared: &Prepared) {
         let links = prepared.links.iter().map(|link| link.digest);
         self.consent.ledger.record_is_back(prepared.record);
         self.hear_what_waits(prepared.record);
-        let standing: Vec<Digest128> = links.clone().flat_map(|point| self.consent.ledger.standing_on(point)).collect();
+        let standing = links.clone().flat_map(|point| self.consent.ledger.standing_on(point));
+        // What stands at a record that was retracted is heard elsewhere until that record is told of.
+        let is_there = |point: &Digest128| self.engine.record(*point).is_none_or(|view| view.live);
+        let standing: Vec<Digest128> = standing.filter(is_there).collect();
         if standing.is_empty() {
             return;
         }

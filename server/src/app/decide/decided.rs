@@ -116,6 +116,7 @@ impl Decided {
         for effect in self.effects {
             match effect {
                 Effect::Put(prepared, (place, sequence), slot, bytes, says) => {
+                    state.stops_go_along(&prepared);
                     state.superseded.by(state.engine.record(prepared.record).as_ref(), bytes);
                     state.note_former(&prepared, slot);
                     let arrival = state.engine.put(&prepared, place, slot);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use onefold_core::change::ProfileChange;
-use onefold_core::decision::{EntryKind, Settled};
+use onefold_core::decision::{self, EntryKind, Settled};
 use onefold_core::ids::{ProfileOrdinal, Sequence};
 use onefold_store::journal::{JournalError, batch_room, entry_room};
 
@@ -28,10 +28,14 @@ impl Lane {
         decided: Decided,
     ) -> Result<Group, JournalError> {
         let committed_at = self.shared.clock.now();
-        let mut settlements = Vec::new();
+        let (mut entries, mut settlements) = (Vec::new(), Vec::new());
         let end = {
             let mut state = tenant.state_mut();
             let (by_digest, facts) = decided.settle(&mut state);
+            for stands in state.take_gone_along() {
+                state.sequence = state.sequence.next();
+                entries.push((state.sequence, EntryKind::StopsStandOn, decision::encode(&stands)));
+            }
             let by_ordinal = |change: &ProfileChange| {
                 change.rename(|record| state.engine.ordinal_of(*record).ok_or(JournalError::Poisoned))
             };
@@ -59,24 +63,36 @@ impl Lane {
             }
             state.sequence
         };
+        for (sequence, of, payload) in entries {
+            self.say(tenant, &mut group, (sequence, of), &payload)?;
+        }
         for (first, settled) in settlements {
-            let payload = settled.encode();
-            let push = |group: &mut Group| {
-                group.builder.push(tenant.id, first, kind(EntryKind::Settled), |_, out| out.extend_from_slice(&payload))
-            };
-            match push(&mut group) {
-                Ok(_) => {}
-                Err(JournalError::TooLarge { .. }) if !group.builder.is_empty() => {
-                    self.turn_over(&mut group, batch_room(entry_room(payload.len()) + self.settled_room()))?;
-                    push(&mut group)?;
-                }
-                Err(error) => return Err(error),
-            }
+            self.say(tenant, &mut group, (first, EntryKind::Settled), &settled.encode())?;
             tenant.state_mut().index_feed(first, group.start);
             group.commit.keyed.extend(keeper::history(tenant.id, first, committed_at, &settled.changes));
         }
         group.commit.published.push((Arc::clone(tenant), end));
         Ok(group)
+    }
+
+    /// Says what came of it: in the batch, or in the next where it does not fit.
+    fn say(
+        &mut self,
+        tenant: &Tenant,
+        group: &mut Group,
+        (sequence, of): (Sequence, EntryKind),
+        payload: &[u8],
+    ) -> Result<(), JournalError> {
+        let push = |group: &mut Group| {
+            group.builder.push(tenant.id, sequence, kind(of), |_, out| out.extend_from_slice(payload)).map(drop)
+        };
+        match push(group) {
+            Err(JournalError::TooLarge { .. }) if !group.builder.is_empty() => {
+                self.turn_over(group, batch_room(entry_room(payload.len()) + self.settled_room()))?;
+                push(group)
+            }
+            told => told,
+        }
     }
 }
 

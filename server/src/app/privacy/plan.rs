@@ -56,12 +56,25 @@ fn profiles_of(state: &State, subject: &Subject) -> Vec<ProfileOrdinal> {
     let mut profiles = subject.profiles.clone();
     profiles.extend(subject.profiles.iter().flat_map(|profile| state.engine.live_ends(*profile)));
     profiles.extend(subject.records.iter().filter_map(|record| state.engine.profile_of(*record)));
-    for (_, digest) in &subject.identifiers {
+    let (mut held, mut bygone) = (HashSet::new(), Vec::new());
+    for (namespace, digest) in &subject.identifiers {
         // Where several hold it, it names none of them.
         let mut at = state.engine.profiles_at(*digest).into_iter();
-        if let (Some(only), None) = (at.next(), at.next()) {
-            profiles.push(only);
+        match (at.next(), at.next()) {
+            (Some(only), None) => {
+                held.insert(*namespace);
+                profiles.push(only);
+            }
+            (Some(_), Some(_)) => {
+                held.insert(*namespace);
+            }
+            (None, _) => bygone.push(LinkValue { namespace: *namespace, digest: *digest }),
         }
+    }
+    // Whom it led to last, where nobody has it today, as either kind of party.
+    for value in bygone.into_iter().filter(|value| !held.contains(&value.namespace)) {
+        let mut led_to = state.engine.led_to(value).into_iter();
+        profiles.extend(led_to.next().filter(|_| led_to.next().is_none()));
     }
     profiles.sort_unstable();
     profiles.dedup();

@@ -148,6 +148,7 @@ impl Replaying {
                 Some((slot, plain)) => {
                     let fragment = Fragment::decode(&plain)?;
                     let (prepared, _) = self.config.preparer().prepare(&fragment);
+                    self.state.stops_go_along(&prepared);
                     let bytes = entry.bytes().map_or(0, |bytes| u32::try_from(bytes.len()).unwrap_or(u32::MAX));
                     let engine = &self.state.engine;
                     self.state.superseded.by(engine.record(prepared.record).as_ref(), bytes);
@@ -209,6 +210,8 @@ impl Replaying {
                     let tells = |change: &ProfileChange<u32>| matches!(change, ProfileChange::ConsentChanged { .. });
                     self.tells |= settled.changes.iter().any(tells);
                     if !settled.more {
+                        self.state.engine.redone();
+                        self.state.take_gone_along();
                         if std::mem::take(&mut self.tells) {
                             self.state.consent.ledger.passed(settled.committed_at);
                         }

@@ -58,8 +58,12 @@ pub fn accounts(tenant: &Tenant, plan: &ErasurePlan) -> Vec<String> {
 pub fn records(app: &App, tenant: &Tenant, plan: &ErasurePlan) -> Vec<pb::ScopedRecord> {
     let config = tenant.config();
     let record = |record: &ScopedRecord| {
-        let view = tenant.state().engine.record(record.digest).filter(|view| view.live);
-        let key = view.and_then(|view| fragment_at(&app.shared, &tenant.vault, view.place).ok());
+        let place = {
+            let state = tenant.state();
+            let live = state.engine.record(record.digest).filter(|view| view.live).map(|view| view.place);
+            live.or_else(|| state.engine.last_place_of(record.digest))
+        };
+        let key = place.and_then(|place| fragment_at(&app.shared, &tenant.vault, place).ok());
         let (evidence, of) = match record.evidence {
             Evidence::Named => ("NAMED", None),
             Evidence::Shares(_) => ("RETRACTED_SHARING_IDENTIFIER", None),

@@ -234,3 +234,49 @@ async fn a_no_that_waits_is_heard_in_every_order() {
     }
     house.close().await;
 }
+
+/// Letters of full width, in circles or joined are the same address to whoever reads it: what was erased in one form is stopped in
+/// every other, by whichever door it comes.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_erased_in_one_form_of_letters_is_stopped_in_every_other() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut house = open(&dir.path().join("data")).await;
+    let wide = |text: &str| -> String {
+        let wide = |c: char| char::from_u32(c as u32 + 0xfee0).unwrap();
+        text.chars().map(|c| if c.is_ascii_lowercase() || c.is_ascii_digit() { wide(c) } else { c }).collect()
+    };
+    // The local part alone: host names are read as one in any case.
+    let forms: [&dyn Fn(usize) -> String; 4] = [
+        &|who| format!("fitz{who}@harbour-mail.net"),
+        &|who| format!("{}@harbour-mail.net", wide(&format!("fitz{who}"))),
+        &|who| format!("\u{fb01}tz{who}@harbour-mail.net"),
+        &|who| format!("fitz{who}@{}.net", wide("harbour-mail")),
+    ];
+    for (at_first, held) in forms.iter().enumerate() {
+        for namespace in ["email", "user_id"] {
+            let who = 10 * at_first + usize::from(namespace == "email");
+            let fragment = person("crm", &format!("{namespace}{who}"), THEN, &[(namespace, &held(who))], &[]);
+            assert_eq!(house.put(fragment).await.status(), Accepted);
+            house.forget(vec![of_record("crm", &format!("{namespace}{who}"))]).await.unwrap();
+            for (then, form) in forms.iter().enumerate() {
+                let case = format!("{namespace}: erased in form {at_first}, sent in form {then}");
+                let again = person("shop", &format!("{namespace}{who}{then}"), THEN, &[(namespace, &form(who))], &[]);
+                assert_eq!(house.put(again).await.status(), Suppressed, "{case}");
+                let saying = said(pb::ConsentDecision::Granted, THEN);
+                let refused = house.say(at(namespace, &form(who)), saying).await.map(drop);
+                assert_eq!(
+                    refused.map_err(|status| reason(&status).to_owned()),
+                    Err("SUPPRESSED".to_owned()),
+                    "{case}"
+                );
+            }
+        }
+    }
+    // Of somebody who lives on under the plain form nothing is stopped.
+    house.put(person("crm", "wide", THEN, &[("email", &forms[1](90))], &[])).await;
+    house.put(person("shop", "plain", THEN, &[("email", &forms[0](90))], &[])).await;
+    house.forget(vec![of_record("crm", "wide")]).await.unwrap();
+    let newer = person("shop", "plain", THEN + 1, &[("email", &forms[0](90))], &[]);
+    assert_eq!(house.put(newer).await.status(), Accepted);
+    house.close().await;
+}

@@ -58,6 +58,7 @@ fn prepared(number: u64, people: u64, recycled: u64) -> Prepared {
     }
     links.sort_unstable();
     Prepared {
+        plain: Vec::new(),
         record: digest(100, number),
         facts: digest(101, number),
         source: SourceId(dice(9, 5) as u16),

@@ -163,15 +163,19 @@ impl Preparer {
     pub fn prepare(&self, fragment: &Fragment) -> (Prepared, Vec<Note>) {
         let region = region::of(fragment, &self.config);
         let mut links = Vec::with_capacity(fragment.identifiers.len());
-        let mut notes = Vec::new();
+        let (mut notes, mut plain) = (Vec::new(), Vec::new());
         for (index, claim) in fragment.identifiers.iter().enumerate() {
             match self.link(claim.namespace, fragment.party, &claim.raw, region) {
                 Ok(link) => links.push(link),
                 Err(reason) => notes.push(Note { identifier: index, reason }),
             }
+            let other = identifier::compatible(&claim.raw);
+            let other = other.and_then(|raw| self.link(claim.namespace, fragment.party, &raw, region).ok());
+            plain.extend(other);
         }
         links.sort_unstable();
         links.dedup();
+        plain.retain(|other| links.binary_search(other).is_err());
         let corrects = self.stewards == Some(fragment.record.source);
         let prepared = Prepared {
             record: self.record_digest(fragment.record.source, &fragment.record.key),
@@ -180,6 +184,7 @@ impl Preparer {
             observed_at: fragment.observed_at,
             party: fragment.party,
             links,
+            plain,
             // Not one more name behind the person's identifiers, but another in place of those.
             name: self.name_key(fragment).filter(|_| !corrects),
             features: self.extractors[fragment.party as usize]
@@ -267,6 +272,15 @@ impl Preparer {
             };
             namespaces.iter().flat_map(of).collect::<Vec<Digest128>>()
         })
+    }
+
+    /// The points of contact of a value in plain letters, for either kind of party; none where it is in these already, or is no
+    /// such value in them.
+    #[must_use]
+    pub fn plain_points(&self, namespace: NamespaceId, raw: &str) -> Vec<Digest128> {
+        let Some(plain) = identifier::compatible(raw) else { return Vec::new() };
+        let both = [PartyKind::Person, PartyKind::Organisation].into_iter();
+        both.filter_map(|party| Some(self.contact_point(namespace, party, &plain).ok()?.digest)).collect()
     }
 
     /// The digests of a fragment's telephone numbers as they were read while another default region held: what was said of a

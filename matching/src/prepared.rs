@@ -29,6 +29,9 @@ pub struct Prepared {
     pub party: PartyKind,
     /// Sorted, no value twice.
     pub links: Vec<LinkValue>,
+    /// The same identifiers in plain letters, where they came in other forms of these. They link nobody; what is suppressed is
+    /// suppressed in either form.
+    pub plain: Vec<LinkValue>,
     /// Digest of the name in a form that survives typing habits (case, order, accents, initials); `None` without a name.
     /// Distinct ones behind one value make it generic.
     pub name: Option<u64>,

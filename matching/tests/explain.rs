@@ -54,6 +54,7 @@ type Row<'a> = (&'a [(u16, u32)], Option<u64>);
 /// Somebody's fragment that links by these values.
 fn prepared(number: u32, links: Vec<LinkValue>) -> Prepared {
     Prepared {
+        plain: Vec::new(),
         record: record(number),
         facts: digest(&format!("f{number}")),
         source: SourceId(0),

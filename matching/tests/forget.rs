@@ -42,6 +42,7 @@ fn prepared(number: u8, at: i64, (values, name, looks): &Says) -> Prepared {
     let mut links: Vec<LinkValue> = values.iter().map(link).collect();
     links.sort();
     Prepared {
+        plain: Vec::new(),
         record: record(number),
         facts: digest("facts", &format!("{number}/{at}/{values:?}/{name:?}/{looks:?}")),
         source: SourceId(u16::from(number % 3)),

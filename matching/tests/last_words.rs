@@ -20,6 +20,7 @@ fn prepared(at: i64, value: u8) -> Prepared {
     // Nought is a fragment without identifiers.
     let links = (value > 0).then_some(LinkValue { namespace: NamespaceId(6), digest: Digest128([value; 16]) });
     Prepared {
+        plain: Vec::new(),
         record: RECORD,
         facts: Digest128([value + 100; 16]),
         source: SourceId(0),

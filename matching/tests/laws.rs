@@ -78,6 +78,7 @@ fn seen(record: u8, at: i64, values: &BTreeSet<(u16, u8)>, name: Option<u64>, lo
         .collect();
     links.sort();
     Prepared {
+        plain: Vec::new(),
         record: record_digest(record),
         facts: digest("facts", &format!("{record}/{at}/{values:?}/{name:?}/{looks:?}")),
         source: SourceId(u16::from(record % 3)),

@@ -21,6 +21,7 @@ fn prepared(number: u32) -> Prepared {
     ];
     links.sort_unstable();
     Prepared {
+        plain: Vec::new(),
         record: digest("record", number),
         facts: digest("facts", number),
         source: SourceId(1),

@@ -17,6 +17,7 @@ fn prepared(number: u16, texts: &[(&str, &str)]) -> Prepared {
     let mut digest = [0; 16];
     digest[..2].copy_from_slice(&number.to_be_bytes());
     Prepared {
+        plain: Vec::new(),
         record: Digest128(digest),
         facts: Digest128(digest),
         source: SourceId(0),

@@ -28,6 +28,7 @@ fn prepared(number: u8, at: i64, values: &[u8]) -> Prepared {
     let mut facts = [200 + number; 16];
     facts[0] = u8::try_from(at).unwrap();
     Prepared {
+        plain: Vec::new(),
         record: record(number),
         facts: Digest128(facts),
         source: SourceId(0),

@@ -143,6 +143,7 @@ mod tests {
         };
         let value = |number: u32| LinkValue { namespace: NamespaceId(6), digest: digest(number) };
         let prepared = |number: u32, links: Vec<LinkValue>| Prepared {
+            plain: Vec::new(),
             record: digest(number),
             facts: digest(number),
             source: SourceId(0),

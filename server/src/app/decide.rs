@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use onefold_core::consent::ledger::Ledger;
-use onefold_core::decision::{self, EntryKind, QuarantineCleared, Sealed};
+use onefold_core::decision::{self, EntryKind, QuarantineCleared};
 use onefold_core::fault::{FaultReason, FieldFault};
 use onefold_core::fragment::ObservedAt;
 use onefold_core::ids::{Digest128, Place, Sequence, SlotId};
@@ -211,13 +211,8 @@ impl Deciding<'_> {
         opens_record: bool,
         content: &[u8],
     ) -> Result<(Sequence, Place, SlotId), JournalError> {
-        let (slot, key) = key_for(&self.tenant.vault, slot)?;
         let sequence = self.sequence.next();
-        let place = self.group.builder.push(self.tenant.id, sequence, kind(of), |context, out| {
-            let header = Sealed::header(slot, opens_record);
-            out.extend_from_slice(&header);
-            context.seal(&key, 0, &header, content, out);
-        })?;
+        let (place, slot) = self.group.seal(self.tenant, (sequence, of), slot, opens_record, content)?;
         self.sequence = sequence;
         Ok((sequence, place, slot))
     }

@@ -12,14 +12,16 @@ use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 
 use onefold_core::consent::stops::StandsOn;
-use onefold_core::decision::{self, EntryKind, QuarantineCleared};
-use onefold_core::ids::{Place, Sequence, TenantId};
+use onefold_core::decision::{self, EntryKind, QuarantineCleared, Sealed};
+use onefold_core::ids::{Place, Sequence, SlotId, TenantId};
+use onefold_core::judgement::Judged;
 use onefold_store::journal::{Appender, BatchBuilder, JournalError, batch_room, entry_room};
+use onefold_store::seal::TAG_BYTES;
 use onefold_store::vault::VaultError;
 use tokio::sync::oneshot;
 
 use super::consent::reserve::Passing;
-use super::decide::Decided;
+use super::decide::{Decided, key_for};
 use super::error::WriteError;
 use super::keeper::Keep;
 use super::requests::{RequestKey, remember, room_to_remember};
@@ -51,6 +53,9 @@ const GROUP_BYTES_MAX: usize = 4 << 20;
 /// Room kept in a batch for what settling says, beyond `ingest::SETTLED_BYTES_PER_ITEM`; more goes into the next batch.
 /// In small segments a quarter of one.
 pub(super) const SETTLED_ROOM: usize = 1 << 20;
+
+/// Bytes of a judgement beside its words.
+const JUDGED_BESIDE_WORDS: usize = 96;
 
 /// The lane's own belongings.
 pub struct Lane {
@@ -86,6 +91,44 @@ pub(super) struct Group {
     pub start: Place,
     pub builder: BatchBuilder,
     pub commit: Commit,
+}
+
+impl Group {
+    /// Adds an entry of a tenant whose content is sealed under the key of a slot, a new one if it has none, and under a new one
+    /// where that of before cannot be read. Where it lies, and under which key.
+    pub(super) fn seal(
+        &mut self,
+        tenant: &Tenant,
+        (sequence, of): (Sequence, EntryKind),
+        slot: Option<SlotId>,
+        opens_record: bool,
+        content: &[u8],
+    ) -> Result<(Place, SlotId), JournalError> {
+        let (slot, key) = key_for(&tenant.vault, slot)?;
+        let place = self.builder.push(tenant.id, sequence, kind(of), |context, out| {
+            let header = Sealed::header(slot, opens_record);
+            out.extend_from_slice(&header);
+            context.seal(&key, 0, &header, content, out);
+        })?;
+        Ok((place, slot))
+    }
+
+    /// Adds a steward's judgement, under a key of its own.
+    pub(super) fn judge(
+        &mut self,
+        tenant: &Tenant,
+        sequence: Sequence,
+        judged: Judged,
+    ) -> Result<(Judged, Sequence, Place, SlotId), JournalError> {
+        let content = decision::encode(&judged);
+        let (place, slot) = self.seal(tenant, (sequence, EntryKind::JudgementStated), None, false, &content)?;
+        Ok((judged, sequence, place, slot))
+    }
+}
+
+/// Bytes of a batch that a judgement takes whose words take so many.
+pub(super) const fn judgement_room(words: usize) -> usize {
+    entry_room(JUDGED_BESIDE_WORDS + words + Sealed::HEADER_BYTES + TAG_BYTES)
 }
 
 /// What waits behind what is done.

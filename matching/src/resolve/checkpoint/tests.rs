@@ -106,6 +106,7 @@ fn prepared() -> impl Strategy<Value = Prepared> {
     let name = prop_oneof![3 => (0..3u64).prop_map(Some), 1 => Just(None)];
     (0..16u64, any::<u64>(), 0..3u16, times, any::<bool>(), links, name).prop_map(
         |(record, facts, source, at, organisation, links, name)| Prepared {
+            plain: Vec::new(),
             record: digest("record", record),
             facts: digest("facts", facts),
             source: SourceId(source),
@@ -215,6 +216,7 @@ fn a_fragment_takes_at_most_75_bytes() {
         }
         identifiers += links.len();
         let prepared = Prepared {
+            plain: Vec::new(),
             record: digest("record", number - if number % 50 == 49 { 40 } else { 0 }),
             facts: digest("facts", number),
             source: SourceId((mixed % 5) as u16),
@@ -288,6 +290,7 @@ fn contradictions_are_refused() {
     for number in 0..3 {
         let value = LinkValue { namespace: NamespaceId(2), digest: digest("value", number / 2) };
         let prepared = Prepared {
+            plain: Vec::new(),
             record: digest("record", number),
             facts: digest("facts", number),
             source: SourceId(0),

@@ -9,7 +9,7 @@ use onefold_core::erasure::{Carried, Did, ResendsStopped};
 use onefold_core::fault::{FaultReason, FieldFault};
 use onefold_core::fragment::{Fragment, ObservedAt};
 use onefold_core::ids::{Digest128, Sequence};
-use onefold_core::judgement::{Judged, Verdict};
+use onefold_core::judgement::{AUTHOR_BYTES_MAX, Judged, Verdict};
 use onefold_core::limits;
 use onefold_core::namespace::NamespaceClass;
 use onefold_matching::prepared::{LinkValue, Prepared};
@@ -21,14 +21,15 @@ use super::{Deciding, Drafted, Version};
 use crate::app::consent::Saying;
 use crate::app::hierarchy::digest::Digester;
 use crate::app::ingest::{Arriving, Outcome};
-use crate::app::lane::kind;
+use crate::app::lane::{judgement_room, kind};
 use crate::app::privacy::receipt;
 use crate::app::quarantine::points::{POINTS_MAX, Points};
 use crate::app::quarantine::{self, HeldBefore};
 use crate::app::tenant::Held;
 
 /// Bytes of a batch that [`Deciding::keep_correction`] may take beside the retraction's own.
-pub(in crate::app) const MOVED_ROOM: usize = 512;
+pub(in crate::app) const MOVED_ROOM: usize = judgement_room(AUTHOR_BYTES_MAX + receipt::NAME_BYTES_MAX);
+
 impl Deciding<'_> {
     pub(super) fn put(&mut self, mut arriving: Arriving) -> Result<Drafted, JournalError> {
         if arriving.config_version != self.config.version {

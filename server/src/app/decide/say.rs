@@ -48,7 +48,12 @@ impl Deciding<'_> {
         let refuse = |path: &str, reason, message: &str| {
             Ok(Outcome::Rejected { faults: vec![FieldFault::new(path, reason, message)] })
         };
-        if let Some(request) = self.state.privacy.stops(statement.points.iter().copied()).filter(|_| !restored) {
+        let plain = match &statement.subject {
+            Subject::Identifier { namespace, raw: Some(raw) } => self.config.preparer().plain_points(*namespace, raw),
+            _ => Vec::new(),
+        };
+        let points = statement.points.iter().copied().chain(plain);
+        if let Some(request) = self.state.privacy.stops(points).filter(|_| !restored) {
             return Ok(self.stopped(request).outcome);
         }
         if ledger.len() + self.said.len() >= limits::STATEMENTS_MAX {

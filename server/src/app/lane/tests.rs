@@ -358,3 +358,24 @@ fn a_checkpoint_that_is_due_waits_for_rest_but_not_for_ever() {
     });
     assert_eq!(waited, Some(5), "a fiftieth of the time");
 }
+
+#[test]
+fn a_judgement_finds_its_room_however_long_its_words_are() {
+    use onefold_core::judgement::{AUTHOR_BYTES_MAX, REASON_BYTES_MAX, Verdict};
+    let words = |author: usize, reason: usize| Judged {
+        records: (onefold_core::ids::Digest128([255; 16]), onefold_core::ids::Digest128([255; 16])),
+        verdict: Verdict::Unsure,
+        seen_bits: Some(f32::MAX),
+        author: "x".repeat(author),
+        reason: "x".repeat(reason),
+        judged_at: onefold_core::fragment::ObservedAt(i64::MAX),
+        expires_at: Some(onefold_core::fragment::ObservedAt(i64::MAX)),
+    };
+    for (author, reason) in [(0, 0), (AUTHOR_BYTES_MAX, REASON_BYTES_MAX)] {
+        let content = decision::encode(&words(author, reason)).len();
+        assert!(entry_room(content + Sealed::HEADER_BYTES + TAG_BYTES) <= judgement_room(author + reason));
+    }
+    let longest = "x".repeat(onefold_core::limits::NAME_BYTES_MAX);
+    let name = crate::app::privacy::receipt::name(&longest, Sequence(u64::MAX));
+    assert_eq!(name.len(), crate::app::privacy::receipt::NAME_BYTES_MAX);
+}

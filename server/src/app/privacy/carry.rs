@@ -9,7 +9,7 @@ use std::sync::Arc;
 use onefold_core::config::STEWARD_SOURCE;
 use onefold_core::consent::rights::Opposed;
 use onefold_core::consent::{Decision, PurposeId, Statement, Subject as About};
-use onefold_core::decision::{self, EntryKind, Sealed};
+use onefold_core::decision::{self, EntryKind};
 use onefold_core::erasure::{
     Carried, Did, ErasurePlan, PrivacyError, PrivacyRequest, Regulation, RequestKind, RequestState, Subject,
 };
@@ -21,21 +21,18 @@ use onefold_core::limits;
 use onefold_core::namespace::NamespaceClass;
 use onefold_matching::resolve::{JUDGEMENTS_MAX, RecordView};
 use onefold_store::journal::{JournalError, entry_room};
-use onefold_store::seal::TAG_BYTES;
 
 use super::act::{Act, Answer, Done};
 use super::{plan, receipt};
 use crate::app::consent::Saying;
-use crate::app::decide::{Decided, decide, key_for};
+use crate::app::decide::{Decided, decide};
 use crate::app::error::WriteError;
 use crate::app::ingest::{Arriving, Item, Outcome};
-use crate::app::lane::{Lane, kind, room_of};
+use crate::app::lane::{Lane, judgement_room, kind, room_of};
 use crate::app::requests::{RequestKey, remember, room_to_remember};
 use crate::app::tenant::{LiveConfig, State, Tenant};
 use crate::app::writer::Reply;
 
-/// Bytes of a judgement beside its words.
-const JUDGEMENT_BYTES: usize = 256;
 /// Records of a person beside which a correction stands; further ones are held by what holds them now.
 const CORRECTED_RECORDS_MAX: usize = 64;
 
@@ -336,7 +333,8 @@ fn write(
     // Sequences take ten bytes at most.
     let acts = decision::encode(&carried).len() + 10 * (items.len() + 1);
     let state_of_request = decision::encode(&asked);
-    let judging = joins.len() * entry_room(JUDGEMENT_BYTES + Sealed::HEADER_BYTES + TAG_BYTES);
+    let reason = receipt::name(&tenant.name, asked.id);
+    let judging = joins.len() * judgement_room(carried.by.len() + reason.len());
     let room = room_of(&items)
         + judging
         + entry_room(acts)
@@ -381,19 +379,12 @@ fn write(
             verdict: Verdict::Same,
             seen_bits: None,
             author: carried.by.clone(),
-            reason: receipt::name(&tenant.name, asked.id),
+            reason: reason.clone(),
             judged_at: now,
             expires_at: None,
         };
-        let (slot, key) = key_for(&tenant.vault, None)?;
         sequence = sequence.next();
-        let content = decision::encode(&judged);
-        let place = group.builder.push(tenant.id, sequence, kind(EntryKind::JudgementStated), |context, out| {
-            let header = Sealed::header(slot, false);
-            out.extend_from_slice(&header);
-            context.seal(&key, 0, &header, &content, out);
-        })?;
-        told.push((judged, sequence, place, slot));
+        told.push(group.judge(tenant, sequence, judged)?);
     }
     match &mut carried.did {
         Did::Restricted(statements) | Did::Objected(statements) | Did::Lifted { statements, .. } => *statements = said,

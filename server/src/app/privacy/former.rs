@@ -1,5 +1,5 @@
-//! Identifiers that records held once and hold no more: an erasure suppresses them too, so that an old file does not bring
-//! back under its old address whoever was erased under the new one.
+//! Identifiers that records held once and hold no more, or hold in other forms of letters: an erasure suppresses them too, so
+//! that an old file does not bring back under its old address whoever was erased under the new one.
 //!
 //! A record that gives up an identifier may have passed to somebody else, who says nothing about it: an address was
 //! typed at the wrong contact, a number was given away. What it says from then on is sealed under a key of its own,
@@ -202,12 +202,13 @@ impl Former {
 }
 
 impl State {
-    /// Notes what a record holds no more, once this fragment is there, which is sealed under this key.
+    /// Notes what a record holds no more, once this fragment is there, which is sealed under this key; and what it holds in other
+    /// forms of letters: whoever is erased comes back by neither.
     pub fn note_former(&mut self, prepared: &Prepared, slot: SlotId) {
         let record = prepared.record;
-        let Some(view) = self.engine.record(record) else { return };
-        let before = self.held_by(record);
-        if let Some(old) = view.slot.filter(|old| *old != slot) {
+        let mut before = self.held_by(record);
+        let known = self.engine.record(record);
+        if let Some(old) = known.and_then(|view| view.slot).filter(|old| *old != slot) {
             let mut values = before.clone();
             // Also what went while they had this key already.
             let keyed = |value: &LinkValue| self.privacy.former.at.contains(&(value.digest, record));
@@ -216,7 +217,10 @@ impl State {
             values.dedup();
             self.privacy.former.key_goes(FormerKey { record, slot: old }, values);
         }
-        self.privacy.former.comes(record, before, &prepared.links);
+        before.extend(&prepared.plain);
+        if known.is_some() || !before.is_empty() {
+            self.privacy.former.comes(record, before, &prepared.links);
+        }
     }
 
     /// What a record holds, or held when it was retracted.

@@ -5,6 +5,7 @@ use onefold_core::erasure::{
 };
 use onefold_core::fragment::ObservedAt;
 use onefold_core::ids::Sequence;
+use onefold_core::limits;
 use onefold_store::journal::Position;
 
 use crate::app::tenant::Tenant;
@@ -27,6 +28,9 @@ pub fn time(at: ObservedAt) -> String {
         },
     )
 }
+
+/// Bytes of a request's name at most: that of its tenant, and a number.
+pub const NAME_BYTES_MAX: usize = "tenants//privacyRequests/".len() + limits::NAME_BYTES_MAX + 20;
 
 /// The name of a request.
 pub fn name(tenant: &str, id: Sequence) -> String {

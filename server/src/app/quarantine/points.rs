@@ -91,7 +91,9 @@ impl Points {
 pub fn in_claims(fragment: &Fragment, config: &LiveConfig) -> Box<[Digest128]> {
     let claims = fragment.identifiers.iter().map(|claim| Cow::Borrowed(claim.raw.as_str()));
     let (read, _) = Read::of(claims.collect(), CLAIMED_MAX);
-    let points: BTreeSet<Digest128> = read.points(fragment, config).collect();
+    let plain = fragment.identifiers.iter();
+    let plain = plain.flat_map(|claim| config.preparer().plain_points(claim.namespace, &claim.raw));
+    let points: BTreeSet<Digest128> = read.points(fragment, config).chain(plain).collect();
     points.into_iter().collect()
 }
 

@@ -3,28 +3,25 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use onefold_core::decision::{self, EntryKind, JudgementsEnded, Sealed};
+use onefold_core::decision::{self, EntryKind, JudgementsEnded};
 use onefold_core::fragment::ObservedAt;
 use onefold_core::ids::{Digest128, Sequence};
 use onefold_core::judgement::{Judged, Verdict};
 use onefold_matching::resolve::{Engine, JudgementRefused};
 use onefold_store::journal::{JournalError, entry_room};
-use onefold_store::seal::TAG_BYTES;
 use serde::{Deserialize, Serialize};
 
 use super::{Judgements, in_engine};
 use crate::app::App;
-use crate::app::decide::{Decided, key_for};
+use crate::app::decide::Decided;
 use crate::app::error::WriteError;
-use crate::app::lane::{Command, Group, Lane, kind};
+use crate::app::lane::{Command, Group, Lane, judgement_room, kind};
 use crate::app::requests::{ReplyTo, RequestKey, remember, room_to_remember};
 use crate::app::tenant::{State, Tenant};
 use crate::app::writer::Reply;
 
 /// Judgements that one call makes or takes back at most.
 pub const JUDGED_AT_ONCE_MAX: usize = 1_000;
-/// Bytes of a judgement beside its words.
-const BESIDE_WORDS: usize = 96;
 
 /// What a steward wants.
 #[derive(Clone, Debug)]
@@ -149,9 +146,7 @@ fn judge(
         let _ = reply.send(Err(error.into()));
         return Ok(());
     }
-    let bytes = |judged: &Judged| {
-        entry_room(BESIDE_WORDS + judged.author.len() + judged.reason.len() + Sealed::HEADER_BYTES + TAG_BYTES)
-    };
+    let bytes = |judged: &Judged| judgement_room(judged.author.len() + judged.reason.len());
     let answer = Ruled { entries: vec![Sequence(u64::MAX); drafts.len()], sequence: Sequence(u64::MAX) };
     let room = drafts.iter().map(bytes).sum::<usize>() + room_to_remember(request, &answer) + lane.settled_room();
     let ready = lane.keys_are_ready(tenant, drafts.len())?;
@@ -164,16 +159,9 @@ fn judge(
     let mut sequence = tenant.state().sequence;
     let mut told = Vec::with_capacity(drafts.len());
     for judged in drafts {
-        let (slot, key) = key_for(&tenant.vault, None)?;
         sequence = sequence.next();
-        let content = decision::encode(&judged);
-        let place = group.builder.push(tenant.id, sequence, kind(EntryKind::JudgementStated), |context, out| {
-            let header = Sealed::header(slot, false);
-            out.extend_from_slice(&header);
-            context.seal(&key, 0, &header, &content, out);
-        })?;
         entries.push(sequence);
-        told.push((judged, sequence, place, slot));
+        told.push(group.judge(tenant, sequence, judged)?);
     }
     let mut group = lane.settle(tenant, group, Decided::judged(told, sequence))?;
     for slot in std::mem::take(&mut tenant.state_mut().replaced) {

@@ -338,7 +338,7 @@ impl<'a> Vaults<'a> {
             Ok(key) => {
                 entry.seal_context().open(&key, 0, header, content).map_err(|error| error.to_string()).map(|_| true)
             }
-            Err(VaultError::Destroyed(_)) => Ok(false),
+            Err(VaultError::Destroyed(_) | VaultError::HalfDestroyed(_)) => Ok(false),
             Err(error) => Err(error.to_string()),
         }
     }

@@ -50,6 +50,9 @@ pub enum VaultError {
     /// The slot's key was destroyed: what was sealed under it is gone.
     #[error("the key in slot {} was destroyed", .0.0)]
     Destroyed(SlotId),
+    /// A crash came while the slot was being destroyed: what was sealed under its key is gone, and the rest is to be done again.
+    #[error("the key in slot {} of the vault is half destroyed", .0.0)]
+    HalfDestroyed(SlotId),
     /// The slot does not match its checksum.
     #[error("slot {} of the vault is damaged", .0.0)]
     Damaged(SlotId),
@@ -175,10 +178,12 @@ impl Masks {
     }
 
     fn decode(&self, slot: u32, bytes: &[u8; SLOT]) -> Result<(u32, Secret), VaultError> {
-        if self.checksum(slot, &bytes[..BODY]) != bytes[BODY..] {
-            return Err(VaultError::Damaged(SlotId(slot)));
-        }
         let generation = u32::from_le_bytes([bytes[16], bytes[17], bytes[18], bytes[19]]);
+        if self.checksum(slot, &bytes[..BODY]) != bytes[BODY..] {
+            // No single flip makes this of a live slot: its generation is a random number.
+            let half = generation == 0 && bytes[20] == DESTROYED;
+            return Err(if half { VaultError::HalfDestroyed(SlotId(slot)) } else { VaultError::Damaged(SlotId(slot)) });
+        }
         match bytes[20] {
             LIVE => {
                 let mut secret = self.mask(slot, generation);
@@ -337,7 +342,8 @@ impl Vault {
     /// The key in a slot.
     ///
     /// # Errors
-    /// [`VaultError::Destroyed`], [`VaultError::Damaged`], [`VaultError::Unknown`], [`VaultError::Io`].
+    /// [`VaultError::Destroyed`], [`VaultError::HalfDestroyed`], [`VaultError::Damaged`], [`VaultError::Unknown`],
+    /// [`VaultError::Io`].
     pub fn key(&self, slot: SlotId) -> Result<DataKey, VaultError> {
         let opened = self.opened.read().unwrap_or_else(PoisonError::into_inner);
         opened.masks.decode(slot.0, &opened.read(slot)?).map(|(_, secret)| secret.data_key())
@@ -431,7 +437,10 @@ impl OpenVault {
     fn overwrite(&self, slots: &[SlotId]) -> io::Result<()> {
         for slot in slots {
             let noise = Secret::random()?;
-            self.file.write_all_at(&self.masks.encode(slot.0, 0, DESTROYED, &noise), offset(slot.0))?;
+            let bytes = self.masks.encode(slot.0, 0, DESTROYED, &noise);
+            // First that it is destroyed, which is told from damage then wherever a crash comes.
+            self.file.write_all_at(&bytes[SECRET_BYTES..], offset(slot.0) + SECRET_BYTES as u64)?;
+            self.file.write_all_at(&bytes[..SECRET_BYTES], offset(slot.0))?;
         }
         self.file.sync_data()
     }
@@ -441,7 +450,9 @@ impl OpenVault {
 fn rewrapped(slot: u32, bytes: &[u8; SLOT], from: &Masks, to: &Masks) -> io::Result<[u8; SLOT]> {
     Ok(match from.decode(slot, bytes) {
         Ok((generation, secret)) => to.encode(slot, generation.wrapping_add(1), LIVE, &secret),
-        Err(VaultError::Destroyed(_)) => to.encode(slot, 0, DESTROYED, &Secret::random()?),
+        Err(VaultError::Destroyed(_) | VaultError::HalfDestroyed(_)) => {
+            to.encode(slot, 0, DESTROYED, &Secret::random()?)
+        }
         // Damage is carried over as damage: its checksum fits no key.
         Err(_) => {
             let mut noise = [0; SLOT];
@@ -485,7 +496,7 @@ fn refill(opened: &OpenVault, fresh: &mut Fresh) -> Result<(), VaultError> {
             Ok((_, secret)) => ready.push_back(secret.data_key()),
             // A crash while the chunk was made, or a slot destroyed by itself. Nothing was ever sealed under the slots
             // from here on, so they are made anew; a slot that is in use is never touched.
-            Err(VaultError::Damaged(_) | VaultError::Destroyed(_)) => break,
+            Err(VaultError::Damaged(_) | VaultError::Destroyed(_) | VaultError::HalfDestroyed(_)) => break,
             Err(error) => return Err(error),
         }
     }

@@ -252,8 +252,10 @@ impl Ledger {
                 profiles.insert(then.profile.clone());
             }
         }
-        if clients.statistics().await.sequence != before && broken.is_empty() {
-            broken.push("re-sending changed something".to_owned());
+        let after = clients.statistics().await.sequence;
+        if after != before && broken.is_empty() {
+            let told = clients.events("", before).await.map(|events| events.len());
+            broken.push(format!("re-sending changed something: from {before} to {after}, events {told:?}"));
         }
         let profiles: Vec<String> = profiles.into_iter().collect();
         let found = clients.batch(&profiles).await.map_err(|status| vec![format!("reading ids failed: {status}")])?;

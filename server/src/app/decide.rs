@@ -224,7 +224,7 @@ pub(super) fn key_for(vault: &Vault, slot: Option<SlotId>) -> Result<(SlotId, Da
         Some((slot, Ok(key))) => Ok((slot, key)),
         None => vault.take(),
         // What was sealed under it is gone; what comes now starts anew.
-        Some((_, Err(VaultError::Destroyed(_)))) => vault.take(),
+        Some((_, Err(VaultError::Destroyed(_) | VaultError::HalfDestroyed(_)))) => vault.take(),
         Some((slot, Err(VaultError::Damaged(_)))) => {
             tracing::error!(slot = slot.0, "a slot of the vault is damaged; what comes now is sealed under another");
             vault.take()

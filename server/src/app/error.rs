@@ -182,9 +182,10 @@ impl ReadError {
     /// Its key cannot be had. One that was destroyed is damage too: who reads something that may be gone asks for that first.
     pub fn key_of(place: Place, error: VaultError) -> Self {
         match error {
-            error @ (VaultError::Damaged(_) | VaultError::Unknown(_) | VaultError::Destroyed(_)) => {
-                Self::Damaged(Damaged { place, what: error.to_string() })
-            }
+            error @ (VaultError::Damaged(_)
+            | VaultError::Unknown(_)
+            | VaultError::Destroyed(_)
+            | VaultError::HalfDestroyed(_)) => Self::Damaged(Damaged { place, what: error.to_string() }),
             error => Self::Store(error.into()),
         }
     }

@@ -14,7 +14,6 @@ use onefold_store::datadir::{DataDir, OpenOptions};
 use onefold_store::erasures::{ErasureLedger, ErasureRow};
 use onefold_store::journal::{Journal, JournalOptions};
 use onefold_store::keyed;
-use onefold_store::vault::VaultError;
 use tokio::sync::{mpsc, watch};
 
 use super::access::{self, Access};
@@ -296,11 +295,7 @@ pub fn open(config: &Config, clock: Arc<dyn Clock>, meters: Arc<Meters>) -> Resu
 }
 
 fn finish(shared: &Arc<Shared>, id: TenantId, replaying: Replaying) -> Result<Tenant, StartError> {
-    let Replaying { keys, wrapped_keys, vault, config, state, next_slot, doomed, damaged, relinks, unsettled, .. } =
-        replaying;
-    if let Some(slot) = damaged.into_iter().find(|slot| !doomed.contains(slot)) {
-        return Err(StartError::Vault(id, VaultError::Damaged(slot)));
-    }
+    let Replaying { keys, wrapped_keys, vault, config, state, next_slot, doomed, relinks, unsettled, .. } = replaying;
     vault.recover(SlotId(next_slot)).map_err(|error| StartError::Vault(id, error))?;
     if !doomed.is_empty() {
         vault.destroy(&doomed).map_err(|error| StartError::Vault(id, error))?;

@@ -92,7 +92,10 @@ pub fn replay(tenant: &mut Replaying, kind: EntryKind, entry: &EntryView<'_>) ->
     tenant.next_slot = tenant.next_slot.max(subject.slot.0 + 1);
     let key = match tenant.vault.key(subject.slot) {
         Ok(key) => key,
-        Err(VaultError::Destroyed(_)) => {
+        Err(gone @ (VaultError::Destroyed(_) | VaultError::HalfDestroyed(_))) => {
+            if let VaultError::HalfDestroyed(slot) = gone {
+                tenant.doomed.push(slot);
+            }
             if subject.opens {
                 tenant.state.accounts.keep_vacant(subject.record);
             }

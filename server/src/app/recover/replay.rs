@@ -37,8 +37,6 @@ pub(in crate::app) struct Replaying {
     pub next_slot: u32,
     /// Keys that were to be destroyed.
     pub doomed: Vec<SlotId>,
-    /// Keys that are damaged: of those a crash left half destroyed, if the journal tells that they were to be.
-    pub damaged: Vec<SlotId>,
     /// Erasures that were read.
     pub erasures: Vec<ErasureRow>,
     /// Linking may differ from what was prepared so far.
@@ -104,7 +102,6 @@ impl Replaying {
             state,
             next_slot: 0,
             doomed: Vec::new(),
-            damaged: Vec::new(),
             erasures: Vec::new(),
             relinks: false,
             unsettled: false,
@@ -130,9 +127,8 @@ impl Replaying {
                 Ok(Some((sealed.slot, plain)))
             }
             Err(VaultError::Destroyed(_)) => Ok(None),
-            // Whether it was to be destroyed is told later on.
-            Err(VaultError::Damaged(slot)) => {
-                self.damaged.push(slot);
+            Err(VaultError::HalfDestroyed(slot)) => {
+                self.doomed.push(slot);
                 Ok(None)
             }
             Err(error) => Err(error.into()),

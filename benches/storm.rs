@@ -1,11 +1,12 @@
 //! Everything at once, and far too much of it.
 //!
-//! *Mixed*: look-ups in an open loop, alone and then beside fragments, contact decisions and erasures, in turns. *Overload*: what the
-//! server does at most, then three and ten times as much in an open loop, then half of it. The server is a process of its own, so that
+//! *Mixed*: look-ups in an open loop, alone and then beside fragments, contact decisions and erasures, in turns; the same beside
+//! streams of fragments as fast as they are taken. *Overload*: what the server does at most, then ten times the callers, who come again
+//! when they are told to, then three and ten times as much in an open loop, then half of it. The server is a process of its own, so that
 //! its memory is its own; ratios within one run.
 //!
 //! `cargo bench -p onefold-benches --bench storm -- --fragments 100000 --seconds 15`
-//! (`--lookups`, `--puts`, `--decisions`, `--erasures`: rates of the mixed part; `--part 1`, `2` (look-ups) or `3` (fragments) for one alone; `--server-cpus 0` with
+//! (`--lookups`, `--puts`, `--decisions`, `--erasures`: rates of the mixed part; `--part 1`, `2` (look-ups), `3` (fragments) or `4` (look-ups beside streams) for one alone, `--beside` fragments for that; `--server-cpus 0` with
 //! `taskset --cpu-list 1` in front of it all: so a flood of calls costs the callers' core and not the server's)
 
 use std::io::{BufRead, BufReader};
@@ -233,6 +234,26 @@ async fn mixed(own: &Own, workload: &[pb::Fragment], more: &[pb::Fragment], last
     Ok(())
 }
 
+/// Look-ups alone, and beside two streams of fragments that send as fast as they are answered, in turns.
+async fn flat_out(own: &Own, keys: &[pb::Identifier], more: &[pb::Fragment], lasts: Duration) -> Result<(), Failure> {
+    let lookups = argument("--lookups", 1_000) as f64;
+    let asked = round(keys.iter().take(50_000).map(lookup).collect());
+    let readers = Lines::open(own.address, 4).await?;
+    for part in more.chunks(more.len().div_ceil(3)) {
+        let alone = open::calls(lookups, lasts, &readers, asked.clone()).await?;
+        tell("look-ups alone", &alone, "");
+        let (part, until) = (Arc::new(part.to_vec()), load::now() + lasts);
+        let (beside, (took, accepted)) = tokio::try_join!(
+            open::calls(lookups, lasts, &readers, asked.clone()),
+            load::ingest_until(own.address, part, 2, Some(until)),
+        )?;
+        let rate = accepted as f64 / took.as_secs_f64();
+        tell("look-ups beside", &beside, &format!("{rate:.0} fragments/s durable for {:.1} s", took.as_secs_f64()));
+    }
+    println!("look-ups beside as many fragments as are taken: p99 below 5 ms is the aim\n");
+    Ok(())
+}
+
 /// What the server does at most, then far more than that.
 async fn overload<F>(own: &Own, what: &str, lasts: Duration, make: F) -> Result<(), Failure>
 where
@@ -245,6 +266,12 @@ where
     let half = open::calls(capacity / 2.0, lasts, &lines, make.clone()).await?;
     tell("half", &half, "");
     let before = own.mib("VmRSS");
+    // Ten times the callers, who come again when they are told to.
+    let run = open::closed(CALLERS * 10, lasts, &lines, make.clone()).await?;
+    let (good, slow) = (run.goodput() / capacity, run.p99() / most.p99());
+    let grown = own.mib("VmHWM").saturating_sub(before);
+    let more = format!("goodput {good:.2}, p99 {slow:.1} times that of {CALLERS} callers, +{grown} MiB;");
+    tell(&format!("{} callers", CALLERS * 10), &run, &more);
     for times in [3.0, 10.0] {
         let run = open::calls(capacity * times, lasts, &lines, make.clone()).await?;
         let grown = own.mib("VmHWM").saturating_sub(before);
@@ -276,11 +303,12 @@ fn main() -> Result<(), Failure> {
     let count = argument("--fragments", 100_000);
     let lasts = Duration::from_secs(argument("--seconds", 15) as u64);
     let part = argument("--part", 0);
+    let beside = if matches!(part, 0 | 4) { argument("--beside", 600_000) } else { 20_000 };
     let dir = tempfile::tempdir_in(".")?;
     let own = Own::start(&dir.path().join("data"))?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(async {
-        let mut workload = fragments(7, count + 20_000);
+        let mut workload = fragments(7, count + beside);
         let more = workload.split_off(count);
         load::sources(own.address).await?;
         load::ingest(own.address, Arc::new(workload.clone()), 2).await?;
@@ -291,8 +319,11 @@ fn main() -> Result<(), Failure> {
             "{:>28} {:>9} {:>9} {:>9} {:>8} {:>8} {:>8} {:>8}",
             "", "asked/s", "sent/s", "done/s", "p50", "p99", "p99.9", "shed p99"
         );
-        if part < 2 {
+        if matches!(part, 0 | 1) {
             mixed(&own, &workload, &more, lasts).await?;
+        }
+        if matches!(part, 0 | 4) {
+            flat_out(&own, &mails(&workload), &more, lasts).await?;
         }
         if matches!(part, 0 | 2) {
             let keys = mails(&workload);

@@ -18,7 +18,7 @@ use onefold_tests::canary::{canary, found_in, in_the_clear, mail, with_the_keys}
 use onefold_tests::child::{Child, Launch};
 use onefold_tests::consent::at;
 use onefold_tests::dice::{Dice, how_many};
-use onefold_tests::journey::{arrive, contract, fragments, prepare, seen};
+use onefold_tests::journey::{arrive, contract, fragments, given_on, prepare, seen};
 use onefold_tests::privacy::{request, verification};
 use onefold_tests::traffic::Message;
 use onefold_tests::{Clients, SEGMENT_BYTES, identifier, reason, text};
@@ -167,6 +167,15 @@ async fn stays_away(clients: &mut Clients, gone: &BTreeSet<usize>, people: usize
         for fragment in fragments(*who) {
             assert_eq!(clients.put(fragment).await.status(), pb::IngestStatus::Suppressed, "{who} is sent again");
         }
+        for late in [false, true] {
+            let [theirs, of_others] = given_on(*who, late);
+            assert_eq!(clients.put(theirs).await.status(), pb::IngestStatus::Suppressed, "{who}, late: {late}");
+            assert_ne!(
+                clients.put(of_others).await.status(),
+                pb::IngestStatus::Suppressed,
+                "not of {who}, late: {late}"
+            );
+        }
     }
     // The file of the first day, once more.
     let file: Vec<Message> = (0..people).flat_map(|who| fragments(who).map(Message::Put)).collect();
@@ -232,6 +241,10 @@ async fn nothing_is_left_of_whoever_was_erased_anywhere() {
     let held = quarantined(&mut clients).await;
     assert_eq!(held.len(), people);
     back_up(&mut clients, &old).await;
+    for who in 0..people {
+        let [_, of_others] = given_on(who, true);
+        assert_eq!(clients.put(of_others).await.status(), pb::IngestStatus::Accepted, "{who}");
+    }
     let mut before = BTreeMap::new();
     for who in &here {
         before.insert(*who, seen(&mut clients, *who).await.unwrap());

@@ -189,3 +189,185 @@ async fn one_scope_has_one_etag() {
     }
     assert_eq!(etags.len(), 1, "{etags:?}");
 }
+
+async fn restored(data: &Path, out: &Path, to: &Path) -> House {
+    restore_after(data, out, to).unwrap();
+    House::open(to).await
+}
+
+async fn is_unknown(house: &mut House, who: usize) -> bool {
+    house.lookup("email", &mail(who)).await.is_err_and(|status| reason(&status) == "PROFILE_NOT_FOUND")
+}
+
+/// Two records said an address, one of them by mistake, and neither says it today: each made it the other's too, so it was left,
+/// and what the other had said with it.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_two_records_gave_up_is_nobody_elses() {
+    let dir = tempfile::tempdir().unwrap();
+    let (data, out) = (dir.path().join("data"), dir.path().join("backup"));
+    let mut house = House::open(&data).await;
+    house.sources(&["crm"]).await;
+    tell(&mut house, "1", THEN, 1).await;
+    tell(&mut house, "5", THEN, 1).await;
+    back_up(&mut house, &out).await;
+    tell(&mut house, "5", THEN + 1, 2).await;
+    tell(&mut house, "1", THEN + 1, 3).await;
+    let name = house.ask_for_erasure(vec![at("email", &mail(3))]).await.unwrap();
+    let preview = house.preview(&name).await.unwrap();
+    assert_eq!((preview.records.len(), preview.older_versions_of), (1, 1));
+    house.erase(&name, &preview.etag).await.unwrap();
+    assert_eq!(tell(&mut house, "9", THEN + 2, 1).await, pb::IngestStatus::Suppressed);
+    assert!(!is_unknown(&mut house, 2).await);
+    house.close().await;
+    let left = with_the_keys(&data, SEGMENT_BYTES);
+    assert!(left.contains(&2) && !left.contains(&1) && !left.contains(&3), "{left:?}");
+    let again = dir.path().join("again");
+    let mut house = restored(&data, &out, &again).await;
+    assert!(is_unknown(&mut house, 1).await && is_unknown(&mut house, 3).await);
+    house.close().await;
+    assert!(!with_the_keys(&again, SEGMENT_BYTES).contains(&1));
+}
+
+/// Who asks by an address that only an older version of a record says was told that nothing is held.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_known_by_an_older_version_alone_is_found() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let mut house = House::open(&data).await;
+    house.sources(&["crm"]).await;
+    tell(&mut house, "5", THEN, 1).await;
+    tell(&mut house, "5", THEN + 1, 2).await;
+    let name = house.ask_for_erasure(vec![at("email", &mail(1))]).await.unwrap();
+    let preview = house.preview(&name).await.unwrap();
+    assert_eq!((preview.records.len(), preview.older_versions_of), (0, 1));
+    house.erase(&name, &preview.etag).await.unwrap();
+    assert_eq!(tell(&mut house, "9", THEN + 2, 1).await, pb::IngestStatus::Suppressed);
+    // As a number of something else, too.
+    let disguised = person("crm", "10", THEN, &[("user_id", &mail(1))], &[]);
+    assert_eq!(house.put(disguised).await.status(), pb::IngestStatus::Suppressed);
+    house = restart(house, &data, true).await;
+    assert!(!is_unknown(&mut house, 2).await);
+    house.close().await;
+    let left = with_the_keys(&data, SEGMENT_BYTES);
+    assert!(left.contains(&2) && !left.contains(&1), "{left:?}");
+}
+
+/// A record that changes often, as a shared device does, had keys for its first eight changes.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_change_of_a_record_has_a_key() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let mut house = House::open(&data).await;
+    house.sources(&["crm"]).await;
+    for who in 0..40 {
+        tell(&mut house, "kiosk", THEN + i64::try_from(who).unwrap(), who).await;
+        tell(&mut house, &format!("own{who}"), THEN, who).await;
+    }
+    for who in [9, 20, 33] {
+        let name = house.ask_for_erasure(vec![at("email", &mail(who))]).await.unwrap();
+        let preview = house.preview(&name).await.unwrap();
+        assert_eq!((preview.records.len(), preview.older_versions_of), (1, 1), "{who}");
+        house.erase(&name, &preview.etag).await.unwrap();
+    }
+    let (holder, graph) = (house.lookup("email", &mail(39)).await.unwrap().name, house.graph_digest().await);
+    for alone in [true, false] {
+        house = restart(house, &data, alone).await;
+        assert_eq!(house.graph_digest().await, graph, "alone: {alone}");
+        assert_eq!(house.lookup("email", &mail(39)).await.unwrap().name, holder);
+    }
+    house.close().await;
+    let left = with_the_keys(&data, SEGMENT_BYTES);
+    assert!(left.contains(&39) && [9, 20, 33].iter().all(|who| !left.contains(who)), "{left:?}");
+}
+
+/// An address was typed at the wrong contact and taken away again. A restore from before both took the contact out.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restore_leaves_a_contact_that_was_somebody_elses_for_a_while_only() {
+    let dir = tempfile::tempdir().unwrap();
+    let (data, out) = (dir.path().join("data"), dir.path().join("backup"));
+    let mut house = House::open(&data).await;
+    house.sources(&["crm"]).await;
+    tell(&mut house, "5", THEN, 2).await;
+    back_up(&mut house, &out).await;
+    let both = person("crm", "5", THEN + 1, &[("email", &mail(2)), ("email", &mail(1))], &[("given_name", &canary(1))]);
+    house.put(both).await;
+    tell(&mut house, "5", THEN + 2, 2).await;
+    tell(&mut house, "1", THEN, 1).await;
+    house.forget(vec![at("email", &mail(1))]).await.unwrap();
+    house.close().await;
+    assert!(!with_the_keys(&data, SEGMENT_BYTES).contains(&1));
+    let again = dir.path().join("again");
+    let mut house = restored(&data, &out, &again).await;
+    assert!(!is_unknown(&mut house, 2).await, "the backup's version is the contact's own");
+    house.close().await;
+}
+
+/// What was said of a record while it was another person's: its words are not for whoever it is today, and go with the other.
+/// A no stays, without them (law 6).
+#[tokio::test(flavor = "multi_thread")]
+async fn words_that_were_said_of_somebody_else_go_with_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let mut house = House::open(&data).await;
+    house.sources(&["crm"]).await;
+    let word = |decision, who| pb::ConsentSaying { evidence: canary(who), ..said(decision, THEN) };
+    for (key, decision) in [("5", Decision::Objected), ("6", Decision::Granted)] {
+        tell(&mut house, key, THEN, 1).await;
+        house.say(of_record("crm", key), word(decision, 1)).await.unwrap();
+    }
+    tell(&mut house, "5", THEN + 1, 2).await;
+    tell(&mut house, "6", THEN + 1, 4).await;
+    house.say(of_record("crm", "6"), word(Decision::Granted, 4)).await.unwrap();
+    tell(&mut house, "1", THEN, 1).await;
+    let asked = house.ask_for(Kind::Access, vec![at("email", &mail(2))]).await.unwrap();
+    let etag = house.preview_export(&asked).await.unwrap().etag;
+    let (text, _) = house.export(&asked, &etag).await.unwrap();
+    assert!(text.contains(&canary(2)) && !text.contains(&canary(1)), "{text}");
+    assert!(text.contains("NAMES_SOMEBODY_ELSE"), "it is counted: {text}");
+    house.forget(vec![at("email", &mail(1))]).await.unwrap();
+    for alone in [false, true] {
+        house = restart(house, &data, alone).await;
+        let state = house.holds(at("email", &mail(2))).await.unwrap().state();
+        assert_eq!(state, pb::ConsentState::Objected, "alone: {alone}");
+        let state = house.holds(at("email", &mail(4))).await.unwrap().state();
+        assert_eq!(state, pb::ConsentState::Granted, "what was said since stays, alone: {alone}");
+    }
+    house.close().await;
+    let left = with_the_keys(&data, SEGMENT_BYTES);
+    assert!(left.contains(&2) && left.contains(&4) && !left.contains(&1), "{left:?}");
+    audit::verify(&data, None, None).unwrap();
+}
+
+/// A version of somebody's own record went with another person, whose household number it had: its owner's address of then was
+/// forgotten along, and brought its owner back after an erasure.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_former_address_stays_known_when_its_version_goes_with_another() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let mut house = House::open(&data).await;
+    house.sources(&["crm"]).await;
+    let number = ("loyalty_id", "zqxw00");
+    house.put(person("crm", "1", THEN, &[("email", &mail(1)), number], &[])).await;
+    tell(&mut house, "1", THEN + 1, 3).await;
+    house.put(person("crm", "2", THEN, &[("email", &mail(2)), number], &[])).await;
+    house.forget(vec![at("email", &mail(2))]).await.unwrap();
+    house.forget(vec![at("email", &mail(3))]).await.unwrap();
+    assert_eq!(tell(&mut house, "9", THEN + 2, 1).await, pb::IngestStatus::Suppressed);
+}
+
+/// An address that a record held by mistake is whose it is: what she said at it herself since is not the record's person's.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_said_at_an_address_since_it_was_given_up_is_its_owners() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut house = House::open(&dir.path().join("data")).await;
+    house.sources(&["crm"]).await;
+    tell(&mut house, "5", THEN, 1).await;
+    tell(&mut house, "5", THEN + 1, 2).await;
+    house.say(at("email", &mail(1)), said(Decision::Objected, THEN + 2)).await.unwrap();
+    house.forget(vec![at("email", &mail(2))]).await.unwrap();
+    let state = house.holds(at("email", &mail(1))).await.unwrap().state();
+    assert_eq!(state, pb::ConsentState::Objected);
+    assert_eq!(tell(&mut house, "1", THEN + 3, 1).await, pb::IngestStatus::Accepted, "she is not who was erased");
+    let state = house.holds(at("email", &mail(1))).await.unwrap().state();
+    assert_eq!(state, pb::ConsentState::Objected);
+}

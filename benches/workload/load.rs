@@ -65,6 +65,19 @@ pub async fn ingest(
     fragments: Arc<Vec<pb::Fragment>>,
     connections: usize,
 ) -> Result<(Duration, u64), Failure> {
+    ingest_until(address, fragments, connections, None).await
+}
+
+/// The same, and no more is sent after this moment.
+///
+/// # Errors
+/// When a stream fails.
+pub async fn ingest_until(
+    address: SocketAddr,
+    fragments: Arc<Vec<pb::Fragment>>,
+    connections: usize,
+    until: Option<Instant>,
+) -> Result<(Duration, u64), Failure> {
     let channels = {
         let mut channels = Vec::new();
         for _ in 0..connections {
@@ -79,7 +92,7 @@ pub async fn ingest(
         tasks.push(tokio::spawn(async move {
             let mut client = IngestServiceClient::new(channel);
             let count = fragments.len();
-            let mine = (lane..count).step_by(connections);
+            let mine = (lane..count).step_by(connections).take_while(move |_| until.is_none_or(|until| now() < until));
             let outbound = tokio_stream::iter(mine.map(move |at| pb::StreamFragmentsRequest {
                 parent: String::new(),
                 client_sequence: at as u64,

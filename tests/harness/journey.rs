@@ -15,7 +15,7 @@ const THEN: i64 = 1_700_000_000;
 /// # Panics
 /// When one is refused.
 pub async fn prepare(clients: &mut Clients) {
-    clients.sources(&["crm", "shop"]).await;
+    clients.sources(&["crm", "shop", "desk"]).await;
     contract(clients, true).await;
     clients.put_account("crm", "acme", None).await.expect("an account");
 }
@@ -46,8 +46,22 @@ pub fn fragments(who: usize) -> [pb::Fragment; 3] {
     ]
 }
 
+/// A record that was this person's first and somebody else's since, as keys and numbers are given out again: what it said
+/// first, and what it says then. Of every second person such a record is the neighbour's before anything is backed up; of
+/// everybody another one is nobody's that we know, and it is up to the caller when.
+#[must_use]
+pub fn given_on(who: usize, late: bool) -> [pb::Fragment; 2] {
+    let (word, mail) = (canary(who), mail(who));
+    let key = format!("{}{who}", if late { "late" } else { "soon" });
+    let next = if late { format!("{key}@desk.example") } else { self::mail(who - who % 2) };
+    [
+        person("desk", &key, THEN, &[("email", &mail)], &[("name.given", &word), ("city", &word)]),
+        person("desk", &key, THEN + 10, &[("email", &next)], &[]),
+    ]
+}
+
 /// One person through every path: [`fragments`], a statement about each kind of subject, a role in an account, a judgement
-/// whose reason speaks of the person. Whoever was there already is there once.
+/// whose reason speaks of the person, and records of [`given_on`]. Whoever was there already is there once.
 ///
 /// # Errors
 /// What the server says.
@@ -55,11 +69,17 @@ pub fn fragments(who: usize) -> [pb::Fragment; 3] {
 /// # Panics
 /// When a fragment is answered otherwise than it should be.
 pub async fn arrive(clients: &mut Clients, who: usize) -> Result<(), Status> {
-    use pb::IngestStatus::{Accepted, Duplicate, Quarantined};
+    use pb::IngestStatus::{Accepted, Duplicate, Quarantined, Superseded};
     let (word, mail) = (canary(who), mail(who));
     for (fragment, wanted) in fragments(who).into_iter().zip([Accepted, Accepted, Quarantined]) {
         let told = clients.try_put(fragment).await?.status();
         assert!(told == wanted || told == Duplicate, "{who}: {told:?}");
+    }
+    let [first, then] = given_on(who, false);
+    let [late, _] = given_on(who, true);
+    for fragment in [first, then, late].into_iter().skip(if who % 2 == 1 { 0 } else { 2 }) {
+        let told = clients.try_put(fragment).await?.status();
+        assert!([Accepted, Duplicate, Superseded].contains(&told), "{who}: {told:?}");
     }
     let yes = || pb::ConsentSaying { language: word.clone(), ..said(pb::ConsentDecision::Granted, THEN + 3) };
     clients.say(at("email", &mail), yes()).await?;

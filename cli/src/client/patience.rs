@@ -63,6 +63,8 @@ const SILENT: &str = "STREAM_SILENT";
 fn waits(status: &Status) -> bool {
     match status.code() {
         Code::Unavailable => true,
+        // Too many calls are under way, or a study: those say when to come again. A limit that is reached does not.
+        Code::ResourceExhausted => status.get_details_retry_info().is_some(),
         Code::DeadlineExceeded if status.get_details_error_info().is_some_and(|info| info.reason == SILENT) => true,
         Code::Unknown | Code::Cancelled | Code::Internal | Code::DeadlineExceeded => !said_by_server(status),
         _ => false,
@@ -91,6 +93,7 @@ mod tests {
             (said(Code::DeadlineExceeded, "DEADLINE_EXCEEDED"), false),
             (said(Code::Internal, "STORE_FAILED"), false),
             (said(Code::InvalidArgument, "REQUEST_INVALID"), false),
+            (said(Code::ResourceExhausted, "LIMIT_REACHED"), false),
             (Status::unimplemented("no such service"), false),
         ];
         for (status, want) in table {
@@ -114,5 +117,9 @@ mod tests {
         let asked = Status::with_error_details(Code::Unavailable, "full", details);
         assert!(patience.wait_after(&asked).unwrap() >= Duration::from_secs(7));
         assert_eq!(Patience::new(Duration::from_secs(5)).wait_after(&asked), None, "no time for that");
+        let mut details = ErrorDetails::new();
+        details.set_retry_info(Some(Duration::from_secs(1)));
+        let crowded = Status::with_error_details(Code::ResourceExhausted, "too many calls", details);
+        assert!(patience.wait_after(&crowded).unwrap() >= Duration::from_secs(1));
     }
 }

@@ -538,6 +538,25 @@ impl Ledger {
         }
     }
 
+    /// Forgets single statements, wherever they stand; others stay at their points.
+    pub fn forget_said(&mut self, ids: &[Sequence]) {
+        let indexes: Vec<usize> = ids.iter().filter_map(|id| self.index_of(*id)).collect();
+        for index in indexes {
+            for point in std::mem::take(&mut self.points[index]) {
+                let Some(at) = self.by_point.get_mut(&point) else { continue };
+                let left: Vec<u32> = at.as_slice().iter().copied().filter(|other| *other as usize != index).collect();
+                match left.is_empty() {
+                    true => drop(self.by_point.remove(&point)),
+                    false => *at = At::Many(left),
+                }
+            }
+            let content = std::mem::replace(&mut self.contents[index], Digest128([0; 16]));
+            if self.by_content.get(&content).is_some_and(|of| *of as usize == index) {
+                self.by_content.remove(&content);
+            }
+        }
+    }
+
     /// All statements, in order of recording.
     pub fn all(&self) -> impl Iterator<Item = &Entry> {
         self.entries.iter()

@@ -23,7 +23,7 @@ use super::tidy;
 use crate::clock::Stopwatch;
 
 /// The shape of the sections. Another one is passed over, and the journal replayed.
-const VERSION: u32 = 20;
+const VERSION: u32 = 21;
 
 /// All of a tenant but the engine and the profiles' times.
 #[derive(Debug, Serialize, Deserialize)]

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use onefold_core::contract::{CompiledContract, check};
 use onefold_core::fault::{FaultReason, FieldFault};
-use onefold_core::fragment::{Fragment, ObservedAt};
+use onefold_core::fragment::{Fragment, Identifier, ObservedAt};
 use onefold_core::ids::{Digest128, ProfileOrdinal, Sequence};
+use onefold_core::namespace::Normaliser;
 use onefold_matching::prepared::Prepared;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc::error::SendTimeoutError;
@@ -207,7 +208,12 @@ impl Arriving {
     /// Prepares a fragment, and finds every fault under its source's contract.
     pub fn of(fragment: &Fragment, undated: bool, config: &LiveConfig) -> (Self, Vec<FieldFault>) {
         let (prepared, notes) = config.preparer().prepare(fragment);
-        let is_odd = !notes.is_empty() || !fragment.identifiers.iter().all(|claim| claim.raw.is_ascii());
+        // An address may be anybody's customer number.
+        let is_address = |claim: &Identifier| {
+            let namespace = config.config.namespace(claim.namespace);
+            claim.raw.contains('@') && namespace.is_none_or(|namespace| namespace.normaliser != Normaliser::Email)
+        };
+        let is_odd = !notes.is_empty() || fragment.identifiers.iter().any(|c| !c.raw.is_ascii() || is_address(c));
         let inside = if is_odd { points::in_claims(fragment, config) } else { Box::default() };
         let faults = config
             .contract(fragment.record.source)

@@ -124,7 +124,11 @@ pub(super) fn run(shared: &Arc<Shared>, rounds: &Receiver<()>, lane: &mpsc::Send
 
 /// False when it could not be written down: the next round will do.
 fn keep_former(tenant: &Arc<Tenant>, lane: &mpsc::Sender<Command>) -> bool {
-    if !tenant.state().privacy.former.has_unkept() {
+    let is_done = {
+        let former = &tenant.state().privacy.former;
+        !former.has_unkept() && !former.is_crowded()
+    };
+    if is_done {
         return true;
     }
     let (reply, told) = oneshot::channel();
@@ -134,6 +138,10 @@ fn keep_former(tenant: &Arc<Tenant>, lane: &mpsc::Sender<Command>) -> bool {
 
 fn round(shared: &Shared, lane: &mpsc::Sender<Command>) -> Result<(), JournalError> {
     let tenants = shared.tenants();
+    // Keys of records that changed often go, whatever else there is to do.
+    for tenant in tenants.iter().filter(|tenant| tenant.state().privacy.former.is_crowded()) {
+        keep_former(tenant, lane);
+    }
     let mut waiting: BTreeMap<u32, u64> = BTreeMap::new();
     for tenant in &tenants {
         for (segment, bytes) in &tenant.state().superseded.bytes {

@@ -83,8 +83,8 @@ impl Deciding<'_> {
         Ok(Drafted { outcome, record: Some(record) })
     }
 
-    /// Whether a record gives up an identifier that names somebody: it may be somebody else's from now on, and what it said
-    /// before must be erasable without it.
+    /// Whether a record gives up or takes on an identifier that names somebody: it may be somebody else's from now on, or be
+    /// theirs by mistake, and what it says under one key must be one person's.
     fn changes_hands(&self, prepared: &Prepared) -> bool {
         let before = match self.links.get(&prepared.record) {
             Some(links) => links.clone(),
@@ -95,7 +95,7 @@ impl Deciding<'_> {
             namespace.is_some_and(|namespace| namespace.class != NamespaceClass::Supporting)
         };
         let gone = before.iter().filter(names).any(|value| !prepared.links.contains(value));
-        gone && self.state.privacy.former.has_room_for_a_key(prepared.record)
+        gone || prepared.links.iter().filter(names).any(|value| !before.contains(value))
     }
 
     /// A fragment of a record that was retracted, observed before that. The record stays retracted; where this is what it said

@@ -1,15 +1,17 @@
-//! After a restore: what people denied since the backup is said again, before anything is served (law 6).
+//! What people denied is said again (law 6): after a restore what was denied since the backup, before anything is served; before
+//! an erasure, without its words, what was denied at a record that is somebody else's today.
 //!
 //! The rows come from the ledger of stops. A restore errs to the side of the stop: a purpose or channel that the backup
 //! does not know becomes every one, and a stop is heard wherever its person was known when they said it, until the sources
 //! have told again what the backup lacks.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use onefold_core::consent::stops::{StandsOn, Stop};
 use onefold_core::consent::{Decision, Subject as About};
 use onefold_core::decision::{self, EntryKind};
+use onefold_core::erasure::ErasurePlan;
 use onefold_core::fragment::ObservedAt;
 use onefold_core::ids::{Digest128, NamespaceId, Sequence, TenantId};
 use onefold_store::journal::{JournalError, entry_room};
@@ -54,6 +56,44 @@ fn say_again(lane: &mut Lane, tenant: &Arc<Tenant>, mut rows: Vec<StopRow>) -> R
     }
     hear_elsewhere(lane, tenant, &unknown)?;
     Ok(unknown.len())
+}
+
+/// Says again, without a word of it, what was denied at records of others while these were the person's: the statement itself goes
+/// with the version that it came with. False when the disk is full. Doing it again is harmless.
+///
+/// # Errors
+/// [`JournalError`].
+pub fn reword(lane: &mut Lane, tenant: &Arc<Tenant>, plan: &ErasurePlan) -> Result<bool, JournalError> {
+    let sayings: Vec<Saying> = {
+        let state = tenant.state();
+        let now = lane.shared.clock.now();
+        let of_others: HashSet<Digest128> = plan.former.iter().map(|key| key.record).collect();
+        let in_scope = |point: &Digest128| plan.records.iter().any(|record| record.digest == *point);
+        let denied = plan.statements.iter().filter_map(|id| state.consent.ledger.get(*id)).filter(|entry| {
+            let denies = entry.decision.is_stop() || entry.decision.is_hold();
+            let points = state.consent.ledger.points_of(entry.id);
+            let is_of_others = points.iter().all(|point| of_others.contains(point) && !in_scope(point));
+            denies && !entry.ends_one && entry.confirmed_by.is_none() && is_of_others
+        });
+        let again = denied.map(|entry| {
+            let points = state.consent.ledger.points_of(entry.id).to_vec();
+            let profile = points.iter().find_map(|point| profile_at(&state, *point));
+            let about = profile.map_or(About::Identifier { namespace: NamespaceId(0), raw: None }, About::Profile);
+            let how = ("said again without its words", format!("statement/{}", entry.id.0));
+            let mut said = statement((about, points), entry.decision, entry.purpose, how, now);
+            (said.channel, said.given_at, said.jurisdiction) = (entry.channel, entry.given_at, entry.jurisdiction);
+            Saying { pinned: true, restored: true, ..Saying::new(said, tenant) }
+        });
+        again.collect()
+    };
+    if sayings.is_empty() {
+        return Ok(true);
+    }
+    let (reply, mut answer) = oneshot::channel();
+    let items = sayings.into_iter().map(|saying| Item::Say(Box::new(saying))).collect();
+    lane.ingest_in_pieces(tenant, items, None, reply)?;
+    lane.drain()?;
+    Ok(matches!(answer.try_recv(), Ok(Ok(_))))
 }
 
 /// Says again what a restore left to be said, before anything is served. What was said in a tenant that this backup does not

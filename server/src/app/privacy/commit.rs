@@ -22,7 +22,7 @@ use onefold_store::erasures::ErasureRow;
 use onefold_store::journal::{JournalError, Position, entry_room};
 
 use super::act::{Act, Answer, Done, Forwarding, Work};
-use super::{carry, plan, receipt};
+use super::{again, carry, plan, receipt};
 use crate::app::decide::Decided;
 use crate::app::error::WriteError;
 use crate::app::hierarchy::keep_apart;
@@ -334,6 +334,10 @@ fn execute(
         let _ = reply.send(Err(error));
         return Ok(());
     }
+    if !again::reword(lane, tenant, &plan)? {
+        let _ = reply.send(Err(WriteError::DiskFull));
+        return Ok(());
+    }
     let erased = erased_by(&plan, id, now, policy.review_after_days);
     let before = lane.appender.position();
     let first = tenant.state().sequence.next();
@@ -428,6 +432,9 @@ pub fn again(lane: &mut Lane, tenant: &Arc<Tenant>, row: &ErasureRow) -> Result<
         tracing::error!(error = %error, "what shares a key with what is to be erased again cannot be told again");
         return Ok(false);
     }
+    if !again::reword(lane, tenant, &plan)? {
+        return Ok(false);
+    }
     let first = tenant.state().sequence.next();
     let id = known.as_ref().map_or_else(|| first.next(), |asked| asked.id);
     let mut erased = erased_by(&plan, id, now, 0);
@@ -452,6 +459,13 @@ pub fn again(lane: &mut Lane, tenant: &Arc<Tenant>, row: &ErasureRow) -> Result<
         .filter(|view| view.live)
         .map(|view| RecordRetracted { record: view.digest, observed_at: view.observed_at })
         .collect();
+    if !gone.is_empty() {
+        tracing::warn!(
+            tenant = %tenant.name,
+            count = gone.len(),
+            "records that held here what an erased person's alone was then are taken out; what they say today their sources must send again"
+        );
+    }
     if !carry_out(lane, tenant, (first, before), (erased, gone), asked, None)? {
         return Ok(false);
     }

@@ -1,9 +1,11 @@
 //! Identifiers that records held once and hold no more, or hold in other forms of letters: an erasure suppresses them too, so
 //! that an old file does not bring back under its old address whoever was erased under the new one.
 //!
-//! A record that gives up an identifier may have passed to somebody else, who says nothing about it: an address was
-//! typed at the wrong contact, a number was given away. What it says from then on is sealed under a key of its own,
-//! so that an erasure of whoever it was before destroys their versions and leaves it as it is ([`FormerKey`]).
+//! A record whose identifiers change may have passed to somebody else, who says nothing about it: an address was
+//! typed at the wrong contact, a number was given away. What it says from then on is sealed under a key of its own, so
+//! that all versions under one key have the same identifiers, and an erasure of whoever it was before destroys their
+//! versions and leaves it as it is ([`FormerKey`]). Of a record that changes often, the keys between its first and the
+//! newest are destroyed when the journal is tidied: what they opened is superseded.
 //!
 //! They are known from the fragments of the journal. Before compaction drops superseded ones, what they alone said is
 //! written down by keyed digest, sealed under the record's key ([`keep`]).
@@ -13,7 +15,7 @@ use std::sync::Arc;
 
 use onefold_core::decision::{self, EntryKind, Sealed};
 use onefold_core::erasure::{FormerKept, FormerKey};
-use onefold_core::ids::{Digest128, NamespaceId, SlotId};
+use onefold_core::ids::{Digest128, NamespaceId, Sequence, SlotId};
 use onefold_matching::prepared::{LinkValue, Prepared};
 use onefold_store::journal::{JournalError, entry_room};
 use onefold_store::seal::TAG_BYTES;
@@ -27,8 +29,8 @@ use crate::app::writer::{Commit, Reply};
 
 /// Former identifiers that are remembered of a record, the newest.
 const EACH_MAX: usize = 32;
-/// Keys of older versions that a record has at most; what comes then shares the last one.
-const KEYS_MAX: usize = 8;
+/// Keys of older versions that a record goes on having once the journal was tidied.
+const KEYS_MAX: usize = 32;
 /// Bytes of one batch of [`keep`].
 const BATCH_BYTES_MAX: usize = 64 << 10;
 
@@ -41,10 +43,23 @@ pub struct Former {
     holders: HashMap<Digest128, u32>,
     /// Records of which the fragments alone say so.
     unkept: HashSet<Digest128>,
-    /// Keys of older versions, the oldest first, each with what these held.
-    keys: HashMap<Digest128, Vec<(SlotId, Vec<LinkValue>)>>,
+    /// Keys of older versions, the oldest first.
+    keys: HashMap<Digest128, Vec<Versions>>,
     /// Which records have a key of versions that held a value.
     at: BTreeSet<(Digest128, Digest128)>,
+    /// Records with more keys than they are to have.
+    crowded: HashSet<Digest128>,
+    /// Keys that were to be destroyed when this was last asked for.
+    going: Vec<FormerKey>,
+}
+
+/// What a record said under one key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Versions {
+    slot: SlotId,
+    /// From this sequence on it said something else.
+    until: Sequence,
+    held: Box<[LinkValue]>,
 }
 
 /// The same in a checkpoint: what was kept of each record, and the records of which the fragments alone say so.
@@ -52,7 +67,7 @@ pub struct Former {
 pub struct FormerRows {
     kept: Vec<FormerKept>,
     unkept: Vec<Digest128>,
-    keys: Vec<(FormerKey, Vec<(NamespaceId, Digest128)>)>,
+    keys: Vec<(FormerKey, Sequence, Vec<(NamespaceId, Digest128)>)>,
 }
 
 impl Former {
@@ -93,57 +108,93 @@ impl Former {
         self.of_records.get(&record).map_or(&[], Vec::as_slice)
     }
 
-    /// Whether others than these records held a value once.
-    pub fn held_beyond(&self, value: &LinkValue, records: &[Digest128]) -> bool {
-        let among = records.iter().filter(|record| self.of(**record).contains(value)).count();
-        self.holders.get(&value.digest).is_some_and(|count| *count as usize > among)
+    /// Whether some record held a value once, and gave it up.
+    pub fn knows(&self, value: Digest128) -> bool {
+        self.holders.contains_key(&value) || self.keys_at(value).next().is_some()
     }
 
-    /// Whether what a record says from now on is to have a key of its own.
-    pub fn has_room_for_a_key(&self, record: Digest128) -> bool {
-        self.keys.get(&record).is_none_or(|keys| keys.len() < KEYS_MAX)
-    }
-
-    /// Versions of a record that held these values have this key, and no later ones do.
-    pub fn key_goes(&mut self, key: FormerKey, values: Vec<LinkValue>) {
+    /// Versions of a record that held these values have this key, and none has it from this sequence on.
+    pub fn key_goes(&mut self, key: FormerKey, until: Sequence, held: Vec<LinkValue>) {
         let keys = self.keys.entry(key.record).or_default();
-        if keys.iter().all(|(slot, _)| *slot != key.slot) {
-            self.at.extend(values.iter().map(|value| (value.digest, key.record)));
-            keys.push((key.slot, values));
+        if keys.iter().all(|versions| versions.slot != key.slot) {
+            self.at.extend(held.iter().map(|value| (value.digest, key.record)));
+            keys.push(Versions { slot: key.slot, until, held: held.into() });
+            if keys.len() > KEYS_MAX {
+                self.crowded.insert(key.record);
+            }
         }
+    }
+
+    fn versions(&self, record: Digest128) -> &[Versions] {
+        self.keys.get(&record).map_or(&[], Vec::as_slice)
     }
 
     /// The keys of a record's older versions.
     pub fn keys_of(&self, record: Digest128) -> impl Iterator<Item = FormerKey> + '_ {
-        let keys = self.keys.get(&record).map_or(&[][..], Vec::as_slice);
-        keys.iter().map(move |(slot, _)| FormerKey { record, slot: *slot })
+        self.versions(record).iter().map(move |versions| FormerKey { record, slot: versions.slot })
+    }
+
+    /// Keys of a record's older versions, with the sequence at which they ended and what they held.
+    pub fn eras_of(&self, record: Digest128) -> impl Iterator<Item = (SlotId, Sequence, &[LinkValue])> {
+        self.versions(record).iter().map(|versions| (versions.slot, versions.until, &*versions.held))
     }
 
     /// The keys of older versions that held a value, whosever.
     pub fn keys_at(&self, value: Digest128) -> impl Iterator<Item = FormerKey> + '_ {
         let records = self.at.range((value, Digest128([0; 16]))..=(value, Digest128([u8::MAX; 16])));
         records.flat_map(move |(_, record)| {
-            let keys = self.keys.get(record).map_or(&[][..], Vec::as_slice);
-            let held = move |(_, values): &&(SlotId, Vec<LinkValue>)| values.iter().any(|held| held.digest == value);
-            keys.iter().filter(held).map(|(slot, _)| FormerKey { record: *record, slot: *slot })
+            let held = move |versions: &&Versions| versions.held.iter().any(|held| held.digest == value);
+            let keys = self.versions(*record).iter().filter(held);
+            keys.map(|versions| FormerKey { record: *record, slot: versions.slot })
         })
     }
 
-    /// LAW 7: the versions under a key are gone, and what they alone held.
-    pub fn forget_key(&mut self, key: FormerKey) {
-        let Some(keys) = self.keys.get_mut(&key.record) else { return };
-        let Some(place) = keys.iter().position(|(slot, _)| *slot == key.slot) else { return };
-        let (_, gone) = keys.remove(place);
-        let still: Vec<LinkValue> = keys.iter().flat_map(|(_, values)| values).copied().collect();
+    /// The versions under a key are gone; what they alone held.
+    fn drop_key(&mut self, key: FormerKey) -> Vec<LinkValue> {
+        let Some(keys) = self.keys.get_mut(&key.record) else { return Vec::new() };
+        let Some(place) = keys.iter().position(|versions| versions.slot == key.slot) else { return Vec::new() };
+        let mut alone = keys.remove(place).held.into_vec();
+        alone.retain(|value| !keys.iter().any(|versions| versions.held.contains(value)));
         if keys.is_empty() {
             self.keys.remove(&key.record);
         }
-        let alone: Vec<LinkValue> = gone.into_iter().filter(|value| !still.contains(value)).collect();
         for value in &alone {
             self.at.remove(&(value.digest, key.record));
         }
-        let left = self.of(key.record).iter().filter(|value| !alone.contains(value)).copied().collect();
+        alone
+    }
+
+    /// LAW 7: the versions under a key are gone, and what was the erased person's of what they alone held. The rest is the
+    /// record's own: whoever has it may be erased under that one day.
+    pub fn forget_key(&mut self, key: FormerKey, is_theirs: impl Fn(Digest128) -> bool) {
+        let alone = self.drop_key(key);
+        let left = self.of(key.record).iter().filter(|value| !(alone.contains(value) && is_theirs(value.digest)));
+        let left: Vec<LinkValue> = left.copied().collect();
+        // The fragments that said so cannot be read any more.
+        if !left.is_empty() {
+            self.unkept.insert(key.record);
+        }
         self.set(key.record, left);
+    }
+
+    /// Keys of records that have too many, but for the first of each: it opens the record, whose place settlements name it by.
+    /// They are to be destroyed; until this is asked again an erasure finds them all the same, whatever a crash leaves undone.
+    pub fn take_crowded(&mut self) -> Vec<FormerKey> {
+        for key in std::mem::take(&mut self.going) {
+            self.drop_key(key);
+        }
+        for record in std::mem::take(&mut self.crowded) {
+            let over = self.versions(record).len().saturating_sub(KEYS_MAX);
+            let going = self.versions(record).iter().skip(1).take(over);
+            let going: Vec<FormerKey> = going.map(|versions| FormerKey { record, slot: versions.slot }).collect();
+            self.going.extend(going);
+        }
+        self.going.clone()
+    }
+
+    /// Whether there are records with too many keys, or such keys were destroyed.
+    pub fn is_crowded(&self) -> bool {
+        !self.crowded.is_empty() || !self.going.is_empty()
     }
 
     /// Takes in what was kept when fragments were dropped.
@@ -157,8 +208,9 @@ impl Former {
     pub fn forget(&mut self, records: &[Digest128]) {
         for record in records {
             for key in self.keys_of(*record).collect::<Vec<_>>() {
-                self.forget_key(key);
+                self.drop_key(key);
             }
+            self.crowded.remove(record);
             self.set(*record, Vec::new());
             self.unkept.remove(record);
         }
@@ -177,10 +229,11 @@ impl Former {
     pub fn to_rows(&self) -> FormerRows {
         let kept = self.of_records.keys().map(|record| self.row(*record)).collect();
         let value = |value: &LinkValue| (value.namespace, value.digest);
-        let of_record = |(record, keys): (&Digest128, &Vec<(SlotId, Vec<LinkValue>)>)| {
+        let of_record = |(record, keys): (&Digest128, &Vec<Versions>)| {
             let record = *record;
-            let rows = keys.iter().map(|(slot, values)| {
-                (FormerKey { record, slot: *slot }, values.iter().map(value).collect::<Vec<_>>())
+            let rows = keys.iter().map(|versions| {
+                let key = FormerKey { record, slot: versions.slot };
+                (key, versions.until, versions.held.iter().map(value).collect::<Vec<_>>())
             });
             rows.collect::<Vec<_>>()
         };
@@ -193,18 +246,18 @@ impl Former {
         let mut former = Self::default();
         rows.kept.into_iter().for_each(|kept| former.learn(kept));
         former.unkept = rows.unkept.into_iter().collect();
-        for (key, values) in rows.keys {
+        for (key, until, values) in rows.keys {
             let value = |(namespace, digest)| LinkValue { namespace, digest };
-            former.key_goes(key, values.into_iter().map(value).collect());
+            former.key_goes(key, until, values.into_iter().map(value).collect());
         }
         former
     }
 }
 
 impl State {
-    /// Notes what a record holds no more, once this fragment is there, which is sealed under this key; and what it holds in other
-    /// forms of letters: whoever is erased comes back by neither.
-    pub fn note_former(&mut self, prepared: &Prepared, slot: SlotId) {
+    /// Notes what a record holds no more, once the fragment of this sequence is there, which is sealed under this key; and what it
+    /// holds in other forms of letters: whoever is erased comes back by neither.
+    pub fn note_former(&mut self, prepared: &Prepared, slot: SlotId, sequence: Sequence) {
         let record = prepared.record;
         let mut before = self.held_by(record);
         let known = self.engine.record(record);
@@ -215,7 +268,7 @@ impl State {
             values.extend(self.privacy.former.of(record).iter().filter(|value| !keyed(value)));
             values.sort_unstable();
             values.dedup();
-            self.privacy.former.key_goes(FormerKey { record, slot: old }, values);
+            self.privacy.former.key_goes(FormerKey { record, slot: old }, sequence, values);
         }
         before.extend(&prepared.plain);
         if known.is_some() || !before.is_empty() {
@@ -267,6 +320,9 @@ pub fn keep(
         lane.commit(group)?;
     }
     let mut commit = Commit::default();
+    // What these held once is written down now, and superseded besides.
+    let crowded = tenant.state_mut().privacy.former.take_crowded();
+    commit.destroy.extend(crowded.into_iter().map(|key| (Arc::clone(tenant), key.slot)));
     commit.replies.push(Reply::of(reply, ()));
     lane.hand_on(commit)
 }
@@ -302,7 +358,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_held_again_is_no_former_value_and_what_others_held_is_theirs_too() {
+    fn what_is_held_again_is_no_former_value() {
         let mut former = Former::default();
         former.comes(record(1), vec![value(1), value(2)], &[value(2)]);
         assert_eq!(former.of(record(1)), [value(1)]);
@@ -310,14 +366,35 @@ mod tests {
         assert_eq!(former.of(record(1)), [value(1), value(2)]);
         former.comes(record(1), vec![value(3)], &[value(1)]);
         assert_eq!(former.of(record(1)), [value(2), value(3)]);
-        assert!(!former.held_beyond(&value(2), &[record(1)]));
         former.comes(record(2), vec![value(2)], &[]);
-        assert!(former.held_beyond(&value(2), &[record(1)]));
-        assert!(!former.held_beyond(&value(2), &[record(1), record(2)]));
         let again = Former::from_rows(former.to_rows());
         assert_eq!((again.of(record(1)), again.unkept.len()), (former.of(record(1)), 2));
+        former.forget(&[record(1)]);
+        assert!(former.knows(value(2).digest) && !former.knows(value(3).digest));
         former.forget(&[record(2)]);
-        assert!(!former.held_beyond(&value(2), &[record(1)]));
+        assert!(!former.knows(value(2).digest));
+    }
+
+    #[test]
+    fn of_many_keys_the_first_and_the_newest_are_left_and_all_are_found_until_they_are_destroyed() {
+        let mut former = Former::default();
+        let key = |slot: u8| FormerKey { record: record(1), slot: SlotId(u32::from(slot)) };
+        for slot in 0..40 {
+            former.key_goes(key(slot), Sequence(u64::from(slot) + 1), vec![value(slot), value(100)]);
+        }
+        let going = former.take_crowded();
+        assert_eq!(going, (1..9).map(key).collect::<Vec<FormerKey>>());
+        assert!(going.iter().all(|key| former.keys_of(record(1)).any(|known| known == *key)));
+        // A crash may have come before.
+        let mut again = Former::from_rows(former.to_rows());
+        assert_eq!(again.take_crowded(), going);
+        assert!(former.take_crowded().is_empty() && !former.is_crowded());
+        assert_eq!(former.keys_of(record(1)).count(), KEYS_MAX);
+        assert_eq!(former.keys_at(value(100).digest).count(), KEYS_MAX);
+        assert_eq!(former.keys_at(value(3).digest).count(), 0);
+        assert_eq!(former.keys_at(value(0).digest).collect::<Vec<_>>(), [key(0)]);
+        former.forget_key(key(0), |_| true);
+        assert_eq!(former.keys_at(value(100).digest).count(), KEYS_MAX - 1);
     }
 
     #[test]

@@ -143,8 +143,9 @@ fn found_of(
             values.insert(scoped_value(state, config, value, &scope));
         }
     }
-    let digests: Vec<Digest128> = records.iter().map(|record| record.digest).chain(named.iter().copied()).collect();
-    values.extend(former_values(state, config, &digests, &scope, &values));
+    let digests: BTreeSet<Digest128> =
+        records.iter().map(|record| record.digest).chain(named.iter().copied()).collect();
+    values.extend(former_values(state, config, &digests, (&scope, &values), leads));
     if let Leads::On(identifiers) = leads {
         let named = known_of_nobody(state, &values, identifiers);
         values.extend(named.into_iter().map(|value| scoped_value(state, config, value, &scope)));
@@ -160,19 +161,33 @@ fn found_of(
     let siblings = siblings(state, &values, &points);
     points.extend(siblings.iter().map(|(_, digest)| *digest));
     let said = state.consent.ledger.standing_at(&points).into_iter();
-    let statements = said.map(|(id, slot, wholly)| ScopedStatement { id, slot, wholly }).collect();
+    let mut statements: Vec<ScopedStatement> =
+        said.map(|(id, slot, wholly)| ScopedStatement { id, slot, wholly }).collect();
     let told_of: Vec<ScopedTold> =
         digests.iter().chain(&held_records).filter_map(|record| told_of(state, *record, leads)).collect();
     let mut told: Vec<SlotId> =
         told_of.iter().flat_map(|told| state.accounts.slots_of(told.party, told.record)).collect();
-    told.extend(state.judgements.slots_about(&digests));
+    told.extend(state.judgements.slots_about(&digests.iter().copied().collect::<Vec<_>>()));
     let profiles = digests.iter().filter_map(|record| state.engine.profile_of(*record)).collect();
     let former = &state.privacy.former;
     let mut keys: Vec<FormerKey> = digests.iter().flat_map(|record| former.keys_of(*record)).collect();
     // What others' records said before they were others'.
     keys.extend(points.iter().flat_map(|point| former.keys_at(*point)));
+    statements.extend(keys.iter().filter(|key| !digests.contains(&key.record)).flat_map(|key| said_with(state, *key)));
     let values = values.into_iter().collect();
     Found { siblings, records, values, quarantined, held_records, statements, told_of, told, former: keys, profiles }
+}
+
+/// What was said at a record while it said what this key seals, and stands nowhere else: its words are of whoever it was then.
+fn said_with(state: &State, key: FormerKey) -> Vec<ScopedStatement> {
+    let eras: Vec<(SlotId, Sequence)> =
+        state.privacy.former.eras_of(key.record).map(|(slot, until, _)| (slot, until)).collect();
+    let Some(place) = eras.iter().position(|(slot, _)| *slot == key.slot) else { return Vec::new() };
+    let from = place.checked_sub(1).map_or(Sequence(0), |before| eras[before].1);
+    let until = eras[place].1;
+    let said = state.consent.ledger.standing_at(&HashSet::from([key.record])).into_iter();
+    let then = said.filter(|(id, _, wholly)| *wholly && (from..until).contains(id));
+    then.map(|(id, slot, wholly)| ScopedStatement { id, slot, wholly }).collect()
 }
 
 /// What calls told of a record in scope, as the kind of party that its fragments are of. Where none was ever seen, it is
@@ -275,27 +290,42 @@ pub(crate) fn scoped_value(state: &State, config: &LiveConfig, value: LinkValue,
     }
 }
 
-/// What these records held once, and none of them holds now: an old file must not bring anybody back by it. What others
-/// held once too is no more this person's alone.
+/// What these records held once, and none of them holds now: an old file must not bring anybody back by it. That others held it
+/// once too makes it nobody else's today: what they said with it goes along ([`FormerKey`]), since it was this person's, by mistake or
+/// by a number that was given out again.
 fn former_values(
     state: &State,
     config: &LiveConfig,
-    records: &[Digest128],
-    scope: &HashSet<u32>,
-    held: &HashSet<ScopedValue>,
+    records: &BTreeSet<Digest128>,
+    (scope, held): (&HashSet<u32>, &HashSet<ScopedValue>),
+    leads: &Leads<'_>,
 ) -> Vec<ScopedValue> {
     let former = &state.privacy.former;
     let all: HashSet<LinkValue> = records.iter().flat_map(|record| former.of(*record)).copied().collect();
     let gone = all.into_iter().filter(|value| !held.iter().any(|held| held.digest == value.digest));
+    // Whoever said something there since, and was not these records, has it now.
+    let eras = || records.iter().flat_map(|record| former.eras_of(*record));
+    let said_since = |value: &LinkValue| {
+        let until = eras().filter(|(_, _, held)| held.contains(value)).map(|(_, until, _)| until).max();
+        let ledger = &state.consent.ledger;
+        let said = ledger.standing_at(&HashSet::from([value.digest])).into_iter();
+        let by_identifier = said.filter(|(id, ..)| ledger.get(*id).is_some_and(|entry| entry.by_identifier));
+        until.is_some_and(|until| by_identifier.map(|(id, ..)| id).any(|id| id > until))
+    };
+    let asked_by = |value: &LinkValue| match leads {
+        Leads::On(identifiers) => identifiers.contains(&(value.namespace, value.digest)),
+        Leads::Nowhere { identifiers, .. } => identifiers.contains(&value.digest),
+    };
     let scoped = gone.map(|value| {
         let now = scoped_value(state, config, value, scope);
-        ScopedValue { shared: now.shared || former.held_beyond(&value, records), ..now }
+        ScopedValue { shared: now.shared || (!asked_by(&value) && said_since(&value)), ..now }
     });
     scoped.collect()
 }
 
 /// Identifiers that the request names, that no record in scope holds, and at which something is kept all the same: what was
-/// said there, a contact, a fragment in quarantine. Who subscribed by an address alone has no profile, and rights.
+/// said there, a contact, a fragment in quarantine, older versions of records that hold it no more. Who subscribed by an
+/// address alone has no profile, and rights.
 fn known_of_nobody(
     state: &State,
     values: &HashSet<ScopedValue>,
@@ -316,8 +346,9 @@ fn known_of_nobody(
         // What is mentioned is, as either kind of party: it is found at the one.
         let is_found = |held: &Points| held.name(*digest) || !held.all().any(is_known);
         let held = state.privacy.quarantined.at(*digest).any(|(_, held)| is_found(held));
+        let once = state.engine.profiles_at(*digest).is_empty() && state.privacy.former.knows(*digest);
         let twin = identifiers.iter().any(|(of, other)| of == namespace && is_known(other));
-        if said || held || (!twin && state.consent.reservations.is_charged(*digest)) {
+        if said || held || once || (!twin && state.consent.reservations.is_charged(*digest)) {
             known.push(LinkValue { namespace: *namespace, digest: *digest });
         }
     }

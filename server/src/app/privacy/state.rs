@@ -245,11 +245,18 @@ impl State {
         let held = erased.quarantined.iter().filter_map(|entry| self.privacy.quarantined.get(*entry));
         let alone = held.filter_map(Points::record).filter(|record| self.engine.ordinal_of(*record).is_none());
         points.extend(alone);
-        self.consent.ledger.forget(&points);
+        let ledger = &mut self.consent.ledger;
+        ledger.forget(&points);
+        // With versions of what is others' today went what was said at the record then.
+        let of_others: HashSet<Digest128> = erased.former.iter().map(|key| key.record).collect();
+        let said = ledger.standing_at(&of_others).into_iter().filter(|(_, slot, _)| erased.slots.contains(slot));
+        let said: Vec<Sequence> = said.map(|(id, ..)| id).collect();
+        ledger.forget_said(&said);
         self.accounts.forget(&records, &erased.slots);
         self.judgements.forget(&records);
         self.privacy.former.forget(&records);
-        erased.former.iter().for_each(|key| self.privacy.former.forget_key(*key));
+        let is_theirs = |value: Digest128| erased.suppressed.iter().any(|(_, digest)| *digest == value);
+        erased.former.iter().for_each(|key| self.privacy.former.forget_key(*key, is_theirs));
         let held = erased.quarantined.iter().filter_map(|entry| self.let_go(*entry)).map(|held| held.slot).collect();
         let suppression = |namespace| Suppression {
             namespace,

@@ -156,7 +156,7 @@ impl Replaying {
                     let bytes = entry.bytes().map_or(0, |bytes| u32::try_from(bytes.len()).unwrap_or(u32::MAX));
                     let engine = &self.state.engine;
                     self.state.superseded.by(engine.record(prepared.record).as_ref(), bytes);
-                    self.state.note_former(&prepared, slot);
+                    self.state.note_former(&prepared, slot, entry.sequence);
                     self.state.engine.put(&prepared, entry.place, slot);
                     self.state.stops_come_back(&prepared);
                     let digester = hierarchy::digest::Digester::new(&self.config, &self.keys.index);

@@ -33,7 +33,7 @@ impl Making<'_> {
     pub(super) fn statements<W: Write>(&mut self, text: &mut Text<'_, W>) -> Result<(), ExportError> {
         self.veil.enter("statements");
         text.list("statements", |put| {
-            for (entry, _, wholly) in &self.picture.statements {
+            for (entry, points, wholly) in &self.picture.statements {
                 if !self.listed.contains(&entry.id) {
                     self.veil.count("a statement", Withheld::WhoseIsUnsure);
                     continue;
@@ -51,7 +51,10 @@ impl Making<'_> {
                     words: None,
                     withheld: None,
                 };
-                if *wholly {
+                if self.picture.of_others.said(entry.id, points) {
+                    shown.withheld = Some(Withheld::NamesSomebodyElse);
+                    self.veil.count("the words of a statement", Withheld::NamesSomebodyElse);
+                } else if *wholly {
                     let said = statement_at(&self.app.shared, &self.tenant.vault, entry)?;
                     shown.words = said.map(|said| self.words(said));
                 } else {

@@ -12,6 +12,7 @@ use onefold_core::erasure::{ErasurePlan, PrivacyError, PrivacyRequest, ScopedRec
 use onefold_core::fragment::{ObservedAt, PartyKind};
 use onefold_core::hierarchy::entry::Subject;
 use onefold_core::ids::{Digest128, Place, ProfileOrdinal, Sequence, SlotId};
+use onefold_matching::prepared::LinkValue;
 use onefold_matching::resolve::RecordView;
 use onefold_store::journal::{EntryView, JournalError, VisitError};
 
@@ -52,6 +53,46 @@ pub struct Picture {
     pub told_of: HashSet<(PartyKind, Digest128)>,
     /// Those of these identifiers that the request names or live records hold; all of them where no record is live.
     pub own: HashSet<Digest128>,
+    /// What records in scope said when they were somebody else's.
+    pub of_others: OfOthers,
+}
+
+/// Older versions of records in scope with an identifier that somebody else has today and that none of these records has: an
+/// address was typed at the wrong contact, a record was passed on.
+#[derive(Debug, Default)]
+pub struct OfOthers {
+    /// The keys of such versions.
+    pub keys: HashSet<SlotId>,
+    /// Records with such versions, and the sequence at which the last of them ended.
+    pub until: HashMap<Digest128, Sequence>,
+}
+
+impl OfOthers {
+    fn of(state: &State, config: &LiveConfig, plan: &ErasurePlan) -> Self {
+        let scope: HashSet<u32> = plan.records.iter().map(|record| record.ordinal).collect();
+        let held: HashSet<Digest128> =
+            plan.records.iter().flat_map(|record| state.held_by(record.digest)).map(|value| value.digest).collect();
+        let is_of_others = |value: &LinkValue| {
+            let scoped = plan::scoped_value(state, config, *value, &scope);
+            !held.contains(&value.digest) && scoped.identifying && scoped.shared
+        };
+        let mut found = Self::default();
+        for record in &plan.records {
+            for (slot, until, values) in state.privacy.former.eras_of(record.digest) {
+                if values.iter().any(is_of_others) {
+                    found.keys.insert(slot);
+                    let last = found.until.entry(record.digest).or_insert(until);
+                    *last = until.max(*last);
+                }
+            }
+        }
+        found
+    }
+
+    /// Whether what was said at these points may have been said of somebody else.
+    pub fn said(&self, id: Sequence, points: &[Digest128]) -> bool {
+        points.iter().any(|point| self.until.get(point).is_some_and(|until| id < *until))
+    }
 }
 
 impl Picture {
@@ -110,6 +151,7 @@ impl Picture {
         let own = plan.suppressed.iter().map(|value| value.digest).filter(|value| !any_live || sure.contains(value));
         Ok(Self {
             own: own.collect(),
+            of_others: OfOthers::of(state, config, &plan),
             told_of: plan.told_of.iter().map(|told| (told.party, told.record)).collect(),
             suppressions,
             sequence: state.sequence,
@@ -164,6 +206,8 @@ pub struct Written {
 pub struct History {
     /// Fragments, by record.
     pub fragments: BTreeMap<u32, Vec<Written>>,
+    /// How many more there are of a record that was somebody else's when they came.
+    pub of_others: BTreeMap<u32, usize>,
     /// Retractions, by record, and when each was observed.
     pub retractions: BTreeMap<u32, Vec<(Written, ObservedAt)>>,
     /// What was told of the records as parts of accounts, and of their stages; with the keyed digest of the record.
@@ -224,8 +268,13 @@ impl Search<'_> {
         let written = Written { sequence: entry.sequence, place: entry.place, at, kind };
         match kind {
             EntryKind::FragmentPut => {
-                if let Some(record) = self.by_slot.get(&Sealed::parse(payload)?.slot) {
-                    self.found.fragments.entry(*record).or_default().push(written);
+                let slot = Sealed::parse(payload)?.slot;
+                if let Some(record) = self.by_slot.get(&slot) {
+                    if self.picture.of_others.keys.contains(&slot) {
+                        *self.found.of_others.entry(*record).or_default() += 1;
+                    } else {
+                        self.found.fragments.entry(*record).or_default().push(written);
+                    }
                 }
             }
             EntryKind::RecordRetracted => {

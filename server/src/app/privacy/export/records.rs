@@ -241,6 +241,9 @@ impl Making<'_> {
                         versions.push(self.version(&fragment, written, live));
                     }
                 }
+                for _ in 0..self.history.of_others.get(&scoped.ordinal).copied().filter(|_| !live_only).unwrap_or(0) {
+                    self.veil.count("what a record said when it was another's", Withheld::NamesSomebodyElse);
+                }
                 let retractions = match live_only {
                     true => Vec::new(),
                     false => self.history.retractions.get(&scoped.ordinal).into_iter().flatten().collect(),

@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use onefold_core::decision::{self, EntryKind, Sealed};
 use onefold_core::erasure::{FormerKept, FormerKey};
+use onefold_core::fragment::ObservedAt;
 use onefold_core::ids::{Digest128, NamespaceId, Sequence, SlotId};
 use onefold_matching::prepared::{LinkValue, Prepared};
 use onefold_store::journal::{JournalError, entry_room};
@@ -57,8 +58,8 @@ pub struct Former {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Versions {
     slot: SlotId,
-    /// From this sequence on it said something else.
-    until: Sequence,
+    /// From this sequence on it said something else, which was observed then.
+    until: (Sequence, ObservedAt),
     held: Box<[LinkValue]>,
 }
 
@@ -67,7 +68,7 @@ struct Versions {
 pub struct FormerRows {
     kept: Vec<FormerKept>,
     unkept: Vec<Digest128>,
-    keys: Vec<(FormerKey, Sequence, Vec<(NamespaceId, Digest128)>)>,
+    keys: Vec<(FormerKey, (Sequence, ObservedAt), Vec<(NamespaceId, Digest128)>)>,
 }
 
 impl Former {
@@ -113,8 +114,8 @@ impl Former {
         self.holders.contains_key(&value) || self.keys_at(value).next().is_some()
     }
 
-    /// Versions of a record that held these values have this key, and none has it from this sequence on.
-    pub fn key_goes(&mut self, key: FormerKey, until: Sequence, held: Vec<LinkValue>) {
+    /// Versions of a record that held these values have this key, and none has it from this sequence on, which was observed then.
+    pub fn key_goes(&mut self, key: FormerKey, until: (Sequence, ObservedAt), held: Vec<LinkValue>) {
         let keys = self.keys.entry(key.record).or_default();
         if keys.iter().all(|versions| versions.slot != key.slot) {
             self.at.extend(held.iter().map(|value| (value.digest, key.record)));
@@ -134,8 +135,8 @@ impl Former {
         self.versions(record).iter().map(move |versions| FormerKey { record, slot: versions.slot })
     }
 
-    /// Keys of a record's older versions, with the sequence at which they ended and what they held.
-    pub fn eras_of(&self, record: Digest128) -> impl Iterator<Item = (SlotId, Sequence, &[LinkValue])> {
+    /// Keys of a record's older versions, with the sequence and the moment at which they ended and what they held.
+    pub fn eras_of(&self, record: Digest128) -> impl Iterator<Item = (SlotId, (Sequence, ObservedAt), &[LinkValue])> {
         self.versions(record).iter().map(|versions| (versions.slot, versions.until, &*versions.held))
     }
 
@@ -268,7 +269,8 @@ impl State {
             values.extend(self.privacy.former.of(record).iter().filter(|value| !keyed(value)));
             values.sort_unstable();
             values.dedup();
-            self.privacy.former.key_goes(FormerKey { record, slot: old }, sequence, values);
+            let until = (sequence, prepared.observed_at);
+            self.privacy.former.key_goes(FormerKey { record, slot: old }, until, values);
         }
         before.extend(&prepared.plain);
         if known.is_some() || !before.is_empty() {
@@ -380,7 +382,7 @@ mod tests {
         let mut former = Former::default();
         let key = |slot: u8| FormerKey { record: record(1), slot: SlotId(u32::from(slot)) };
         for slot in 0..40 {
-            former.key_goes(key(slot), Sequence(u64::from(slot) + 1), vec![value(slot), value(100)]);
+            former.key_goes(key(slot), (Sequence(u64::from(slot) + 1), ObservedAt(0)), vec![value(slot), value(100)]);
         }
         let going = former.take_crowded();
         assert_eq!(going, (1..9).map(key).collect::<Vec<FormerKey>>());

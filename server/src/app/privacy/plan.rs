@@ -181,7 +181,7 @@ fn found_of(
 /// What was said at a record while it said what this key seals, and stands nowhere else: its words are of whoever it was then.
 fn said_with(state: &State, key: FormerKey) -> Vec<ScopedStatement> {
     let eras: Vec<(SlotId, Sequence)> =
-        state.privacy.former.eras_of(key.record).map(|(slot, until, _)| (slot, until)).collect();
+        state.privacy.former.eras_of(key.record).map(|(slot, (until, _), _)| (slot, until)).collect();
     let Some(place) = eras.iter().position(|(slot, _)| *slot == key.slot) else { return Vec::new() };
     let from = place.checked_sub(1).map_or(Sequence(0), |before| eras[before].1);
     let until = eras[place].1;
@@ -306,11 +306,11 @@ fn former_values(
     // Whoever said something there since, and was not these records, has it now.
     let eras = || records.iter().flat_map(|record| former.eras_of(*record));
     let said_since = |value: &LinkValue| {
-        let until = eras().filter(|(_, _, held)| held.contains(value)).map(|(_, until, _)| until).max();
+        let until = eras().filter(|(_, _, held)| held.contains(value)).map(|(_, (_, until), _)| until).max();
         let ledger = &state.consent.ledger;
         let said = ledger.standing_at(&HashSet::from([value.digest])).into_iter();
-        let by_identifier = said.filter(|(id, ..)| ledger.get(*id).is_some_and(|entry| entry.by_identifier));
-        until.is_some_and(|until| by_identifier.map(|(id, ..)| id).any(|id| id > until))
+        let by_identifier = said.filter_map(|(id, ..)| ledger.get(id)).filter(|entry| entry.by_identifier);
+        until.is_some_and(|until| by_identifier.map(|entry| entry.given_at).any(|at| at > until))
     };
     let asked_by = |value: &LinkValue| match leads {
         Leads::On(identifiers) => identifiers.contains(&(value.namespace, value.digest)),

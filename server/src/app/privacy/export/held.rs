@@ -78,7 +78,7 @@ impl OfOthers {
         };
         let mut found = Self::default();
         for record in &plan.records {
-            for (slot, until, values) in state.privacy.former.eras_of(record.digest) {
+            for (slot, (until, _), values) in state.privacy.former.eras_of(record.digest) {
                 if values.iter().any(is_of_others) {
                     found.keys.insert(slot);
                     let last = found.until.entry(record.digest).or_insert(until);

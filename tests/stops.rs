@@ -170,6 +170,39 @@ async fn a_no_is_heard_where_its_person_was_known_until_the_sources_have_told_ag
     house.close().await;
 }
 
+/// What a restore says again of a record is heard where its person was known, also once the record is taken back: a retraction
+/// takes no word back.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_said_again_outlives_the_retraction_of_its_record() {
+    let Places { data, backup, restored, _dir } = places();
+    let mut house = House::open(&data).await;
+    arrive(&mut house, 2).await;
+    back_up(&mut house, &backup).await;
+    // Since the backup the two are one person, who says no at the record that joins them.
+    let both = person("crm", "0", THEN + 5, &[("email", &mail(0)), ("email", &mail(1))], &[]);
+    house.put(both).await;
+    house.say(of_record("crm", "0"), said(Withdrawn, THEN + 10)).await.unwrap();
+    assert_eq!(reasons(&house.may(at("email", &mail(1)), false).await.unwrap()), ["WITHDRAWN"]);
+    house.close().await;
+
+    restore_after(&data, &backup, &restored).unwrap();
+    let mut house = House::open(&restored).await;
+    assert_eq!(reasons(&house.may(at("email", &mail(1)), false).await.unwrap()), ["WITHDRAWN"]);
+    house.retract("crm", "0", THEN + 20).await;
+    for start in 0..3 {
+        for who in 0..2 {
+            let verdict = house.may(at("email", &mail(who)), false).await.unwrap();
+            assert_eq!(reasons(&verdict), ["WITHDRAWN"], "{who} at start {start}");
+        }
+        house.close().await;
+        if start == 1 {
+            fs::remove_dir_all(restored.join("checkpoint")).unwrap();
+        }
+        house = House::open(&restored).await;
+    }
+    house.close().await;
+}
+
 /// Said at an address of whose link to the rest the backup knows nothing: another record with that address takes the no from
 /// nobody, only the record that joined them does.
 #[tokio::test(flavor = "multi_thread")]

@@ -224,12 +224,22 @@ proptest! {
     }
 
     #[test]
-    fn a_retraction_loses_no_stop_and_a_checkpoint_nothing(history in vec(told(), 0..14), gone in 0..8u8, held in 0..8u8) {
+    fn a_retraction_loses_no_stop_and_a_checkpoint_nothing(
+        history in vec(told(), 0..14),
+        gone in 0..8u8,
+        held in 0..8u8,
+        heard in 0..8u8,
+    ) {
         let mut ledger = ledger(&history);
         let alone = |ledger: &Ledger, p: u8| ledger.voices(&[point(p)], &question()).effective();
         let (before, beside) = (alone(&ledger, gone), alone(&ledger, held));
+        let elsewhere = alone(&ledger, heard);
+        // It was heard at another point already, since a discard or a restore.
+        ledger.stand_on(point(gone), &[point(heard)]);
+        let heard_before = alone(&ledger, heard);
         ledger.record_left(point(gone), || vec![point(held)]);
         let after = alone(&ledger, held);
+        prop_assert!(!heard_before.state.is_stopped() || alone(&ledger, heard).state.is_stopped(), "it is heard there still");
         if gone != held {
             prop_assert_eq!(after.state.is_stopped(), before.state.is_stopped() || beside.state.is_stopped());
             prop_assert!(after.state != State::Granted || beside.state == State::Granted, "a retracted record grants nothing");
@@ -238,6 +248,7 @@ proptest! {
         prop_assert_eq!(&kept, &ledger);
         ledger.record_is_back(point(gone));
         prop_assert_eq!(alone(&ledger, held), beside);
+        prop_assert_eq!(alone(&ledger, heard), elsewhere);
     }
 
     #[test]

@@ -297,14 +297,10 @@ impl Ledger {
     }
 
     /// A record is retracted that held these identifiers. A stop cannot be lost (law 6): what was said no to at the
-    /// record stands on at the identifiers, until the record comes back.
+    /// record stands on at the identifiers, until the record comes back; and where it was heard already, beside them.
     pub fn record_left(&mut self, record: Digest128, identifiers: impl FnOnce() -> Vec<Digest128>) {
-        if !self.has_stop_at(record) {
-            return;
-        }
-        let identifiers = identifiers();
-        if !identifiers.is_empty() {
-            self.left_behind.set(record, identifiers);
+        if self.has_stop_at(record) {
+            self.stand_on(record, &identifiers());
         }
     }
 

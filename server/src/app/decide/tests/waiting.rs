@@ -178,3 +178,65 @@ fn what_is_discarded_was_said_and_what_came_newer_says_otherwise() {
         }
     }
 }
+
+/// One step of a history in which fragments are discarded and replayed.
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Comes(i64, Comes),
+    /// The fragment that waits and was observed then.
+    Discard(i64),
+    /// The same, with its address.
+    Replay(i64, u8),
+}
+
+fn waiting_since(tenant: &Tenant, at: i64) -> Sequence {
+    let observed_at = ObservedAt(THEN + at * SECOND);
+    let state = tenant.state();
+    let found = state.quarantine.iter().find(|(_, held)| held.version.0 == observed_at);
+    *found.unwrap().0
+}
+
+fn takes(bench: &Bench, step: Step) {
+    let (app, tenant) = (Arc::clone(bench.app()), bench.tenant());
+    match step {
+        Step::Comes(at, comes) => {
+            bench.together(vec![item(&tenant, (at, comes))]);
+        }
+        Step::Discard(at) => {
+            let entries = vec![waiting_since(&tenant, at)];
+            let gone = bench.runtime.block_on(crate::app::quarantine::discard(&app, &tenant, entries, None));
+            assert_eq!(gone.unwrap(), 1);
+        }
+        Step::Replay(at, address) => {
+            let entry = waiting_since(&tenant, at);
+            bench.together(vec![Item::Replay { arriving: arriving(&tenant, at, address), entry }]);
+        }
+    }
+}
+
+/// At which addresses the no is heard after these steps, and again after a start from the checkpoint and from the journal alone.
+fn heard_after(steps: &[Step]) -> Vec<u8> {
+    let mut bench = Bench::new();
+    steps.iter().for_each(|step| takes(&bench, *step));
+    let found = |bench: &Bench| -> Vec<u8> {
+        (0..ADDRESSES).zip(heard(bench)).filter(|(_, no)| *no).map(|(address, _)| address).collect()
+    };
+    let live = found(&bench);
+    for alone in [false, true] {
+        bench = bench.reopened(alone);
+        assert_eq!(found(&bench), live, "{steps:?}, from the journal alone: {alone}");
+    }
+    bench.close();
+    live
+}
+
+#[test]
+fn what_a_discard_left_behind_stays_when_its_record_is_retracted() {
+    use Comes::{Held, No, Put, Retraction};
+    use Step::{Comes as Told, Discard};
+    let no = Told(0, No);
+    let (put, held, retracted) = (Told(1, Put(1)), Told(2, Held(2)), Told(3, Retraction));
+    for steps in [[no, put, held, Discard(2), retracted], [no, put, held, retracted, Discard(2)]] {
+        assert_eq!(heard_after(&steps), [1, 2], "{steps:?}");
+    }
+}

@@ -8,7 +8,7 @@ use onefold_proto::v1 as pb;
 use onefold_server::clock::{Clock, SystemClock};
 use onefold_tests::consent::{at, of_record, reasons, said};
 use onefold_tests::{House, journey, person, reason};
-use pb::ConsentDecision::{Granted, Withdrawn};
+use pb::ConsentDecision::{Granted, Objected, Withdrawn};
 
 const THEN: i64 = 1_790_000_000;
 
@@ -108,6 +108,61 @@ async fn a_no_in_quarantine_is_heard_at_once() {
     journey::contract(&mut house, false).await;
     house.put(person("ledger", "0", THEN + 100, &[("email", "other@harbour-mail.net")], &[])).await;
     assert_eq!(answers(&mut house, 0).await, ["GRANTED"]);
+    house.close().await;
+}
+
+/// A no that names a country with an opt-out rule, said of another purpose: heard from elsewhere, it makes nothing lawful that was
+/// not without it.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_law_of_a_no_that_is_only_heard_allows_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let mut house = House::open(&data).await;
+    house.sources(&["crm", "shop"]).await;
+    journey::contract(&mut house, true).await;
+    let no = || pb::ConsentSaying {
+        purpose: "sale_or_sharing".to_owned(),
+        channel: "sms".to_owned(),
+        jurisdiction: "US".to_owned(),
+        ..said(Objected, THEN + 50)
+    };
+    let of = |source: &str, who: usize| person(source, &who.to_string(), THEN, &[("email", &mail(who))], &[]);
+    // In quarantine, beside a person and where nobody is; of a record that is taken back; and taken in, for comparison.
+    let with_no = |mut fragment: pb::Fragment| {
+        fragment.consents.push(pb::FragmentConsent { identifier: None, saying: Some(no()) });
+        fragment
+    };
+    house.put(of("shop", 0)).await;
+    for who in 0..2 {
+        assert_eq!(house.put(with_no(of("ledger", who))).await.status(), pb::IngestStatus::Quarantined);
+    }
+    house.put(of("shop", 2)).await;
+    house.put(with_no(of("crm", 2))).await;
+    house.retract("crm", "2", THEN + 90).await;
+    house.put(with_no(of("crm", 3))).await;
+    house.retract("crm", "3", THEN + 90).await;
+    house.put(of("shop", 4)).await;
+    house.put(with_no(of("crm", 4))).await;
+    for alone in [false, true] {
+        for who in 0..5 {
+            let why = answers(&mut house, who).await;
+            assert!(
+                why.iter().any(|reason| reason == "NOT_GRANTED"),
+                "{who}: {why:?}, from the journal alone: {alone}"
+            );
+        }
+        for who in [0, 2, 4] {
+            let key = pb::lookup_profile_request::Key::Identifier(onefold_tests::identifier("email", &mail(who)));
+            let request =
+                pb::LookupProfileRequest { key: Some(key), purpose: "marketing".to_owned(), ..Default::default() };
+            let refused = house.profiles.lookup_profile(request).await.unwrap_err();
+            assert_eq!(reason(&refused), "PURPOSE_NOT_PERMITTED", "{who}");
+        }
+        house = restart(house, &data, alone).await;
+    }
+    // Said of the person themselves, it tells their law.
+    house.say(at("email", &mail(0)), no()).await.unwrap();
+    assert_eq!(answers(&mut house, 0).await, ["OPT_OUT_REGIME"]);
     house.close().await;
 }
 

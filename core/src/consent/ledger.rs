@@ -286,14 +286,19 @@ impl Ledger {
         ids
     }
 
-    /// The jurisdictions that statements at these points name.
+    /// The jurisdictions that statements at these points name, those included that are only heard there.
     #[must_use]
     pub fn jurisdictions_at(&self, points: &[Digest128]) -> Vec<Jurisdiction> {
-        let mut all: Vec<Jurisdiction> =
-            points.iter().flat_map(|point| self.at(None, *point).filter_map(|(_, entry)| entry.jurisdiction)).collect();
-        all.sort_unstable();
-        all.dedup();
-        all
+        let heard = points.iter().flat_map(|point| self.at(None, *point).filter_map(|(_, entry)| entry.jurisdiction));
+        let all: BTreeSet<Jurisdiction> = heard.collect();
+        all.into_iter().collect()
+    }
+
+    /// Whether a statement that was made at one of these points themselves names a jurisdiction. What is only heard there, of a
+    /// record that is not there, or waits, tells nobody's law.
+    #[must_use]
+    pub fn names_law_at(&self, points: &[Digest128]) -> bool {
+        points.iter().flat_map(|point| self.recorded_at(*point)).any(|entry| entry.jurisdiction.is_some())
     }
 
     /// A record is retracted that held these identifiers. A stop cannot be lost (law 6): what was said no to at the

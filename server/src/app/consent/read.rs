@@ -114,6 +114,9 @@ pub fn look<T>(
 
 /// The laws that apply to a cluster: of its records, of what was said at their identifiers, and of whoever asks. What one of the
 /// latter two names is the law of records that name none.
+///
+/// LAW 6: what is only heard there, of a record that is not there or of what waits in quarantine, may add a law and make the rule
+/// stricter. It answers for nobody whose law is not known: a no would make lawful what was not without it.
 pub(super) fn laws(
     state: &State,
     points: &[Digest128],
@@ -121,13 +124,16 @@ pub(super) fn laws(
     claimed: Option<Jurisdiction>,
 ) -> Laws {
     let ledger = &state.consent.ledger;
+    let nothing_said = !ledger.names_law_at(points);
+    let is_silent = |of: &Vec<Digest128>| nothing_said || !ledger.names_law_at(of);
+    let unknown = match person {
+        Some(person) => person.of_unknown_law.iter().any(is_silent),
+        None => nothing_said,
+    };
     let mut known = ledger.jurisdictions_at(points);
-    let nothing_said = known.is_empty();
-    let is_silent = |of: &Vec<Digest128>| nothing_said || ledger.jurisdictions_at(of).is_empty();
-    let unknown = claimed.is_none() && person.is_some_and(|person| person.of_unknown_law.iter().any(is_silent));
     known.extend(person.into_iter().flat_map(|person| person.jurisdictions.iter().copied()));
     known.extend(claimed);
-    Laws { known, unknown }
+    Laws { known, unknown: unknown && claimed.is_none() }
 }
 
 /// What holds for each of these purposes and channels.

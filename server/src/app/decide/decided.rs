@@ -72,17 +72,19 @@ impl Decided {
         Self { relinked: true, ..Self::default() }
     }
 
-    /// An erasure, decided in the entry with this sequence or one before it; and records of others whose content goes with it.
+    /// An erasure, decided in the entry with this sequence or one before it; records of others whose content goes with it; and
+    /// where what others said no to is heard on, of which a fragment goes.
     pub(in crate::app) fn erasing(
-        erased: Erased,
-        request: PrivacyRequest,
+        (erased, request): (Erased, PrivacyRequest),
         left: Vec<(RecordRetracted, (Place, Sequence))>,
+        stands: Vec<StandsOn>,
         sequence: Sequence,
     ) -> Self {
         let mut effects = vec![Effect::Erase(Box::new((erased, request)))];
         let retract =
             |(gone, at): (RecordRetracted, (Place, Sequence))| Effect::Retract(gone.record, gone.observed_at, at);
         effects.extend(left.into_iter().map(retract));
+        effects.extend(stands.into_iter().map(Effect::StandOn));
         Self { effects, sequence: Some(sequence), ..Self::default() }
     }
 

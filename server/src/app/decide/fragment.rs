@@ -266,7 +266,8 @@ impl Deciding<'_> {
     }
 
     /// Holds a fragment, and records what was said with it. While it is held, a no that was said at its record is heard at the
-    /// identifiers that it would bring ([`State::hear_what_waits`]); where it cannot be held, until the record comes (law 6).
+    /// identifiers that it would bring ([`State::hear_what_waits`]); where it cannot be held, or is stopped since it mentions
+    /// somebody who was erased, until the record comes (law 6): whoever sends it is somebody else.
     pub(super) fn quarantine_saying(
         &mut self,
         arriving: &Arriving,
@@ -279,9 +280,8 @@ impl Deciding<'_> {
             let decision = statement.decision;
             (decision.is_stop() || decision.is_hold()) && statement.points.contains(&record)
         });
-        let drafted = self.quarantine(arriving, faults, received_at)?;
-        let is_refused = matches!(drafted.outcome, Outcome::Rejected { .. });
-        let drafted = self.say_all(says, drafted)?;
+        let (drafted, is_turned_away) = self.quarantine(arriving, faults, received_at)?;
+        let drafted = if is_turned_away { self.say_each(says, drafted)? } else { self.say_all(says, drafted)? };
         let live = self.known(record).filter(|(version, _)| !version.retracted);
         let is_newer = live.is_none_or(|(live, _)| Version::of_put(&arriving.prepared) > live);
         let leads = if live.is_some() { self.state.engine.links_of(record) } else { Vec::new() };
@@ -289,7 +289,7 @@ impl Deciding<'_> {
         let heard_at: Vec<Digest128> = brings.map(|link| link.digest).collect();
         let heard: HashSet<Digest128> = self.state.consent.ledger.heard_elsewhere(record).collect();
         let is_news = self.overlay.contains_key(&record) || heard_at.iter().any(|point| !heard.contains(point));
-        if denies && is_refused && is_newer && !heard_at.is_empty() && is_news {
+        if denies && is_turned_away && is_newer && !heard_at.is_empty() && is_news {
             let stands = StandsOn { point: record, heard_at };
             let payload = decision::encode(&stands);
             self.sequence = self.sequence.next();
@@ -301,14 +301,16 @@ impl Deciding<'_> {
         Ok(drafted)
     }
 
+    /// Holds a fragment. Beside what became of it, whether it is not held and was said by nobody who was erased: then what came
+    /// with it counts all the same.
     fn quarantine(
         &mut self,
         arriving: &Arriving,
         faults: Vec<FieldFault>,
         received_at: ObservedAt,
-    ) -> Result<Drafted, JournalError> {
+    ) -> Result<(Drafted, bool), JournalError> {
         if let Some(stopped) = self.stop(arriving) {
-            return Ok(stopped);
+            return Ok((stopped, false));
         }
         let read = Fragment::decode(&arriving.encoded).ok();
         let fragment = match &read {
@@ -323,12 +325,12 @@ impl Deciding<'_> {
         let (points, is_whole) = found.unwrap_or_default();
         // LAW 7: an erasure takes out of quarantine what only mentions somebody, so that does not come again either.
         if let Some(request) = self.state.privacy.stops(points.all().copied()) {
-            return Ok(self.stopped(request));
+            return Ok((self.stopped(request), true));
         }
         let known = self.held.get(&fragment).or_else(|| self.state.quarantined.get(&fragment)).copied();
         if let Some(entry) = known {
             let outcome = Outcome::Quarantined { sequence: self.sequence, entry, faults };
-            return Ok(Drafted { outcome, record: None });
+            return Ok((Drafted { outcome, record: None }, false));
         }
         let (record, _) = fragment;
         let found_by = &self.state.privacy.quarantined;
@@ -341,7 +343,7 @@ impl Deciding<'_> {
         if let Some(message) = quarantine::no_room(before, &points, is_whole) {
             let mut faults = faults;
             faults.push(FieldFault::new("", FaultReason::TooLarge, message));
-            return Ok(Drafted { outcome: Outcome::Rejected { faults }, record: None });
+            return Ok((Drafted { outcome: Outcome::Rejected { faults }, record: None }, true));
         }
         self.held_points += points.all().count();
         *self.held_of.entry(record).or_default() += 1;
@@ -357,6 +359,7 @@ impl Deciding<'_> {
         let version = (arriving.prepared.observed_at, arriving.prepared.facts);
         let held = Held { place, slot, source, fragment, version };
         self.effects.push(Effect::Hold(sequence, held, points));
-        Ok(Drafted { outcome: Outcome::Quarantined { sequence, entry: sequence, faults }, record: None })
+        let outcome = Outcome::Quarantined { sequence, entry: sequence, faults };
+        Ok((Drafted { outcome, record: None }, false))
     }
 }

@@ -19,9 +19,17 @@ const SAME_CLICK_MICROS: i64 = 60 * 1_000_000;
 
 impl Deciding<'_> {
     /// Records the statements that came with a fragment. What was answered of the fragment holds for them too.
-    pub(super) fn say_all(&mut self, says: Vec<Saying>, mut drafted: Drafted) -> Result<Drafted, JournalError> {
+    pub(super) fn say_all(&mut self, says: Vec<Saying>, drafted: Drafted) -> Result<Drafted, JournalError> {
         // What came with something that was erased is of the same person.
-        if says.is_empty() || matches!(drafted.outcome, Outcome::Suppressed { .. }) {
+        if matches!(drafted.outcome, Outcome::Suppressed { .. }) {
+            return Ok(drafted);
+        }
+        self.say_each(says, drafted)
+    }
+
+    /// Records these statements, whatever became of what they came with.
+    pub(super) fn say_each(&mut self, says: Vec<Saying>, mut drafted: Drafted) -> Result<Drafted, JournalError> {
+        if says.is_empty() {
             return Ok(drafted);
         }
         for saying in says {
@@ -30,6 +38,7 @@ impl Deciding<'_> {
         if let Outcome::Accepted { sequence, .. }
         | Outcome::Duplicate { sequence, .. }
         | Outcome::Superseded { sequence, .. }
+        | Outcome::Suppressed { sequence }
         | Outcome::Quarantined { sequence, .. } = &mut drafted.outcome
         {
             *sequence = self.sequence;

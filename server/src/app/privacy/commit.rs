@@ -382,12 +382,15 @@ fn carry_out(
         accounts.map(|account| decision::encode(&account)).collect()
     };
     let retractions: Vec<Vec<u8>> = gone.iter().map(decision::encode).collect();
-    let last = Sequence(second.0 + (vacated.len() + gone.len()) as u64);
+    // LAW 6: a fragment that goes since it mentions the person is somebody else's, and so is a no that it brought.
+    let stands = tenant.state().left_by_erasing(&erased);
+    let heard: Vec<Vec<u8>> = stands.iter().map(decision::encode).collect();
+    let last = Sequence(second.0 + (vacated.len() + gone.len() + heard.len()) as u64);
     // The call is known from its decision on: a repeat after a crash is answered, and not refused.
     let done = Done { request: Some(asked.clone()), count: 0, sequence: last };
     let room = entry_room(decided.len())
         + vacated.iter().map(|account| entry_room(account.len())).sum::<usize>()
-        + retractions.iter().map(|payload| entry_room(payload.len())).sum::<usize>()
+        + retractions.iter().chain(&heard).map(|payload| entry_room(payload.len())).sum::<usize>()
         + entry_room(state_of_request.len())
         + room_to_remember(request, &done)
         + lane.settled_room();
@@ -410,10 +413,15 @@ fn carry_out(
         let place = group.builder.push(tenant.id, sequence, kind, |_, out| out.extend_from_slice(payload))?;
         left.push((record, (place, sequence)));
     }
+    for payload in &heard {
+        sequence = sequence.next();
+        let kind = kind(EntryKind::StopsStandOn);
+        group.builder.push(tenant.id, sequence, kind, |_, out| out.extend_from_slice(payload))?;
+    }
     group.commit.destroy.extend(erased.slots.iter().map(|slot| (Arc::clone(tenant), *slot)));
     let row = ErasureRow { tenant: tenant.id, sequence: first, erased: erased.clone() };
     group.commit.erasures.push(row);
-    let mut group = lane.settle(tenant, group, Decided::erasing(erased, asked, left, last))?;
+    let mut group = lane.settle(tenant, group, Decided::erasing((erased, asked), left, stands, last))?;
     remember(lane, tenant, request, &done, &mut group)?;
     lane.commit(group)?;
     Ok(true)

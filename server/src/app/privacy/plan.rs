@@ -156,10 +156,11 @@ fn found_of(
     }
     points.extend(values.iter().filter(|value| value.is_suppressed()).map(|value| value.digest));
     let Waiting { quarantined, held_records, alone } = waiting(state, &points);
-    // What was said with such a fragment stands at its record, which nobody else has: it goes with it.
+    // What was said with a fragment of theirs stands at its record, which nobody else has: it goes with it.
     points.extend(alone);
     let siblings = siblings(state, &values, &points);
     points.extend(siblings.iter().map(|(_, digest)| *digest));
+    points.extend(state.held_alone(quarantined.iter().map(|(entry, _)| *entry), &points));
     let said = state.consent.ledger.standing_at(&points).into_iter();
     let mut statements: Vec<ScopedStatement> =
         said.map(|(id, slot, wholly)| ScopedStatement { id, slot, wholly }).collect();
@@ -223,8 +224,8 @@ struct Waiting {
     quarantined: Vec<(Sequence, SlotId)>,
     /// Records that nobody but quarantine knows, and that are the person's.
     held_records: Vec<Digest128>,
-    /// All that nobody but quarantine knows: these, and those of fragments that only mention the person.
-    alone: Vec<Digest128>,
+    /// The same, and those whose key is an account's too: what was said there is the person's.
+    alone: BTreeSet<Digest128>,
 }
 
 /// What waits in quarantine and is found by these points; of a record that nobody else knows all that waits of it.
@@ -238,12 +239,12 @@ fn waiting(state: &State, points: &HashSet<Digest128>) -> Waiting {
     let held_records: BTreeSet<Digest128> = theirs.filter(is_alone).filter(is_no_account).collect();
     let entries: BTreeMap<Sequence, &Points> =
         held_records.iter().flat_map(|record| found_by.of_record(*record)).chain(found).collect();
-    let alone: BTreeSet<Digest128> = entries.values().filter_map(|held| held.record()).filter(is_alone).collect();
+    let alone = state.held_alone(entries.keys().copied(), points);
     let slot = |entry: &Sequence| Some((*entry, state.quarantine.get(entry)?.slot));
     Waiting {
         quarantined: entries.keys().filter_map(slot).collect(),
         held_records: held_records.into_iter().collect(),
-        alone: alone.into_iter().collect(),
+        alone,
     }
 }
 

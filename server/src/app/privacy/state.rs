@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
+use onefold_core::consent::stops::StandsOn;
 use onefold_core::erasure::{
     CallbackEnded, Carried, Erased, Exported, Forward, Forwarded, PrivacyPolicy, PrivacyRequest, Readmitted,
     RequestState, ResendsStopped, Suppression,
@@ -233,18 +234,58 @@ impl State {
         }
     }
 
+    /// The records of fragments in quarantine that nobody but these tells of, where the fragment is theirs whose points these are.
+    /// One that only mentions somebody is another's: what was said with it is not erased along (law 6).
+    pub fn held_alone(
+        &self,
+        entries: impl IntoIterator<Item = Sequence>,
+        points: &HashSet<Digest128>,
+    ) -> BTreeSet<Digest128> {
+        let held = entries.into_iter().filter_map(|entry| self.privacy.quarantined.get(entry));
+        let theirs = held.filter(|held| held.is_of(points)).filter_map(Points::record);
+        theirs.filter(|record| self.engine.ordinal_of(*record).is_none()).collect()
+    }
+
+    /// At which points everything that was said goes with an erasure.
+    fn erased_points(&self, erased: &Erased) -> HashSet<Digest128> {
+        let records = erased.records.iter().map(|record| record.digest);
+        let mut points: HashSet<Digest128> =
+            records.chain(erased.suppressed.iter().map(|(_, digest)| *digest)).collect();
+        // What was said at a record that only quarantine knew went with its fragment; so did what the plan found there.
+        let keys: HashSet<SlotId> = erased.slots.iter().copied().collect();
+        let held = erased.quarantined.iter().filter_map(|entry| self.privacy.quarantined.get(*entry));
+        let goes = |record: &Digest128| {
+            let said = self.consent.ledger.standing_at(&HashSet::from([*record]));
+            self.engine.ordinal_of(*record).is_none() && said.iter().any(|(_, slot, _)| keys.contains(slot))
+        };
+        let planned: Vec<Digest128> = held.filter_map(Points::record).filter(goes).collect();
+        points.extend(self.held_alone(erased.quarantined.iter().copied(), &points));
+        points.extend(planned);
+        points
+    }
+
+    /// Where a no is to be heard on once an erasure took fragments out of quarantine that are not the erased person's: LAW 6, as
+    /// when they are discarded.
+    pub fn left_by_erasing(&self, erased: &Erased) -> Vec<StandsOn> {
+        if erased.quarantined.is_empty() {
+            return Vec::new();
+        }
+        let gone = self.erased_points(erased);
+        let left = erased.quarantined.iter().filter_map(|entry| self.left_by_discarding(*entry));
+        let others = left.filter(|stands| !gone.contains(&stands.point)).map(|mut stands| {
+            stands.heard_at.retain(|point| !gone.contains(point));
+            stands
+        });
+        others.filter(|stands| !stands.heard_at.is_empty()).collect()
+    }
+
     /// LAW 7: takes out of memory all that is erased, and notes what must not come back. Answers with the keys of
     /// quarantined fragments that were let go. Doing it again is harmless.
     pub fn erase(&mut self, erased: &Erased) -> Vec<SlotId> {
+        let points = self.erased_points(erased);
         let ordinals: Vec<u32> = erased.records.iter().map(|record| record.ordinal).collect();
         self.engine.forget(&ordinals);
         let records: Vec<Digest128> = erased.records.iter().map(|record| record.digest).collect();
-        let mut points: HashSet<Digest128> =
-            records.iter().copied().chain(erased.suppressed.iter().map(|(_, digest)| *digest)).collect();
-        // What was said at a record that only quarantine knew went with its fragment.
-        let held = erased.quarantined.iter().filter_map(|entry| self.privacy.quarantined.get(*entry));
-        let alone = held.filter_map(Points::record).filter(|record| self.engine.ordinal_of(*record).is_none());
-        points.extend(alone);
         let ledger = &mut self.consent.ledger;
         ledger.forget(&points);
         // With versions of what is others' today went what was said at the record then.

@@ -235,7 +235,7 @@ proptest! {
         let (before, beside) = (alone(&ledger, gone), alone(&ledger, held));
         let elsewhere = alone(&ledger, heard);
         // It was heard at another point already, since a discard or a restore.
-        ledger.stand_on(point(gone), &[point(heard)]);
+        ledger.stand_on(point(gone), &[point(heard)], None);
         let heard_before = alone(&ledger, heard);
         ledger.record_left(point(gone), || vec![point(held)]);
         let after = alone(&ledger, held);
@@ -246,7 +246,7 @@ proptest! {
         }
         let kept = Ledger::from_rows(ledger.to_rows());
         prop_assert_eq!(&kept, &ledger);
-        ledger.record_is_back(point(gone));
+        ledger.record_is_back(point(gone), (ObservedAt(0), point(0)));
         prop_assert_eq!(alone(&ledger, held), beside);
         prop_assert_eq!(alone(&ledger, heard), elsewhere);
     }

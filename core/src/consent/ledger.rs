@@ -8,6 +8,7 @@ use std::ops::Bound;
 use serde::{Deserialize, Serialize};
 
 use crate::consent::elsewhere::Elsewhere;
+use crate::consent::left::{LeftBehind, LeftRow, Version};
 use crate::consent::state::{Question, Said, Voices};
 use crate::consent::{ChannelId, Decision, Jurisdiction, PurposeId, Statement};
 use crate::fragment::ObservedAt;
@@ -107,9 +108,9 @@ pub struct Ledger {
     contents: Vec<Digest128>,
     by_point: HashMap<Digest128, At>,
     by_content: HashMap<Digest128, u32>,
-    /// The identifiers that a retracted record with a stop held when it went; after a restore what stood together with a
-    /// point, record or identifier, when a stop was said there.
-    left_behind: Elsewhere,
+    /// The identifiers that a retracted record with a stop held when it went, and those that a fragment of it would have brought that
+    /// was never taken in; after a restore what stood together with a point, record or identifier, when a stop was said there.
+    left_behind: LeftBehind,
     /// The identifiers that a record with a stop would hold if what waits of it were taken in. A checkpoint does not keep it: it
     /// follows from what waits.
     waiting: Elsewhere,
@@ -127,7 +128,7 @@ pub struct Ledger {
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub struct LedgerRows {
     rows: Vec<Row>,
-    left_behind: Vec<(Digest128, Vec<Digest128>)>,
+    left_behind: Vec<LeftRow>,
     untold: Vec<u32>,
     ended_by: ObservedAt,
 }
@@ -305,20 +306,15 @@ impl Ledger {
     /// record stands on at the identifiers, until the record comes back; and where it was heard already, beside them.
     pub fn record_left(&mut self, record: Digest128, identifiers: impl FnOnce() -> Vec<Digest128>) {
         if self.has_stop_at(record) {
-            self.stand_on(record, &identifiers());
+            self.stand_on(record, &identifiers(), None);
         }
     }
 
     /// Of a retracted record a later version became known, which held these identifiers in place of those: what was said no to
     /// at it stands on there.
-    pub fn record_had(&mut self, record: Digest128, before: &[Digest128], identifiers: Vec<Digest128>) {
+    pub fn record_had(&mut self, record: Digest128, before: &[Digest128], identifiers: &[Digest128], version: Version) {
         if self.has_stop_at(record) {
-            let mut all = self.left_behind.of(record).to_vec();
-            all.retain(|point| !before.contains(point));
-            all.extend(identifiers);
-            all.sort_unstable();
-            all.dedup();
-            self.left_behind.set(record, all);
+            self.left_behind.replace(record, before, identifiers, version);
         }
     }
 
@@ -363,14 +359,16 @@ impl Ledger {
         self.recorded_at(point).any(|entry| entry.decision.is_stop() || entry.decision.is_hold())
     }
 
-    /// Statements at this point are heard at these too, until it is told of together with them, or, of a record, at all.
-    pub fn stand_on(&mut self, point: Digest128, heard_at: &[Digest128]) {
-        let mut all = self.left_behind.of(point).to_vec();
-        all.extend(heard_at);
-        all.sort_unstable();
-        all.dedup();
-        all.retain(|other| *other != point);
-        self.left_behind.set(point, all);
+    /// Statements at this point are heard at these too, until it is told of together with them, or, of a record, at all: of what a
+    /// version would have brought that was never taken in, until a newer one is told.
+    pub fn stand_on(&mut self, point: Digest128, heard_at: &[Digest128], of: Option<Version>) {
+        self.left_behind.add(point, heard_at, of);
+    }
+
+    /// The newest version of a record, never taken in, since which statements at it are heard at an identifier.
+    #[must_use]
+    pub fn stands_on_since(&self, record: Digest128, identifier: Digest128) -> Option<Version> {
+        self.left_behind.version_of(record, identifier)
     }
 
     /// The points of what was said of this identifier at which statements are heard elsewhere too. An identifier has one for
@@ -390,9 +388,7 @@ impl Ledger {
     /// A live fragment tells of this point: where it stands together with others again, nothing has to be heard there on its
     /// behalf. What stands with it no longer, or not yet, hears it still.
     pub fn stands_with(&mut self, point: Digest128, together: &HashSet<Digest128>) {
-        let heard_at = self.left_behind.of(point).iter();
-        let apart: Vec<Digest128> = heard_at.filter(|other| !together.contains(other)).copied().collect();
-        self.left_behind.set(point, apart);
+        self.left_behind.retain(point, |other| !together.contains(other));
     }
 
     /// Whether a restriction was carried out upon a person's request.
@@ -415,9 +411,9 @@ impl Ledger {
         &self.entries[self.entries.partition_point(|entry| entry.id <= id)..]
     }
 
-    /// A record has a live fragment: its statements stand at the record itself.
-    pub fn record_is_back(&mut self, record: Digest128) {
-        self.left_behind.clear(record);
+    /// A record has a live fragment: its statements stand at the record itself, and beside it at what a newer one would have brought.
+    pub fn record_is_back(&mut self, record: Digest128, version: Version) {
+        self.left_behind.end(record, version);
     }
 
     /// The points of statements that the feed has not told of, those included at which they are heard beside their own, and forgets
@@ -568,7 +564,12 @@ impl Ledger {
     pub fn to_rows(&self) -> LedgerRows {
         let rows = self.entries.iter().zip(&self.points).zip(&self.contents);
         let rows = rows.map(|((entry, points), content)| (*entry, points.to_vec(), *content)).collect();
-        LedgerRows { rows, left_behind: self.left_behind.rows(), untold: self.untold.clone(), ended_by: self.ended_by }
+        LedgerRows {
+            rows,
+            left_behind: self.left_behind.to_rows(),
+            untold: self.untold.clone(),
+            ended_by: self.ended_by,
+        }
     }
 
     /// From a checkpoint.
@@ -579,9 +580,7 @@ impl Ledger {
             ledger.record(entry, &points, content);
         }
         ledger.by_content.remove(&Digest128([0; 16]));
-        for (record, identifiers) in rows.left_behind {
-            ledger.left_behind.set(record, identifiers);
-        }
+        ledger.left_behind = LeftBehind::from_rows(rows.left_behind);
         ledger.untold = rows.untold;
         ledger.ended_by = rows.ended_by;
         ledger

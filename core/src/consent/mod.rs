@@ -4,12 +4,13 @@
 //! records. What holds for a cluster is the join of all live statements at its points ([`state`], law 6), computed when it
 //! is asked for and never stored as truth. [`policy`] is what the tenant decided, in words a lawyer can read; [`contact`]
 //! decides whether one more message may go out, [`reserve`] counts them, [`permit`] opens the fields of a profile, [`stops`] is
-//! what a restore must not forget; [`elsewhere`] is where a word is heard beside where it was said; [`terms`] are what receipts
+//! what a restore must not forget; [`elsewhere`] is where a word is heard beside where it was said, [`left`] until when; [`terms`] are what receipts
 //! tell of a purpose.
 
 pub mod contact;
 pub mod elsewhere;
 pub mod ledger;
+pub mod left;
 pub mod permit;
 pub mod policy;
 pub mod reserve;

@@ -7,7 +7,9 @@ use std::collections::HashSet;
 
 use serde::{Deserialize, Serialize};
 
+use crate::consent::left::Version;
 use crate::consent::{Decision, Jurisdiction};
+use crate::decision::{self, DecisionError};
 use crate::fragment::ObservedAt;
 use crate::ids::{Digest128, Sequence};
 
@@ -56,13 +58,26 @@ impl Stop {
 }
 
 /// Statements at a point are heard at others too, until something new is told of the point: a restore brought back less
-/// of the person than there was when they said no. Holds keyed digests.
+/// of the person than there was when they said no, or a fragment of the record was never taken in. Holds keyed digests.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StandsOn {
     /// The record, or the identifier.
     pub point: Digest128,
     /// Records and identifiers.
     pub heard_at: Vec<Digest128>,
+    /// The version of the record that would have brought them, and was never taken in: only what is newer ends it. Not in what was
+    /// written before this was kept.
+    pub of: Option<Version>,
+}
+
+impl StandsOn {
+    /// Reads what the journal keeps.
+    ///
+    /// # Errors
+    /// [`DecisionError`] for what is none.
+    pub fn read(payload: &[u8]) -> Result<Self, DecisionError> {
+        decision::decode(payload).or_else(|_| decision::decode(&[payload, &[0]].concat()))
+    }
 }
 
 #[cfg(test)]
@@ -94,6 +109,23 @@ mod tests {
         let erased = |point: &Digest128| [digest(1), digest(5)].contains(point);
         assert_eq!(stop(&[1, 2], &[5, 6]).without(erased), Some(stop(&[2], &[6])));
         assert_eq!(stop(&[1], &[6]).without(erased), None);
+    }
+
+    #[test]
+    fn what_was_written_before_versions_were_kept_is_read() {
+        #[derive(Serialize)]
+        struct Before {
+            point: Digest128,
+            heard_at: Vec<Digest128>,
+        }
+        let before = decision::encode(&Before { point: digest(1), heard_at: vec![digest(2), digest(3)] });
+        let plain = StandsOn { point: digest(1), heard_at: vec![digest(2), digest(3)], of: None };
+        assert_eq!(StandsOn::read(&before), Ok(plain.clone()));
+        for stands in [StandsOn { of: Some((ObservedAt(7), digest(4))), ..plain.clone() }, plain] {
+            let payload = decision::encode(&stands);
+            assert_eq!(StandsOn::read(&payload), Ok(stands));
+        }
+        assert!(StandsOn::read(&before[..before.len() - 2]).is_err());
     }
 
     #[test]

@@ -486,7 +486,7 @@ impl Lane {
                     out.extend_from_slice(payload);
                 })?;
                 state.sequence = sequence;
-                state.consent.ledger.stand_on(stands.point, &stands.heard_at);
+                state.consent.ledger.stand_on(stands.point, &stands.heard_at, stands.of);
             }
             for entry in &known {
                 if let Some(held) = state.let_go(*entry) {

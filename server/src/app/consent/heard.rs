@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, HashSet};
 
+use onefold_core::consent::left::Version;
 use onefold_core::consent::stops::StandsOn;
 use onefold_core::decision::LateVersion;
 use onefold_core::fragment::ObservedAt;
@@ -30,7 +31,7 @@ impl State {
             for point in &said.points {
                 let held = digests(&engine.last_links_of(*point));
                 if !held.is_empty() {
-                    consent.ledger.stand_on(*point, &held);
+                    consent.ledger.stand_on(*point, &held, None);
                 }
             }
             said.points.iter().for_each(|point| self.hear_what_waits(*point));
@@ -42,7 +43,8 @@ impl State {
         let before = self.engine.last_links_of(late.record);
         if self.engine.came_late(late, slot) {
             let now = self.engine.last_links_of(late.record);
-            self.consent.ledger.record_had(late.record, &digests(&before), digests(&now));
+            let version = (late.observed_at, late.facts);
+            self.consent.ledger.record_had(late.record, &digests(&before), &digests(&now), version);
             self.privacy.former.comes(late.record, before, &now);
             self.hear_what_waits(late.record);
         }
@@ -97,16 +99,16 @@ impl State {
 
     fn stand_on_too(&mut self, origins: BTreeSet<Digest128>, record: Digest128, heard_at: &[Digest128]) {
         for origin in origins.into_iter().filter(|origin| *origin != record && !heard_at.is_empty()) {
-            self.consent.ledger.stand_on(origin, heard_at);
-            self.went_along.push(StandsOn { point: origin, heard_at: heard_at.to_vec() });
+            self.consent.ledger.stand_on(origin, heard_at, None);
+            self.went_along.push(StandsOn { point: origin, heard_at: heard_at.to_vec(), of: None });
         }
     }
 
-    /// A record has a live fragment: what was said at it stands there and is heard nowhere else, but for what waits; what was said
-    /// at its identifiers is heard no more on behalf of what stands together with them now.
+    /// A record has a live fragment: what was said at it stands there and is heard nowhere else, but for what waits and what newer
+    /// fragments left behind that were never taken in; what was said at its identifiers is heard no more on behalf of what stands together with them now.
     pub fn stops_come_back(&mut self, prepared: &Prepared) {
         let links = prepared.links.iter().map(|link| link.digest);
-        self.consent.ledger.record_is_back(prepared.record);
+        self.consent.ledger.record_is_back(prepared.record, (prepared.observed_at, prepared.facts));
         self.hear_what_waits(prepared.record);
         let standing = links.clone().flat_map(|point| self.consent.ledger.standing_on(point));
         // What stands at a record that was retracted is heard elsewhere until that record is told of.
@@ -147,23 +149,29 @@ impl State {
             return Vec::new();
         };
         let (record, _) = held.fragment;
-        let live = self.engine.record(record).filter(|view| view.live);
-        let last = match live {
-            Some(view) => Some((view.observed_at, view.facts)),
-            None => self.engine.last_version_of(record),
-        };
-        if last.is_some_and(|last| held.version <= last) {
+        if !self.says_last(record, held.version) {
             return Vec::new();
         }
-        let leads = if live.is_some() { digests(&self.engine.links_of(record)) } else { Vec::new() };
+        let leads = digests(&self.engine.links_of(record));
         points.links().iter().filter(|link| !leads.contains(link)).copied().collect()
     }
 
+    /// Whether nothing that is as new as this version was taken in of its record, or came late.
+    fn says_last(&self, record: Digest128, version: Version) -> bool {
+        let last = match self.engine.record(record).filter(|view| view.live) {
+            Some(view) => Some((view.observed_at, view.facts)),
+            None => self.engine.last_version_of(record),
+        };
+        last.is_none_or(|last| version > last)
+    }
+
     /// Where a no is to be heard on once this fragment is discarded: what was said is not unsaid by that, and nothing newer of its
-    /// record says otherwise.
+    /// record says otherwise. Also where it leads to the record today: an older fragment may change that.
     pub fn left_by_discarding(&self, entry: Sequence) -> Option<StandsOn> {
-        let (point, _) = self.quarantine.get(&entry)?.fragment;
-        let heard_at = self.consent.ledger.has_stop_at(point).then(|| self.would_bring(entry))?;
-        (!heard_at.is_empty()).then_some(StandsOn { point, heard_at })
+        let (held, points) = (self.quarantine.get(&entry)?, self.privacy.quarantined.get(entry)?);
+        let (point, _) = held.fragment;
+        let stays = self.consent.ledger.has_stop_at(point) && self.says_last(point, held.version);
+        let heard_at = points.links().to_vec();
+        (stays && !heard_at.is_empty()).then_some(StandsOn { point, heard_at, of: Some(held.version) })
     }
 }

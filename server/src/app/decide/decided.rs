@@ -153,7 +153,9 @@ impl Decided {
                     state.carry(carried);
                     state.privacy.put(request);
                 }
-                Effect::StandOn(stands) => state.consent.ledger.stand_on(stands.point, &stands.heard_at),
+                Effect::StandOn(stands) => {
+                    state.consent.ledger.stand_on(stands.point, &stands.heard_at, stands.of);
+                }
                 Effect::LetGo(entry) => {
                     state.let_go(entry);
                 }

@@ -1,7 +1,5 @@
 //! What becomes of fragments and retractions.
 
-use std::collections::HashSet;
-
 use onefold_core::config::STEWARD_SOURCE;
 use onefold_core::consent::stops::StandsOn;
 use onefold_core::decision::{self, EntryKind, LateVersion, Quarantined, RecordRetracted};
@@ -102,7 +100,7 @@ impl Deciding<'_> {
     /// last, that is noted, so that a no that was said at it is heard as if the two had come in their order (laws 2 and 6).
     fn comes_late(&mut self, prepared: &Prepared) -> Result<(), JournalError> {
         let record = prepared.record;
-        let known = self.last_versions.get(&record).copied().or_else(|| self.state.engine.last_version_of(record));
+        let known = self.last_version_of(record);
         let version = (prepared.observed_at, prepared.facts);
         // Also where it says nothing: what is older must not be taken for its last word.
         if known.is_some_and(|known| known >= version) {
@@ -119,6 +117,11 @@ impl Deciding<'_> {
         self.last_versions.insert(record, version);
         self.effects.push(Effect::Late(late, slot));
         Ok(())
+    }
+
+    /// The last version of a record that is retracted, or was never taken in.
+    fn last_version_of(&self, record: Digest128) -> Option<(ObservedAt, Digest128)> {
+        self.last_versions.get(&record).copied().or_else(|| self.state.engine.last_version_of(record))
     }
 
     /// LAW 7: what was erased does not come back. Nothing of it is kept; that it came is counted.
@@ -282,15 +285,17 @@ impl Deciding<'_> {
         });
         let (drafted, is_turned_away) = self.quarantine(arriving, faults, received_at)?;
         let drafted = if is_turned_away { self.say_each(says, drafted)? } else { self.say_all(says, drafted)? };
-        let live = self.known(record).filter(|(version, _)| !version.retracted);
-        let is_newer = live.is_none_or(|(live, _)| Version::of_put(&arriving.prepared) > live);
-        let leads = if live.is_some() { self.state.engine.links_of(record) } else { Vec::new() };
-        let brings = arriving.prepared.links.iter().filter(|link| !leads.contains(link));
-        let heard_at: Vec<Digest128> = brings.map(|link| link.digest).collect();
-        let heard: HashSet<Digest128> = self.state.consent.ledger.heard_elsewhere(record).collect();
-        let is_news = self.overlay.contains_key(&record) || heard_at.iter().any(|point| !heard.contains(point));
+        let last = match self.known(record).filter(|(version, _)| !version.retracted) {
+            Some((live, _)) => Some((live.observed_at, live.facts)),
+            None => self.last_version_of(record),
+        };
+        let version = (arriving.prepared.observed_at, arriving.prepared.facts);
+        let is_newer = last.is_none_or(|last| version > last);
+        let heard_at: Vec<Digest128> = arriving.prepared.links.iter().map(|link| link.digest).collect();
+        let since = |point: &Digest128| self.state.consent.ledger.stands_on_since(record, *point);
+        let is_news = self.overlay.contains_key(&record) || heard_at.iter().any(|point| since(point) < Some(version));
         if denies && is_turned_away && is_newer && !heard_at.is_empty() && is_news {
-            let stands = StandsOn { point: record, heard_at };
+            let stands = StandsOn { point: record, heard_at, of: Some(version) };
             let payload = decision::encode(&stands);
             self.sequence = self.sequence.next();
             self.group.builder.push(self.tenant.id, self.sequence, kind(EntryKind::StopsStandOn), |_, out| {

@@ -234,7 +234,7 @@ fn hear_elsewhere(lane: &mut Lane, tenant: &Arc<Tenant>, rows: &[StopRow]) -> Re
             for point in row.stop.points.iter().take(POINTS_MAX) {
                 let heard_at = row.stop.out_of_reach(&together(&state, *point));
                 if !heard_at.is_empty() {
-                    more.push(StandsOn { point: *point, heard_at });
+                    more.push(StandsOn { point: *point, heard_at, of: None });
                 }
             }
         }

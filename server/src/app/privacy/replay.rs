@@ -27,8 +27,8 @@ pub fn replay(tenant: &mut Replaying, kind: EntryKind, entry: &EntryView<'_>) ->
         EntryKind::RequestForwarded => privacy.forward(decision::decode::<Forwarded>(payload)?),
         EntryKind::CallbackEnded => privacy.end_callback(&decision::decode(payload)?),
         EntryKind::StopsStandOn => {
-            let stands: StandsOn = decision::decode(payload)?;
-            tenant.state.consent.ledger.stand_on(stands.point, &stands.heard_at);
+            let stands = StandsOn::read(payload)?;
+            tenant.state.consent.ledger.stand_on(stands.point, &stands.heard_at, stands.of);
         }
         EntryKind::RightCarriedOut => tenant.state.carry(decision::decode::<Carried>(payload)?),
         EntryKind::ReceiptKept => {

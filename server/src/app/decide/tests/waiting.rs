@@ -240,3 +240,73 @@ fn what_a_discard_left_behind_stays_when_its_record_is_retracted() {
         assert_eq!(heard_after(&steps), [1, 2], "{steps:?}");
     }
 }
+
+#[test]
+fn what_a_discard_left_behind_outlasts_what_is_older() {
+    use Comes::{Held, No, Put, Retraction};
+    use Step::{Comes as Told, Discard, Replay};
+    let (no, older, newer) = (Told(0, No), Told(1, Held(1)), Told(2, Held(2)));
+    let table: &[(&[Step], &[u8])] = &[
+        (&[no, older, newer, Discard(2), Replay(1, 1)], &[1, 2]),
+        (&[no, older, newer, Replay(1, 1), Discard(2)], &[1, 2]),
+        (&[no, newer, Discard(2), Told(1, Put(1))], &[1, 2]),
+        (&[no, Told(1, Put(1)), newer, Discard(2)], &[1, 2]),
+        // What leads to the record today leads there no more once something older came after all.
+        (&[no, Told(0, Put(2)), newer, Discard(2), Told(1, Put(1))], &[1, 2]),
+        (&[no, newer, Discard(2), Told(4, Retraction), Told(1, Put(1))], &[1, 2]),
+        // What is newer says otherwise, before and after.
+        (&[no, newer, Discard(2), Told(3, Put(3))], &[3]),
+        (&[no, Told(3, Put(3)), newer, Discard(2)], &[3]),
+        (&[no, newer, Discard(2), Told(4, Retraction), Told(3, Put(3))], &[3]),
+        (&[no, newer, Told(3, Held(3)), Discard(2), Discard(3)], &[2, 3]),
+        (&[no, newer, Told(3, Held(3)), Discard(2), Replay(3, 3)], &[3]),
+    ];
+    for (steps, want) in table {
+        assert_eq!(heard_after(steps), *want, "{steps:?}");
+    }
+}
+
+/// Whether and when what waits is discarded changes nothing of where a no is heard; what is replayed counts as if it had come whole.
+#[test]
+fn neither_discards_nor_their_order_take_a_no_from_anywhere() {
+    let seed: u64 = 20_261_129;
+    let mut dice = seed;
+    let mut roll = |sides: u64| {
+        dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (dice >> 33) % sides
+    };
+    for round in 0..20 {
+        let made: Vec<Told> = history(&mut roll).into_iter().filter(|(_, comes)| *comes != Comes::No).collect();
+        // 0: waits on, 1: is discarded, 2: is replayed.
+        let fates: Vec<u64> = made.iter().map(|_| roll(3)).collect();
+        let as_it_ends = made.iter().zip(&fates).map(|((at, comes), fate)| match (comes, fate) {
+            (Comes::Held(address), 2) => (*at, Comes::Put(*address)),
+            _ => (*at, *comes),
+        });
+        let ended: Vec<Told> = std::iter::once((0, Comes::No)).chain(as_it_ends).collect();
+        let want: Vec<u8> =
+            (0..ADDRESSES).zip(wanted(&ended)).filter(|(_, no)| *no).map(|(address, _)| address).collect();
+        for _ in 0..3 {
+            let mut order: Vec<usize> = (0..made.len()).collect();
+            for last in (1..order.len()).rev() {
+                order.swap(last, roll(last as u64 + 1) as usize);
+            }
+            let (mut steps, mut later) = (vec![Step::Comes(0, Comes::No)], Vec::new());
+            for one in order {
+                let (at, comes) = made[one];
+                steps.push(Step::Comes(at, comes));
+                later.extend(match (comes, fates[one]) {
+                    (Comes::Held(_), 1) => Some(Step::Discard(at)),
+                    (Comes::Held(address), 2) => Some(Step::Replay(at, address)),
+                    _ => None,
+                });
+                // Now, or behind more of what comes.
+                while !later.is_empty() && roll(2) == 0 {
+                    steps.push(later.swap_remove(roll(later.len() as u64) as usize));
+                }
+            }
+            steps.append(&mut later);
+            assert_eq!(heard_after(&steps), want, "seed {seed}, round {round}: {steps:?}");
+        }
+    }
+}

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use onefold_proto::v1 as pb;
 use onefold_server::clock::{Clock, SystemClock};
+use onefold_tests::child::Launch;
 use onefold_tests::consent::{at, of_record, reasons, said};
 use onefold_tests::{House, journey, person, reason};
 use pb::ConsentDecision::{Granted, Objected, Withdrawn};
@@ -109,6 +110,55 @@ async fn a_no_in_quarantine_is_heard_at_once() {
     house.put(person("ledger", "0", THEN + 100, &[("email", "other@harbour-mail.net")], &[])).await;
     assert_eq!(answers(&mut house, 0).await, ["GRANTED"]);
     house.close().await;
+}
+
+/// A record links otherwise since the configuration changed, says no, and is taken back: where the no is heard is the same behind a
+/// kill, whether the record came before the last checkpoint or behind it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_no_is_heard_by_what_its_record_linked_by_when_it_was_taken_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let launch = Launch::new(env!("CARGO_BIN_EXE_onefold-test-server"), &data);
+    let (child, mut clients) = launch.start().await;
+    clients.sources(&["crm", "shop"]).await;
+    // Numbers without a country's code, which nobody can read yet.
+    let number = |who: usize| format!("30 123456{}", 7 + who);
+    let unreadable = |who: usize| {
+        let phone = format!("0{}", number(who));
+        person("crm", &who.to_string(), THEN, &[("phone", &phone)], &[])
+    };
+    clients.put(unreadable(0)).await;
+    drop(clients);
+    child.stop();
+    let (mut child, mut clients) = launch.start().await;
+    for who in 1..3 {
+        clients.put(unreadable(who)).await;
+    }
+    clients.read_numbers_in("DE").await;
+    for who in 0..3 {
+        let phone = format!("+49 {}", number(who));
+        let shop = person("shop", &who.to_string(), THEN, &[("phone", &phone)], &[]);
+        clients.put(says(shop, Granted, THEN)).await;
+        clients.say(of_record("crm", &who.to_string()), said(Withdrawn, THEN + 50)).await.unwrap();
+        clients.retract("crm", &who.to_string(), THEN + 90).await;
+    }
+    for start in 0..3 {
+        for who in 0..3 {
+            let phone = format!("+49 {}", number(who));
+            for subject in [at("phone", &phone), of_record("shop", &who.to_string())] {
+                let verdict = clients.may(subject, false).await.unwrap();
+                assert_eq!(reasons(&verdict), ["WITHDRAWN"], "{who} at start {start}");
+            }
+        }
+        drop(clients);
+        child.kill();
+        if start == 1 {
+            std::fs::remove_dir_all(data.join("checkpoint")).unwrap();
+        }
+        (child, clients) = launch.start().await;
+    }
+    drop(clients);
+    child.stop();
 }
 
 /// A no that names a country with an opt-out rule, said of another purpose: heard from elsewhere, it makes nothing lawful that was

@@ -1,7 +1,7 @@
 //! From a data directory to a running app: the newest checkpoint, then the journal behind it, then sled behind that.
 //!
-//! `replay` reads the journal, `erased` holds the erasure ledger against it, `given` reads the operator's keys, `error`
-//! says why a start fails.
+//! `replay` reads the journal, `relinked` prepares again in it what a change of configuration made link otherwise, `erased` holds
+//! the erasure ledger against it, `given` reads the operator's keys, `error` says why a start fails.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -12,7 +12,7 @@ use onefold_core::config::TenantConfig;
 use onefold_core::ids::{Sequence, SlotId, TenantId};
 use onefold_store::datadir::{DataDir, OpenOptions};
 use onefold_store::erasures::{ErasureLedger, ErasureRow};
-use onefold_store::journal::{Journal, JournalOptions};
+use onefold_store::journal::{Journal, JournalOptions, JournalReader};
 use onefold_store::keyed;
 use tokio::sync::{mpsc, watch};
 
@@ -37,6 +37,7 @@ use crate::tokens::Tokens;
 mod erased;
 mod error;
 mod given;
+mod relinked;
 mod replay;
 
 pub use error::StartError;
@@ -120,7 +121,9 @@ pub fn open(config: &Config, clock: Arc<dyn Clock>, meters: Arc<Meters>) -> Resu
         erasures.append(&known)?;
     }
     let erased = erased_slots(&known);
-    let opened = Journal::open(options, position.as_ref(), |batch| replay_batch(batch, &mut tenants, &dir, &erased))?;
+    let so_far = JournalReader::while_opening(&options);
+    let opened =
+        Journal::open(options, position.as_ref(), |batch| replay_batch(batch, &mut tenants, &dir, (&erased, &so_far)))?;
     if let Some(cut) = opened.report.cut {
         let (segment, offset, what) = (cut.segment, cut.offset, cut.what);
         tracing::warn!(segment, offset, what, "a batch that was not written whole was cut from the journal's end");

@@ -12,7 +12,7 @@ use super::format::{
     decode_trailer, header_candidates,
 };
 use super::segment::{Segment, Shared, read_up_to};
-use super::{Damage, Entry, EntryView, JournalError, Position, VisitError};
+use super::{Damage, Entry, EntryView, JournalError, JournalOptions, Position, VisitError};
 use crate::seal::SealContext;
 
 /// Open files at a time; more are closed and opened again when needed.
@@ -104,6 +104,13 @@ impl JournalReader {
     pub(super) fn new(dir: PathBuf, shared: Arc<Shared>) -> Self {
         let inner = Inner { dir, shared, open: RwLock::default(), rewriting: Mutex::new(()) };
         Self { inner: Arc::new(inner) }
+    }
+
+    /// Reads a journal while it is being opened: what [`Journal::open`](super::Journal::open) handed to its visitor already, and what
+    /// lies before that.
+    #[must_use]
+    pub fn while_opening(options: &JournalOptions) -> Self {
+        Self::new(options.dir.clone(), Arc::new(Shared::new(1, (u32::MAX, 0))))
     }
 
     pub(super) fn add(&self, segment: Arc<Segment>) {

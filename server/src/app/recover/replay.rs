@@ -11,11 +11,11 @@ use onefold_core::decision::{
     Quarantined, RecordRetracted, ReservationSettled, Sealed, Settled, TenantOpened,
 };
 use onefold_core::fragment::{Fragment, ObservedAt};
-use onefold_core::ids::{Digest128, Sequence, SlotId, TenantId};
+use onefold_core::ids::{Digest128, Place, Sequence, SlotId, TenantId};
 use onefold_core::judgement::Judged;
 use onefold_store::datadir::DataDir;
 use onefold_store::erasures::ErasureRow;
-use onefold_store::journal::{BatchView, EntryView, VisitError};
+use onefold_store::journal::{BatchView, EntryView, JournalReader, VisitError};
 use onefold_store::keys::TenantKeys;
 use onefold_store::vault::{Vault, VaultError};
 
@@ -41,6 +41,8 @@ pub(in crate::app) struct Replaying {
     pub erasures: Vec<ErasureRow>,
     /// Linking may differ from what was prepared so far.
     pub relinks: bool,
+    /// Where the last change of configuration lies since which live fragments of before link otherwise than they were prepared.
+    pub(super) relinked_at: Option<Place>,
     /// Facts came behind the last whole settlement.
     pub unsettled: bool,
     /// The settlement that is being read tells of what was said.
@@ -54,7 +56,7 @@ pub(super) fn replay_batch(
     batch: &BatchView<'_>,
     tenants: &mut Tenants,
     dir: &DataDir,
-    erased: &ErasedSlots,
+    (erased, journal): (&ErasedSlots, &JournalReader),
 ) -> Result<(), VisitError> {
     for entry in batch.entries() {
         let kind = EntryKind::from_u8(entry.kind.0)
@@ -68,7 +70,7 @@ pub(super) fn replay_batch(
         let tenant = tenants
             .get_mut(&entry.tenant)
             .ok_or_else(|| format!("an entry names tenant {}, which was never opened", entry.tenant.0))?;
-        tenant.replay(kind, &entry, batch, erased)?;
+        tenant.replay(kind, &entry, batch, (erased, journal))?;
     }
     Ok(())
 }
@@ -104,6 +106,7 @@ impl Replaying {
             doomed: Vec::new(),
             erasures: Vec::new(),
             relinks: false,
+            relinked_at: None,
             unsettled: false,
             tells: false,
         })
@@ -140,7 +143,7 @@ impl Replaying {
         kind: EntryKind,
         entry: &EntryView<'_>,
         batch: &BatchView<'_>,
-        erased: &ErasedSlots,
+        (erased, journal): (&ErasedSlots, &JournalReader),
     ) -> Result<(), VisitError> {
         if entry.sequence > Sequence::MAX {
             return Err(format!("an entry has the sequence {}, which no tenant reaches", entry.sequence.0).into());
@@ -152,6 +155,7 @@ impl Replaying {
                 Some((slot, plain)) => {
                     let fragment = Fragment::decode(&plain)?;
                     let (prepared, _) = self.config.preparer().prepare(&fragment);
+                    self.prepare_again(prepared.record, journal)?;
                     self.state.stops_go_along(&prepared);
                     let bytes = entry.bytes().map_or(0, |bytes| u32::try_from(bytes.len()).unwrap_or(u32::MAX));
                     let engine = &self.state.engine;
@@ -192,6 +196,7 @@ impl Replaying {
             EntryKind::RecordRetracted => {
                 if let Some(payload) = entry.bytes() {
                     let retracted: RecordRetracted = decision::decode(payload)?;
+                    self.prepare_again(retracted.record, journal)?;
                     self.state.retract(retracted.record, retracted.observed_at, (entry.place, entry.sequence));
                     self.unsettled = true;
                 }
@@ -233,6 +238,9 @@ impl Replaying {
                     let region = self.config.config.default_region.as_deref();
                     self.state.privacy.region_changes(before.default_region.as_deref(), region);
                     self.relinks |= changed.relinks;
+                    if changed.relinks {
+                        self.relinked_at = Some(entry.place);
+                    }
                     self.unsettled |= changed.relinks;
                 }
             }

@@ -67,9 +67,46 @@ async fn a_roll_up_counts_for_a_purpose_whoever_permits_it() {
     assert_eq!(counted(&mut house, "").await, ([1, 2, 1, 1, 1, 0], Some([1, 0, 1])));
     let ada_alone = ([1, 1, 0, 1, 0, 2], Some([1, 0, 0]));
     assert_eq!(counted(&mut house, "marketing").await, ada_alone, "Bob, who said nothing, and nobody are left out");
-    assert_eq!(counted(&mut house, "support").await, ([1, 2, 1, 1, 0, 1], Some([1, 0, 1])));
+    assert_eq!(
+        counted(&mut house, "support").await,
+        ([1, 2, 1, 1, 0, 1], None),
+        "what was said of marketing is not its own"
+    );
     house.say(of_record("crm", "ada"), said(Withdrawn, THEN + 1)).await.unwrap();
     assert_eq!(counted(&mut house, "marketing").await, ([1, 0, 0, 0, 0, 3], Some([0, 0, 0])));
+    house.close().await;
+}
+
+/// What persons said of a purpose is counted for that one: another is told that it is left out, whatever it may read.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_roll_up_for_a_purpose_covers_no_other() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut house = house(&dir).await;
+    house
+        .say(of_record("crm", "ada"), pb::ConsentSaying { purpose: "analytics".to_owned(), ..said(Granted, THEN) })
+        .await
+        .unwrap();
+    for (purpose, covered, withheld) in [
+        ("", &["analytics", "marketing"][..], &[][..]),
+        ("analytics", &["analytics"], &["consent_coverage.marketing"]),
+        ("marketing", &["marketing"], &["consent_coverage.analytics"]),
+        ("support", &[], &["consent_coverage.analytics", "consent_coverage.marketing"]),
+    ] {
+        let request = pb::GetRollupRequest {
+            key: account("crm", "plant"),
+            purpose: purpose.to_owned(),
+            consent_purposes: vec!["marketing".to_owned(), "analytics".to_owned()],
+            ..Default::default()
+        };
+        let sum = house.accounts.get_rollup(request).await.unwrap().into_inner();
+        let mut shown: Vec<&str> = sum.consent_coverage.iter().map(|one| one.purpose.as_str()).collect();
+        shown.sort_unstable();
+        shown.dedup();
+        let mut fields: Vec<&str> = sum.withheld.iter().map(|one| one.field.as_str()).collect();
+        fields.sort_unstable();
+        assert_eq!((shown.as_slice(), fields.as_slice()), (covered, withheld), "{purpose}");
+        assert!(sum.withheld.iter().all(|one| one.reason == "NOT_IN_PURPOSE"));
+    }
     house.close().await;
 }
 

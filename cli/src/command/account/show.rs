@@ -255,6 +255,10 @@ pub fn rollup(rollup: &Rollup) -> Result<(), Failure> {
             text.push('\n');
             text.push_str(&table.render(paint));
         }
+        if !sum.withheld.is_empty() {
+            let fields: Vec<&str> = sum.withheld.iter().map(|one| one.field.as_str()).collect();
+            text.push_str(&format!("withheld, not in the purpose {}: {}\n", rollup.reads_for, fields.join(", ")));
+        }
         let call = wire::grpcurl(&client.address, "AccountService/GetRollup", "GetRollupRequest", &request);
         say(&(text + &by_hand(&call, paint)))
     })

@@ -6,6 +6,7 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use onefold_core::consent::PurposeId;
 use onefold_core::consent::permit::Permit;
 use onefold_core::fault::{FaultReason, FieldFault};
 use onefold_core::fragment::PartyKind;
@@ -179,6 +180,9 @@ impl AccountService for Accounts {
         let key = call.key(request.key, "key")?;
         let purposes = call.purposes(&request.consent_purposes, "consent_purposes")?;
         call.reads_for(&request.purpose, ReadCall::GetRollup)?;
+        // What was said of another purpose is not this one's to know: an account of one person tells of that person.
+        let is_own = |purpose: &PurposeId| call.purpose.is_none_or(|only| only == *purpose);
+        let (purposes, others): (Vec<PurposeId>, Vec<PurposeId>) = purposes.into_iter().partition(is_own);
         blocking(move || {
             let mut sum = rollup::of(&call.tenant, &key, at).map_err(|error| call.failed(error))?;
             if call.purpose.is_some() {
@@ -193,7 +197,7 @@ impl AccountService for Accounts {
                 }
             };
             call.counts(ReadCall::GetRollup, &sum.persons)?;
-            Ok(answer(convert::rollup(sum, &coverage, &call.lifecycle(), &call.config)))
+            Ok(answer(convert::rollup(sum, (&coverage, &others), &call.lifecycle(), &call.config)))
         })
         .await
     }

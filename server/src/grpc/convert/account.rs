@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use onefold_core::consent::PurposeId;
 use onefold_core::fault::{FaultReason, FieldFault};
 use onefold_core::fragment::{ObservedAt, SourceRecord, Vocabulary};
 use onefold_core::hierarchy::affiliation::Origin;
@@ -238,8 +239,14 @@ fn parked(edge: ShownParked, tenant: &Tenant) -> pb::ParkedParent {
 }
 
 /// Counts on the wire.
-pub fn rollup(sum: Rollup, coverage: &[Coverage], lifecycle: &Lifecycle, config: &LiveConfig) -> pb::GetRollupResponse {
+pub fn rollup(
+    sum: Rollup,
+    (coverage, not_covered): (&[Coverage], &[PurposeId]),
+    lifecycle: &Lifecycle,
+    config: &LiveConfig,
+) -> pb::GetRollupResponse {
     let policy = &config.config.consent;
+    let not_covered = not_covered.iter().filter_map(|purpose| policy.purpose(*purpose));
     let covered = |coverage: &Coverage| pb::ConsentCoverage {
         purpose: policy.purpose(coverage.purpose).map(|purpose| purpose.name.clone()).unwrap_or_default(),
         channel: policy.channel(coverage.channel).map(|channel| channel.name.clone()).unwrap_or_default(),
@@ -264,6 +271,7 @@ pub fn rollup(sum: Rollup, coverage: &[Coverage], lifecycle: &Lifecycle, config:
         persons_without_stage,
         consent_coverage: coverage.iter().map(covered).collect(),
         withheld_count: sum.withheld,
+        withheld: withheld(not_covered.map(|purpose| format!("consent_coverage.{}", purpose.name))),
     }
 }
 

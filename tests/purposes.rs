@@ -377,11 +377,30 @@ async fn who_may_only_set_a_stage_is_not_told_where_somebody_stands() {
         ..Default::default()
     };
     assert_eq!(house.accounts.set_stage(set(THEN)).await.unwrap().into_inner().stage.unwrap().stage, "lead");
+    // Nor by a refusal: a lead does not become a customer at once.
+    let stage = |(name, next): (&str, &[&str])| pb::Stage {
+        name: name.to_owned(),
+        initial: name == "lead",
+        next: next.iter().map(|next| (*next).to_owned()).collect(),
+    };
+    let stages: [(&str, &[&str]); 3] = [("lead", &["mql"]), ("mql", &["customer"]), ("customer", &[])];
+    let persons = Some(pb::Pipeline { stages: stages.map(stage).to_vec(), ..Default::default() });
+    let lifecycle = Some(pb::Lifecycle { persons, accounts: None });
+    house.accounts.put_lifecycle(pb::PutLifecycleRequest { lifecycle, ..Default::default() }).await.unwrap();
+    let skips = || pb::SetStageRequest { stage: "customer".to_owned(), ..set(THEN + 1) };
+    let refused = house.accounts.set_stage(skips()).await.unwrap_err();
+    let told = refused.get_error_details().error_info().unwrap().metadata.clone();
+    assert_eq!((reason(&refused).as_str(), told["from"].as_str()), ("STAGE_FORBIDDEN", "lead"));
     let policy = pb::PrivacyPolicy { purpose_required: true, ..Default::default() };
     let request = pb::UpdatePrivacyPolicyRequest { policy: Some(policy), ..Default::default() };
     house.privacy.update_privacy_policy(request).await.unwrap();
     let done = house.accounts.set_stage(set(THEN + 1)).await.unwrap().into_inner();
     assert!(done.stage.is_none() && done.sequence > 0, "{done:?}");
+    let refused = house.accounts.set_stage(skips()).await.unwrap_err();
+    let told = refused.get_error_details().error_info().unwrap().metadata.clone();
+    assert_eq!(reason(&refused), "STAGE_FORBIDDEN");
+    assert!(!told.contains_key("from") && !told.contains_key("allowed"), "{told:?}");
+    assert!(!refused.message().starts_with("lead") && !refused.message().contains("mql"), "{refused:?}");
     let shown = pb::GetStageRequest { subject: subject("ada"), purpose: "support".to_owned(), ..Default::default() };
     assert_eq!(house.accounts.get_stage(shown).await.unwrap().into_inner().stage.unwrap().stage, "lead");
     house.close().await;

@@ -307,6 +307,17 @@ pub fn reservation(error: CannotSettle) -> Status {
     plain(code, reason, error.to_string())
 }
 
+/// As [`write`], to whoever is not shown where a person stands: a step that is not allowed is refused without saying from where.
+pub fn write_unseen(error: WriteError) -> Status {
+    match error {
+        WriteError::Hierarchy(HierarchyError::Stage(StageRefused::Forbidden { .. })) => {
+            let message = "the stage that was reached before does not lead there".to_owned();
+            plain(Code::FailedPrecondition, "STAGE_FORBIDDEN", message)
+        }
+        other => write(other),
+    }
+}
+
 /// What is told of accounts and does not fit what is known of them.
 fn hierarchy(error: &HierarchyError) -> Status {
     let message = error.to_string();

@@ -526,9 +526,12 @@ impl AccountService for Accounts {
         let reading = Arc::clone(&call);
         let (party, records) = blocking(move || reading.subject(request.subject)).await?;
         let told = records.clone();
-        let done = call.tell(Act::Stage { party, records: told, stage: request.stage, at, note }, named).await?;
         let may =
             party == PartyKind::Organisation || call.may_read_for_nothing || !call.tenant.noting.purpose_required();
+        let act = Act::Stage { party, records: told, stage: request.stage, at, note };
+        let done = call.app.tell_accounts(&call.tenant, act, named).await;
+        // Who is not shown where a person stands is not told by a refusal either.
+        let done = done.map_err(|error| if may { status::write(error) } else { status::write_unseen(error) })?;
         let stage = match may {
             true => blocking(move || call.stage(party, &records)).await?.stage,
             false => None,

@@ -308,6 +308,75 @@ async fn statements_are_shown_to_the_purpose_they_are_about() {
     house.close().await;
 }
 
+/// What somebody wrote about a statement may say anything, and the browser on which a signal was seen is an identifier: a purpose
+/// sees them where it may read everything, or those identifiers.
+#[tokio::test(flavor = "multi_thread")]
+async fn evidence_and_signals_are_shown_to_purposes_that_may_read_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut house = house(&dir).await;
+    let signal = |kind: pb::ConsentSignalKind, raw: &str| pb::ConsentSignal {
+        kind: kind as i32,
+        raw: raw.to_owned(),
+        device: "dev-canary-77".to_owned(),
+        ..Default::default()
+    };
+    let tcf = "COtybn4PA_zT4KjACBENAPCIAEBAAECAAIAAAAAAAAAA";
+    let mut statements = Vec::new();
+    for purpose in ["analytics", "marketing", "support"] {
+        let yes = pb::ConsentSaying {
+            purpose: purpose.to_owned(),
+            evidence: "mail of ada@plant-works.net".to_owned(),
+            collection_method: "call to +12127365000".to_owned(),
+            signals: vec![signal(pb::ConsentSignalKind::Gpc, "1"), signal(pb::ConsentSignalKind::Tcf, tcf)],
+            ..said(Granted, THEN + 5)
+        };
+        statements.push((purpose, house.say(of_record("crm", "ada"), yes).await.unwrap().statement_id));
+    }
+    let words = ["mail of ada@plant-works.net", "+12127365000", "dev-canary-77", tcf];
+    let mut fields = ["statements.saying.collection_method", "statements.saying.evidence"].to_vec();
+    fields.extend(["statements.saying.signals.device", "statements.saying.signals.raw"]);
+    for (purpose, id) in statements {
+        let all = purpose == "support";
+        let request = pb::ListStatementsRequest {
+            subject: Some(of_record("crm", "ada")),
+            purpose: purpose.to_owned(),
+            ..Default::default()
+        };
+        let found = house.consent.list_statements(request).await.unwrap().into_inner();
+        let withheld: Vec<&str> = found.withheld.iter().map(|one| one.field.as_str()).collect();
+        assert_eq!(withheld, if all { Vec::new() } else { fields.clone() }, "{purpose}");
+        let text = format!("{:?}", found.statements);
+        for word in words {
+            assert_eq!(text.contains(word), all, "{purpose}: {word}");
+        }
+        // That there was a signal of a browser is shown, and what a consent manager's says of other purposes is not.
+        let decoded: Vec<&String> = found.statements.iter().flat_map(|one| &one.signals_decoded).collect();
+        assert!(decoded.iter().any(|line| line.starts_with("GPC")), "{decoded:?}");
+        assert_eq!(decoded.iter().any(|line| line.starts_with("TCF")), all, "{purpose}: {decoded:?}");
+
+        let receipt = |purpose: &str| pb::GetConsentReceiptRequest {
+            statement_id: id.clone(),
+            purpose: purpose.to_owned(),
+            ..Default::default()
+        };
+        let text = house.consent.get_consent_receipt(receipt(purpose)).await.unwrap().into_inner().receipt_json;
+        for word in words {
+            assert_eq!(text.contains(word), all, "{purpose}: {word}");
+        }
+        let parsed: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let named = |field: &str| {
+            let all = parsed["withheld"].as_array();
+            all.is_some_and(|all| all.iter().any(|one| one == field))
+        };
+        for field in ["events.evidence", "events.signals.raw", "consent_record.collection_method"] {
+            assert_eq!(named(field), !all, "{purpose}: {field}: {text}");
+        }
+        let whole = house.consent.get_consent_receipt(receipt("")).await.unwrap().into_inner().receipt_json;
+        assert!(words.iter().all(|word| whole.contains(word)), "read for nothing: {whole}");
+    }
+    house.close().await;
+}
+
 /// What a purpose may not read is no clue, and who may not be read leaves no gap.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_search_for_a_purpose_tells_nothing_of_what_it_may_not_read() {

@@ -60,6 +60,11 @@ async fn a_receipt_tells_what_the_tenant_tells_of_a_purpose_and_invents_nothing(
         assert!(!purpose.contains_key(absent), "{absent}: {plain}");
     }
     assert_eq!(purpose["pii_information"].as_object().unwrap().len(), 1, "{plain}");
+    let categories: Vec<&str> =
+        purpose["pii_information"]["attributes"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
+    for category in ["identifiers.email", "identifiers.phone", "full_name"] {
+        assert!(categories.contains(&category), "identifiers are personal data too: {categories:?}");
+    }
     assert_eq!(plain["consent_record"]["privacy_notice"], "2026-03", "nothing but the version is known");
     let offered = plain["consent_record"]["withdrawal_method"].as_str().unwrap();
     assert!(offered.contains("ConsentService.Unsubscribe") && !offered.contains("one-click"), "{offered}");

@@ -4,6 +4,7 @@ mod contact;
 mod said;
 mod stream;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use onefold_core::consent::reserve::Standing;
@@ -18,13 +19,14 @@ use prost::Message;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::convert::consent::{self as door, About};
-use super::convert::policy;
 use super::convert::receipt::Maker;
+use super::convert::{self, policy};
 use super::mount::answer;
 use super::page::{self, Page};
 use super::{one_click, reading, requests, rights, status};
 use crate::app::App;
 use crate::app::consent::read::{self, AsOf, Who};
+use crate::app::consent::shows::{DEVICES, Shows};
 use crate::app::consent::token::{Handle, Unsubscribe};
 use crate::app::consent::{self, Saying, course};
 use crate::app::error::{ReadError, WriteError};
@@ -167,8 +169,14 @@ impl ConsentService for Consents {
                 || permit.as_ref().is_some_and(|permit| course::may_name(subject, permit))
         };
         let shown = statements.into_iter().filter(|(entry, _)| about(entry.purpose));
+        let shows = match purpose {
+            None => Shows::ALL,
+            Some(_) => Shows::to(&permit, config.namespace_named(DEVICES)),
+        };
+        let mut withheld: BTreeSet<&str> = BTreeSet::new();
         let statements: Vec<_> = shown
-            .map(|(entry, said)| {
+            .map(|(entry, mut said)| {
+                withheld.extend(shows.veil(&mut said));
                 let named = may_name(&said.subject);
                 let mut shown = door::statement_out(&entry, said, &tenant, &config);
                 // Whom a caller names themselves they are told of as they named them.
@@ -180,6 +188,7 @@ impl ConsentService for Consents {
         Ok(answer(pb::ListStatementsResponse {
             profile: door::profile_name(found.profile, &tenant),
             withheld_count: (count - statements.len()) as u32,
+            withheld: convert::account::withheld(withheld.iter().map(|field| format!("statements.saying.{field}"))),
             statements,
             next_page_token,
         }))

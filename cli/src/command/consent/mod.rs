@@ -363,6 +363,11 @@ async fn show_history(history: &History) -> Result<(), Failure> {
         all.statements.extend(page.statements);
         all.profile = page.profile;
         all.withheld_count += page.withheld_count;
+        for one in page.withheld {
+            if !all.withheld.contains(&one) {
+                all.withheld.push(one);
+            }
+        }
         request.page_token = page.next_page_token;
         if request.page_token.is_empty() {
             break;
@@ -397,6 +402,10 @@ async fn show_history(history: &History) -> Result<(), Failure> {
     let mut text = format!("{}\n{}", paint.heading(&heading), table.render(paint));
     if all.withheld_count > 0 {
         text.push_str(&format!("  and {} of other purposes\n", count(u64::from(all.withheld_count))));
+    }
+    if !all.withheld.is_empty() {
+        let fields: Vec<&str> = all.withheld.iter().map(|one| one.field.as_str()).collect();
+        text.push_str(&format!("  withheld, not in the purpose {}: {}\n", history.purpose, fields.join(", ")));
     }
     for one in all.statements.iter().filter(|one| !one.signals_decoded.is_empty()) {
         text.push_str(&format!("\n  signals of {}\n", one.statement_id));

@@ -10,6 +10,7 @@ use onefold_core::ids::{Digest128, ProfileOrdinal, Sequence};
 use onefold_core::limits;
 
 use super::read::{Who, look, permitted, statement, statement_at};
+use super::shows::{DEVICES, Shows};
 use crate::app::App;
 use crate::app::error::ReadError;
 use crate::app::read::ProfileKey;
@@ -33,6 +34,8 @@ pub struct Course {
     pub profiles: BTreeSet<ProfileOrdinal>,
     /// Whether the reader may see by which address or record the person was named.
     pub names_subject: bool,
+    /// What else the reader may not see, and was taken out: of the statement, and of the events.
+    pub withheld: BTreeSet<String>,
 }
 
 /// Whether two statements can speak of one contact.
@@ -74,37 +77,29 @@ fn own_points(state: &State, all: &[Digest128], of_statement: &[Digest128], prof
     all.iter().copied().filter(alone).collect()
 }
 
-/// Whether a reader for this purpose may see by what a statement names its person: what everybody whom it is about permits
-/// the purpose to read. Asked for behind reading. Not for asynchronous threads.
-fn names_subject(
+/// What everybody whom a statement is about permits a purpose to read; nothing where one of them permits it nothing. Asked for
+/// behind reading. Not for asynchronous threads.
+fn permits(
     app: &App,
     tenant: &Tenant,
-    subject: &Subject,
     profiles: &BTreeSet<ProfileOrdinal>,
-    reads_for: Option<PurposeId>,
-) -> Result<bool, ReadError> {
-    let Some(purpose) = reads_for else { return Ok(true) };
-    if matches!(subject, Subject::Profile(_)) {
-        return Ok(true);
-    }
+    purpose: PurposeId,
+) -> Result<Vec<Permit>, ReadError> {
+    let mut permits = Vec::with_capacity(profiles.len());
     for profile in profiles {
-        let shows = match permitted(app, tenant, ProfileKey::Id(tenant.profile_id(*profile)), purpose) {
-            Ok((.., permit)) => may_name(subject, &permit),
+        match permitted(app, tenant, ProfileKey::Id(tenant.profile_id(*profile)), purpose) {
+            Ok((.., permit)) => permits.push(permit),
             Err(
                 ReadError::PurposeNotPermitted { .. }
                 | ReadError::ProfileUnknown
                 | ReadError::ProfileEmptied
                 | ReadError::ProfileErased
                 | ReadError::ProfileSplit { .. },
-            ) => false,
+            ) => return Ok(Vec::new()),
             Err(error) => return Err(error),
-        };
-        if !shows {
-            return Ok(false);
         }
     }
-    // Of nobody it is not known what they permit.
-    Ok(!profiles.is_empty())
+    Ok(permits)
 }
 
 /// Whether a permit lets the words be seen by which a statement names its person: an address of a namespace that it reads;
@@ -125,7 +120,7 @@ pub fn may_name(subject: &Subject, permit: &Permit) -> bool {
 /// [`ReadError::StatementUnknown`] when there is no such statement, or its words were erased;
 /// [`ReadError::PurposeNotPermitted`] when it is about another purpose than the reader's.
 pub fn course(app: &App, tenant: &Tenant, id: Sequence, reads_for: Option<PurposeId>) -> Result<Course, ReadError> {
-    let (entry, said) = statement(app, tenant, id)?;
+    let (entry, mut said) = statement(app, tenant, id)?;
     let shown = |of: Option<PurposeId>| of.is_none() || reads_for.is_none_or(|purpose| of == Some(purpose));
     if !shown(entry.purpose) {
         return Err(ReadError::PurposeNotPermitted { reasons: vec![OTHER_PURPOSE] });
@@ -174,6 +169,18 @@ pub fn course(app: &App, tenant: &Tenant, id: Sequence, reads_for: Option<Purpos
         }
     }
     events.sort_by_key(|(other, _)| (other.given_at, other.id));
-    let names_subject = names_subject(app, tenant, &said.subject, &profiles, reads_for)?;
-    Ok(Course { entry, said, events, left_out, profiles, names_subject })
+    let (mut names_subject, mut shows) = (true, Shows::ALL);
+    if let Some(purpose) = reads_for {
+        let permits = permits(app, tenant, &profiles, purpose)?;
+        // Of nobody it is not known what they permit.
+        let all = !permits.is_empty() && permits.iter().all(|permit| may_name(&said.subject, permit));
+        names_subject = all || matches!(said.subject, Subject::Profile(_));
+        shows = Shows::to(&permits, tenant.config().namespace_named(DEVICES));
+    }
+    let of_statement = shows.veil(&mut said).into_iter().filter(|field| *field == "collection_method");
+    let mut withheld: BTreeSet<String> = of_statement.map(|field| format!("consent_record.{field}")).collect();
+    for (_, words) in &mut events {
+        withheld.extend(shows.veil(words).into_iter().map(|field| format!("events.{field}")));
+    }
+    Ok(Course { entry, said, events, left_out, profiles, names_subject, withheld })
 }

@@ -1,7 +1,8 @@
 //! Consent and contact decisions: what persons said, and whether one more message may go out.
 //!
 //! Statements enter the lane as items beside fragments ([`Saying`]), so there is one order of events. [`read`] answers what
-//! holds, [`contact`] decides, [`reserve`] counts in the lane, `heard` knows where a no is heard whose record is not there, [`person`] knows where and under whose law somebody is.
+//! holds, [`contact`] decides, [`reserve`] counts in the lane, `heard` knows where a no is heard whose record is not there, [`shows`] what of a
+//! statement a purpose may see, [`person`] knows where and under whose law somebody is.
 
 pub mod contact;
 pub mod course;
@@ -9,6 +10,7 @@ mod heard;
 pub mod person;
 pub mod read;
 pub mod reserve;
+pub mod shows;
 pub mod token;
 
 use onefold_core::consent::ledger::{Entry, Ledger, LedgerRows, entry_of};

@@ -400,7 +400,8 @@ pub fn statement_out(entry: &Entry, said: Statement, tenant: &Tenant, config: &L
     use onefold_core::fragment::Vocabulary;
     let names = config.config.as_ref();
     let policy = &names.consent;
-    let signals_decoded = said.signals.iter().map(decoded).collect();
+    // Of a signal that is withheld from the reader nothing is left to be read.
+    let signals_decoded = said.signals.iter().filter(|signal| !signal.raw.is_empty()).map(decoded).collect();
     let subject = match &said.subject {
         Subject::Identifier { namespace, raw } => pb::consent_subject::Subject::Identifier(pb::Identifier {
             namespace: Vocabulary::namespace(names, *namespace).to_owned(),

@@ -63,9 +63,13 @@ const fn withdrawals(one_click: bool) -> &'static str {
 }
 
 /// A purpose, with what the tenant tells of it. What is not told is left out.
-fn purpose_out(purpose: &Purpose, said: &Statement) -> Value {
+fn purpose_out(purpose: &Purpose, said: &Statement, vocabulary: &dyn Vocabulary) -> Value {
     let terms = &purpose.terms;
-    let attributes = if purpose.reads.all { json!("all") } else { json!(purpose.reads.attributes) };
+    let reads = &purpose.reads;
+    // The categories are whole: identifiers are personal data as attributes are.
+    let identifiers = reads.namespaces.iter().map(|id| format!("identifiers.{}", vocabulary.namespace(*id)));
+    let listed: Vec<String> = reads.attributes.iter().cloned().chain(identifiers).collect();
+    let attributes = if reads.all { json!("all") } else { json!(listed) };
     let mut out = json!({
         "purpose": purpose.name,
         "purpose_type": or_null(&purpose.display_name),
@@ -136,7 +140,8 @@ impl Maker<'_> {
             [said.purpose, self.reads_for].iter().all(|only| only.is_none_or(|only| only == purpose.id))
         };
         let of: Vec<&Purpose> = policy.purposes.iter().filter(is_shown).collect();
-        let purposes: Vec<Value> = of.iter().map(|purpose| purpose_out(purpose, said)).collect();
+        let purposes: Vec<Value> =
+            of.iter().map(|purpose| purpose_out(purpose, said, self.config.config.as_ref())).collect();
         let withdrawal = common(&of, |terms| &terms.withdrawal_method).unwrap_or(withdrawals(self.one_click));
         let mut receipt = json!({
             "receipt_metadata": {
@@ -162,8 +167,10 @@ impl Maker<'_> {
         if !said.notice.is_empty() {
             receipt["consent_record"]["privacy_notice_version"] = json!(said.notice);
         }
-        if !course.names_subject {
-            receipt["withheld"] = json!(["consent_record.pii_principal_id"]);
+        let principal = (!course.names_subject).then_some("consent_record.pii_principal_id");
+        let withheld: Vec<&str> = principal.into_iter().chain(course.withheld.iter().map(String::as_str)).collect();
+        if !withheld.is_empty() {
+            receipt["withheld"] = json!(withheld);
         }
         if course.left_out > 0 {
             receipt["events_left_out"] = json!(course.left_out);
@@ -231,7 +238,7 @@ impl Maker<'_> {
         let signal = |signal: &Signal| {
             json!({
                 "kind": format!("{:?}", signal.kind).to_uppercase(),
-                "raw": signal.raw,
+                "raw": or_null(&signal.raw),
                 "seen_time": signal.seen_at.map(time),
                 "device": or_null(&signal.device),
             })

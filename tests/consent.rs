@@ -9,6 +9,7 @@ use onefold_tests::consent::{at, of_profile, of_record, reasons, said};
 use onefold_tests::{House, identifier, person, reason, seconds};
 use pb::ConsentDecision::{Denied, Granted, Objected, Pending, Released, Restricted, Suppressed, Withdrawn};
 use tokio_stream::StreamExt;
+use tonic_types::StatusExt;
 
 const THEN: i64 = 1_700_000_000;
 
@@ -199,6 +200,45 @@ async fn one_click_is_enough_and_nobody_can_click_for_another() {
     assert_eq!(reasons(&house.may(eve, false).await.unwrap()), ["WITHDRAWN"]);
     // A yes dated into the future would outlive every later click.
     house.say(at("email", "ada@acme-corp.com"), said(Granted, 4_000_000_000)).await.unwrap_err();
+    house.close().await;
+}
+
+/// A browser that says "do not sell or share" says no to that use: a yes to it that carries the signal is no clear yes, whichever door
+/// it comes by. Of another purpose the signal says nothing.
+#[tokio::test]
+async fn a_yes_to_sale_or_sharing_that_carries_the_browsers_no_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut house = House::open(&dir.path().join("data")).await;
+    house.sources(&["crm"]).await;
+    let who = || at("email", "ada@acme-corp.com");
+    let signal = |raw: &str| pb::ConsentSignal {
+        kind: pb::ConsentSignalKind::Gpc as i32,
+        raw: raw.to_owned(),
+        ..Default::default()
+    };
+    let of = |purpose: &str, decision, raw: &str| pb::ConsentSaying {
+        purpose: purpose.to_owned(),
+        channel: String::new(),
+        signals: vec![signal(raw)],
+        ..said(decision, THEN)
+    };
+    for decision in [Granted, Pending] {
+        let refused = house.say(who(), of("sale_or_sharing", decision, "1")).await.unwrap_err();
+        assert_eq!(reason(&refused), "REQUEST_INVALID");
+        let faults = refused.get_details_bad_request().unwrap().field_violations;
+        assert_eq!(faults[0].field, "saying.signals[0]", "{faults:?}");
+        assert!(faults[0].description.contains("record OBJECTED"), "{faults:?}");
+    }
+    let mut fragment = person("crm", "1", THEN, &[("email", "ada@acme-corp.com")], &[]);
+    let saying = Some(of("sale_or_sharing", Granted, "1"));
+    fragment.consents.push(pb::FragmentConsent { identifier: None, saying });
+    let rejected = house.put(fragment).await;
+    assert_eq!(rejected.status(), pb::IngestStatus::Rejected);
+    assert!(rejected.faults.iter().any(|fault| fault.field.ends_with("signals[0]")), "{:?}", rejected.faults);
+    // No signal, another purpose, and the no itself.
+    house.say(who(), of("sale_or_sharing", Granted, "0")).await.unwrap();
+    house.say(who(), of("marketing", Granted, "1")).await.unwrap();
+    house.say(who(), of("sale_or_sharing", Objected, "1")).await.unwrap();
     house.close().await;
 }
 

@@ -127,7 +127,7 @@ struct Record {
     /// The source that collected it.
     #[arg(long, value_name = "NAME", default_value = "")]
     source: String,
-    /// The browser said Global Privacy Control (`Sec-GPC: 1`).
+    /// The browser said Global Privacy Control (`Sec-GPC: 1`): with a yes to sale or sharing it is refused.
     #[arg(long)]
     gpc: bool,
     /// The IAB TCF v2 string behind it, kept as it is.

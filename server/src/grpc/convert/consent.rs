@@ -3,6 +3,7 @@
 use onefold_core::consent::contact::Reason;
 use onefold_core::consent::ledger::Entry;
 use onefold_core::consent::policy::Regime;
+use onefold_core::consent::rights::Opposed;
 use onefold_core::consent::signal::Decoded;
 use onefold_core::consent::state::State;
 use onefold_core::consent::{
@@ -224,6 +225,16 @@ pub fn statement(
         decision = Decision::Pending;
     }
     let signals = signals(wire.signals, path, given.now, &mut faults);
+    let is_yes = matches!(decision, Decision::Granted | Decision::Pending);
+    if is_yes && purpose.is_some_and(|id| Opposed::SaleOrSharing.purposes(&config.config.consent).contains(&id)) {
+        // A browser that says "do not sell or share" says no to this very purpose: both at once is no clear yes.
+        let opts_out = signals.iter().position(|signal| signal.decode() == Ok(Decoded::Gpc));
+        let message = "says \"do not sell or share\" (Global Privacy Control), which is a no to this purpose: record OBJECTED; a yes that \
+                       the person gave after being told of their signal comes without it, with its evidence";
+        faults.extend(
+            opts_out.map(|place| FieldFault::new(at(&format!("signals[{place}]")), FaultReason::Malformed, message)),
+        );
+    }
     if !faults.is_empty() {
         return Err(faults);
     }

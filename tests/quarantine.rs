@@ -159,6 +159,46 @@ async fn an_erasure_takes_no_no_of_whoever_only_mentions_its_person() {
     house.close().await;
 }
 
+/// LAW 6 beside LAW 7: an erased person's address in somebody else's live record stops the fragment and takes no no of its own. What
+/// comes with a record that nobody knows is the erased person's, and is not kept.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_no_of_a_live_record_is_heard_though_its_fragment_names_somebody_erased() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let mut house = open(&data).await;
+    let mail = |who: usize| format!("bea{who}@harbour-mail.net");
+    house.put(person("crm", "ada", THEN, &[("email", ADA)], &[])).await;
+    for who in 0..2 {
+        house.put(person("shop", &who.to_string(), THEN, &[("email", &mail(who))], &[])).await;
+        house.say(at("email", &mail(who)), said(pb::ConsentDecision::Granted, THEN)).await.unwrap();
+    }
+    house.forget(vec![at("email", ADA)]).await.unwrap();
+    let with_hers = |who: usize| {
+        let key = who.to_string();
+        person("shop", &key, THEN + 50, &[("email", &mail(who)), ("email", ADA)], &[])
+    };
+    let at_mail = |mut fragment: pb::Fragment, mail: &str| {
+        let identifier = Some(onefold_tests::identifier("email", mail));
+        fragment.consents.push(pb::FragmentConsent { identifier, saying: Some(said(Withdrawn, THEN + 50)) });
+        fragment
+    };
+    // At the record, and at its address; with a new record of hers at her new address.
+    assert_eq!(house.put(says_no(with_hers(0), "by letter")).await.status(), Suppressed);
+    assert_eq!(house.put(at_mail(with_hers(1), &mail(1))).await.status(), Suppressed);
+    let new = "ada-anew@harbour-mail.net";
+    let hers = person("shop", "new", THEN + 50, &[("email", new), ("email", ADA)], &[]);
+    assert_eq!(house.put(at_mail(says_no(hers, "call with Ada Byron"), new)).await.status(), Suppressed);
+    for alone in [false, true] {
+        for who in 0..2 {
+            let verdict = house.may(at("email", &mail(who)), false).await.unwrap();
+            assert_eq!(reasons(&verdict), ["WITHDRAWN"], "{who}, from the journal alone: {alone}");
+        }
+        assert_eq!(house.statements(at("email", new)).await.unwrap().len(), 0, "LAW 7");
+        house = restart(house, &data, alone).await;
+    }
+    house.close().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_account_of_the_same_key_stays_when_a_held_record_is_erased() {
     let dir = tempfile::tempdir().unwrap();

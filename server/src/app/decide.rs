@@ -139,8 +139,9 @@ impl Deciding<'_> {
                 let says = std::mem::take(&mut arriving.says);
                 match steps::faults(&arriving, &self.state.accounts) {
                     faults if faults.is_empty() => {
+                        let record = arriving.prepared.record;
                         let drafted = self.put(*arriving)?;
-                        self.say_all(says, drafted)
+                        self.say_all(says, record, drafted)
                     }
                     faults => {
                         let received_at = arriving.bound_to_steps.unwrap_or_default();

@@ -284,7 +284,7 @@ impl Deciding<'_> {
             (decision.is_stop() || decision.is_hold()) && statement.points.contains(&record)
         });
         let (drafted, is_turned_away) = self.quarantine(arriving, faults, received_at)?;
-        let drafted = if is_turned_away { self.say_each(says, drafted)? } else { self.say_all(says, drafted)? };
+        let drafted = if is_turned_away { self.say_each(says, drafted)? } else { self.say_all(says, record, drafted)? };
         let last = match self.known(record).filter(|(version, _)| !version.retracted) {
             Some((live, _)) => Some((live.observed_at, live.facts)),
             None => self.last_version_of(record),

@@ -5,7 +5,7 @@ use onefold_core::consent::{Decision, Subject};
 use onefold_core::decision::{self, EntryKind};
 use onefold_core::fault::{FaultReason, FieldFault};
 use onefold_core::fragment::ObservedAt;
-use onefold_core::ids::Sequence;
+use onefold_core::ids::{Digest128, Sequence};
 use onefold_core::limits;
 use onefold_store::journal::JournalError;
 
@@ -18,13 +18,33 @@ use crate::app::ingest::Outcome;
 const SAME_CLICK_MICROS: i64 = 60 * 1_000_000;
 
 impl Deciding<'_> {
-    /// Records the statements that came with a fragment. What was answered of the fragment holds for them too.
-    pub(super) fn say_all(&mut self, says: Vec<Saying>, drafted: Drafted) -> Result<Drafted, JournalError> {
-        // What came with something that was erased is of the same person.
+    /// Records the statements that came with a fragment of a record. What was answered of the fragment holds for them too.
+    pub(super) fn say_all(
+        &mut self,
+        mut says: Vec<Saying>,
+        record: Digest128,
+        drafted: Drafted,
+    ) -> Result<Drafted, JournalError> {
         if matches!(drafted.outcome, Outcome::Suppressed { .. }) {
-            return Ok(drafted);
+            self.keep_stops_of_others(&mut says, record);
         }
         self.say_each(says, drafted)
+    }
+
+    /// What came with something that was erased is of the same person, and is not kept (law 7). But a record that is live is
+    /// somebody else's: an erased person's address stands in it by mistake. A no that is said at it, or at what it holds, is theirs
+    /// (law 6).
+    fn keep_stops_of_others(&self, says: &mut Vec<Saying>, record: Digest128) {
+        let is_live = self.known(record).is_some_and(|(version, _)| !version.retracted);
+        if !is_live || says.is_empty() {
+            return says.clear();
+        }
+        let holds = self.links.get(&record).cloned().unwrap_or_else(|| self.state.engine.links_of(record));
+        let is_theirs = |point: &Digest128| *point == record || holds.iter().any(|value| value.digest == *point);
+        says.retain(|Saying { statement, .. }| {
+            let denies = statement.decision.is_stop() || statement.decision.is_hold();
+            denies && statement.points.iter().any(is_theirs)
+        });
     }
 
     /// Records these statements, whatever became of what they came with.

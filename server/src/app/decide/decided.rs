@@ -120,7 +120,7 @@ impl Decided {
                 Effect::Put(prepared, (place, sequence), slot, bytes, says) => {
                     state.stops_go_along(&prepared);
                     state.superseded.by(state.engine.record(prepared.record).as_ref(), bytes);
-                    state.note_former(&prepared, slot, sequence);
+                    state.note_former(&prepared, slot, sequence, false);
                     let arrival = state.engine.put(&prepared, place, slot);
                     debug_assert!(arrival.applies(), "the lane and the engine judge by one order");
                     state.stops_come_back(&prepared);

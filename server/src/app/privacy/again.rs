@@ -5,7 +5,7 @@
 //! does not know becomes every one, and a stop is heard wherever its person was known when they said it, until the sources
 //! have told again what the backup lacks.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use onefold_core::consent::stops::{StandsOn, Stop};
@@ -58,8 +58,9 @@ fn say_again(lane: &mut Lane, tenant: &Arc<Tenant>, mut rows: Vec<StopRow>) -> R
     Ok(unknown.len())
 }
 
-/// Says again, without a word of it, what was denied at records of others while these were the person's: the statement itself goes
-/// with the version that it came with. False when the disk is full. Doing it again is harmless.
+/// Says again, without a word of it, what an erasure takes along and others have a part in: what was denied at records of others while
+/// these were the person's goes with the version that it came with; a no at a record that was taken back is heard at identifiers
+/// that somebody else holds. False when the disk is full. Doing it again is harmless.
 ///
 /// # Errors
 /// [`JournalError`].
@@ -67,22 +68,32 @@ pub fn reword(lane: &mut Lane, tenant: &Arc<Tenant>, plan: &ErasurePlan) -> Resu
     let sayings: Vec<Saying> = {
         let state = tenant.state();
         let now = lane.shared.clock.now();
+        let ledger = &state.consent.ledger;
         let of_others: HashSet<Digest128> = plan.former.iter().map(|key| key.record).collect();
-        let in_scope = |point: &Digest128| plan.records.iter().any(|record| record.digest == *point);
-        let denied = plan.statements.iter().filter_map(|id| state.consent.ledger.get(*id)).filter(|entry| {
+        let records = plan.records.iter().map(|record| record.digest).chain(plan.held_records.iter().copied());
+        let values = plan.suppressed.iter().map(|value| value.digest);
+        let theirs: HashSet<Digest128> =
+            records.chain(values).chain(plan.siblings.iter().map(|(_, digest)| *digest)).collect();
+        let denied = plan.statements.iter().filter_map(|id| ledger.get(*id)).filter(|entry| {
             let denies = entry.decision.is_stop() || entry.decision.is_hold();
-            let points = state.consent.ledger.points_of(entry.id);
-            let is_of_others = points.iter().all(|point| of_others.contains(point) && !in_scope(point));
-            denies && !entry.ends_one && entry.confirmed_by.is_none() && is_of_others
+            denies && !entry.ends_one && entry.confirmed_by.is_none()
         });
-        let again = denied.map(|entry| {
-            let points = state.consent.ledger.points_of(entry.id).to_vec();
-            let profile = points.iter().find_map(|point| profile_at(&state, *point));
-            let about = profile.map_or(About::Identifier { namespace: NamespaceId(0), raw: None }, About::Profile);
+        let again = denied.filter_map(|entry| {
+            let points = ledger.points_of(entry.id);
+            let at_record = points.iter().copied().filter(|point| of_others.contains(point));
+            let heard = points.iter().flat_map(|point| ledger.heard_elsewhere(*point));
+            let heard = heard.filter(|point| profile_at(&state, *point).is_some());
+            let stays: BTreeSet<Digest128> = at_record.chain(heard).filter(|point| !theirs.contains(point)).collect();
+            let first = stays.first()?;
+            let about = match profile_at(&state, *first) {
+                Some(profile) => About::Profile(profile),
+                None => About::Identifier { namespace: NamespaceId(0), raw: None },
+            };
             let how = ("said again without its words", format!("statement/{}", entry.id.0));
+            let points = stays.into_iter().collect();
             let mut said = statement((about, points), entry.decision, entry.purpose, how, now);
             (said.channel, said.given_at, said.jurisdiction) = (entry.channel, entry.given_at, entry.jurisdiction);
-            Saying { pinned: true, restored: true, ..Saying::new(said, tenant) }
+            Some(Saying { pinned: true, restored: true, ..Saying::new(said, tenant) })
         });
         again.collect()
     };

@@ -8,6 +8,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use onefold_core::consent::stops::StandsOn;
 use onefold_core::decision::{self, EntryKind, RecordRetracted};
 use onefold_core::erasure::{
     Approval, CallbackEnded, Confirmation, DecidedBy, Erased, ErasedRecord, ErasurePlan, Exported, Figures, Forwarded,
@@ -348,7 +349,7 @@ fn execute(
     let waits = |consumer: &String| Confirmation { consumer: consumer.clone(), due_at, confirmed_at: None };
     asked.confirmations = policy.consumers.iter().map(waits).collect();
 
-    if !carry_out(lane, tenant, (first, before), (erased, Vec::new()), asked, request)? {
+    if !carry_out(lane, tenant, (first, before), (erased, Vec::new(), Vec::new()), asked, request)? {
         let _ = reply.send(Err(WriteError::DiskFull));
         return Ok(());
     }
@@ -361,7 +362,7 @@ fn carry_out(
     lane: &mut Lane,
     tenant: &Arc<Tenant>,
     (first, before): (Sequence, Position),
-    (erased, gone): (Erased, Vec<RecordRetracted>),
+    (erased, gone, mut stands): (Erased, Vec<RecordRetracted>, Vec<StandsOn>),
     mut asked: PrivacyRequest,
     request: Option<RequestKey>,
 ) -> Result<bool, JournalError> {
@@ -383,7 +384,7 @@ fn carry_out(
     };
     let retractions: Vec<Vec<u8>> = gone.iter().map(decision::encode).collect();
     // LAW 6: a fragment that goes since it mentions the person is somebody else's, and so is a no that it brought.
-    let stands = tenant.state().left_by_erasing(&erased);
+    stands.extend(tenant.state().left_by_erasing(&erased));
     let heard: Vec<Vec<u8>> = stands.iter().map(decision::encode).collect();
     let last = Sequence(second.0 + (vacated.len() + gone.len() + heard.len()) as u64);
     // The call is known from its decision on: a repeat after a crash is answered, and not refused.
@@ -474,7 +475,18 @@ pub fn again(lane: &mut Lane, tenant: &Arc<Tenant>, row: &ErasureRow) -> Result<
             "records that held here what an erased person's alone was then are taken out; what they say today their sources must send again"
         );
     }
-    if !carry_out(lane, tenant, (first, before), (erased, gone), asked, None)? {
+    // LAW 6: a no at such a record is heard where the record was known, and a replay cannot read any more where that was.
+    let stands: Vec<StandsOn> = {
+        let state = tenant.state();
+        let theirs = |value: &Digest128| erased.suppressed.iter().any(|(_, digest)| digest == value);
+        let denied = gone.iter().map(|left| left.record).filter(|record| state.consent.ledger.has_stop_at(*record));
+        let stands = denied.map(|point| {
+            let links = state.engine.links_of(point).into_iter().map(|value| value.digest);
+            StandsOn { point, heard_at: links.filter(|value| !theirs(value)).collect(), of: None }
+        });
+        stands.filter(|stands| !stands.heard_at.is_empty()).collect()
+    };
+    if !carry_out(lane, tenant, (first, before), (erased, gone, stands), asked, None)? {
         return Ok(false);
     }
     finish(lane, tenant, id, None)?;

@@ -258,11 +258,13 @@ impl Former {
 impl State {
     /// Notes what a record holds no more, once the fragment of this sequence is there, which is sealed under this key; and what it
     /// holds in other forms of letters: whoever is erased comes back by neither.
-    pub fn note_former(&mut self, prepared: &Prepared, slot: SlotId, sequence: Sequence) {
+    ///
+    /// `is_gone` where the key of before is destroyed: there is nothing left under it.
+    pub fn note_former(&mut self, prepared: &Prepared, slot: SlotId, sequence: Sequence, is_gone: bool) {
         let record = prepared.record;
         let mut before = self.held_by(record);
         let known = self.engine.record(record);
-        if let Some(old) = known.and_then(|view| view.slot).filter(|old| *old != slot) {
+        if let Some(old) = known.and_then(|view| view.slot).filter(|old| *old != slot && !is_gone) {
             let mut values = before.clone();
             // Also what went while they had this key already.
             let keyed = |value: &LinkValue| self.privacy.former.at.contains(&(value.digest, record));
@@ -276,6 +278,18 @@ impl State {
         if known.is_some() || !before.is_empty() {
             self.privacy.former.comes(record, before, &prepared.links);
         }
+    }
+
+    /// What a record said under this key is gone: what it said before that has a key of its own, as when it was still there. How
+    /// long it said it nobody knows any more.
+    pub fn note_vacant(&mut self, record: Digest128, slot: SlotId, sequence: Sequence) {
+        let before = self.held_by(record);
+        let Some(old) = self.engine.record(record).and_then(|view| view.slot).filter(|old| *old != slot) else {
+            return;
+        };
+        let former = &mut self.privacy.former;
+        former.key_goes(FormerKey { record, slot: old }, (sequence, ObservedAt(i64::MAX)), before.clone());
+        former.comes(record, before, &[]);
     }
 
     /// What a record holds, or held when it was retracted.

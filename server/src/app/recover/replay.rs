@@ -138,6 +138,13 @@ impl Replaying {
         }
     }
 
+    /// Whether what a record said under another key than this cannot be read any more.
+    fn is_gone(&self, record: Digest128, slot: SlotId) -> bool {
+        let old = self.state.engine.record(record).and_then(|view| view.slot).filter(|old| *old != slot);
+        let gone = |old| matches!(self.vault.key(old), Err(VaultError::Destroyed(_) | VaultError::HalfDestroyed(_)));
+        old.is_some_and(gone)
+    }
+
     fn replay(
         &mut self,
         kind: EntryKind,
@@ -160,7 +167,8 @@ impl Replaying {
                     let bytes = entry.bytes().map_or(0, |bytes| u32::try_from(bytes.len()).unwrap_or(u32::MAX));
                     let engine = &self.state.engine;
                     self.state.superseded.by(engine.record(prepared.record).as_ref(), bytes);
-                    self.state.note_former(&prepared, slot, entry.sequence);
+                    let is_gone = self.is_gone(prepared.record, slot);
+                    self.state.note_former(&prepared, slot, entry.sequence, is_gone);
                     self.state.engine.put(&prepared, entry.place, slot);
                     self.state.stops_come_back(&prepared);
                     let digester = hierarchy::digest::Digester::new(&self.config, &self.keys.index);
@@ -175,6 +183,9 @@ impl Replaying {
                     if let Some((sealed, record)) =
                         sealed.and_then(|sealed| Some((sealed, erased.get(&(entry.tenant, sealed.slot))?)))
                     {
+                        if !self.is_gone(*record, sealed.slot) {
+                            self.state.note_vacant(*record, sealed.slot, entry.sequence);
+                        }
                         self.state.engine.put_vacant(*record, entry.place, sealed.slot);
                     } else if sealed.is_some_and(|sealed| sealed.opens_record) {
                         let place = [entry.place.segment.to_le_bytes(), entry.place.offset.to_le_bytes()].concat();

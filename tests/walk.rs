@@ -212,6 +212,7 @@ const WALK: &[(&str, Takes)] = &[
     ("ExecuteErasure", Handles(&[r#"{"name":"{request}","etag":"{scope}"}"#])),
     ("PreviewAccessExport", Handles(&[r#"{"name":"{request}"}"#])),
     ("StreamAccessExport", Handles(&[r#"{"name":"{request}","etag":"{scope}","deliveredTo":"letter"}"#])),
+    ("StreamHeldIdentifiers", Nothing),
     ("ExecuteRestriction", Handles(&[r#"{"name":"{request}","etag":"{scope}","by":"officer"}"#])),
     ("LiftRestriction", Handles(&[r#"{"name":"{request}","by":"officer","ground":"settled"}"#])),
     (

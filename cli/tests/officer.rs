@@ -5,6 +5,9 @@
 mod served;
 
 use onefold_proto::v1 as pb;
+use onefold_proto::v1::admin_service_client::AdminServiceClient;
+use onefold_proto::v1::consent_service_client::ConsentServiceClient;
+use onefold_proto::v1::ingest_service_client::IngestServiceClient;
 use onefold_proto::v1::privacy_service_client::PrivacyServiceClient;
 
 use self::served::{Served, onefold, run, text};
@@ -258,5 +261,225 @@ fn a_deletion_list_that_was_cut_off_behind_an_erasure_knows_whom_it_erased() {
     let begun: Vec<&str> = kept.lines().take_while(|row| row.split(',').nth(2) != Some("3")).collect();
     std::fs::write(&log, begun.join("\n") + "\n").unwrap();
     assert_eq!(drop(), told);
+    served.stop();
+}
+
+fn identifier(namespace: &str, value: &str) -> pb::Identifier {
+    pb::Identifier { namespace: namespace.to_owned(), value: value.to_owned() }
+}
+
+/// A server, spoken to without the command line.
+struct Wire {
+    runtime: tokio::runtime::Runtime,
+    address: String,
+}
+
+impl Wire {
+    fn of(served: &Served) -> Self {
+        Self { runtime: tokio::runtime::Runtime::new().unwrap(), address: format!("http://{}", served.address) }
+    }
+
+    /// A source without a contract, and one whose contract no fragment here meets.
+    fn sources(&self) {
+        let contract = pb::DataContract { require_any_namespace: vec!["tax_id".to_owned()], ..Default::default() };
+        self.runtime.block_on(async {
+            let mut admin = AdminServiceClient::connect(self.address.clone()).await.unwrap();
+            for (name, contract) in [("crm", None), ("strict", Some(contract))] {
+                let source = pb::Source { name: name.to_owned(), trust: 500, contract, ..Default::default() };
+                let request = pb::PutSourceRequest { source: Some(source), ..Default::default() };
+                admin.put_source(request).await.unwrap();
+            }
+        });
+    }
+
+    fn put(&self, source: &str, key: &str, identifiers: &[(&str, &str)], note: &str) -> pb::IngestStatus {
+        let text = Some(pb::attribute::Value::Text(note.to_owned()));
+        let fragment = pb::Fragment {
+            record: Some(pb::SourceRecord { source: source.to_owned(), key: key.to_owned() }),
+            observed_time: Some(prost_types::Timestamp { seconds: 1_700_000_000, nanos: 0 }),
+            party_kind: pb::PartyKind::Person as i32,
+            identifiers: identifiers.iter().map(|(namespace, value)| identifier(namespace, value)).collect(),
+            attributes: vec![pb::Attribute { name: "note".to_owned(), value: text }],
+            ..Default::default()
+        };
+        let request = pb::PutFragmentRequest { fragment: Some(fragment), ..Default::default() };
+        self.runtime.block_on(async {
+            let mut client = IngestServiceClient::connect(self.address.clone()).await.unwrap();
+            client.put_fragment(request).await.unwrap().into_inner().result.unwrap().status()
+        })
+    }
+
+    fn retract(&self, key: &str) {
+        let record = Some(pb::SourceRecord { source: "crm".to_owned(), key: key.to_owned() });
+        let retraction = Some(pb::Retraction { record, observed_time: None });
+        let request = pb::RetractRecordRequest { retraction, ..Default::default() };
+        self.runtime.block_on(async {
+            let mut client = IngestServiceClient::connect(self.address.clone()).await.unwrap();
+            client.retract_record(request).await.unwrap();
+        });
+    }
+
+    fn say(&self, namespace: &str, value: &str) {
+        let subject = pb::consent_subject::Subject::Identifier(identifier(namespace, value));
+        let saying = pb::ConsentSaying {
+            purpose: "marketing".to_owned(),
+            decision: pb::ConsentDecision::Withdrawn as i32,
+            ..Default::default()
+        };
+        let request = pb::RecordConsentRequest {
+            subject: Some(pb::ConsentSubject { subject: Some(subject) }),
+            saying: Some(saying),
+            ..Default::default()
+        };
+        self.runtime.block_on(async {
+            let mut client = ConsentServiceClient::connect(self.address.clone()).await.unwrap();
+            client.record_consent(request).await.unwrap();
+        });
+    }
+
+    /// What is held outside live profiles, each value once.
+    fn held(&self) -> std::collections::BTreeSet<String> {
+        self.runtime.block_on(async {
+            let mut client = PrivacyServiceClient::connect(self.address.clone()).await.unwrap();
+            let request = pb::StreamHeldIdentifiersRequest::default();
+            let mut stream = client.stream_held_identifiers(request).await.unwrap().into_inner();
+            let mut held = std::collections::BTreeSet::new();
+            while let Some(some) = stream.message().await.unwrap() {
+                held.extend(some.held.into_iter().flat_map(|place| place.identifiers).map(|one| one.value));
+            }
+            held
+        })
+    }
+}
+
+/// Who was held in quarantine alone, of a record that was taken back, or by a statement about an address was answered "not
+/// found", and stayed.
+#[test]
+fn a_deletion_list_finds_who_is_held_without_a_live_profile() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let (list, answers) = (at("drop.csv"), at("answers.csv"));
+    let served = Served::start(&at("data"));
+    let wire = Wire::of(&served);
+    wire.sources();
+    let (kept, waits) = (pb::IngestStatus::Accepted, pb::IngestStatus::Quarantined);
+    assert_eq!(wire.put("crm", "live", &[("email", "live@harbour-mail.net")], "-"), kept);
+    wire.say("email", "live@harbour-mail.net");
+    wire.say("email", "said@harbour-mail.net");
+    let both = [("email", "waits@harbour-mail.net"), ("phone", "+14155557101")];
+    assert_eq!(wire.put("strict", "waits", &both, "-"), waits);
+    assert_eq!(wire.put("strict", "notes", &[], "write to noted@harbour-mail.net"), waits);
+    let both = [("email", "gone@harbour-mail.net"), ("phone", "+14155557102"), ("device_id", "A3F1-7")];
+    assert_eq!(wire.put("crm", "gone", &both, "-"), kept);
+    wire.retract("gone");
+    for user in ["u1", "u2"] {
+        let of = [("email", "two@harbour-mail.net"), ("user_id", user)];
+        assert_eq!(wire.put("crm", user, &of, "-"), kept);
+        wire.retract(user);
+    }
+    wire.say("phone", "+14155552671");
+    wire.say("phone", "+524155552671");
+    let rows = [
+        ("live", "live@harbour-mail.net", 3),
+        ("said", "said@harbour-mail.net", 3),
+        ("waits", "waits@harbour-mail.net", 3),
+        ("calls", "4155557101", 3),
+        ("noted", "noted@harbour-mail.net", 3),
+        ("maid", "a3f17", 3),
+        ("gone", "gone@harbour-mail.net", 3),
+        ("rings", "4155557102", 3),
+        ("two", "two@harbour-mail.net", 4),
+        ("lands", "4155552671", 4),
+        ("nobody", "nobody@harbour-mail.net", 5),
+    ];
+    let list_of: String = rows.iter().map(|(id, of, _)| format!("{id},{}\n", hashed(of))).collect();
+    std::fs::write(&list, format!("ID,Hash\n{list_of}")).unwrap();
+    let looked = served.fine(&["erase", "--drop", text(&list)]);
+    let want = "11 row(s): 1 of one person each, 2 that several hold, 1 of nobody, 7 held without a live profile";
+    assert!(looked.contains(want), "{looked}");
+    let drop = || {
+        served.fine(&["erase", "--drop", text(&list), "--answers", text(&answers), "--yes"]);
+        std::fs::read_to_string(&answers).unwrap()
+    };
+    let want: String = rows.iter().map(|(id, _, code)| format!("{id},{code}\n")).collect();
+    let want = format!("Id,Status\n{want}");
+    // What is left is what leads to nobody, and what nobody may be sold by.
+    let left: Vec<String> =
+        ["+14155552671", "+524155552671", "two@harbour-mail.net", "u1", "u2"].map(str::to_owned).to_vec();
+    for _ in 0..3 {
+        assert_eq!(drop(), want);
+        assert_eq!(wire.held().into_iter().collect::<Vec<_>>(), left);
+        let state =
+            served.fine(&["consent", "state", "phone", "+14155552671", "--purpose", "sale_or_sharing", "--json"]);
+        assert!(state.contains("OBJECTED"), "{state}");
+        for key in ["waits", "gone", "live"] {
+            assert!(!served.run(&["lookup", "record", "crm", key]).0);
+        }
+    }
+    let requests = served.fine(&["requests", "list"]);
+    assert_eq!(requests.matches("completed").count(), 5, "one for each person: {requests}");
+    // Who is let in and held again since is erased again.
+    served.fine(&["requests", "readmit", "email", "said@harbour-mail.net", "--ground", "asked", "--by", "dpo"]);
+    wire.say("email", "said@harbour-mail.net");
+    assert!(wire.held().contains("said@harbour-mail.net"));
+    assert_eq!(drop(), want);
+    assert_eq!(wire.held().into_iter().collect::<Vec<_>>(), left);
+    served.stop();
+}
+
+/// What is held without a live profile waits for the officers like everybody, one request a person, and follows them.
+#[test]
+fn who_is_held_without_a_live_profile_waits_for_the_officers_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let (list, answers) = (at("drop.csv"), at("answers.csv"));
+    let served = Served::start(&at("data"));
+    let wire = Wire::of(&served);
+    wire.sources();
+    served.fine(&["requests", "policy", "--second-person", "true"]);
+    let both = [("email", "gone@harbour-mail.net"), ("phone", "+14155557102")];
+    wire.put("crm", "gone", &both, "-");
+    wire.retract("gone");
+    wire.say("email", "said@harbour-mail.net");
+    // Kept by an officer under one name, and not erased under another: what was taken back shares it.
+    wire.put("crm", "live", &[("email", "live@harbour-mail.net"), ("phone", "+14155557103")], "-");
+    wire.put("crm", "old", &[("email", "old@harbour-mail.net"), ("phone", "+14155557103")], "-");
+    wire.retract("old");
+    let rows = [
+        ("gone", "gone@harbour-mail.net"),
+        ("rings", "4155557102"),
+        ("said", "said@harbour-mail.net"),
+        ("live", "live@harbour-mail.net"),
+        ("old", "old@harbour-mail.net"),
+    ];
+    let rows: String = rows.iter().map(|(id, of)| format!("{id},{}\n", hashed(of))).collect();
+    std::fs::write(&list, format!("ID,Hash\n{rows}")).unwrap();
+    let drop = || {
+        let (_, said) = served.run(&["erase", "--drop", text(&list), "--answers", text(&answers), "--yes"]);
+        (said, std::fs::read_to_string(&answers).unwrap())
+    };
+    for _ in 0..2 {
+        let (said, told) = drop();
+        assert!(said.contains("5 row(s) wait") && told == "Id,Status\n", "{said}");
+    }
+    let request = |id: &str| {
+        let log = std::fs::read_to_string(at("answers.csv.log")).unwrap();
+        let row = log.lines().rfind(|row| row.starts_with(id)).unwrap().to_owned();
+        row.rsplit(['/', ',']).next().unwrap().to_owned()
+    };
+    assert_eq!(request("gone"), request("rings"), "one person, one request");
+    assert_eq!(request("live"), request("old"));
+    served.fine(&["requests", "refuse", &request("said"), "--ground", "legal-hold"]);
+    served.fine(&["requests", "refuse", &request("live"), "--ground", "legal-hold"]);
+    let shown = served.fine(&["erase", "--request", &request("gone")]);
+    let words = self::told(&shown);
+    let etag = words[words.iter().position(|word| *word == "--etag").unwrap() + 1];
+    served.fine(&["requests", "approve", &request("gone"), "--etag", etag, "--by", "berta"]);
+    let want = "Id,Status\ngone,3\nrings,3\nsaid,2\nlive,2\nold,2\n";
+    for _ in 0..2 {
+        let (said, told) = drop();
+        assert_eq!(told, want, "{said}");
+    }
+    assert!(wire.held().contains("said@harbour-mail.net") && wire.held().contains("old@harbour-mail.net"));
     served.stop();
 }

@@ -73,6 +73,7 @@ pub enum ReadCall {
     DecideContact,
     DecideContacts,
     GetRollup,
+    StreamHeldIdentifiers,
 }
 
 impl ReadCall {
@@ -103,6 +104,7 @@ impl ReadCall {
         Self::DecideContact,
         Self::DecideContacts,
         Self::GetRollup,
+        Self::StreamHeldIdentifiers,
     ];
 
     /// Whether it says what for where a tenant asks for that. What is not asked is the work on the data itself, of stewards,
@@ -135,7 +137,8 @@ impl ReadCall {
             | Self::PreviewAccessExport
             | Self::StreamAccessExport
             | Self::StreamBackup
-            | Self::GetAccount => false,
+            | Self::GetAccount
+            | Self::StreamHeldIdentifiers => false,
         }
     }
 
@@ -168,6 +171,7 @@ impl ReadCall {
             Self::DecideContact => "DecideContact",
             Self::DecideContacts => "DecideContacts",
             Self::GetRollup => "GetRollup",
+            Self::StreamHeldIdentifiers => "StreamHeldIdentifiers",
         }
     }
 }
@@ -333,6 +337,8 @@ mod tests {
             (ReadCall::ListQuarantine, 16),
             (ReadCall::GetAccount, 21),
             (ReadCall::DecideContacts, 23),
+            (ReadCall::GetRollup, 24),
+            (ReadCall::StreamHeldIdentifiers, 25),
         ];
         for (call, number) in table {
             assert_eq!(crate::decision::encode(&call), [1, number], "on disk for ever: new calls go to the end");

@@ -274,6 +274,40 @@ impl Preparer {
         })
     }
 
+    /// All well-formed identifiers of a fragment in the form in which profiles show them, whether or not they may link.
+    #[must_use]
+    pub fn contact_values(&self, fragment: &Fragment) -> Vec<(NamespaceId, String)> {
+        let region = region::of(fragment, &self.config);
+        let claims = fragment.identifiers.iter();
+        claims.filter_map(|claim| Some((claim.namespace, self.value(claim.namespace, &claim.raw, region)?))).collect()
+    }
+
+    /// The same of one value that stands in no fragment.
+    #[must_use]
+    pub fn contact_value(&self, namespace: NamespaceId, raw: &str) -> Option<String> {
+        self.value(namespace, raw, self.config.default_region.as_deref())
+    }
+
+    /// The values behind [`Self::points_as`].
+    pub fn values_as<'a>(
+        &'a self,
+        normaliser: Normaliser,
+        fragment: &Fragment,
+        texts: impl Iterator<Item = &'a str> + 'a,
+    ) -> impl Iterator<Item = (NamespaceId, String)> + 'a {
+        let region = region::of(fragment, &self.config);
+        let read = move |raw: &str| identifier::canonicalise(normaliser, raw, region).ok();
+        texts.filter_map(read).map(Canonical::into_string).flat_map(move |value| {
+            let namespaces = self.config.namespaces.iter().filter(move |known| known.normaliser == normaliser);
+            namespaces.map(move |known| (known.id, value.clone()))
+        })
+    }
+
+    fn value(&self, namespace: NamespaceId, raw: &str, region: Option<&str>) -> Option<String> {
+        let rules = self.namespaces.get(usize::from(namespace.0))?;
+        identifier::canonicalise(rules.normaliser, raw, region).ok().map(Canonical::into_string)
+    }
+
     /// The points of contact of a value in plain letters, for either kind of party; none where it is in these already, or is no
     /// such value in them.
     #[must_use]

@@ -44,6 +44,11 @@ impl Bygone {
         self.places.get(&record).copied()
     }
 
+    /// The records from this ordinal on whose last live fragment is known to lie somewhere, and where.
+    pub(crate) fn places_from(&self, record: u32) -> impl Iterator<Item = (u32, Place)> + '_ {
+        self.places.range(record..).map(|(record, place)| (*record, *place))
+    }
+
     /// The fragment that is retracted lies here.
     pub(crate) fn set_place(&mut self, record: u32, place: Place) {
         self.places.insert(record, place);

@@ -66,6 +66,18 @@ impl Engine {
         self.bygone.place_of(self.records.find(record)?)
     }
 
+    /// Retracted records from this ordinal on, by ordinal, and where the last fragment of each lies that was live.
+    pub fn retracted_since(&self, ordinal: u32) -> impl Iterator<Item = (u32, Digest128, Place)> + '_ {
+        let known = self.bygone.places_from(ordinal);
+        known.map(|(record, place)| (record, self.records.cold[record].digest, place))
+    }
+
+    /// Whether an identifier alone leads to the retracted records that held it last: where [`Engine::retracted_with`] would find them.
+    #[must_use]
+    pub fn leads_to_retracted(&self, value: LinkValue) -> bool {
+        self.last_holders(value, &HashSet::new(), &Uniques::new()).is_some_and(|holders| !holders.is_empty())
+    }
+
     /// The live profiles that an identifier led to when its last holders were retracted: who asks by an address that only a
     /// record told which its source took back is the person whose profile lives on without it. None where anybody holds the
     /// identifier today, where it names nobody, where the profile gave records away since, so that it is not known with whom the
@@ -137,15 +149,10 @@ impl Engine {
         let mut seen: HashSet<LinkValue> = HashSet::new();
         let mut found: BTreeMap<u32, NamespaceId> = BTreeMap::new();
         while let Some(value) = open.pop_first() {
-            if !seen.insert(value) || self.rules.class(value.namespace.0) == NamespaceClass::Supporting {
+            if !seen.insert(value) {
                 continue;
             }
-            let most = self.rules.value_records_max as usize;
-            let holders: Vec<u32> = self.bygone.holders(value).take(most + 1).collect();
-            let today = self.held_today(value, scope);
-            if holders.len() > most || today.shared || today.generic || !self.are_one_party(&holders, &known) {
-                continue;
-            }
+            let Some(holders) = self.last_holders(value, scope, &known) else { continue };
             for holder in holders.into_iter().filter(|holder| !scope.contains(holder)) {
                 let by = found.entry(holder).or_insert(value.namespace);
                 *by = value.namespace.min(*by);
@@ -153,6 +160,18 @@ impl Engine {
             }
         }
         found.into_iter().map(|(record, by)| Retracted { view: self.view(record), by }).collect()
+    }
+
+    /// The retracted records that held a value last, where it leads to them from a scope that is known by these values.
+    fn last_holders(&self, value: LinkValue, scope: &HashSet<u32>, known: &Uniques) -> Option<Vec<u32>> {
+        if self.rules.class(value.namespace.0) == NamespaceClass::Supporting {
+            return None;
+        }
+        let most = self.rules.value_records_max as usize;
+        let holders: Vec<u32> = self.bygone.holders(value).take(most + 1).collect();
+        let today = self.held_today(value, scope);
+        let leads = holders.len() <= most && !today.shared && !today.generic && self.are_one_party(&holders, known);
+        leads.then_some(holders)
     }
 
     /// How a value stands with records that are not among these, which are named by ordinals.

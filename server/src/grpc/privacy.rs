@@ -2,6 +2,7 @@
 
 mod decisions;
 pub(super) mod export;
+mod outside;
 mod reads;
 
 use std::sync::Arc;
@@ -342,6 +343,7 @@ impl Privacy {
 #[tonic::async_trait]
 impl PrivacyService for Privacy {
     type StreamAccessExportStream = export::Pieces;
+    type StreamHeldIdentifiersStream = outside::Places;
 
     async fn create_privacy_request(
         &self,
@@ -482,6 +484,14 @@ impl PrivacyService for Privacy {
         let (scope, to) = (etag(&request.etag)?, token(&request.delivered_to, "delivered_to")?);
         reading::durable(&tenant).await?;
         export::stream(self.clone(), tenant, id, scope, to).await
+    }
+
+    async fn stream_held_identifiers(
+        &self,
+        request: Request<pb::StreamHeldIdentifiersRequest>,
+    ) -> Result<Response<Self::StreamHeldIdentifiersStream>, Status> {
+        let tenant = reading::tenant(&self.app, &request.into_inner().parent)?;
+        outside::stream(&self.app, tenant).await
     }
 
     async fn approve_privacy_request(

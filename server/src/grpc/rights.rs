@@ -139,6 +139,7 @@ const TABLE: &[(&str, &[Row])] = &[
             ("ExecuteErasure", &[PrivacyOfficer], Tenant),
             ("PreviewAccessExport", &[PrivacyOfficer], Tenant),
             ("StreamAccessExport", &[PrivacyOfficer], Tenant),
+            ("StreamHeldIdentifiers", &[PrivacyOfficer], Tenant),
             ("ExecuteRestriction", &[PrivacyOfficer], Tenant),
             ("LiftRestriction", &[PrivacyOfficer], Tenant),
             ("ExecuteObjection", &[PrivacyOfficer], Tenant),
@@ -192,6 +193,7 @@ const STREAMS: &[&str] = &[
     "VerifyLog",
     "StreamBackup",
     "StreamAccessExport",
+    "StreamHeldIdentifiers",
 ];
 /// Calls with one answer to a stream of messages: they end when the key does.
 const STREAMS_IN: &[&str] = &["ImportHierarchy"];

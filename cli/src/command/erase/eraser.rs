@@ -80,6 +80,8 @@ pub struct Eraser<'a> {
     pub arguments: &'a Arguments,
     /// What all of a run have in common: the file.
     pub run: blake3::Hash,
+    /// It is known that something is held now that no profile has: what an earlier run erased is not it.
+    pub is_held: bool,
 }
 
 /// What a look at a scope came to.
@@ -186,8 +188,11 @@ impl Eraser<'_> {
         }
     }
 
-    /// Whether a profile has this today.
+    /// Whether it is held today.
     async fn is_there(&self, subject: pb::ConsentSubject) -> Result<bool, Failure> {
+        if self.is_held {
+            return Ok(true);
+        }
         let client = self.client;
         let Some(request) = lookup_of(self.arguments, &[subject]) else { return Ok(false) };
         let got = client.ask(|| async { client.profiles().batch_lookup_profiles(request.clone()).await }).await?;

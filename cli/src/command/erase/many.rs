@@ -113,7 +113,7 @@ pub async fn run(arguments: &Arguments, file: &Path) -> Result<(), Failure> {
     let Some(answers) = &arguments.answers else {
         return Err(Failure::usage("say with --answers FILE where to write what became of each row"));
     };
-    let eraser = Eraser { client: &client, arguments, run: blake3::hash(&bytes) };
+    let eraser = Eraser { client: &client, arguments, run: blake3::hash(&bytes), is_held: false };
     let mut requests = Requests::open(&eraser, answers, persons(arguments, &client, &subjects).await?)?;
     let mut counted: [(&str, u64); 6] =
         [("erased", 0), ("nothing-held", 0), ("shared", 0), ("waits", 0), ("refused", 0), ("failed", 0)];

@@ -1,7 +1,7 @@
 //! The rights of persons: requests, what they touch, erasure and its proof.
 //!
 //! [`plan`] finds what is in scope, [`act`] is what callers ask for, `commit` does it in the lane (`carry` what is no
-//! erasure, `again` what a restore forgot), [`receipt`] proves it, [`evidence`] says of each identifier why it is in scope, [`export`] hands over what is held, `former` knows what records held once, [`state`] is what memory keeps, `replay` brings it
+//! erasure, `again` what a restore forgot), [`receipt`] proves it, [`evidence`] says of each identifier why it is in scope, [`export`] hands over what is held, [`outside`] the identifiers that no live profile has to hold, `former` knows what records held once, [`state`] is what memory keeps, `replay` brings it
 //! back from the journal.
 
 pub mod act;
@@ -12,6 +12,7 @@ pub mod decisions;
 pub mod evidence;
 pub mod export;
 pub(super) mod former;
+pub mod outside;
 pub mod plan;
 pub mod receipt;
 pub(super) mod replay;

@@ -10,7 +10,7 @@ use std::collections::{BTreeSet, HashSet};
 
 use onefold_core::fragment::{AttributeValue, Fragment};
 use onefold_core::identifier::compatible;
-use onefold_core::ids::Digest128;
+use onefold_core::ids::{Digest128, NamespaceId};
 use onefold_core::namespace::Normaliser;
 use onefold_matching::prepared::Prepared;
 use serde::{Deserialize, Serialize};
@@ -95,6 +95,18 @@ pub fn in_claims(fragment: &Fragment, config: &LiveConfig) -> Box<[Digest128]> {
     let plain = plain.flat_map(|claim| config.preparer().plain_points(claim.namespace, &claim.raw));
     let points: BTreeSet<Digest128> = read.points(fragment, config).chain(plain).collect();
     points.into_iter().collect()
+}
+
+/// The values behind the points of a quarantined fragment, but for its record: each once.
+pub fn values_of(fragment: &Fragment, config: &LiveConfig) -> BTreeSet<(NamespaceId, String)> {
+    let (read, _) = Read::of(texts(fragment), MENTIONS_MAX);
+    let values = |normaliser, texts: &BTreeSet<String>| {
+        let texts = texts.iter().map(String::as_str);
+        config.preparer().values_as(normaliser, fragment, texts).collect::<Vec<_>>()
+    };
+    let claims = config.preparer().contact_values(fragment);
+    let mentions = [values(Normaliser::Email, &read.mails), values(Normaliser::Phone, &read.numbers)];
+    claims.into_iter().chain(mentions.into_iter().flatten()).collect()
 }
 
 /// All in a text that reads as an address, and as a number. Its length is their bound.

@@ -28,7 +28,6 @@ pub struct Answers {
     file: PathBuf,
     log: Log,
     before: HashMap<(String, Hash), Answered>,
-    rows: String,
 }
 
 /// What earlier runs kept: of a row what was kept last.
@@ -45,7 +44,7 @@ impl Answers {
     /// When the log cannot be read or written.
     pub fn open(file: &Path) -> Result<Self, Failure> {
         let (log, before) = Log::open(file, &["Id", "Hash", "Status", "Request"])?;
-        Ok(Self { file: file.to_owned(), log, before: kept(&before), rows: "Id,Status\n".to_owned() })
+        Ok(Self { file: file.to_owned(), log, before: kept(&before) })
     }
 
     /// What an earlier run made of a row.
@@ -67,19 +66,16 @@ impl Answers {
     /// # Errors
     /// When the log cannot be written.
     pub fn put(&mut self, id: &str, cell: &str, answered: &Answered) -> Result<(), Failure> {
-        self.log.put(&[[id, cell, &answered.code, &answered.request].map(str::to_owned)])?;
-        if !answered.code.is_empty() {
-            self.rows.extend([id, ",", &answered.code, "\n"]);
-        }
-        Ok(())
+        self.log.put(&[[id, cell, &answered.code, &answered.request].map(str::to_owned)])
     }
 
-    /// Writes the file that the platform takes: of the rows that are decided.
+    /// Writes the file that the platform takes: work items and their codes, of those that are decided.
     ///
     /// # Errors
     /// When it cannot be written.
-    pub fn finish(self) -> Result<(), Failure> {
-        write_text(&self.file, &self.rows)
+    pub fn finish<'a>(self, rows: impl Iterator<Item = (&'a str, &'a str)>) -> Result<(), Failure> {
+        let decided = rows.filter(|(_, code)| !code.is_empty()).map(|(id, code)| format!("{id},{code}\n"));
+        write_text(&self.file, &decided.fold("Id,Status\n".to_owned(), |text, row| text + &row))
     }
 }
 
@@ -101,7 +97,7 @@ mod tests {
         let mut answers = Answers::open(&file).unwrap();
         answers.put("A7kP2xQ9Lm4R", cells[0], &of("3", "r/1")).unwrap();
         answers.put("B7kP2xQ9Lm4R", cells[1], &of("", "r/2")).unwrap();
-        answers.finish().unwrap();
+        answers.finish([("A7kP2xQ9Lm4R", "3"), ("B7kP2xQ9Lm4R", "")].into_iter()).unwrap();
         assert_eq!(fs::read_to_string(&file).unwrap(), "Id,Status\nA7kP2xQ9Lm4R,3\n", "what is open is left out");
         let whole = fs::read(&log).unwrap();
         let ends: Vec<usize> = whole.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at).collect();

@@ -1,22 +1,25 @@
 //! Deletion lists of California's Delete Request and Opt-out Platform (Civil Code §1798.99.86): every 45 days a data broker
 //! compares its records with hashes of identifiers, and answers each.
 //!
-//! All six lists are compared, in the forms of [`standard`]. Several identifiers may have one hash (numbers of two countries
-//! with the same last ten digits): whoever holds any of them is meant.
+//! All six lists are compared, in the forms of [`standard`]: with live profiles, and those of one identifier also with what is held
+//! outside them ([`found`]). Several identifiers may have one hash (numbers of two countries with the same last ten digits): whoever
+//! holds any of them is meant.
 
 mod answers;
+mod found;
 mod standard;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use onefold_cli::output::count;
 use onefold_core::consent::rights::Opposed;
 use onefold_proto::v1 as pb;
-use onefold_proto::v1::watch_profiles_response::Message;
+use prost::Message as _;
 
 use self::answers::{Answered, Answers};
-use self::standard::{Hash, hash_of, of_identifier, of_names, parsed};
+use self::found::{Found, Match};
+use self::standard::{Hash, parsed};
 use super::Arguments;
 use super::many::{Answer, Eraser, PATIENCE, read, rows, told, unread};
 use crate::client::trouble::reason;
@@ -24,11 +27,14 @@ use crate::client::{Client, request_id_of};
 use crate::command::{Failure, say};
 
 /// Answers of the platform: an officer refused, so the person is exempt; deleted; opted out, since several hold the identifier;
-/// not found, which is so of an address too at which an earlier erasure or objection is remembered and that nobody live holds.
+/// not found, which is so of an address too at which an earlier erasure is remembered, by keyed digest, and that nobody holds.
 const EXEMPT: &str = "2";
 const DELETED: &str = "3";
 const OPTED_OUT: &str = "4";
 const NOT_FOUND: &str = "5";
+
+/// How often a list is compared: what one row's erasure took along is looked for again before it is told of another's.
+const LOOKS_MAX: usize = 3;
 
 /// What the column of the hashes is called, without case and punctuation: the platform's own says `Hash`.
 const HASH_COLUMNS: [&str; 4] = ["hash", "hashed", "hashedvalue", "hashedidentifier"];
@@ -96,71 +102,6 @@ fn asked(bytes: &[u8], list: &Path) -> Result<Vec<Row>, Failure> {
     Ok(asked)
 }
 
-/// Who holds an identifier of the list.
-#[derive(Default)]
-struct Match {
-    /// Namespace and value of all that have this hash.
-    identifiers: BTreeSet<(String, String)>,
-    profiles: BTreeSet<String>,
-}
-
-impl Match {
-    fn identifiers(&self) -> impl Iterator<Item = pb::ConsentSubject> {
-        self.identifiers.iter().map(|(namespace, value)| {
-            let identifier = pb::Identifier { namespace: namespace.clone(), value: value.clone() };
-            pb::ConsentSubject { subject: Some(pb::consent_subject::Subject::Identifier(identifier)) }
-        })
-    }
-
-    fn profiles(&self) -> impl Iterator<Item = pb::ConsentSubject> {
-        let subject = |name: &String| pb::consent_subject::Subject::Profile(name.clone());
-        self.profiles.iter().map(move |name| pb::ConsentSubject { subject: Some(subject(name)) })
-    }
-}
-
-/// Everybody live who holds an identifier of the list, or is called as it says; and how many say so much of themselves that
-/// not all of it was compared.
-async fn matches(
-    arguments: &Arguments,
-    client: &Client,
-    wanted: &HashMap<Hash, ()>,
-) -> Result<(HashMap<Hash, Match>, u64), Failure> {
-    let request = pb::WatchProfilesRequest {
-        parent: arguments.target.parent(),
-        snapshot: true,
-        // Names that lost to others are names.
-        view: pb::ProfileView::Full as i32,
-        stop_at_end: true,
-        ..Default::default()
-    };
-    let mut stream = client.ask(|| async { client.profiles().watch_profiles(request.clone()).await }).await?;
-    let (mut found, mut over): (HashMap<Hash, Match>, u64) = (HashMap::new(), 0);
-    loop {
-        let message = stream.message().await.map_err(|status| client.failed(&status))?;
-        match message.and_then(|message| message.message) {
-            Some(Message::Snapshot(profile)) => {
-                for identifier in &profile.identifiers {
-                    let standard = of_identifier(&identifier.namespace, &identifier.value);
-                    let Some(hash) = standard.map(|text| hash_of(&text)) else { continue };
-                    if wanted.contains_key(&hash) {
-                        let one = found.entry(hash).or_default();
-                        one.identifiers.insert((identifier.namespace.clone(), identifier.value.clone()));
-                        one.profiles.insert(profile.name.clone());
-                    }
-                }
-                let (hashes, is_over) = of_names(&profile);
-                over += u64::from(is_over);
-                for hash in hashes.into_iter().filter(|hash| wanted.contains_key(hash)) {
-                    found.entry(hash).or_default().profiles.insert(profile.name.clone());
-                }
-            }
-            Some(Message::SnapshotEnd(_)) => return Ok((found, over)),
-            Some(_) => {}
-            None => return Err(Failure::new("the profiles ended before their end; run it again")),
-        }
-    }
-}
-
 /// The purposes that are sale or sharing.
 async fn sale(arguments: &Arguments, client: &Client) -> Result<Vec<String>, Failure> {
     let request = pb::GetConsentPolicyRequest { parent: arguments.target.parent() };
@@ -187,7 +128,6 @@ async fn object(
     subject: &pb::ConsentSubject,
     purpose: &str,
 ) -> Result<(), tonic::Status> {
-    use prost::Message as _;
     let client = eraser.client;
     let saying = pb::ConsentSaying {
         purpose: purpose.to_owned(),
@@ -209,7 +149,7 @@ async fn object(
 /// Says no to sale at every identifier with a hash that several hold; where one cannot be read, or they have names in common
 /// and no identifier, for each of them.
 async fn opt_out(eraser: &Eraser<'_>, row: u64, of: &Match, purposes: &[String]) -> Result<(), Failure> {
-    let mut unread = of.identifiers.is_empty();
+    let mut unread = of.has_no_identifier();
     for purpose in purposes {
         for subject in of.identifiers() {
             match object(eraser, row, &subject, purpose).await {
@@ -224,8 +164,8 @@ async fn opt_out(eraser: &Eraser<'_>, row: u64, of: &Match, purposes: &[String])
     Ok(())
 }
 
-/// Erases the one who holds identifiers with a hash. What names nobody to the server (a blocked value, one that it cannot
-/// read) names them all the same to the platform: then by the profile.
+/// Erases the one who holds identifiers with a hash, and what is held at others beside. What names nobody to the server (a blocked
+/// value, one that it cannot read) names them all the same to the platform: then by the profile.
 async fn erase(
     eraser: &Eraser<'_>,
     line: u64,
@@ -233,14 +173,26 @@ async fn erase(
     begun: &mut impl FnMut(&pb::PrivacyRequest) -> Result<(), Failure>,
 ) -> Result<(String, Answer), Failure> {
     let mut left = (String::new(), Answer::NothingHeld);
-    for (at, subject) in one.identifiers().chain(one.profiles()).enumerate() {
-        // A call about the row's first has the name that it always had.
+    let live = one.of_live().map(|subject| (subject, false));
+    for (at, (subject, is_held)) in live.chain(one.of_held().map(|subject| (subject, true))).enumerate() {
+        if left.1 == Answer::Erased && !is_held {
+            continue;
+        }
         let mut hasher = blake3::Hasher::new_keyed(eraser.run.as_bytes());
-        let run = if at == 0 { eraser.run } else { hasher.update(&at.to_le_bytes()).finalize() };
-        let done = Eraser { run, ..*eraser }.erase(line, subject, None, begun).await?;
+        let run = match (is_held, at) {
+            // What is held outside live profiles need not be the same in every run.
+            (true, _) => hasher.update(&subject.encode_to_vec()).finalize(),
+            // A call about the row's first has the name that it always had.
+            (false, 0) => eraser.run,
+            (false, at) => hasher.update(&at.to_le_bytes()).finalize(),
+        };
+        let done = Eraser { run, is_held, ..*eraser }.erase(line, subject, None, begun).await?;
         match done.1 {
             Answer::NothingHeld => {}
+            Answer::Unreadable(_) if left.1 == Answer::Erased => {}
             Answer::Unreadable(_) => left = done,
+            Answer::Erased if left.1 == Answer::Erased => {}
+            Answer::Erased => left = done,
             // Above all a refusal: whoever an officer keeps is not erased under another name.
             _ => return Ok(done),
         }
@@ -249,8 +201,9 @@ async fn erase(
 }
 
 /// What an earlier run made of somebody who is found no more: answered then, or waiting for a second person and carried out
-/// since.
-async fn since(eraser: &Eraser<'_>, before: Option<&Answered>) -> Result<Answered, Failure> {
+/// since, or gone with another request.
+async fn since(eraser: &Eraser<'_>, line: u64, before: Option<&Answered>) -> Result<Answered, Failure> {
+    use pb::PrivacyRequestState as State;
     let not_found = Answered { code: NOT_FOUND.to_owned(), request: String::new() };
     let Some(before) = before else { return Ok(not_found) };
     if [DELETED, OPTED_OUT].contains(&before.code.as_str()) {
@@ -259,10 +212,18 @@ async fn since(eraser: &Eraser<'_>, before: Option<&Answered>) -> Result<Answere
     if before.request.is_empty() {
         return Ok(not_found);
     }
-    let (client, request) = (eraser.client, pb::GetPrivacyRequestRequest { name: before.request.clone() });
-    let known = client.ask(|| async { client.privacy().get_privacy_request(request.clone()).await }).await?;
-    let is_done = known.request.is_some_and(|known| known.state() == pb::PrivacyRequestState::Completed);
-    Ok(if is_done { Answered { code: DELETED.to_owned(), ..before.clone() } } else { not_found })
+    let Some(known) = eraser.request(&before.request).await? else { return Ok(not_found) };
+    let code = match known.state() {
+        State::Completed => DELETED,
+        State::Refused | State::Cancelled => return Ok(not_found),
+        // It is open: there was somebody when it was taken in.
+        _ => match eraser.erase(line, pb::ConsentSubject::default(), Some(known), &mut |_| Ok(())).await?.1 {
+            Answer::Erased | Answer::NothingHeld => DELETED,
+            Answer::Refused(_) => EXEMPT,
+            _ => "",
+        },
+    };
+    Ok(Answered { code: code.to_owned(), ..before.clone() })
 }
 
 /// Erases whom identifiers and names lead to, or opts out those who share them.
@@ -273,9 +234,9 @@ async fn answer(
     purposes: &[String],
     begun: &mut impl FnMut(&pb::PrivacyRequest) -> Result<(), Failure>,
 ) -> Result<Answered, Failure> {
-    let (request, done) = match one.profiles.len() {
-        1 => erase(eraser, line, one, begun).await?,
-        _ => (String::new(), Answer::Shared),
+    let (request, done) = match one.is_of_several() {
+        false => erase(eraser, line, one, begun).await?,
+        true => (String::new(), Answer::Shared),
     };
     let (code, request) = match done {
         Answer::Erased => (DELETED, request),
@@ -290,67 +251,171 @@ async fn answer(
     Ok(Answered { code: code.to_owned(), request })
 }
 
+/// A list while it is answered.
+struct Run<'a> {
+    eraser: Eraser<'a>,
+    answers: Answers,
+    found: Found,
+    purposes: Vec<String>,
+    /// Rows of one person: who is erased by the first of them is found by none of them any more.
+    rows_of: HashMap<String, Vec<(String, String)>>,
+    /// By another row of the same person's.
+    decided: HashMap<String, Answered>,
+}
+
+/// What is known of a row.
+enum Known {
+    Answered(Answered),
+    /// It was there when this began. It is gone, or was to go, with another row's: it is to be seen whether it did.
+    ToBeSeen(Answered),
+}
+
+impl Run<'_> {
+    async fn row(&mut self, row: &Row) -> Result<Known, Failure> {
+        let before = self.answers.before(&row.id, &row.hash).cloned();
+        let Some(one) = self.found.of.get(&row.hash) else {
+            return since(&self.eraser, row.line, before.as_ref()).await.map(Known::Answered);
+        };
+        if one.is_held_alone()
+            && let Some(before) = before
+        {
+            match before.code.as_str() {
+                // Who was opted out while several held it stays so: what is held is that, too.
+                OPTED_OUT => {
+                    opt_out(&self.eraser, row.line, one, &self.purposes).await?;
+                    return Ok(Known::Answered(before));
+                }
+                // What is left is of others.
+                DELETED if one.is_of_several() => return Ok(Known::Answered(before)),
+                _ => {}
+            }
+        }
+        if !one.is_of_several()
+            && let Some(answered) = one.persons.iter().rev().find_map(|person| self.decided.get(person))
+        {
+            let is_sure = !one.is_held_alone() || answered.code != DELETED;
+            let answered = answered.clone();
+            return Ok(if is_sure { Known::Answered(answered) } else { Known::ToBeSeen(answered) });
+        }
+        let answered = self.answer(row.line, &row.hash).await?;
+        Ok(if answered.code == NOT_FOUND { Known::ToBeSeen(answered) } else { Known::Answered(answered) })
+    }
+
+    /// Erases or opts out whom a hash leads to.
+    async fn answer(&mut self, line: u64, hash: &Hash) -> Result<Answered, Failure> {
+        let Self { eraser, answers, found, purposes, rows_of, decided } = self;
+        let Some(one) = found.of.get(hash) else { return since(eraser, line, None).await };
+        let person = one.persons.first().filter(|_| !one.is_of_several());
+        let rows = person.and_then(|person| rows_of.get(person)).map_or(&[][..], Vec::as_slice);
+        let mut begun = |asked: &pb::PrivacyRequest| answers.begun(rows, &asked.name);
+        let answered = answer(eraser, line, one, purposes, &mut begun).await?;
+        if let Some(person) = person.filter(|_| !answered.request.is_empty() && answered.code != NOT_FOUND) {
+            decided.insert(person.clone(), answered.clone());
+        }
+        Ok(answered)
+    }
+
+    /// Looks again for rows that are gone with others', or were to be.
+    async fn look_again(&mut self, rows: &[&Row]) -> Result<(), Failure> {
+        let wanted = rows.iter().map(|row| row.hash).collect();
+        self.found = Found::look(self.eraser.arguments, self.eraser.client, &wanted).await?;
+        self.rows_of = rows_of(rows, &self.found);
+        self.decided.retain(|person, _| !found::is_held(person));
+        Ok(())
+    }
+
+    /// A row that was there when this began, once it was looked for again: what is still held is erased by itself.
+    async fn again(&mut self, row: &Row, before: &Answered) -> Result<Known, Failure> {
+        match self.found.of.contains_key(&row.hash) {
+            false => Ok(Known::Answered(Answered { code: DELETED.to_owned(), ..before.clone() })),
+            true => self.row(row).await,
+        }
+    }
+}
+
+/// The rows of each person, with their hashes as the list writes them.
+fn rows_of(rows: &[&Row], found: &Found) -> HashMap<String, Vec<(String, String)>> {
+    let mut rows_of: HashMap<String, Vec<(String, String)>> = HashMap::new();
+    for row in rows {
+        let one = found.of.get(&row.hash).filter(|one| !one.is_of_several());
+        for person in one.into_iter().flat_map(|one| &one.persons) {
+            rows_of.entry(person.clone()).or_default().push((row.id.clone(), row.cell.clone()));
+        }
+    }
+    rows_of
+}
+
+/// What a list leads to, without a request.
+fn look(asked: &[Row], found: &Found, wanted: usize) -> Result<(), Failure> {
+    let several = found.of.values().filter(|one| one.is_of_several()).count();
+    let held = found.of.values().filter(|one| one.is_held_alone() && !one.is_of_several()).count();
+    say(&format!(
+        "{} row(s): {} of one person each, {} that several hold, {} of nobody, {} held without a live profile (in quarantine, of \
+         records that were taken back, by statements of consent)\nnothing is erased yet; --yes --answers FILE erases and opts out\n",
+        count(asked.len() as u64),
+        count((found.of.len() - several - held) as u64),
+        count(several as u64),
+        count((wanted - found.of.len()) as u64),
+        count(held as u64)
+    ))
+}
+
 /// Answers a list.
 pub async fn run(arguments: &Arguments, list: &Path) -> Result<(), Failure> {
     let bytes = read(list)?;
     let asked = asked(&bytes, list)?;
     let client = Client::connect(&arguments.target).await?;
     let purposes = sale(arguments, &client).await?;
-    let wanted: HashMap<Hash, ()> = asked.iter().map(|row| (row.hash, ())).collect();
-    let (found, over) = matches(arguments, &client, &wanted).await?;
-    if over > 0 {
+    let wanted: HashSet<Hash> = asked.iter().map(|row| row.hash).collect();
+    let found = Found::look(arguments, &client, &wanted).await?;
+    if found.over > 0 {
         let what =
             "person(s) go by so many names, birth dates, ZIP codes or vehicles that not all of them were compared";
-        eprintln!("note: {} {what}", count(over));
+        eprintln!("note: {} {what}", count(found.over));
     }
     if !arguments.yes {
-        let alone = found.values().filter(|one| one.profiles.len() == 1).count();
-        return say(&format!(
-            "{} row(s): {} of one person each, {} that several hold, {} of nobody\nnothing is erased yet; \
-             --yes --answers FILE erases and opts out\n",
-            count(asked.len() as u64),
-            count(alone as u64),
-            count((found.len() - alone) as u64),
-            count((wanted.len() - found.len()) as u64)
-        ));
+        return look(&asked, &found, wanted.len());
     }
     let Some(file) = &arguments.answers else {
         return Err(Failure::usage("say with --answers FILE where to write what became of each row"));
     };
-    let mut answers = Answers::open(file)?;
-    let eraser = Eraser { client: &client, arguments, run: blake3::hash(&bytes) };
-    // Rows of one person: who is erased by the first of them is found by none of them any more.
-    let mut rows_of: HashMap<String, Vec<(String, String)>> = HashMap::new();
-    for row in &asked {
-        if let Some(one) = found.get(&row.hash).filter(|one| one.profiles.len() == 1) {
-            let names = one.profiles.iter().cloned();
-            names.for_each(|name| rows_of.entry(name).or_default().push((row.id.clone(), row.cell.clone())));
+    let answers = Answers::open(file)?;
+    let eraser = Eraser { client: &client, arguments, run: blake3::hash(&bytes), is_held: false };
+    let rows_of = rows_of(&asked.iter().collect::<Vec<_>>(), &found);
+    let mut run = Run { eraser, answers, found, purposes, rows_of, decided: HashMap::new() };
+    let mut answered = vec![Answered::default(); asked.len()];
+    let mut open: Vec<usize> = (0..asked.len()).collect();
+    for look in 0..LOOKS_MAX {
+        if look > 0 && !open.is_empty() {
+            run.look_again(&open.iter().map(|at| &asked[*at]).collect::<Vec<_>>()).await?;
+        }
+        for at in std::mem::take(&mut open) {
+            let row = &asked[at];
+            let known = if look == 0 { run.row(row).await? } else { run.again(row, &answered[at]).await? };
+            answered[at] = match known {
+                Known::Answered(answered) => {
+                    run.answers.put(&row.id, &row.cell, &answered)?;
+                    answered
+                }
+                Known::ToBeSeen(answered) => {
+                    open.push(at);
+                    answered
+                }
+            };
         }
     }
-    // By another row of the same person's.
-    let mut decided: HashMap<String, Answered> = HashMap::new();
+    for at in open {
+        // It is there, and nothing leads to it: that is no answer.
+        answered[at].code.clear();
+        run.answers.put(&asked[at].id, &asked[at].cell, &answered[at])?;
+    }
     let mut counted = [("exempt", 0), ("deleted", 0), ("opted out", 0), ("not found", 0), ("not answered", 0)];
-    for Row { line, id, hash, cell } in asked {
-        let answered = match found.get(&hash) {
-            None => since(&eraser, answers.before(&id, &hash)).await?,
-            Some(one) => match one.profiles.iter().find_map(|profile| decided.get(profile)) {
-                Some(answered) if one.profiles.len() == 1 => answered.clone(),
-                _ => {
-                    let rows =
-                        one.profiles.first().and_then(|profile| rows_of.get(profile)).map_or(&[][..], Vec::as_slice);
-                    let mut begun = |asked: &pb::PrivacyRequest| answers.begun(rows, &asked.name);
-                    answer(&eraser, line, one, &purposes, &mut begun).await?
-                }
-            },
-        };
-        if let Some(one) = found.get(&hash).filter(|one| one.profiles.len() == 1 && !answered.request.is_empty()) {
-            decided.extend(one.profiles.iter().map(|profile| (profile.clone(), answered.clone())));
-        }
+    for answered in &answered {
         let place = [EXEMPT, DELETED, OPTED_OUT, NOT_FOUND].iter().position(|code| *code == answered.code);
         counted[place.unwrap_or(counted.len() - 1)].1 += 1;
-        answers.put(&id, &cell, &answered)?;
     }
-    answers.finish()?;
+    let codes = answered.iter().map(|answered| answered.code.as_str());
+    run.answers.finish(asked.iter().map(|row| row.id.as_str()).zip(codes))?;
     told(arguments, &counted)?;
     match counted[4].1 {
         0 => Ok(()),

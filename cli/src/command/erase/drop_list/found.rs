@@ -138,20 +138,31 @@ pub struct Found {
     /// How many say so much of themselves that not all of it was compared.
     pub over: u64,
     together: Together,
-}
-
-fn wanted_hash(wanted: &HashSet<Hash>, namespace: &str, value: &str) -> Option<Hash> {
-    let hash = hash_of(&of_identifier(namespace, value)?);
-    wanted.contains(&hash).then_some(hash)
+    /// The tenant's namespaces of addresses and telephones, whatever they are called.
+    contacts: HashMap<String, &'static str>,
 }
 
 impl Found {
+    fn wanted_hash(&self, wanted: &HashSet<Hash>, namespace: &str, value: &str) -> Option<Hash> {
+        let kind = self.contacts.get(namespace).copied().unwrap_or(namespace);
+        let hash = hash_of(&of_identifier(kind, value)?);
+        wanted.contains(&hash).then_some(hash)
+    }
+
     /// Everybody who holds an identifier of the list, or is called as it says.
     ///
     /// # Errors
     /// When the server cannot be asked.
     pub async fn look(arguments: &Arguments, client: &Client, wanted: &HashSet<Hash>) -> Result<Self, Failure> {
         let mut found = Self::default();
+        for namespace in client.all_namespaces(&arguments.target.parent()).await? {
+            let kind = match namespace.normaliser() {
+                pb::Normaliser::Email => "email",
+                pb::Normaliser::Phone => "phone",
+                _ => continue,
+            };
+            found.contacts.insert(namespace.name, kind);
+        }
         // First: what is let out of quarantine meanwhile is live then.
         found.held(arguments, client, wanted).await?;
         found.live(arguments, client, wanted).await?;
@@ -172,7 +183,7 @@ impl Found {
     fn place(&mut self, place: pb::HeldOutside, wanted: &HashSet<Hash>) {
         let mut is_meant = false;
         for one in &place.identifiers {
-            let Some(hash) = wanted_hash(wanted, &one.namespace, &one.value) else { continue };
+            let Some(hash) = self.wanted_hash(wanted, &one.namespace, &one.value) else { continue };
             let found = self.of.entry(hash).or_default();
             found.held.insert((one.namespace.clone(), one.value.clone()));
             found.of_whoever |= one.shared;
@@ -208,7 +219,7 @@ impl Found {
     fn profile(&mut self, profile: pb::Profile, wanted: &HashSet<Hash>) {
         let (hashes, is_over) = of_names(&profile);
         for one in profile.identifiers {
-            let hash = wanted_hash(wanted, &one.namespace, &one.value);
+            let hash = self.wanted_hash(wanted, &one.namespace, &one.value);
             let identifier = (one.namespace, one.value);
             self.together.holds_too(&identifier, &profile.name);
             if let Some(hash) = hash {
@@ -272,6 +283,17 @@ mod tests {
         };
         let identifiers = all.iter().map(identifier).collect();
         found.profile(pb::Profile { name: name.to_owned(), identifiers, ..Default::default() }, wanted);
+    }
+
+    #[test]
+    fn addresses_are_addresses_whatever_their_namespace_is_called() {
+        let (work, loyalty) = (one("work_email", "Ada@X.net"), one("loyalty_id", "ada@x.net"));
+        let wanted = wanted(&["ada@x.net"]);
+        for (contacts, want) in [(vec![], 0), (vec![("work_email".to_owned(), "email")], 1)] {
+            let mut found = Found { contacts: contacts.into_iter().collect(), ..Found::default() };
+            live(&mut found, &wanted, "p_1", &[work.clone(), loyalty.clone()]);
+            assert_eq!(found.of.len(), want);
+        }
     }
 
     /// What is held together is one person's, whatever led to it; a live profile stands for itself, and what two of them hold ties

@@ -50,7 +50,8 @@ fn letters_and_digits(text: &str) -> String {
 
 /// The form in which a list hashes an identifier alone; none for kinds that it does not know.
 pub fn of_identifier(namespace: &str, value: &str) -> Option<String> {
-    match namespace {
+    // `ios.idfa` is a device's as `idfa` is.
+    match namespace.rsplit('.').next().unwrap_or(namespace) {
         "email" => Some(value.chars().filter(|letter| !letter.is_whitespace()).flat_map(char::to_lowercase).collect()),
         "phone" => {
             let digits: String = value.chars().filter(char::is_ascii_digit).collect();
@@ -164,6 +165,7 @@ mod tests {
             ("email", "Anna.Smith@Domain.com", "KA18MT/ph6IHYjzT9zwETySDQyvSh87YuoSBpOQtkhE="),
             ("phone", "+1(415)555-9317", "vGM7y5n+hBXRSEAklhHDPCbysyNgYTmXdMcagGUOY8E="),
             ("device_id", "a3f1c2d4-5678-90ab-cdef-1234567890ab", "250KY6lOgzYUB3EHrkbDCE2kMEZQE69SF38muhoDudI="),
+            ("ios.idfa", "a3f1c2d4-5678-90ab-cdef-1234567890ab", "250KY6lOgzYUB3EHrkbDCE2kMEZQE69SF38muhoDudI="),
             ("device_id", "SmartTV_9F8E7D6C", "d9fxuTIrKksBXYDlaWsvQbcyUUfCbUx7v78gd+KP+tc="),
         ];
         for (namespace, typed, want) in table {

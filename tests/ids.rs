@@ -27,8 +27,9 @@ pub struct Ids {
     cursor: u64,
     /// What befell each id, beyond its opening and its updates, as the feed told it.
     past: BTreeMap<String, Vec<Past>>,
-    /// The records that an id held when it was merged or split, where that was looked at settlement by settlement.
-    held: BTreeMap<String, BTreeSet<Record>>,
+    /// The records that an id held when it was merged or split, where that was looked at settlement by settlement: those that are
+    /// of the same party still, and whether all are.
+    held: BTreeMap<String, (BTreeSet<Record>, bool)>,
 }
 
 /// Sequence, kind, the others.
@@ -86,6 +87,11 @@ impl Ids {
                 assert_eq!(current, BTreeSet::from([id.to_owned()]));
             }
             // What was merged may be in several by now.
+            // Or in none, where all its records are somebody else's.
+            Answer::Merged(_) | Answer::Split(_) if history.state() == pb::ProfileState::Emptied => {
+                assert!(current.is_empty(), "{id}");
+                assert!(self.held.get(id).is_none_or(|(held, whole)| held.is_empty() && !whole), "{id}");
+            }
             Answer::Merged(_) if current.len() < 2 => {
                 assert!([pb::ProfileState::Merged, pb::ProfileState::Split].contains(&history.state()), "{id}");
             }
@@ -104,15 +110,22 @@ impl Ids {
         (current, is_split)
     }
 
+    /// A record is somebody else's from now on, as far as anybody can tell: ids that ended lead nobody to it.
+    pub fn passed_on(&mut self, record: &Record) {
+        for (held, whole) in self.held.values_mut() {
+            *whole &= !held.remove(record);
+        }
+    }
+
     /// An id that ended leads to where the records are that it held: a merge that was undone leads to no other party's.
     pub async fn check_led(&self, clients: &mut Clients, clusters: &Clusters) {
         let holder: BTreeMap<&Record, &String> =
             clusters.iter().flat_map(|(id, records)| records.iter().map(move |record| (record, id))).collect();
-        for (id, held) in &self.held {
+        for (id, (held, whole)) in &self.held {
             let (current, _) = self.check_history(clients, id).await;
             let now: BTreeSet<String> = held.iter().filter_map(|record| holder.get(record)).copied().cloned().collect();
             assert!(now.is_subset(&current), "{id} leads to {current:?}, and its records are in {now:?}");
-            let whole = held.iter().all(|record| holder.contains_key(record));
+            let whole = *whole && held.iter().all(|record| holder.contains_key(record));
             if whole && matches!(self.answers[id], Answer::Merged(_)) {
                 assert_eq!(current, now, "{id} leads to others' records");
             }
@@ -167,7 +180,7 @@ impl Ids {
             }
             if matches!(self.answers[id], Answer::Merged(_) | Answer::Split(_)) {
                 let held = parts.values().flatten().map(|record| Record::clone(record)).collect();
-                self.held.insert(id.clone(), held);
+                self.held.insert(id.clone(), (held, true));
             }
             let largest = parts.values().map(Vec::len).max().unwrap_or(0);
             let mut heirs: Vec<_> = parts.iter().filter(|(_, part)| part.len() == largest).collect();

@@ -190,6 +190,9 @@ impl Model {
                     self.unsure.insert(record_of(message));
                 }
                 self.applied.push(message.clone());
+                if !in_order || self.ground.may_pass_on(message) {
+                    self.ids.passed_on(&record_of(message));
+                }
                 self.ground.take(message)
             }
         };
@@ -333,6 +336,9 @@ impl Model {
             } else {
                 let message = Message::Put(fragment);
                 self.applied.push(message.clone());
+                if self.ground.may_pass_on(&message) {
+                    self.ids.passed_on(&record_of(&message));
+                }
                 assert_eq!(result.status(), self.ground.take(&message), "replay of {message:?}");
             }
         }

@@ -51,6 +51,19 @@ impl Ground {
         IngestStatus::Accepted
     }
 
+    /// Whether the record may be somebody else's by this message: where nothing is left that named somebody, or where what it
+    /// said last is not known here.
+    pub fn may_pass_on(&self, message: &Message) -> bool {
+        let Message::Put(fragment) = message else { return false };
+        let named = |fragment: &pb::Fragment| -> BTreeSet<Shared> {
+            let values = self.values(fragment).into_iter();
+            values.filter(|value| self.class(value) != NamespaceClass::Supporting).collect()
+        };
+        self.last.get(&record_of(message)).is_some_and(|(.., before)| {
+            before.as_ref().is_none_or(|before| named(before).is_disjoint(&named(fragment)))
+        })
+    }
+
     pub fn live(&self) -> BTreeMap<Record, &pb::Fragment> {
         self.last.iter().filter_map(|(record, word)| Some((record.clone(), word.3.as_ref()?))).collect()
     }

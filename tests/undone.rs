@@ -152,6 +152,54 @@ async fn who_asks_by_an_address_that_was_taken_back_is_found_whole() {
     house.close().await;
 }
 
+/// The shop gives a key of Ada's to Bob. Whoever kept her second id, or asks by an address that only a record told which was taken
+/// back, is led to Ada or to nobody: neither is Bob's data handed out, nor is he erased in her place. The same by the journal
+/// alone.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_is_somebody_elses_by_now_leads_nobody_to_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let mut house = House::open(&data).await;
+    house.sources(&["crm", "shop", "old"]).await;
+    let (ada, second, bob) = ("ada@harbour-mail.net", "ada2@harbour-mail.net", "bob@harbour-mail.net");
+    house.put(person("crm", "m1", THEN, &[("email", ada)], &[])).await;
+    house.put(person("shop", "m2", THEN, &[("email", second)], &[])).await;
+    let (first, former) = (profile_of(&mut house, "crm", "m1").await, profile_of(&mut house, "shop", "m2").await);
+    house.put(person("shop", "m2", THEN + 1, &[("email", second), ("email", ada)], &[])).await;
+    assert_eq!(house.get(&former).await.unwrap().name, first);
+    house.put(person("shop", "m2", THEN + 2, &[("email", bob)], &[("given_name", "Bob")])).await;
+    // An address of Carla's that a record told which was taken back; the one that is left of her is Dario's by now.
+    let (carla, dario) = ("carla@harbour-mail.net", "dario@harbour-mail.net");
+    let phone = "+49302000013";
+    house.put(person("old", "c", THEN, &[("email", carla), ("phone", phone)], &[])).await;
+    house.put(person("shop", "c", THEN, &[("phone", phone)], &[])).await;
+    house.retract("old", "c", THEN + 1).await;
+    house.put(person("shop", "c", THEN + 2, &[("email", dario)], &[])).await;
+    // Of one that was emptied the key goes to Edda: she does not get its id.
+    house.put(person("old", "e", THEN, &[("email", "before-edda@harbour-mail.net")], &[])).await;
+    let emptied = profile_of(&mut house, "old", "e").await;
+    house.retract("old", "e", THEN + 1).await;
+    house.put(person("old", "e", THEN + 2, &[("email", "edda@harbour-mail.net")], &[])).await;
+    for alone in [false, true, true] {
+        assert_eq!(house.get(&former).await.unwrap().name, first);
+        assert_eq!(history(&mut house, &former).await, (pb::ProfileState::Merged, vec![first.clone()]));
+        assert_eq!(scope(&mut house, of_profile(&former)).await, [told("crm", "m1", "MEMBER_OF_PROFILE")]);
+        assert_ne!(house.lookup("email", bob).await.unwrap().name, first);
+        let taken_back = [told("old", "c", "RETRACTED_SHARING_IDENTIFIER")];
+        assert_eq!(scope(&mut house, at("email", carla)).await, taken_back);
+        assert_eq!(reason(&house.get(&emptied).await.unwrap_err()), "PROFILE_EMPTIED");
+        house = restart(house, &data, alone).await;
+    }
+    // Ada's record goes to somebody else as well: nobody has what the id stood for.
+    house.put(person("crm", "m1", THEN + 3, &[("email", "fritz@harbour-mail.net")], &[])).await;
+    for alone in [false, true] {
+        assert_eq!(reason(&house.get(&former).await.unwrap_err()), "PROFILE_EMPTIED");
+        assert_eq!(history(&mut house, &former).await, (pb::ProfileState::Emptied, Vec::new()));
+        house = restart(house, &data, alone).await;
+    }
+    house.close().await;
+}
+
 /// LAW 6: a system is replaced by another. Who was restricted in the old one stays so in the new one, whatever address goes.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restriction_goes_along_from_record_to_record() {

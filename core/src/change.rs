@@ -44,7 +44,8 @@ pub enum ProfileChange<R = Digest128> {
         /// Each other part: the profile that now holds it, and the records that moved, sorted.
         into: Vec<(ProfileOrdinal, Vec<R>)>,
     },
-    /// Every record of the profile was retracted. The id stays known and revives if a record comes back alone.
+    /// Every record of the profile was retracted. The id stays known and revives if a record comes back alone, as whoever it
+    /// was of.
     Emptied {
         /// Which profile.
         profile: ProfileOrdinal,

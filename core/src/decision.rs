@@ -337,13 +337,17 @@ pub fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, DecisionErro
     }
 }
 
-/// A sealed payload's envelope: version, slot of the key, whether it opens a record, ciphertext.
+/// A sealed payload's envelope: version, slot of the key, whether it opens a record, ciphertext. Of version 2 are the fragments
+/// that make their record somebody else's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sealed<'a> {
     /// Which key opens it.
     pub slot: SlotId,
     /// Whether its record was never seen before. A replay counts records by this even when the key is gone.
     pub opens_record: bool,
+    /// Whether a fragment gives up all that named somebody in the one before, so that its record is somebody else's from now on.
+    /// A replay counts this even when the key, or the fragment before, is gone.
+    pub passes_on: bool,
     /// What stands in front of the ciphertext and is vouched for by its tag.
     pub header: [u8; SEALED_HEADER_BYTES],
     /// Ciphertext and tag.
@@ -351,6 +355,9 @@ pub struct Sealed<'a> {
 }
 
 const SEALED_HEADER_BYTES: usize = 5;
+
+/// The envelope's version for a fragment that makes its record somebody else's.
+const PASSES_ON: u8 = 2;
 
 /// Slots are numbered below this; the bit says that the record is new.
 const OPENS_RECORD: u32 = 1 << 31;
@@ -367,22 +374,30 @@ impl<'a> Sealed<'a> {
         [VERSION, a, b, c, d]
     }
 
+    /// What goes in front of the ciphertext of a fragment that makes its record somebody else's.
+    #[must_use]
+    pub fn header_that_passes_on(slot: SlotId) -> [u8; SEALED_HEADER_BYTES] {
+        let [_, a, b, c, d] = Self::header(slot, false);
+        [PASSES_ON, a, b, c, d]
+    }
+
     /// Reads the envelope.
     ///
     /// # Errors
     /// [`DecisionError`] for another version or damaged bytes.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, DecisionError> {
         match bytes {
-            [VERSION, a, b, c, d, ciphertext @ ..] => {
+            [version @ (VERSION | PASSES_ON), a, b, c, d, ciphertext @ ..] => {
                 let number = u32::from_le_bytes([*a, *b, *c, *d]);
                 Ok(Self {
                     slot: SlotId(number & !OPENS_RECORD),
                     opens_record: number & OPENS_RECORD != 0,
-                    header: [VERSION, *a, *b, *c, *d],
+                    passes_on: *version == PASSES_ON,
+                    header: [*version, *a, *b, *c, *d],
                     ciphertext,
                 })
             }
-            [VERSION, ..] | [] => Err(DecisionError::Damaged),
+            [VERSION | PASSES_ON, ..] | [] => Err(DecisionError::Damaged),
             [version, ..] => Err(DecisionError::Version(*version)),
         }
     }
@@ -403,9 +418,15 @@ mod tests {
         for opens_record in [false, true] {
             let header = Sealed::header(SlotId(70_000), opens_record);
             let sealed = [&header[..], b"xyz"].concat();
-            let want = Sealed { slot: SlotId(70_000), opens_record, header, ciphertext: b"xyz" };
+            let want = Sealed { slot: SlotId(70_000), opens_record, passes_on: false, header, ciphertext: b"xyz" };
             assert_eq!(Sealed::parse(&sealed), Ok(want));
         }
+        let header = Sealed::header_that_passes_on(SlotId(70_000));
+        let sealed = [&header[..], b"xyz"].concat();
+        let want = Sealed { slot: SlotId(70_000), opens_record: false, passes_on: true, header, ciphertext: b"xyz" };
+        assert_eq!(Sealed::parse(&sealed), Ok(want));
+        assert_eq!(Sealed::parse(&header[..4]), Err(DecisionError::Damaged));
+        assert_eq!(Sealed::parse(&[3, 0, 0, 0, 0]), Err(DecisionError::Version(3)));
         let sealed = Sealed::header(SlotId(1), true);
         assert_eq!(Sealed::parse(&sealed[..4]), Err(DecisionError::Damaged));
     }

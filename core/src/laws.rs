@@ -1,12 +1,15 @@
 //! The laws that must hold at every moment, as plain functions over plain data. Property tests, the model test and
 //! `debug_assert!` call the same ones. An `Err` names the law and what broke it, in ids only.
 
+mod replica;
+
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::change::ProfileChange;
 use crate::consent::policy::Regime;
 use crate::consent::state::{State, Voices};
 use crate::ids::{Digest128, NamespaceId, ProfileOrdinal};
+
+pub use replica::{Answer, Replica};
 
 /// A law does not hold.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -70,189 +73,6 @@ pub fn exclusive_means_exclusive(
         }
     }
     Ok(())
-}
-
-/// What a profile id answers with.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Answer {
-    /// These records.
-    Live(BTreeSet<Digest128>),
-    /// Redirects to this one.
-    MergedInto(ProfileOrdinal),
-    /// Its records went to these.
-    SplitInto(Vec<ProfileOrdinal>),
-    /// All its records were retracted.
-    Emptied,
-    /// All its records were erased.
-    Erased,
-}
-
-/// Every profile id that was ever given out, and its answer: what a consumer of the feed keeps.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Replica {
-    /// By id.
-    pub answers: BTreeMap<ProfileOrdinal, Answer>,
-    /// The records that an id held when it was merged or split.
-    held: BTreeMap<ProfileOrdinal, BTreeSet<Digest128>>,
-    /// The profile that each record is in, or was in last.
-    last: BTreeMap<Digest128, ProfileOrdinal>,
-    /// Profiles that gave records to others in this settlement.
-    gave: BTreeSet<ProfileOrdinal>,
-}
-
-impl Replica {
-    /// Takes in one change of the feed. Records that were retracted drop out when they are told as touched and
-    /// `is_live` says no, as a consumer finds out by reading.
-    ///
-    /// # Errors
-    /// [`LawBroken`] when the change contradicts what was told before.
-    pub fn apply(&mut self, change: &ProfileChange, is_live: &dyn Fn(Digest128) -> bool) -> Result<(), LawBroken> {
-        match change {
-            ProfileChange::Created { profile, records } => {
-                let before = self.answers.insert(*profile, Answer::Live(records.iter().copied().collect()));
-                self.last.extend(records.iter().map(|record| (*record, *profile)));
-                keeps(before.is_none(), 4, || format!("profile {} was opened twice", profile.0))
-            }
-            ProfileChange::Updated { profile, joined, touched } => {
-                if self.answers.get(profile) == Some(&Answer::Emptied) {
-                    keeps(!joined.is_empty(), 4, || format!("profile {} revives without a record", profile.0))?;
-                    self.answers.insert(*profile, Answer::Live(BTreeSet::new()));
-                }
-                self.last.extend(joined.iter().map(|record| (*record, *profile)));
-                let members = self.live(*profile)?;
-                members.extend(joined);
-                for record in touched {
-                    keeps(members.contains(record), 4, || format!("{record:?} is touched where it is not"))?;
-                    if !is_live(*record) {
-                        members.remove(record);
-                    }
-                }
-                Ok(())
-            }
-            ProfileChange::Merged { from, into, records } => {
-                self.shift(*from, *into, records)?;
-                keeps(self.live(*from)?.is_empty(), 4, || format!("profile {} left records behind", from.0))?;
-                keeps(into < from, 4, || format!("profile {} was merged into a younger one", from.0))?;
-                self.answers.insert(*from, Answer::MergedInto(*into));
-                self.held.insert(*from, records.iter().copied().collect());
-                Ok(())
-            }
-            ProfileChange::Split { from, stays, into } => {
-                for (to, records) in into {
-                    self.shift(*from, *to, records)?;
-                }
-                self.gave.insert(*from);
-                let left = !self.live(*from)?.is_empty();
-                keeps(left == *stays, 4, || format!("profile {} stays without records, or left some", from.0))?;
-                if !stays {
-                    let held = into.iter().flat_map(|(_, records)| records).copied();
-                    self.held.insert(*from, held.collect());
-                    self.answers.insert(*from, Answer::SplitInto(into.iter().map(|(to, _)| *to).collect()));
-                }
-                Ok(())
-            }
-            ProfileChange::Emptied { profile } => {
-                let left = self.live(*profile)?.iter().any(|record| is_live(*record));
-                keeps(!left, 4, || format!("profile {} is emptied and has live records", profile.0))?;
-                self.answers.insert(*profile, Answer::Emptied);
-                Ok(())
-            }
-            ProfileChange::ConsentChanged { profile } => self.live(*profile).map(drop),
-            ProfileChange::Erased { profile, gone: true } => {
-                let known = self.answers.insert(*profile, Answer::Erased);
-                let held = matches!(known, Some(Answer::Live(_) | Answer::Emptied));
-                keeps(held, 4, || format!("profile {} is erased and held nothing", profile.0))
-            }
-            ProfileChange::Erased { profile, gone: false } => {
-                let members = self.live(*profile)?;
-                members.retain(|record| is_live(*record));
-                keeps(!members.is_empty(), 4, || format!("profile {} lost all records and is not gone", profile.0))
-            }
-            ProfileChange::AccountChanged { .. } => Ok(()),
-        }
-    }
-
-    /// The live and the emptied profiles that an id leads to: itself, as long as it was neither merged nor split, and else
-    /// wherever the records are, or were last, that it held then. No merge that was undone leads to another party.
-    #[must_use]
-    pub fn leads_to(&self, profile: ProfileOrdinal) -> BTreeSet<ProfileOrdinal> {
-        let (mut ends, mut seen, mut open) = (BTreeSet::new(), BTreeSet::new(), vec![profile]);
-        while let Some(profile) = open.pop() {
-            if !seen.insert(profile) {
-                continue;
-            }
-            match self.answers.get(&profile) {
-                Some(Answer::Live(_) | Answer::Emptied) => {
-                    ends.insert(profile);
-                }
-                Some(Answer::SplitInto(into)) => open.extend(into),
-                Some(Answer::MergedInto(_) | Answer::Erased) | None => {}
-            }
-            let held = self.held.get(&profile).into_iter().flatten();
-            open.extend(held.filter_map(|record| self.last.get(record)));
-        }
-        ends
-    }
-
-    /// Takes in the end of a settlement. A record that its source took back goes with those that it was with last: where the
-    /// profile that they were merged into gave them all to one other, it was in that one.
-    pub fn settled(&mut self, is_live: &dyn Fn(Digest128) -> bool) {
-        let told = |mut profile: ProfileOrdinal| {
-            while let Some(Answer::MergedInto(into)) = self.answers.get(&profile) {
-                profile = *into;
-            }
-            profile
-        };
-        let mut moved: Vec<(Digest128, ProfileOrdinal)> = Vec::new();
-        for (record, last) in self.last.iter().filter(|(record, _)| !is_live(**record)) {
-            let merged = matches!(self.answers.get(last), Some(Answer::MergedInto(_)));
-            if merged && self.gave.contains(&told(*last)) {
-                let ends = self.leads_to(*last);
-                let only = ends.first().filter(|end| ends.len() == 1 && **end != told(*last));
-                moved.extend(only.map(|end| (*record, *end)));
-            }
-        }
-        self.last.extend(moved);
-        self.gave.clear();
-    }
-
-    /// A record was erased.
-    pub fn forget(&mut self, record: Digest128) {
-        self.last.remove(&record);
-        for held in self.held.values_mut() {
-            held.remove(&record);
-        }
-    }
-
-    /// The live clusters.
-    #[must_use]
-    pub fn clusters(&self) -> Vec<BTreeSet<Digest128>> {
-        self.live_profiles().map(|(_, members)| members.clone()).collect()
-    }
-
-    fn live_profiles(&self) -> impl Iterator<Item = (ProfileOrdinal, &BTreeSet<Digest128>)> {
-        self.answers.iter().filter_map(|(profile, answer)| match answer {
-            Answer::Live(members) => Some((*profile, members)),
-            _ => None,
-        })
-    }
-
-    fn live(&mut self, profile: ProfileOrdinal) -> Result<&mut BTreeSet<Digest128>, LawBroken> {
-        match self.answers.get_mut(&profile) {
-            Some(Answer::Live(members)) => Ok(members),
-            _ => Err(LawBroken { law: 4, what: format!("profile {} is not live", profile.0) }),
-        }
-    }
-
-    fn shift(&mut self, from: ProfileOrdinal, to: ProfileOrdinal, records: &[Digest128]) -> Result<(), LawBroken> {
-        let members = self.live(from)?;
-        for record in records {
-            keeps(members.remove(record), 4, || format!("{record:?} moves out of {}, where it is not", from.0))?;
-        }
-        self.live(to)?.extend(records);
-        self.last.extend(records.iter().map(|record| (*record, to)));
-        Ok(())
-    }
 }
 
 /// LAW 4: ids are a contract. From one settled state to the next: no id is forgotten or comes back with another meaning,
@@ -402,6 +222,7 @@ pub fn no_parent_is_lost<E: Ord + std::fmt::Debug>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::change::ProfileChange;
 
     fn record(number: u8) -> Digest128 {
         Digest128([number; 16])

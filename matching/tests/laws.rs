@@ -11,7 +11,9 @@ use onefold_core::ids::{Digest128, NamespaceId, Place, ProfileOrdinal, SlotId, S
 use onefold_core::laws::{self, Answer, LawBroken, Replica};
 use onefold_core::namespace::NamespaceClass::{Identifying, Supporting, Unique};
 use onefold_matching::prepared::{LinkValue, Prepared};
-use onefold_matching::resolve::{Arrival, Engine, Judgement, LinkRules, NamespaceRule, Standing, Verdict, Weigher};
+use onefold_matching::resolve::{
+    Arrival, Engine, Judgement, LinkRules, NamespaceRule, REMEMBERED_BESIDE_MAX, Standing, Verdict, Weigher,
+};
 use oracle::Ground;
 use oracle::looks::{Dice, LINES, Looks, features};
 use proptest::collection::{btree_set, vec};
@@ -169,6 +171,8 @@ fn verb_of(records: u8, scale: u8) -> impl Strategy<Value = Verb> {
 /// What the journal keeps.
 #[derive(Clone)]
 enum Entry {
+    /// What is put next makes the record somebody else's.
+    PassOn(Digest128),
     Put(Prepared),
     Retract(Digest128, i64),
     Judge(Digest128, Digest128, Option<Judgement>),
@@ -215,15 +219,35 @@ impl House {
     fn put(&mut self, prepared: &Prepared) -> Arrival {
         self.saw(prepared.record);
         self.ground.put(prepared);
-        self.journal.push(Entry::Put(prepared.clone()));
         let judged = self.engine.judge(prepared);
+        let record = prepared.record;
+        let before = [self.engine.links_of(record), self.engine.last_links_of(record)].concat();
+        if judged.applies() && self.gives_up_all(&before, &prepared.links) {
+            let is_live = self.engine.record(record).is_some_and(|view| view.live);
+            let age = |record: Digest128| self.first_seen[&record];
+            self.replica.passes_on(record, is_live, REMEMBERED_BESIDE_MAX, &age);
+            self.engine.pass_on(record);
+            self.journal.push(Entry::PassOn(record));
+        }
+        self.journal.push(Entry::Put(prepared.clone()));
         assert_eq!(self.engine.put(prepared, NOWHERE, SlotId(1)), judged);
         judged
+    }
+
+    /// Said once more, plainly: whether nothing that named somebody is left of it.
+    fn gives_up_all(&self, before: &[LinkValue], now: &[LinkValue]) -> bool {
+        let names = |value: &&LinkValue| self.rules.rule(value.namespace).class != Supporting;
+        let before: Vec<&LinkValue> = before.iter().filter(names).collect();
+        !before.is_empty() && before.iter().all(|value| !now.contains(value))
     }
 
     fn retract(&mut self, record: Digest128, at: i64) {
         self.saw(record);
         self.ground.retract(record, at);
+        let is_live = self.engine.record(record).is_some_and(|view| view.live);
+        if is_live && self.engine.judge_retraction(record, ObservedAt(at)).applies() {
+            self.replica.takes_back(record, REMEMBERED_BESIDE_MAX, &|record| self.first_seen[&record]);
+        }
         self.journal.push(Entry::Retract(record, at));
         self.engine.retract(record, ObservedAt(at), NOWHERE);
     }
@@ -345,7 +369,12 @@ impl House {
             match self.engine.lives_on(*profile) {
                 Standing::MergedInto(only) => assert!(leads_to.iter().eq([&only]), "{profile:?}"),
                 Standing::SplitInto(parts) => assert!(leads_to.iter().eq(&parts), "{profile:?}"),
-                Standing::Live | Standing::Emptied => assert!(leads_to.iter().eq([profile]), "{profile:?}"),
+                Standing::Live => assert!(leads_to.iter().eq([profile]), "{profile:?}"),
+                // Where all that it held is somebody else's by now, it leads nowhere.
+                Standing::Emptied if leads_to.is_empty() => {
+                    assert!(!matches!(self.replica.answers[profile], Answer::Live(_) | Answer::Emptied), "{profile:?}");
+                }
+                Standing::Emptied => assert!(leads_to.iter().eq([profile]), "{profile:?}"),
                 Standing::Erased | Standing::Unknown => panic!("{profile:?} is not known, and nothing was erased"),
             }
         }
@@ -368,6 +397,7 @@ impl House {
         let mut engine = Engine::with_models(self.rules.clone(), models(self.model));
         for entry in &self.journal {
             match entry {
+                Entry::PassOn(record) => engine.pass_on(*record),
                 Entry::Put(prepared) => {
                     engine.put(prepared, NOWHERE, SlotId(1));
                 }
@@ -416,6 +446,9 @@ fn same_state(one: &Engine, other: &Engine) {
         assert_eq!(one.links_of(record.digest), other.links_of(record.digest));
         for value in one.links_of(record.digest) {
             assert_eq!(one.value(value), other.value(value));
+        }
+        for value in one.last_links_of(record.digest) {
+            assert_eq!(one.led_to(value), other.led_to(value));
         }
     }
 }

@@ -1,5 +1,5 @@
-//! LAW 4: an id that was merged leads to what it held when it was, also when the merge is undone, after a restart from a
-//! checkpoint, and after one from the journal.
+//! LAW 4: an id that was merged leads to what it held when it was, also when the merge is undone or a record is given to somebody
+//! else, after a restart from a checkpoint, and after one from the journal.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeMap;
@@ -54,7 +54,14 @@ fn run(verbs: &[Verb]) -> [Engine; 3] {
     for verb in verbs {
         for engine in [&mut engine, &mut again] {
             match verb {
-                Verb::Put(number, at, values) => drop(engine.put(&prepared(*number, *at, values), PLACE, SlotId(1))),
+                Verb::Put(number, at, values) => {
+                    let next = prepared(*number, *at, values);
+                    let before = [engine.links_of(next.record), engine.last_links_of(next.record)].concat();
+                    if engine.gives_up_all(&before, &next.links) {
+                        engine.pass_on(next.record);
+                    }
+                    engine.put(&next, PLACE, SlotId(1));
+                }
                 Verb::Retract(number, at) => drop(engine.retract(record(*number), ObservedAt(*at), PLACE)),
                 Verb::Judge(one, other, verdict) => {
                     let judgement = Judgement { verdict: *verdict, seen_bits: None, expires_at: None };
@@ -154,5 +161,94 @@ fn an_identifier_that_was_taken_back_leads_to_whoever_it_led_to() {
         for engine in run(&verbs) {
             assert!(engine.led_to(value(1)).is_empty());
         }
+    }
+}
+
+/// Records 1 and 2 are one person's, whose ids 0 and 1 became one. Then the source gives the key of record 2 to somebody else.
+#[test]
+fn a_record_that_is_somebody_elses_by_now_leads_no_id_to_them() {
+    use Verb::{Put, Retract};
+    let joined = || vec![Put(1, 0, &[1]), Put(2, 0, &[2]), Put(2, 1, &[2, 1])];
+    let plus = |verbs: &[Verb]| -> Vec<Verb> { joined().into_iter().chain(verbs.iter().map(copy)).collect() };
+    let (former, live) = (ProfileOrdinal(1), Standing::MergedInto(ProfileOrdinal(0)));
+    // Another address of one's own is none of somebody else's.
+    for engine in run(&plus(&[Put(2, 2, &[2]), Put(2, 3, &[2, 7])])) {
+        assert_eq!(engine.lives_on(former), Standing::MergedInto(engine.profile_of(record(2)).unwrap()));
+    }
+    let passed_on = [
+        vec![Put(2, 2, &[9])],
+        // By way of nothing at all, and by way of a retraction.
+        vec![Put(2, 2, &[]), Put(2, 3, &[9])],
+        vec![Retract(2, 2), Put(2, 3, &[9])],
+        // And once more.
+        vec![Put(2, 2, &[9]), Put(2, 3, &[8])],
+    ];
+    for verbs in passed_on {
+        for engine in run(&plus(&verbs)) {
+            assert_ne!(engine.profile_of(record(2)), Some(ProfileOrdinal(0)));
+            assert_eq!(engine.lives_on(former), live, "as it was told, since record 1 is there");
+            assert_eq!(engine.live_ends(former), [ProfileOrdinal(0)]);
+        }
+        // Record 1 is somebody else's, too, or gone, and nobody has what the id stood for.
+        let all: Vec<Verb> = verbs.iter().map(copy).chain([Put(1, 9, &[6])]).collect();
+        for engine in run(&plus(&all)) {
+            assert_eq!(engine.lives_on(former), Standing::Emptied);
+            assert!(engine.live_ends(former).is_empty() && !engine.all_ends_erased(former));
+        }
+        let gone: Vec<Verb> = verbs.iter().map(copy).chain([Retract(1, 9)]).collect();
+        for engine in run(&plus(&gone)) {
+            assert_eq!(engine.lives_on(former), live);
+            assert!(engine.live_ends(former).is_empty());
+            assert_eq!(engine.retracted_from(&[former]).iter().map(|view| view.digest).next(), Some(record(1)));
+        }
+    }
+}
+
+/// The two were never one person: a record that joined them was taken back. Then record 2 is given to somebody else.
+#[test]
+fn where_the_merge_was_undone_before_it_leads_to_neither() {
+    use Verb::{Put, Retract};
+    let verbs = [Put(1, 0, &[1]), Put(2, 0, &[2]), Put(3, 0, &[1, 2]), Retract(3, 1), Put(2, 2, &[9])];
+    for engine in run(&verbs) {
+        assert_eq!(engine.live_ends(ProfileOrdinal(0)), [ProfileOrdinal(0)]);
+        assert_eq!(engine.lives_on(ProfileOrdinal(1)), Standing::Emptied);
+    }
+}
+
+/// An id that was emptied is not that of whoever gets the key later.
+#[test]
+fn an_emptied_id_is_taken_up_by_the_same_person_alone() {
+    use Verb::{Put, Retract};
+    let again: [(&'static [u8], bool); 3] = [(&[1], true), (&[1, 2], true), (&[2], false)];
+    for (values, is_same) in again {
+        for engine in run(&[Put(1, 0, &[1]), Retract(1, 1), Put(1, 2, values)]) {
+            assert_eq!(engine.profile_of(record(1)) == Some(ProfileOrdinal(0)), is_same, "{values:?}");
+            assert_eq!(engine.standing(ProfileOrdinal(0)) == Standing::Live, is_same, "{values:?}");
+        }
+    }
+}
+
+/// Record 1 was with record 2 when it was taken back. Its address leads to the profile for as long as record 2 is there and of
+/// the same person.
+#[test]
+fn an_identifier_that_was_taken_back_leads_to_nobody_who_came_later() {
+    use Verb::{Put, Retract};
+    let held = || vec![Put(1, 0, &[1, 2]), Put(2, 0, &[2]), Retract(1, 1)];
+    let led_to = |verbs: Vec<Verb>| run(&verbs).map(|engine| engine.led_to(value(1)).into_iter().next());
+    let plus = |verbs: &[Verb]| -> Vec<Verb> { held().into_iter().chain(verbs.iter().map(copy)).collect() };
+    assert_eq!(led_to(held()), [Some(ProfileOrdinal(0)); 3]);
+    let stays = plus(&[Put(3, 0, &[2]), Put(2, 1, &[2, 5])]);
+    assert_eq!(led_to(stays), [Some(ProfileOrdinal(0)); 3]);
+    assert_eq!(led_to(plus(&[Put(2, 1, &[9])])), [None; 3], "the profile kept its id, and is somebody else's");
+    // Record 3 came when record 1 was gone.
+    assert_eq!(led_to(plus(&[Put(3, 0, &[2]), Retract(2, 1)])), [None; 3]);
+    assert_eq!(led_to(plus(&[Put(3, 0, &[2]), Put(2, 1, &[9])])), [None; 3]);
+}
+
+fn copy(verb: &Verb) -> Verb {
+    match verb {
+        Verb::Put(number, at, values) => Verb::Put(*number, *at, values),
+        Verb::Retract(number, at) => Verb::Retract(*number, *at),
+        Verb::Judge(one, other, verdict) => Verb::Judge(*one, *other, *verdict),
     }
 }

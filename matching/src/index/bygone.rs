@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use onefold_core::ids::{Digest128, NamespaceId, Place};
 
+use crate::index::handed::Turn;
 use crate::prepared::LinkValue;
 
 /// About what an entry of a sorted set takes beside itself: nodes are two thirds full, and have edges.
@@ -22,15 +23,18 @@ pub(crate) struct Bygone {
     versions: BTreeMap<u32, (i64, Digest128)>,
     /// Where the fragment lies that was live last.
     places: BTreeMap<u32, Place>,
+    /// The oldest of those that the record was with when it was retracted; no entry where it was alone.
+    beside: BTreeMap<u32, Box<[Turn]>>,
 }
 
 impl Bygone {
     /// The record is retracted; this version was the last, and said this.
     pub(crate) fn set(&mut self, record: u32, version: (i64, Digest128), values: impl IntoIterator<Item = LinkValue>) {
-        let place = self.place_of(record);
+        let (place, beside) = (self.place_of(record), self.beside.remove(&record));
         self.drop(record);
         self.versions.insert(record, version);
         self.places.extend(place.map(|place| (record, place)));
+        self.beside.extend(beside.map(|beside| (record, beside)));
         self.note(record, values);
     }
 
@@ -52,6 +56,18 @@ impl Bygone {
     /// The fragment that is retracted lies here.
     pub(crate) fn set_place(&mut self, record: u32, place: Place) {
         self.places.insert(record, place);
+    }
+
+    /// Those that it was with when it was retracted.
+    pub(crate) fn beside(&self, record: u32) -> &[Turn] {
+        self.beside.get(&record).map(AsRef::as_ref).unwrap_or_default()
+    }
+
+    /// The record that is retracted was with these.
+    pub(crate) fn set_beside(&mut self, record: u32, beside: Vec<Turn>) {
+        if !beside.is_empty() {
+            self.beside.insert(record, beside.into());
+        }
     }
 
     /// All of them, by record.
@@ -76,6 +92,7 @@ impl Bygone {
     pub(crate) fn drop(&mut self, record: u32) {
         self.versions.remove(&record);
         self.places.remove(&record);
+        self.beside.remove(&record);
         let values: Vec<LinkValue> = self.values_of(record).collect();
         for value in values {
             self.by_record.remove(&(record, value));
@@ -107,5 +124,6 @@ impl Bygone {
         2 * self.len() * (size_of::<(u32, LinkValue)>() + ENTRY_OVERHEAD)
             + self.versions.len() * version
             + self.places.len() * (size_of::<(u32, Place)>() + ENTRY_OVERHEAD)
+            + self.beside.values().map(|beside| size_of_val::<[Turn]>(beside) + 2 * ENTRY_OVERHEAD).sum::<usize>()
     }
 }

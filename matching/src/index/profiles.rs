@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::index::NONE;
 use crate::index::column::Column;
+use crate::index::handed::{Handed, Turn, Walk};
 use crate::index::lists::{List, Lists};
 use crate::index::records::{Warm, flag};
 
@@ -47,6 +48,8 @@ pub(crate) struct Profiles {
     pub(crate) live: u32,
     /// Records that are in no profile, each with the one that the trail from its last one ends at.
     left: BTreeSet<(u32, u32)>,
+    /// Records that are somebody else's by now.
+    pub(crate) handed: Handed,
 }
 
 impl Profiles {
@@ -79,6 +82,7 @@ impl Profiles {
         ended.contested = false;
         ended.uneven = false;
         lists.clear(&mut ended.list);
+        self.handed.note_ended(profile, held);
         match kind {
             Kind::Merged => {
                 ended.head = into.first().copied().unwrap_or(NONE);
@@ -202,20 +206,65 @@ impl Profiles {
     }
 
     /// Where an id leads: to itself as long as it has not ended by a merge or a split, and else to wherever the records are, or
-    /// were last, that it held then, and so on. A merge that was undone leads nobody to the other party's records.
+    /// were last, that it held then, and so on. A merge that was undone leads nobody to the other party's records. Nor does a
+    /// record that changed hands since: it leads to where those are by now that it was with before it did, or nowhere.
     pub(crate) fn ends(&self, warm: &Column<Warm>, lists: &Lists, profile: u32) -> BTreeSet<u32> {
-        let (mut ends, mut seen, mut open) = (BTreeSet::new(), BTreeSet::new(), vec![profile]);
+        let Walk { mut ends, partings, .. } = self.walk(warm, lists, profile);
+        let mut known: BTreeMap<u32, BTreeSet<u32>> = BTreeMap::new();
+        for parting in partings {
+            let left = known.entry(parting.profile).or_insert_with(|| self.walk(warm, lists, parting.profile).ends);
+            ends.extend(left.iter().copied().filter(|end| self.has_one_of(warm, *end, &parting.beside)));
+        }
+        ends
+    }
+
+    /// Whether an id that leads nowhere does because its records are somebody else's by now, and not because it was erased.
+    pub(crate) fn is_passed_on(&self, warm: &Column<Warm>, lists: &Lists, profile: u32) -> bool {
+        let Walk { partings, forgot, .. } = self.walk(warm, lists, profile);
+        // What is forgotten is in no profile.
+        let is_erased = |(record, _): &Turn| warm[*record].profile == NONE;
+        forgot || partings.iter().any(|parting| !parting.beside.iter().any(is_erased))
+    }
+
+    /// Whether one of these is in the profile, or was in it last where it was emptied, and has not changed hands since.
+    pub(crate) fn has_one_of(&self, warm: &Column<Warm>, profile: u32, turns: &[Turn]) -> bool {
+        let kind = self.column[profile].kind;
+        turns.iter().filter(|(record, turn)| self.handed.turn(*record) == *turn).any(|(record, _)| {
+            let warm = &warm[*record];
+            match kind {
+                Kind::Live => warm.placed() && warm.profile == profile,
+                Kind::Emptied => !warm.placed() && self.end_of_merges(warm.profile) == profile,
+                Kind::Merged | Kind::Split | Kind::Erased => false,
+            }
+        })
+    }
+
+    fn walk(&self, warm: &Column<Warm>, lists: &Lists, profile: u32) -> Walk<'_> {
+        let (mut walk, mut seen, mut open) = (Walk::default(), BTreeSet::new(), vec![profile]);
         while let Some(profile) = open.pop() {
             let Some(known) = self.column.get(profile as usize).filter(|_| seen.insert(profile)) else { continue };
             if !matches!(known.kind, Kind::Merged | Kind::Split) {
-                ends.insert(profile);
+                walk.ends.insert(profile);
                 continue;
             }
-            open.extend(self.went_into(lists, profile));
-            // None of one that was erased.
-            open.extend(self.held(lists, profile).iter().map(|record| warm[*record].profile));
+            let (mut left, mut forgot) = (BTreeSet::new(), false);
+            for record in self.held(lists, profile) {
+                let turn = self.handed.turn_at_end(profile, *record);
+                if turn == self.handed.turn(*record) {
+                    // None of one that was erased.
+                    open.push(warm[*record].profile);
+                } else if let Some(parting) = self.handed.parting((*record, turn)) {
+                    left.insert(parting.profile);
+                    walk.partings.push(parting);
+                } else {
+                    forgot = true;
+                }
+            }
+            walk.forgot |= forgot;
+            // What it was told to have gone into, unless that is what a record left behind that changed hands.
+            open.extend(self.went_into(lists, profile).iter().filter(|into| !forgot && !left.contains(into)));
         }
-        ends
+        walk
     }
 
     /// These profiles gave records to others: whichever of the records in no profile was last in one that went with them now
@@ -247,6 +296,6 @@ impl Profiles {
 
     pub(crate) fn memory_bytes(&self) -> usize {
         // About what an entry of a sorted set takes.
-        self.column.memory_bytes() + self.left.len() * 2 * size_of::<(u32, u32)>()
+        self.column.memory_bytes() + self.left.len() * 2 * size_of::<(u32, u32)>() + self.handed.memory_bytes()
     }
 }

@@ -128,6 +128,8 @@ impl Engine {
                     self.values_of(record).iter().map(|value| self.values.column[*value].link_value()).collect();
                 self.bygone.set(record, version, said);
                 self.bygone.set_place(record, lay_at);
+                let beside = self.beside(record);
+                self.bygone.set_beside(record, beside);
                 self.unindex(record);
             }
         }

@@ -81,7 +81,8 @@ impl Engine {
     /// The live profiles that an identifier led to when its last holders were retracted: who asks by an address that only a
     /// record told which its source took back is the person whose profile lives on without it. None where anybody holds the
     /// identifier today, where it names nobody, where the profile gave records away since, so that it is not known with whom the
-    /// record was, and where the holders are provably another party than it. Several, where it led to several.
+    /// record was, where nobody is left in it who was with the record and has not changed hands since, and where the holders are
+    /// provably another party than it. Several, where it led to several.
     #[must_use]
     pub fn led_to(&self, value: LinkValue) -> BTreeSet<ProfileOrdinal> {
         let most = self.rules.value_records_max as usize;
@@ -92,10 +93,13 @@ impl Engine {
             return BTreeSet::new();
         }
         let mut led_to = BTreeSet::new();
-        for holder in holders.iter().map(|holder| &self.records.warm[*holder]) {
-            let ends = self.profiles.ends(&self.records.warm, &self.lists, holder.profile);
+        for holder in &holders {
+            let (warm, beside) = (&self.records.warm[*holder], self.bygone.beside(*holder));
+            let ends = self.profiles.ends(&self.records.warm, &self.lists, warm.profile);
             let live = |end: &&u32| self.profiles.column[**end].kind == Kind::Live;
-            if let (false, 1, Some(end)) = (holder.has(flag::PARTED), ends.len(), ends.iter().find(live)) {
+            if let (false, 1, Some(end)) = (warm.has(flag::PARTED), ends.len(), ends.iter().find(live))
+                && self.profiles.has_one_of(&self.records.warm, *end, beside)
+            {
                 led_to.insert(ProfileOrdinal(*end));
             }
         }

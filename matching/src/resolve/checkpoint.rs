@@ -4,7 +4,7 @@
 //!
 //! Written: of each record its digests, name, source, moment, place, slot, profile and party; of each value its digest,
 //! standing and holders in their order; profiles that are not plainly live; indexes that are free; what is dirty.
-//! Of retracted records the values that they held last. Of a match model's matter: each text once, rows of texts by number, edges with their weights.
+//! Of retracted records the values that they held last, and whom they were with; which records changed hands. Of a match model's matter: each text once, rows of texts by number, edges with their weights.
 //! Rebuilt: postings, tables, counters and counts; the records' lists of values, which are those of the holders turned round and
 //! are always sorted the same way; the rings of members, whose order says nothing; the profiles' unique values, which
 //! are written only where something unsettled makes them differ from those of the members; which retracted record was in
@@ -15,6 +15,7 @@
 
 mod bygone;
 mod bytes;
+mod handed;
 mod judgements;
 mod pairs;
 mod profiles;
@@ -39,7 +40,7 @@ use crate::resolve::{Engine, LinkRules, Weigher};
 use bytes::{Bytes, make_room, put, read_rows, write_rows};
 
 /// The layout of the sections.
-const VERSION: u16 = 10;
+const VERSION: u16 = 11;
 const MAGIC: &[u8; 8] = b"onefoldE";
 
 /// A checkpoint that cannot be used. The journal can rebuild what it held.
@@ -91,6 +92,10 @@ struct Head {
     bygone: u32,
     /// Retracted records of which a last version is known.
     last_versions: u32,
+    /// Records that changed hands, how they did, and what of that ended profiles know.
+    handed: u32,
+    partings: u32,
+    ended_turns: u32,
 }
 
 impl Head {
@@ -116,6 +121,9 @@ impl Head {
             self.erased,
             self.bygone,
             self.last_versions,
+            self.handed,
+            self.partings,
+            self.ended_turns,
         ];
         for count in counts {
             put(&mut out, count.into());
@@ -156,6 +164,9 @@ impl Head {
             erased: count()?,
             bygone: count()?,
             last_versions: count()?,
+            handed: count()?,
+            partings: count()?,
+            ended_turns: count()?,
         };
         if bytes.0.is_empty() { Ok(head) } else { Err(DAMAGED) }
     }
@@ -202,6 +213,9 @@ impl Engine {
             erased: self.erased.len() as u32,
             bygone: self.bygone.len() as u32,
             last_versions: self.bygone.versions().count() as u32,
+            handed: self.profiles.handed.turns().count() as u32,
+            partings: self.profiles.handed.partings().count() as u32,
+            ended_turns: self.profiles.handed.ended().count() as u32,
         };
         sink("engine.head", &head.write(&self.rules, &self.rows.fingerprint()))?;
 
@@ -242,6 +256,7 @@ impl Engine {
         })?;
         write_rows("erased", self.erased.iter(), sink, |out, profile| put(out, (*profile).into()))?;
         self.write_bygone(sink)?;
+        self.write_handed(sink)?;
         self.write_judgements(sink)?;
         self.write_pairs(&texts, sink)
     }
@@ -278,6 +293,7 @@ impl Engine {
         engine.read_dirty(&head, source)?;
         engine.rebuild();
         engine.read_bygone(&head, source)?;
+        engine.read_handed(&head, source)?;
         engine.read_judgements(&head, source)?;
         engine.read_pairs(&head, source)?;
         Ok(engine)

@@ -150,11 +150,13 @@ impl Engine {
         targets
     }
 
-    /// The oldest profile without members that a returning record of the cluster was in last.
+    /// The oldest profile without members that a returning record of the cluster was in last. One that came back as somebody
+    /// else's takes up no id: whoever kept that asks for the person of before.
     fn remembered(&self, cluster: &NewCluster, taken_up: &HashSet<u32>) -> Option<u32> {
         cluster
             .records
             .iter()
+            .filter(|record| !self.profiles.handed.is_unsettled(**record))
             .map(|record| &self.records.warm[*record])
             .filter(|warm| !warm.placed() && warm.profile != NONE)
             .map(|warm| self.profiles.end_of_merges(warm.profile))

@@ -257,7 +257,8 @@ impl Engine {
 
     /// LAW 4: where an id leads today. One that was merged leads to the profile that has what it held then, were it another
     /// than it was merged into: a merge that was undone leads nobody to the other party. Where several have some of it, it
-    /// was split, whatever was told first.
+    /// was split, whatever was told first. Records that somebody else has by now lead nowhere; where all of them do, nobody is
+    /// there any more.
     #[must_use]
     pub fn lives_on(&self, profile: ProfileOrdinal) -> Standing {
         let told = self.standing(profile);
@@ -268,6 +269,8 @@ impl Engine {
         let mut left =
             ends.into_iter().filter(|end| self.profiles.column[*end].kind != Kind::Erased).map(ProfileOrdinal);
         match (told, left.next(), left.next()) {
+            // Nobody is there any more, but not because they were erased.
+            (_, None, _) if self.profiles.is_passed_on(&self.records.warm, &self.lists, profile.0) => Standing::Emptied,
             (_, None, _) => Standing::Erased,
             (Standing::MergedInto(_), Some(only), None) => Standing::MergedInto(only),
             (_, first, second) => Standing::SplitInto(first.into_iter().chain(second).chain(left).collect()),
@@ -292,7 +295,9 @@ impl Engine {
     fn ends(&self, profile: ProfileOrdinal) -> (Vec<ProfileOrdinal>, bool) {
         let ends = self.profiles.ends(&self.records.warm, &self.lists, profile.0);
         let of = |kind: Kind| ends.iter().filter(move |end| self.profiles.column[**end].kind == kind);
-        (of(Kind::Live).map(|end| ProfileOrdinal(*end)).collect(), of(Kind::Emptied).next().is_some())
+        let is_passed_on = || self.profiles.is_passed_on(&self.records.warm, &self.lists, profile.0);
+        let emptied = of(Kind::Emptied).next().is_some() || ends.is_empty() && is_passed_on();
+        (of(Kind::Live).map(|end| ProfileOrdinal(*end)).collect(), emptied)
     }
 
     /// The live profiles from this ordinal on, oldest first.

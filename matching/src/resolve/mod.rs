@@ -8,7 +8,7 @@
 //! The children do the work: `arrive` judges and indexes, `diversity` tells generic values, `pairing` finds the edges of a
 //! match model (`weigher` is what it asks of one), `settle` finds what must be resolved, `region` how much of it afresh,
 //! `judge` holds what stewards said, `soft` divides shared values, `even` tells what needs no second look, `partition` clusters, `identity` hands on the
-//! ids, `bygone` finds what was retracted, `forget` takes out what is erased, `census` counts over everything in steps, `redo` replays them at a restart, `review` asks them, `models` changes the model, `lookup`, `search`, `explain` and `growth` answer questions, `checkpoint` keeps it all
+//! ids, `bygone` finds what was retracted, `handed` notes what changes hands, `forget` takes out what is erased, `census` counts over everything in steps, `redo` replays them at a restart, `review` asks them, `models` changes the model, `lookup`, `search`, `explain` and `growth` answer questions, `checkpoint` keeps it all
 //! across restarts.
 
 mod arrive;
@@ -20,6 +20,7 @@ mod even;
 mod explain;
 mod forget;
 mod growth;
+mod handed;
 mod identity;
 mod judge;
 mod lookup;
@@ -57,6 +58,7 @@ pub use census::{Census, QUESTIONS_COUNTED_MAX, SIZE_POWERS};
 pub use checkpoint::{CheckpointError, SectionSink};
 pub use explain::{Evidence, EvidenceStep, Explanation, REASONS_MAX, SeparateReason};
 pub use growth::{CUT_LINKS_MAX, CUT_RECORDS_MAX, Cut, Growth, HoldingLink};
+pub use handed::REMEMBERED_BESIDE_MAX;
 pub use judge::{JUDGEMENTS_MAX, Judgement, JudgementRefused, Verdict};
 pub use lookup::{GenericReason, RecordView, Standing, Stats, VALUE_PROFILES_MAX, ValueStanding};
 pub use redo::RedoError;

@@ -107,6 +107,7 @@ impl Engine {
     /// All changes of one settlement were applied.
     pub fn redone(&mut self) {
         self.part_left();
+        self.profiles.handed.settled();
     }
 
     /// Ends a replay: nothing is dirty any more, and all that follows from fragments and clusters is computed.

@@ -54,6 +54,7 @@ impl Engine {
         let mut changes = erased;
         changes.extend(self.hand_on(clusters, &dirty_records, &gone));
         self.clean(dirty_records, dirty_values);
+        self.profiles.handed.settled();
         changes
     }
 

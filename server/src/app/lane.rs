@@ -104,9 +104,21 @@ impl Group {
         opens_record: bool,
         content: &[u8],
     ) -> Result<(Place, SlotId), JournalError> {
+        self.seal_behind(tenant, (sequence, of), slot, |slot| Sealed::header(slot, opens_record), content)
+    }
+
+    /// The same, behind a header of its own.
+    pub(super) fn seal_behind(
+        &mut self,
+        tenant: &Tenant,
+        (sequence, of): (Sequence, EntryKind),
+        slot: Option<SlotId>,
+        header: impl FnOnce(SlotId) -> [u8; Sealed::HEADER_BYTES],
+        content: &[u8],
+    ) -> Result<(Place, SlotId), JournalError> {
         let (slot, key) = key_for(&tenant.vault, slot)?;
+        let header = header(slot);
         let place = self.builder.push(tenant.id, sequence, kind(of), |context, out| {
-            let header = Sealed::header(slot, opens_record);
             out.extend_from_slice(&header);
             context.seal(&key, 0, &header, content, out);
         })?;

@@ -3,7 +3,8 @@
 //!
 //! What may go is what a replay can do without:
 //! - a fragment that a newer one of its record superseded, unless it opened the record (records are counted by openings) or
-//!   the record was ever away: settlements name a record while it is live, so a replay has to see when it came back;
+//!   the record was ever away: settlements name a record while it is live, so a replay has to see when it came back; or unless
+//!   it made the record somebody else's, which a replay has to count;
 //! - the answer to a named call that fell out of the window of those remembered.
 
 use std::collections::{BTreeMap, HashSet};
@@ -97,7 +98,7 @@ impl Needed {
         match EntryKind::from_u8(entry.kind.0) {
             Some(EntryKind::FragmentPut) => Sealed::parse(payload).is_ok_and(|sealed| {
                 let live = self.live.get(sealed.slot.0 as usize).copied().unwrap_or(NOWHERE);
-                sealed.opens_record || live <= entry.place
+                sealed.opens_record || sealed.passes_on || live <= entry.place
             }),
             Some(EntryKind::RequestAnswered) => decision::decode::<RequestAnswered>(payload)
                 .map_or(true, |answered| self.requests.contains(&answered.request_id)),

@@ -1,6 +1,6 @@
 //! What retracted records said last: record, against the one before · namespace · digest. And which version that was: record,
 //! likewise · moment, against the retraction's · digest of its facts · segment and offset of the fragment that was live last, or
-//! nought and nought.
+//! nought and nought · those that it was with then.
 
 use onefold_core::ids::{NamespaceId, Place};
 
@@ -8,6 +8,7 @@ use crate::index::records::flag;
 use crate::prepared::LinkValue;
 use crate::resolve::Engine;
 use crate::resolve::checkpoint::bytes::{put, put_near, put_signed, read_rows, write_rows};
+use crate::resolve::checkpoint::handed::put_beside;
 use crate::resolve::checkpoint::{CheckpointError, Head, SectionSink, SectionSource};
 
 impl Engine {
@@ -28,6 +29,7 @@ impl Engine {
             let Place { segment, offset } = self.bygone.place_of(record).unwrap_or(Place { segment: 0, offset: 0 });
             put(out, segment.into());
             put(out, offset.into());
+            put_beside(out, record, self.bygone.beside(record));
         })
     }
 
@@ -48,11 +50,13 @@ impl Engine {
             let earlier = bytes.signed()?;
             let facts = bytes.digest()?;
             let place = Place { segment: bytes.small()?, offset: bytes.small()? };
+            let beside = bytes.beside(record, head.records)?;
             self.records.warm.get(record as usize).filter(|warm| !warm.has(flag::LIVE))?;
             self.bygone.set_version(record, (self.records.cold[record].observed_at.wrapping_sub(earlier), facts));
             if place.segment > 0 {
                 self.bygone.set_place(record, place);
             }
+            self.bygone.set_beside(record, beside);
             Some(())
         })
     }

@@ -78,7 +78,11 @@ fn state(engine: &Engine) -> impl PartialEq + std::fmt::Debug + use<> {
     let left: Vec<Vec<u32>> =
         (0..engine.profiles.column.count()).map(|profile| engine.profiles.left(profile).collect()).collect();
     let bygone: Vec<_> = engine.bygone.iter().collect();
-    (records, values, profiles, engine.values.spare.clone(), counts, dirty, (left, bygone))
+    let beside: Vec<_> = (0..engine.records.warm.count()).map(|record| engine.bygone.beside(record).to_vec()).collect();
+    let handed = &engine.profiles.handed;
+    let partings: Vec<_> = handed.partings().map(|(turn, parting)| (turn, parting.clone())).collect();
+    let handed: (Vec<_>, Vec<_>, Vec<_>) = (handed.turns().collect(), partings, handed.ended().collect());
+    (records, values, profiles, engine.values.spare.clone(), counts, dirty, (left, bygone, beside, handed))
 }
 
 #[derive(Clone, Debug)]
@@ -141,7 +145,13 @@ fn verb() -> impl Strategy<Value = Verb> {
 fn run(engine: &mut Engine, verbs: &[Verb], changes: &mut Vec<Vec<ProfileChange>>) {
     for verb in verbs {
         match verb {
-            Verb::Put(prepared, place, slot) => drop(engine.put(prepared, *place, SlotId(*slot))),
+            Verb::Put(prepared, place, slot) => {
+                let before = [engine.links_of(prepared.record), engine.last_links_of(prepared.record)].concat();
+                if engine.judge(prepared).applies() && engine.gives_up_all(&before, &prepared.links) {
+                    engine.pass_on(prepared.record);
+                }
+                engine.put(prepared, *place, SlotId(*slot));
+            }
             Verb::Retract(record, at) => {
                 engine.retract(digest("record", *record), ObservedAt(*at), Place { segment: 7, offset: 7 });
             }
@@ -258,6 +268,9 @@ fn a_head_that_claims_too_much_is_refused() {
         erased: 0,
         bygone: 0,
         last_versions: 0,
+        handed: 0,
+        partings: 0,
+        ended_turns: 0,
     };
     let much = NONE - 1;
     let table = [
@@ -268,6 +281,9 @@ fn a_head_that_claims_too_much_is_refused() {
         ("spare", Head { spare: much, ..none() }),
         ("dirty_records", Head { dirty_records: much, ..none() }),
         ("dirty_values", Head { dirty_values: much, ..none() }),
+        ("handed", Head { handed: much, ..none() }),
+        ("partings", Head { partings: much, ..none() }),
+        ("ended_turns", Head { ended_turns: much, ..none() }),
         ("head", Head { records: NONE, ..none() }),
     ];
     for (section, head) in table {

@@ -19,6 +19,8 @@ use crate::app::tenant::{Held, State};
 pub(super) enum Effect {
     /// The fragment, where it lies, its sequence, its key, its bytes, and what it tells beside its facts.
     Put(Prepared, (Place, Sequence), SlotId, u32, Option<Box<Says>>),
+    /// What is put next makes the record somebody else's.
+    PassOn(Digest128),
     Retract(Digest128, ObservedAt, (Place, Sequence)),
     Late(LateVersion, SlotId),
     Hold(Sequence, Held, Points),
@@ -131,6 +133,7 @@ impl Decided {
                     );
                     facts = true;
                 }
+                Effect::PassOn(record) => state.engine.pass_on(record),
                 Effect::Hear(said) => {
                     state.hear(&said);
                     facts = true;

@@ -2,11 +2,11 @@
 
 use onefold_core::config::STEWARD_SOURCE;
 use onefold_core::consent::stops::StandsOn;
-use onefold_core::decision::{self, EntryKind, LateVersion, Quarantined, RecordRetracted};
+use onefold_core::decision::{self, EntryKind, LateVersion, Quarantined, RecordRetracted, Sealed};
 use onefold_core::erasure::{Carried, Did, ResendsStopped};
 use onefold_core::fault::{FaultReason, FieldFault};
 use onefold_core::fragment::{Fragment, ObservedAt};
-use onefold_core::ids::{Digest128, Sequence};
+use onefold_core::ids::{Digest128, Place, Sequence, SlotId};
 use onefold_core::judgement::{AUTHOR_BYTES_MAX, Judged, Verdict};
 use onefold_core::limits;
 use onefold_core::namespace::NamespaceClass;
@@ -65,7 +65,8 @@ impl Deciding<'_> {
             return Ok(Drafted { outcome, record: Some(record) });
         }
         let slot = known.and_then(|(_, slot)| slot).filter(|_| !self.changes_hands(&arriving.prepared));
-        let (sequence, place, slot) = self.seal(EntryKind::FragmentPut, slot, known.is_none(), &arriving.encoded)?;
+        let passes_on = self.given_up(&arriving.prepared).is_some();
+        let (sequence, place, slot) = self.seal_fragment(slot, (known.is_none(), passes_on), &arriving.encoded)?;
         self.overlay.insert(record, (version, Some(slot)));
         self.links.insert(record, arriving.prepared.links.to_vec());
         let bytes = u32::try_from(arriving.encoded.len()).unwrap_or(u32::MAX);
@@ -76,6 +77,9 @@ impl Deciding<'_> {
             }
             _ => None,
         };
+        if passes_on {
+            self.effects.push(Effect::PassOn(record));
+        }
         self.effects.push(Effect::Put(arriving.prepared, (place, sequence), slot, bytes, says));
         let outcome = Outcome::Accepted { sequence, profile: None, notes: arriving.notes };
         Ok(Drafted { outcome, record: Some(record) })
@@ -94,6 +98,31 @@ impl Deciding<'_> {
         };
         let gone = before.iter().filter(names).any(|value| !prepared.links.contains(value));
         gone || prepared.links.iter().filter(names).any(|value| !before.contains(value))
+    }
+
+    /// What a record said so far, where it gives up all of it that named somebody: it is taken to be somebody else's from now on,
+    /// so that ids that ended lead nobody to it (law 4).
+    fn given_up(&self, prepared: &Prepared) -> Option<Vec<LinkValue>> {
+        let before = match self.links.get(&prepared.record) {
+            Some(before) => before.clone(),
+            None => self.state.held_by(prepared.record),
+        };
+        self.state.engine.gives_up_all(&before, &prepared.links).then_some(before)
+    }
+
+    fn seal_fragment(
+        &mut self,
+        slot: Option<SlotId>,
+        (opens_record, passes_on): (bool, bool),
+        content: &[u8],
+    ) -> Result<(Sequence, Place, SlotId), JournalError> {
+        if !passes_on {
+            return self.seal(EntryKind::FragmentPut, slot, opens_record, content);
+        }
+        let entry = (self.sequence.next(), EntryKind::FragmentPut);
+        let (place, slot) = self.group.seal_behind(self.tenant, entry, slot, Sealed::header_that_passes_on, content)?;
+        self.sequence = entry.0;
+        Ok((entry.0, place, slot))
     }
 
     /// A fragment of a record that was retracted, observed before that. The record stays retracted; where this is what it said

@@ -145,6 +145,12 @@ impl Replaying {
         old.is_some_and(gone)
     }
 
+    /// The same of a fragment, and whether it made its record somebody else's.
+    fn opened_fragment(&mut self, entry: &EntryView<'_>) -> Result<Option<(SlotId, Vec<u8>, bool)>, VisitError> {
+        let passes_on = entry.bytes().map(Sealed::parse).transpose()?.is_some_and(|sealed| sealed.passes_on);
+        Ok(self.opened_content(entry)?.map(|(slot, plain)| (slot, plain, passes_on)))
+    }
+
     fn replay(
         &mut self,
         kind: EntryKind,
@@ -158,11 +164,14 @@ impl Replaying {
         self.state.sequence = self.state.sequence.max(entry.sequence);
         match kind {
             EntryKind::TenantOpened | EntryKind::KeysRotated | EntryKind::DecidedBy => {}
-            EntryKind::FragmentPut => match self.opened_content(entry)? {
-                Some((slot, plain)) => {
+            EntryKind::FragmentPut => match self.opened_fragment(entry)? {
+                Some((slot, plain, passes_on)) => {
                     let fragment = Fragment::decode(&plain)?;
                     let (prepared, _) = self.config.preparer().prepare(&fragment);
                     self.prepare_again(prepared.record, journal)?;
+                    if passes_on {
+                        self.state.engine.pass_on(prepared.record);
+                    }
                     self.state.stops_go_along(&prepared);
                     let bytes = entry.bytes().map_or(0, |bytes| u32::try_from(bytes.len()).unwrap_or(u32::MAX));
                     let engine = &self.state.engine;
@@ -185,6 +194,9 @@ impl Replaying {
                     {
                         if !self.is_gone(*record, sealed.slot) {
                             self.state.note_vacant(*record, sealed.slot, entry.sequence);
+                        }
+                        if sealed.passes_on {
+                            self.state.engine.pass_on(*record);
                         }
                         self.state.engine.put_vacant(*record, entry.place, sealed.slot);
                     } else if sealed.is_some_and(|sealed| sealed.opens_record) {

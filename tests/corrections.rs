@@ -133,3 +133,95 @@ async fn a_correction_outlives_each_record_that_it_was_made_beside() {
     assert_eq!(house.lookup("phone", "+49302000001").await.unwrap().name, profile.name);
     house.close().await;
 }
+
+/// Its family name and its records, the correction's among them.
+async fn shown(house: &mut House, of: (&str, &str)) -> (String, u32) {
+    let profile = profile_of(house, of).await;
+    let family = profile.values.iter().find(|value| value.name == "family_name").unwrap();
+    let Some(pb::golden_value::Value::Text(family)) = &family.value else { panic!("{family:?}") };
+    (family.clone(), profile.record_count)
+}
+
+/// A source gives a record of a person whose name was corrected to somebody else, while another record of theirs says what that one
+/// gave up: the correction stays with the person, is never shown as the other's, and goes with an erasure. Where nobody else says
+/// it, the person may only have another address, and keeps the correction.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_correction_does_not_go_along_to_whom_a_record_is_given() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let mut house = House::open(&data).await;
+    house.sources(&["crm", "shop"]).await;
+    let (cleo, moves) = ("cleo@harbour-mail.net", "moves@harbour-mail.net");
+    let names = |family| [("given_name", "Any"), ("family_name", family)];
+    // Both were there when Ada was corrected, twice; of Cleo's only the first was.
+    for (source, key, mail) in [("crm", "1", ADA), ("crm", "5", ADA), ("crm", "7", cleo), ("crm", "9", moves)] {
+        house.put(person(source, key, THEN, &[("email", mail)], &names("Quillfeather"))).await;
+    }
+    for mail in [ADA, cleo, moves] {
+        correct(&mut house, mail, &[], &names("Brandywine")).await;
+    }
+    correct(&mut house, ADA, &[("phone", "+49302000001")], &[]).await;
+    house.put(person("shop", "c2", THEN, &[("email", cleo)], &names("Quillfeather"))).await;
+    assert_eq!(shown(&mut house, ("shop", "c2")).await, ("Brandywine".to_owned(), 3));
+
+    house.put(person("crm", "5", LATER, &[("email", "bob@harbour-mail.net")], &names("Oakenshield"))).await;
+    house.put(person("crm", "7", LATER, &[("email", "dan@harbour-mail.net")], &names("Underhill"))).await;
+    house.put(person("crm", "9", LATER, &[("email", "moved@harbour-mail.net")], &names("Quillfeather"))).await;
+    let wanted = [
+        ("crm", "1", "Brandywine", 3),
+        ("crm", "5", "Oakenshield", 1),
+        ("crm", "7", "Underhill", 1),
+        ("shop", "c2", "Brandywine", 2),
+        ("crm", "9", "Brandywine", 2),
+    ];
+    for alone in [false, true] {
+        for (source, key, family, records) in wanted {
+            assert_eq!(shown(&mut house, (source, key)).await, (family.to_owned(), records), "{source} {key} {alone}");
+        }
+        house.close().await;
+        if alone {
+            std::fs::remove_dir_all(data.join("checkpoint")).unwrap();
+        }
+        house = House::open(&data).await;
+    }
+    for (mail, stays) in [(ADA, ("crm", "5", "Oakenshield")), (cleo, ("crm", "7", "Underhill"))] {
+        house.forget(vec![at("email", mail)]).await.unwrap();
+        assert!(house.lookup("email", mail).await.is_err());
+        let (source, key, family) = stays;
+        assert_eq!(shown(&mut house, (source, key)).await, (family.to_owned(), 1));
+    }
+    assert!(house.lookup("phone", "+49302000001").await.is_err(), "both corrections went with her");
+    house.close().await;
+}
+
+/// One after the other is given to somebody else, and the last is taken back: the correction stays with whatever says who she is.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_correction_stays_while_one_record_after_the_other_is_given_away() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let mut house = House::open(&data).await;
+    house.sources(&["crm"]).await;
+    let names = |family| [("given_name", "Any"), ("family_name", family)];
+    for key in ["1", "2", "3"] {
+        house.put(person("crm", key, THEN, &[("email", ADA)], &names("Quillfeather"))).await;
+    }
+    correct(&mut house, ADA, &[], &names("Brandywine")).await;
+    house.put(person("crm", "4", THEN, &[("email", ADA)], &names("Quillfeather"))).await;
+    for key in ["1", "2", "3"] {
+        let other = format!("other{key}@harbour-mail.net");
+        house.put(person("crm", key, LATER, &[("email", &other)], &names("Underhill"))).await;
+        assert_eq!(shown(&mut house, ("crm", key)).await, ("Underhill".to_owned(), 1));
+    }
+    assert_eq!(shown(&mut house, ("crm", "4")).await, ("Brandywine".to_owned(), 2));
+    house.put(person("crm", "6", THEN, &[("email", ADA)], &names("Quillfeather"))).await;
+    house.retract("crm", "4", LATER).await;
+    for alone in [false, true] {
+        assert_eq!(shown(&mut house, ("crm", "6")).await, ("Brandywine".to_owned(), 2), "{alone}");
+        house.close().await;
+        if alone {
+            std::fs::remove_dir_all(data.join("checkpoint")).unwrap();
+        }
+        house = House::open(&data).await;
+    }
+    house.close().await;
+}

@@ -4,6 +4,7 @@
 
 mod decided;
 mod fragment;
+mod part;
 mod say;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -27,6 +28,7 @@ use super::tenant::{LiveConfig, State, Tenant};
 pub(super) use decided::Decided;
 use decided::Effect;
 pub(super) use fragment::MOVED_ROOM;
+pub(super) use part::parting;
 
 /// The last word on a record, in the order in which one beats another: observed later, a retraction before a fragment,
 /// the greater digest of facts. The engine judges by the same order.
@@ -90,6 +92,7 @@ pub(super) fn decide(
             confirmed: HashMap::new(),
             stopped: BTreeMap::new(),
             moved: Vec::new(),
+            parted: HashSet::new(),
             last_versions: HashMap::new(),
             links: HashMap::new(),
             effects: &mut effects,
@@ -126,6 +129,8 @@ struct Deciding<'a> {
     stopped: BTreeMap<Sequence, u32>,
     /// Corrections that go with another record from now on, by that record.
     moved: Vec<(Digest128, Digest128)>,
+    /// Judgements of corrections that end.
+    parted: HashSet<Sequence>,
     /// Of records retracted in this group, or of which something came late in it: their last version.
     last_versions: HashMap<Digest128, (ObservedAt, Digest128)>,
     effects: &'a mut Vec<Effect>,

@@ -28,6 +28,8 @@ pub(super) enum Effect {
     Hear(Box<Said>),
     Judge(Box<(Judged, Sequence, Place, SlotId)>),
     Unjudge(Sequence),
+    /// A judgement ends whose key is on its way to be destroyed.
+    Part(Sequence),
     Count(ResendsStopped),
     Erase(Box<(Erased, PrivacyRequest)>),
     Carry(Box<(Carried, PrivacyRequest)>),
@@ -167,6 +169,9 @@ impl Decided {
                     let replaced = state.judge(&judged, entry, place, slot);
                     state.replaced.extend(replaced);
                     facts = true;
+                }
+                Effect::Part(entry) => {
+                    state.unjudge(entry);
                 }
                 Effect::Unjudge(entry) => {
                     let slot = state.unjudge(entry);

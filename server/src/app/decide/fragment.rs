@@ -65,7 +65,8 @@ impl Deciding<'_> {
             return Ok(Drafted { outcome, record: Some(record) });
         }
         let slot = known.and_then(|(_, slot)| slot).filter(|_| !self.changes_hands(&arriving.prepared));
-        let passes_on = self.given_up(&arriving.prepared).is_some();
+        let gone = self.given_up(&arriving.prepared);
+        let passes_on = gone.is_some();
         let (sequence, place, slot) = self.seal_fragment(slot, (known.is_none(), passes_on), &arriving.encoded)?;
         self.overlay.insert(record, (version, Some(slot)));
         self.links.insert(record, arriving.prepared.links.to_vec());
@@ -81,6 +82,9 @@ impl Deciding<'_> {
             self.effects.push(Effect::PassOn(record));
         }
         self.effects.push(Effect::Put(arriving.prepared, (place, sequence), slot, bytes, says));
+        if let Some(gone) = gone {
+            self.part_corrections(record, &gone)?;
+        }
         let outcome = Outcome::Accepted { sequence, profile: None, notes: arriving.notes };
         Ok(Drafted { outcome, record: Some(record) })
     }
@@ -240,10 +244,21 @@ impl Deciding<'_> {
     /// A person's correction is judged the same as the records that they had. Where sources take back the last of those, the
     /// correction goes with another of the profile's: a source cannot undo what was corrected by sending a delete.
     fn keep_correction(&mut self, left: Digest128) -> Result<(), JournalError> {
-        let Some((correction, other)) = self.correction_beside(left) else { return Ok(()) };
+        if let Some((correction, other)) = self.correction_beside(left) {
+            self.correction_goes_with(correction, other)?;
+        }
+        Ok(())
+    }
+
+    /// Judges a correction the same as another record of its person's; false where it is not known who made it.
+    pub(super) fn correction_goes_with(
+        &mut self,
+        correction: Digest128,
+        other: Digest128,
+    ) -> Result<bool, JournalError> {
         let rectified =
             |carried: &&Carried| matches!(&carried.did, Did::Rectified { record, .. } if *record == correction);
-        let Some(carried) = self.state.privacy.carried.values().flatten().find(rectified) else { return Ok(()) };
+        let Some(carried) = self.state.privacy.carried.values().flatten().find(rectified) else { return Ok(false) };
         let judged = Judged {
             records: (correction.min(other), correction.max(other)),
             verdict: Verdict::Same,
@@ -257,7 +272,7 @@ impl Deciding<'_> {
         let (sequence, place, slot) = self.seal(EntryKind::JudgementStated, None, false, &content)?;
         self.moved.push((correction, other));
         self.effects.push(Effect::Judge(Box::new((judged, sequence, place, slot))));
-        Ok(())
+        Ok(true)
     }
 
     /// A live correction that was judged the same as a record and as no other that stays, and the oldest other record of its
@@ -270,9 +285,7 @@ impl Deciding<'_> {
         let stays = |record: &Digest128| *record != left && !is_correction(record) && !goes(record);
         // What stewards judged otherwise stays: a journal must hold no judgement that a replay refuses.
         let another = |correction: Digest128| {
-            let same = |record: &Digest128| {
-                engine.judgement(correction, *record).is_some_and(|judged| judged.verdict == Verdict::Same)
-            };
+            let same = |record: &Digest128| self.are_judged_same(correction, *record);
             let may = |record: &Digest128| engine.check_judgement(correction, *record, Verdict::Same).is_ok();
             let members = engine.members(engine.profile_of(correction)?);
             let moved = self.moved.iter().any(|(moved, other)| *moved == correction && stays(other));

@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 
 use super::{Command, Group, Lane};
 use crate::app::consent;
-use crate::app::decide::decide;
+use crate::app::decide::{decide, parting};
 use crate::app::error::WriteError;
 use crate::app::ingest::{Answer, Item};
 use crate::app::requests::{RequestKey, remember};
@@ -53,8 +53,10 @@ impl Lane {
         bytes: usize,
         request: Option<RequestKey>,
     ) -> Result<(), JournalError> {
-        let room = bytes + items * SETTLED_BYTES_PER_ITEM + self.settled_room();
-        let keys: usize = runs.iter().flat_map(|(_, items, _)| items).map(Item::keys).sum();
+        let each = runs.iter().map(|(tenant, items, _)| parting(tenant, items));
+        let (parted, parted_room) = each.fold((0, 0), |(count, room), (more, bytes)| (count + more, room + bytes));
+        let room = bytes + parted_room + items * SETTLED_BYTES_PER_ITEM + self.settled_room();
+        let keys = parted + runs.iter().flat_map(|(_, items, _)| items).map(Item::keys).sum::<usize>();
         let mut ready = true;
         for (tenant, ..) in &runs {
             ready = ready && self.keys_are_ready(tenant, keys)?;
@@ -142,8 +144,9 @@ impl Lane {
             if let Some(before) = begun.take() {
                 self.commit(before)?;
             }
-            let room = bytes + piece.len() * SETTLED_BYTES_PER_ITEM + self.settled_room();
-            let keys: usize = piece.iter().map(Item::keys).sum();
+            let (parted, parted_room) = parting(tenant, &piece);
+            let room = bytes + parted_room + piece.len() * SETTLED_BYTES_PER_ITEM + self.settled_room();
+            let keys = parted + piece.iter().map(Item::keys).sum::<usize>();
             let group = if self.keys_are_ready(tenant, keys)? { self.begin(room)? } else { None };
             let Some(mut group) = group else {
                 // What came before stays; to the caller it is unacknowledged, and harmless to send again.

@@ -140,6 +140,64 @@ async fn an_older_copy_beside_newer_ledgers_is_named_and_carried_on() {
     assert!(!with_the_keys(&old, SEGMENT_BYTES).contains(&2));
 }
 
+/// The same where the copy was served from before anybody noticed, and the newer ledgers were put beside it then: what they tell lies
+/// within its log by its numbers, and was passed over.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_older_copy_that_went_on_by_itself_is_carried_on_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let (data, old) = (dir.path().join("data"), dir.path().join("old"));
+    let mut house = House::open(&data).await;
+    house.sources(&["crm"]).await;
+    for who in 1..=6 {
+        tell(&mut house, &who.to_string(), THEN, who).await;
+        house.say(at("email", &mail(who)), said(Decision::Granted, THEN)).await.unwrap();
+    }
+    house.forget(vec![at("email", &mail(1))]).await.unwrap();
+    house.close().await;
+    copy_of(&data, &old, &[]);
+    // In either the next that happens is an erasure, so that the two have one number.
+    let mut house = House::open(&data).await;
+    house.forget(vec![at("email", &mail(2))]).await.unwrap();
+    house.say(at("email", &mail(3)), said(Decision::Withdrawn, THEN + 1)).await.unwrap();
+    house.restrict(at("email", &mail(4))).await.unwrap();
+    house.close().await;
+    let mut house = House::open(&old).await;
+    house.forget(vec![at("email", &mail(6))]).await.unwrap();
+    for who in 10..40 {
+        tell(&mut house, &who.to_string(), THEN, who).await;
+    }
+    house.close().await;
+    audit::verify(&old, None, None).unwrap();
+    for ledger in fs::read_dir(data.join("erasures")).unwrap() {
+        let ledger = ledger.unwrap();
+        fs::copy(ledger.path(), old.join("erasures").join(ledger.file_name())).unwrap();
+    }
+    let named = audit::verify(&old, None, None);
+    assert!(named.is_err(), "it lacks one erasure, and tells of one that the log does not hold");
+    let mut requests = Vec::new();
+    for round in 0..3 {
+        let mut house = House::open(&old).await;
+        for who in [1, 2, 6] {
+            let found = house.lookup("email", &mail(who)).await;
+            assert_eq!(reason(&found.unwrap_err()), "PROFILE_NOT_FOUND", "{who} {round}");
+        }
+        for (who, may) in [(3, false), (4, false), (5, true)] {
+            assert_eq!(house.may(at("email", &mail(who)), false).await.unwrap().allowed, may, "{who} {round}");
+        }
+        assert!(house.lookup("email", &mail(39)).await.is_ok());
+        requests.push(house.privacy_requests(false).await.unwrap().len());
+        house.close().await;
+        audit::verify(&old, None, None).unwrap();
+        if round == 1 {
+            // From the journal alone, too.
+            fs::remove_dir_all(old.join("checkpoint")).unwrap();
+        }
+    }
+    assert!(requests.iter().all(|count| *count == requests[0]), "nothing is carried out at every start: {requests:?}");
+    let left = with_the_keys(&old, SEGMENT_BYTES);
+    assert!([1, 2, 6].iter().all(|who| !left.contains(who)), "{left:?}");
+}
+
 /// A name was corrected at the person's wish, and then all sources took their records back: the correction was left, and an
 /// erasure passed it by.
 #[tokio::test(flavor = "multi_thread")]

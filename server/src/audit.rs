@@ -310,12 +310,12 @@ impl Told {
     /// Holds the ledger against the erasures. What it tells of tenants that the log does not know waits for a restore of one
     /// that does. For a server that is down: the ledger follows the log.
     fn in_log(&self, data: &Path) -> Result<(), AuditError> {
-        let held: HashSet<(TenantId, Sequence)> =
-            self.erasures.iter().map(|(tenant, sequence, _)| (*tenant, *sequence)).collect();
+        let held: HashMap<(TenantId, Sequence), &Erased> =
+            self.erasures.iter().map(|(tenant, sequence, erased)| ((*tenant, *sequence), erased)).collect();
         let tenants: HashSet<TenantId> = self.wrapped.iter().map(|(tenant, _)| *tenant).collect();
         for row in ErasureLedger::read(&ErasureLedger::path(data))? {
             let (tenant, sequence) = (row.tenant, row.sequence);
-            if tenants.contains(&tenant) && !held.contains(&(tenant, sequence)) {
+            if tenants.contains(&tenant) && held.get(&(tenant, sequence)) != Some(&&row.erased) {
                 return Err(AuditError::NotInLog { tenant, sequence });
             }
         }

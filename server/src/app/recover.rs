@@ -185,8 +185,7 @@ pub fn open(config: &Config, clock: Arc<dyn Clock>, meters: Arc<Meters>) -> Resu
         shared.sign_head();
     }
     erased::lost_rows(&shared);
-    let ends: HashMap<TenantId, Sequence> = tenants.iter().map(|(id, tenant)| (*id, tenant.state.sequence)).collect();
-    rolled_back(&shared, &ends, (&mut known, &mut revoked_rows))?;
+    rolled_back(&shared, &tenants, (&mut known, &mut revoked_rows))?;
     // What a crash kept from the ledger goes there before its keys are destroyed.
     let in_ledger: HashSet<(TenantId, Sequence)> = known.iter().map(|row| (row.tenant, row.sequence)).collect();
     let read = tenants.values_mut().flat_map(|tenant| std::mem::take(&mut tenant.erasures));

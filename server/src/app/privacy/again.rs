@@ -41,7 +41,7 @@ fn say_again(lane: &mut Lane, tenant: &Arc<Tenant>, mut rows: Vec<StopRow>) -> R
     let mut said = Said { ids: HashMap::new() };
     let unknown: Vec<StopRow> = {
         let state = tenant.state();
-        let (known, unknown) = rows.into_iter().partition(|row| is_known(&state, row));
+        let (known, unknown) = rows.into_iter().partition(|row| is_said(&state, row));
         let known: Vec<StopRow> = known;
         said.ids.extend(known.iter().map(|row| (row.sequence, row.sequence)));
         unknown
@@ -128,8 +128,8 @@ pub fn after_restore(lane: &mut Lane, follower: &mut Follower) -> Result<(), Sta
     Ok(StopLedger::pending_done(&data)?)
 }
 
-/// Whether the backup holds this very statement.
-fn is_known(state: &State, row: &StopRow) -> bool {
+/// Whether the log holds this very statement.
+pub fn is_said(state: &State, row: &StopRow) -> bool {
     let of = |stop: &Stop| (stop.decision, stop.given_at, stop.recorded_at);
     let held = state.consent.ledger.get(row.sequence);
     held.is_some_and(|entry| (entry.decision, entry.given_at, entry.recorded_at) == of(&row.stop))

@@ -89,6 +89,7 @@ fn last_slot(data: &Path) -> usize {
             let slot = match kind {
                 EntryKind::FragmentPut
                 | EntryKind::Quarantined
+                | EntryKind::QuarantinedSaying
                 | EntryKind::StatementRecorded
                 | EntryKind::JudgementStated => Sealed::parse(payload)?.slot,
                 EntryKind::AccountPut | EntryKind::AffiliationStated => Subject::parse(payload)?.0.slot,

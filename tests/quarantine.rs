@@ -1,13 +1,13 @@
-//! What waits in quarantine is somebody's: an erasure finds it, what it took out does not come again, and a no that came with it is
-//! heard (laws 6 and 7).
+//! What waits in quarantine is somebody's: an erasure finds it, what it took out does not come again, a no that came with it is
+//! heard, and a yes waits along (laws 6 and 7).
 #![allow(missing_docs, clippy::unwrap_used, reason = "test code")]
 
 use std::path::Path;
 
 use onefold_proto::v1 as pb;
 use onefold_tests::consent::{at, of_record, reasons, said};
-use onefold_tests::{House, journey, person, reason};
-use pb::ConsentDecision::Withdrawn;
+use onefold_tests::{House, identifier, journey, person, reason};
+use pb::ConsentDecision::{Granted, Released, Suppressed as Barred, Withdrawn};
 use pb::IngestStatus::{Accepted, Quarantined, Rejected, Suppressed};
 
 const THEN: i64 = 1_790_000_000;
@@ -377,5 +377,115 @@ async fn what_was_erased_in_one_form_of_letters_is_stopped_in_every_other() {
     house.forget(vec![of_record("crm", "wide")]).await.unwrap();
     let newer = person("shop", "plain", THEN + 1, &[("email", &forms[0](90))], &[]);
     assert_eq!(house.put(newer).await.status(), Accepted);
+    house.close().await;
+}
+
+/// What permits something counts when its fragment is let in, as if that had come at first, and is gone when it is discarded.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_yes_waits_with_its_fragment_and_a_no_does_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let mut house = open(&data).await;
+    let mail = |who: &str| format!("{who}@harbour-mail.net");
+    let says = |key: &str, decision: pb::ConsentDecision, given: i64| {
+        let mut fragment = broken(key, &[("email", &mail(key))], "");
+        let identifier = Some(identifier("email", &mail(key)));
+        fragment.consents.push(pb::FragmentConsent { identifier, saying: Some(said(decision, given)) });
+        fragment
+    };
+    // Somebody whose no is older than the yes that is held, one of whom nothing was said, one whose contact point is suppressed; and
+    // one whose no comes with what is held.
+    let keys = ["older", "silent", "suppressed", "own", "no"];
+    for key in keys {
+        house.put(person("crm", key, THEN, &[("email", &mail(key))], &[])).await;
+    }
+    house.say(at("email", &mail("older")), said(Withdrawn, THEN + 10)).await.unwrap();
+    house.say(at("email", &mail("suppressed")), said(Barred, THEN + 10)).await.unwrap();
+    house.say(at("email", &mail("no")), said(Granted, THEN + 10)).await.unwrap();
+    let mut of_record = broken("own", &[("email", &mail("own"))], "");
+    of_record.consents.push(pb::FragmentConsent { identifier: None, saying: Some(said(Granted, THEN + 20)) });
+    let fragments = [
+        says("older", Granted, THEN + 20),
+        says("silent", Granted, THEN + 20),
+        says("suppressed", Released, THEN + 20),
+        of_record,
+        says("no", Withdrawn, THEN + 20),
+    ];
+    for _ in 0..2 {
+        for fragment in &fragments {
+            assert_eq!(house.put(fragment.clone()).await.status(), Quarantined);
+        }
+    }
+    assert_eq!(held(&mut house).await, fragments.len(), "each is held once");
+    let waits = ["WITHDRAWN", "NOT_GRANTED", "SUPPRESSED", "NOT_GRANTED", "WITHDRAWN"];
+    let mut ids = Vec::new();
+    for alone in [false, true, false] {
+        for (key, reason) in keys.iter().zip(waits) {
+            let verdict = house.may(at("email", &mail(key)), false).await.unwrap();
+            assert!(!verdict.allowed && reasons(&verdict).contains(&reason), "{key} {verdict:?}, alone: {alone}");
+        }
+        let list = pb::ListQuarantineRequest { include_fragments: true, ..Default::default() };
+        let list = house.ingest.list_quarantine(list).await.unwrap().into_inner().quarantined;
+        let with = list.iter().filter(|one| one.fragment.as_ref().is_some_and(|shown| !shown.consents.is_empty()));
+        assert_eq!(with.count(), 4, "whoever mends it sees what waits with it");
+        ids = list.into_iter().map(|one| (one.record.unwrap_or_default().key, one.quarantine_id)).collect();
+        house = restart(house, &data, alone).await;
+    }
+
+    // With another yes it is another fragment that waits; of the two the second is discarded, which takes its yes along.
+    assert_eq!(house.put(says("silent", Granted, THEN + 25)).await.status(), Quarantined);
+    assert_eq!(held(&mut house).await, fragments.len() + 1);
+    let is_older = |(key, _): &&(String, String)| key == "older";
+    let discarded = ids.iter().find(is_older).unwrap().1.clone();
+    let discard = pb::DiscardQuarantineRequest { quarantine_ids: vec![discarded], ..Default::default() };
+    house.ingest.discard_quarantine(discard).await.unwrap();
+    journey::contract(&mut house, false).await;
+    house.ingest.replay_quarantine(pb::ReplayQuarantineRequest::default()).await.unwrap();
+    assert_eq!(held(&mut house).await, 0);
+    let counts = [vec!["WITHDRAWN"], vec!["GRANTED"], vec!["NOT_GRANTED"], vec!["GRANTED"], vec!["WITHDRAWN"]];
+    for alone in [false, true, false] {
+        for (key, want) in keys.iter().zip(&counts) {
+            let verdict = house.may(at("email", &mail(key)), false).await.unwrap();
+            assert_eq!(&reasons(&verdict), want, "{key}, from the journal alone: {alone}");
+        }
+        house = restart(house, &data, alone).await;
+    }
+    // It says what the same fragment says that kept its contract from the beginning, and is known when it comes again.
+    house.put(says("silent", Granted, THEN + 20)).await;
+    let mut at_first = says("first", Granted, THEN + 20);
+    at_first.record.as_mut().unwrap().source = "shop".to_owned();
+    assert_eq!(house.put(at_first).await.status(), Accepted);
+    let given = |of: Vec<pb::ConsentStatement>| -> Vec<_> {
+        of.into_iter().filter_map(|one| one.saying).map(|said| (said.decision, said.given_time)).collect()
+    };
+    let waited = given(house.statements(at("email", &mail("silent"))).await.unwrap());
+    let straight = given(house.statements(at("email", &mail("first"))).await.unwrap());
+    assert_eq!(waited.len(), 2, "both of them, each once");
+    assert_eq!(waited[..1], straight[..]);
+    house.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_named_by_a_yes_that_waits_is_erased_with_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let mut house = open(&data).await;
+    let mut fragment = broken("1", &[("email", "bob@harbour-mail.net")], "");
+    let saying = pb::ConsentSaying { evidence: "call with Ada Byron".to_owned(), ..said(Granted, THEN) };
+    fragment.consents.push(pb::FragmentConsent { identifier: Some(identifier("email", ADA)), saying: Some(saying) });
+    assert_eq!(house.put(fragment.clone()).await.status(), Quarantined);
+    // Of Bob it is known that something was said, and not by whom.
+    let access =
+        house.ask_for(pb::PrivacyRequestKind::Access, vec![at("email", "bob@harbour-mail.net")]).await.unwrap();
+    let etag = house.preview_export(&access).await.unwrap().etag;
+    let (text, _) = house.export(&access, &etag).await.unwrap();
+    assert!(text.contains("\"consents\"") && !text.contains("Ada Byron"), "{text}");
+    house.forget(vec![at("email", ADA)]).await.unwrap();
+    assert_eq!(held(&mut house).await, 0);
+    // What comes again is held without it.
+    assert_eq!(house.put(fragment).await.status(), Quarantined);
+    journey::contract(&mut house, false).await;
+    house.ingest.replay_quarantine(pb::ReplayQuarantineRequest::default()).await.unwrap();
+    assert!(house.statements(at("email", ADA)).await.unwrap().is_empty());
     house.close().await;
 }

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::change::ProfileChange;
 use crate::config::TenantConfig;
+use crate::consent::Statement;
 use crate::consent::reserve::{Reservation, Standing};
 use crate::fault::FieldFault;
 use crate::fragment::{ObservedAt, PartyKind};
@@ -44,6 +45,8 @@ pub enum EntryKind {
     ReservationSettled = 12,
     /// As `StatementRecorded`, of a yes whose source did not say when: [`Statement::undated`](crate::consent::Statement).
     StatementUndated = 13,
+    /// As `Quarantined`, with statements that count once the fragment is let in: [`Quarantined::says`].
+    QuarantinedSaying = 14,
     /// A source account: [`Subject`](crate::hierarchy::entry::Subject) in front of a sealed
     /// [`AccountPut`](crate::hierarchy::entry::AccountPut).
     AccountPut = 20,
@@ -125,6 +128,7 @@ impl EntryKind {
             11 => Self::ContactReserved,
             12 => Self::ReservationSettled,
             13 => Self::StatementUndated,
+            14 => Self::QuarantinedSaying,
             20 => Self::AccountPut,
             21 => Self::AccountParentSet,
             22 => Self::AccountClosed,
@@ -245,6 +249,34 @@ pub struct Quarantined {
     pub faults: Vec<FieldFault>,
     /// When it came in, microseconds since 1970.
     pub received_at: ObservedAt,
+    /// What was said with it that permits something, or lifts a no. It counts once the fragment is let in.
+    #[serde(skip)]
+    pub says: Vec<Statement>,
+}
+
+impl Quarantined {
+    /// The kind of its entry, and its content.
+    #[must_use]
+    pub fn encode(&self) -> (EntryKind, Vec<u8>) {
+        if self.says.is_empty() {
+            return (EntryKind::Quarantined, encode(self));
+        }
+        let says: Vec<(&Statement, bool)> = self.says.iter().map(|said| (said, said.undated)).collect();
+        (EntryKind::QuarantinedSaying, encode(&(self, says)))
+    }
+
+    /// Reads the content of an entry of this kind.
+    ///
+    /// # Errors
+    /// [`DecisionError`] when it is none, or of another version.
+    pub fn decode(kind: EntryKind, bytes: &[u8]) -> Result<Self, DecisionError> {
+        if kind != EntryKind::QuarantinedSaying {
+            return decode(bytes);
+        }
+        let (held, says): (Self, Vec<(Statement, bool)>) = decode(bytes)?;
+        let says = says.into_iter().map(|(said, undated)| Statement { undated, ..said }).collect();
+        Ok(Self { says, ..held })
+    }
 }
 
 impl fmt::Debug for Quarantined {
@@ -438,6 +470,7 @@ mod tests {
             undated: false,
             faults: Vec::new(),
             received_at: ObservedAt(5),
+            says: Vec::new(),
         };
         let shown = format!("{held:?} {held:#?}");
         let bytes = format!("{:?}", held.fragment);

@@ -283,6 +283,7 @@ impl<'a> Vaults<'a> {
             EntryKind::TenantOpened => return self.tenant(entry.tenant, payload),
             EntryKind::FragmentPut
             | EntryKind::Quarantined
+            | EntryKind::QuarantinedSaying
             | EntryKind::LateVersion
             | EntryKind::FormerKept
             | EntryKind::StatementRecorded

@@ -80,6 +80,7 @@ pub fn with_the_keys(data: &Path, segment_bytes: u32) -> BTreeSet<usize> {
                 Some(
                     EntryKind::FragmentPut
                     | EntryKind::Quarantined
+                    | EntryKind::QuarantinedSaying
                     | EntryKind::StatementRecorded
                     | EntryKind::StatementUndated
                     | EntryKind::LateVersion

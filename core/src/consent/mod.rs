@@ -71,6 +71,12 @@ impl Decision {
         matches!(self, Self::Suppressed | Self::Restricted)
     }
 
+    /// Whether it permits something, or ends what forbids: when in doubt it does not count.
+    #[must_use]
+    pub const fn permits(self) -> bool {
+        matches!(self, Self::Granted | Self::Pending | Self::Released)
+    }
+
     /// Whether a restore must not forget it: a stop, a hold, or the end of a hold.
     #[must_use]
     pub const fn outlives_restores(self) -> bool {

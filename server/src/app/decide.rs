@@ -170,13 +170,16 @@ impl Deciding<'_> {
                 let faults = vec![FieldFault::new("quarantine_ids", FaultReason::Unknown, message)];
                 Ok(Drafted { outcome: Outcome::Rejected { faults }, record: None })
             }
-            Item::Replay { arriving, entry } => {
+            Item::Replay { mut arriving, entry } => {
                 let faults = steps::faults(&arriving, &self.state.accounts);
                 if !faults.is_empty() {
                     let outcome = Outcome::Quarantined { sequence: self.sequence, entry, faults };
                     return Ok(Drafted { outcome, record: None });
                 }
+                let says = std::mem::take(&mut arriving.says);
                 let drafted = self.put(*arriving)?;
+                // What waited with it counts now, as if it had come at first like this (law 2).
+                let drafted = self.say_all(says, drafted)?;
                 self.clear(entry)?;
                 Ok(drafted)
             }

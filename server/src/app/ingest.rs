@@ -56,7 +56,8 @@ pub struct Arriving {
     /// What stands inside of its identifiers, where one is malformed or in other forms of letters: what was erased is stopped
     /// there too.
     pub inside: Box<[Digest128]>,
-    /// Consent statements that came along. They are entries of the ledger, whatever becomes of the fragment.
+    /// Consent statements that came along. They are entries of the ledger, whatever becomes of the fragment; but of one that is held
+    /// in quarantine, what permits something waits with it.
     pub says: Vec<Saying>,
 }
 
@@ -178,9 +179,9 @@ impl Item {
     /// The statements that come with it.
     pub fn says(&self) -> &[Saying] {
         match self {
-            Self::Put(arriving) | Self::Quarantine { arriving, .. } => &arriving.says,
+            Self::Put(arriving) | Self::Quarantine { arriving, .. } | Self::Replay { arriving, .. } => &arriving.says,
             Self::Say(saying) => std::slice::from_ref(saying),
-            Self::Replay { .. } | Self::StillHeld { .. } | Self::Retract { .. } => &[],
+            Self::StillHeld { .. } | Self::Retract { .. } => &[],
         }
     }
 
@@ -250,7 +251,8 @@ impl Arriving {
         // It was encoded here, so it reads.
         let Ok(fragment) = Fragment::decode(&self.encoded) else { return (self, Vec::new()) };
         let (arriving, faults) = Self::of(&fragment, self.undated, config);
-        (Self { says: self.says, ..arriving }, faults)
+        let says = self.says.into_iter().map(|saying| saying.under(config)).collect();
+        (Self { says, ..arriving }, faults)
     }
 }
 

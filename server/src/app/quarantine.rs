@@ -1,14 +1,16 @@
 //! What broke its contract: kept, shown, replayed, discarded.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use onefold_core::decision::{self, EntryKind, Quarantined, Sealed};
+use onefold_core::decision::{EntryKind, Quarantined, Sealed};
 use onefold_core::fault::{FaultReason, FieldFault};
 use onefold_core::fragment::{Fragment, ObservedAt, Vocabulary};
 use onefold_core::ids::{Digest128, Sequence, SourceId};
 use onefold_core::limits;
 use onefold_matching::prepared::Prepared;
 
+use super::consent::{Saying, points_under};
 use super::error::{Damaged, ReadError, WriteError};
 use super::ingest::{Answer, Arriving, Item};
 use super::lane::Command;
@@ -113,6 +115,27 @@ pub fn content(
     (prepared.record, timeless.fact_digest(names))
 }
 
+/// The same of a fragment that came with statements of these contents which wait with it: with others it is another one.
+pub fn with_said(
+    (record, facts): (Digest128, Digest128),
+    said: impl Iterator<Item = Digest128>,
+) -> (Digest128, Digest128) {
+    let said: BTreeSet<Digest128> = said.collect();
+    if said.is_empty() {
+        return (record, facts);
+    }
+    let mut hasher = blake3::Hasher::new();
+    std::iter::once(&facts).chain(&said).for_each(|digest| {
+        hasher.update(&digest.0);
+    });
+    (record, Digest128::of(&hasher.finalize()))
+}
+
+/// Where what waits with a fragment stands under a configuration: it is found by that too.
+pub fn points_of_said(kept: &Quarantined, config: &LiveConfig) -> impl Iterator<Item = Digest128> {
+    kept.says.iter().flat_map(|said| points_under(config, said))
+}
+
 /// A quarantined fragment, opened.
 #[derive(Debug)]
 pub struct Opened {
@@ -170,9 +193,10 @@ pub(super) fn find_again(shared: &Shared, tenant: &Tenant, config: &LiveConfig) 
         let mut again = Vec::with_capacity(step.len());
         for (entry, held) in step {
             match read(shared, tenant, *entry, *held) {
-                Ok(Opened { fragment, .. }) => {
+                Ok(Opened { fragment, kept, .. }) => {
                     let (prepared, _) = config.preparer().prepare(&fragment);
-                    again.push((*entry, Points::of(&fragment, &prepared, config, usize::MAX).0));
+                    let points = Points::of(&fragment, &prepared, config, usize::MAX).0;
+                    again.push((*entry, points.with(points_of_said(&kept, config))));
                 }
                 Err(ReadError::Damaged(_)) => {}
                 Err(error) => return Err(error),
@@ -194,13 +218,14 @@ fn read(shared: &Shared, tenant: &Tenant, entry: Sequence, held: Held) -> Result
     let found = shared.journal.read(place).map_err(|error| ReadError::at(place, error))?;
     let payload = found.payload.ok_or_else(|| ReadError::content_of(place, "the quarantined content was dropped"))?;
     let sealed = Sealed::parse(&payload).map_err(|error| ReadError::content_of(place, error))?;
-    if found.context.kind != lane::kind(EntryKind::Quarantined) {
+    let kinds = [EntryKind::Quarantined, EntryKind::QuarantinedSaying];
+    let Some(kind) = kinds.into_iter().find(|kind| lane::kind(*kind) == found.context.kind) else {
         return Err(ReadError::content_of(place, "the entry is no quarantined fragment"));
-    }
+    };
     let key = tenant.vault.key(sealed.slot).map_err(|error| ReadError::key_of(place, error))?;
     let opened = found.context.open(&key, 0, &sealed.header, sealed.ciphertext);
     let plain = opened.map_err(|error| ReadError::content_of(place, error))?;
-    let kept: Quarantined = decision::decode(&plain).map_err(|error| ReadError::content_of(place, error))?;
+    let kept = Quarantined::decode(kind, &plain).map_err(|error| ReadError::content_of(place, error))?;
     let fragment = Fragment::decode(&kept.fragment).map_err(|error| ReadError::content_of(place, error))?;
     Ok(Opened { entry, fragment, kept })
 }
@@ -239,7 +264,9 @@ pub async fn replay(
                     }
                     Err(error) => return Some(Err(error)),
                 };
-                let (arriving, faults) = Arriving::of(&opened.fragment, opened.kept.undated, &config);
+                let (mut arriving, faults) = Arriving::of(&opened.fragment, opened.kept.undated, &config);
+                let says = opened.kept.says.into_iter();
+                arriving.says = says.map(|said| Saying::new(said, &tenant_).under(&config)).collect();
                 Some(Ok(if faults.is_empty() {
                     Item::Replay { arriving: Box::new(arriving), entry }
                 } else {

@@ -8,6 +8,7 @@ use onefold_core::ids::{Sequence, SourceId};
 use onefold_proto::v1 as pb;
 use tonic::Status;
 
+use super::convert::consent::waiting_out;
 use super::convert::fragment::{fragment_out, timestamp};
 use super::convert::outcome::fault;
 use super::page::{self, Page};
@@ -52,7 +53,9 @@ pub fn list(
             Err(error) => return Err(Status::from(status::ReadErrorIn { tenant: &tenant.name, error })),
         };
         noted.push(opened.entry);
-        let shown = fragment_out(&opened.fragment, &config);
+        let mut shown = fragment_out(&opened.fragment, &config);
+        let says = opened.kept.says.into_iter();
+        shown.consents = says.map(|said| waiting_out(said, tenant, &config)).collect();
         quarantined.push(pb::QuarantinedFragment {
             quarantine_id: quarantine::handle(opened.entry, &tenant.keys.id),
             record: shown.record.clone(),

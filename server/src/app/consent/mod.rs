@@ -123,6 +123,13 @@ impl Saying {
         Self { statement, content, records_max, pinned: false, once: false, restored: false }
     }
 
+    /// The same of a fragment's statement, at the points at which it stands under this configuration.
+    #[must_use]
+    pub fn under(mut self, config: &LiveConfig) -> Self {
+        self.statement.points = points_under(config, &self.statement);
+        self
+    }
+
     /// Makes it stand at these points.
     pub fn pin(&mut self, points: Vec<Digest128>) {
         self.statement.points = points;
@@ -151,6 +158,17 @@ impl Saying {
 /// The point of a source record.
 pub fn record_point(config: &LiveConfig, record: &SourceRecord) -> Digest128 {
     config.preparer().record_digest(record.source, &record.key)
+}
+
+/// Where a statement of a fragment stands under a configuration.
+pub fn points_under(config: &LiveConfig, statement: &Statement) -> Vec<Digest128> {
+    match &statement.subject {
+        Subject::Record(record) => vec![record_point(config, record)],
+        Subject::Identifier { namespace, raw: Some(raw) } => {
+            identifier_points(config, *namespace, raw, "").unwrap_or_else(|_| statement.points.clone())
+        }
+        Subject::Identifier { raw: None, .. } | Subject::Profile(_) => statement.points.clone(),
+    }
 }
 
 /// The withdrawal that an unsubscribe token stands for; it says nothing new where a stop is in force.

@@ -310,9 +310,10 @@ impl Deciding<'_> {
         corrections.into_iter().find_map(another)
     }
 
-    /// Holds a fragment, and records what was said with it. While it is held, a no that was said at its record is heard at the
+    /// Holds a fragment, and records the no that was said with it. While it is held, a no that was said at its record is heard at the
     /// identifiers that it would bring ([`State::hear_what_waits`]); where it cannot be held, or is stopped since it mentions
-    /// somebody who was erased, until the record comes (law 6): whoever sends it is somebody else.
+    /// somebody who was erased, until the record comes (law 6): whoever sends it is somebody else. What permits something waits with
+    /// it: of what is held nobody knows yet whose it is.
     pub(super) fn quarantine_saying(
         &mut self,
         arriving: &Arriving,
@@ -325,7 +326,9 @@ impl Deciding<'_> {
             let decision = statement.decision;
             (decision.is_stop() || decision.is_hold()) && statement.points.contains(&record)
         });
-        let (drafted, is_turned_away) = self.quarantine(arriving, faults, received_at)?;
+        let (waits, says): (Vec<Saying>, Vec<Saying>) =
+            says.into_iter().partition(|saying| saying.statement.decision.permits());
+        let (drafted, is_turned_away) = self.quarantine(arriving, waits, faults, received_at)?;
         let drafted = if is_turned_away { self.say_each(says, drafted)? } else { self.say_all(says, record, drafted)? };
         let last = match self.known(record).filter(|(version, _)| !version.retracted) {
             Some((live, _)) => Some((live.observed_at, live.facts)),
@@ -353,6 +356,7 @@ impl Deciding<'_> {
     fn quarantine(
         &mut self,
         arriving: &Arriving,
+        mut waits: Vec<Saying>,
         faults: Vec<FieldFault>,
         received_at: ObservedAt,
     ) -> Result<(Drafted, bool), JournalError> {
@@ -374,6 +378,14 @@ impl Deciding<'_> {
         if let Some(request) = self.state.privacy.stops(points.all().copied()) {
             return Ok((self.stopped(request), true));
         }
+        waits.retain(|saying| {
+            self.stops(&saying.statement).is_none_or(|request| {
+                self.stopped(request);
+                false
+            })
+        });
+        let fragment = quarantine::with_said(fragment, waits.iter().map(|saying| saying.content));
+        let points = points.with(waits.iter().flat_map(|saying| saying.statement.points.iter().copied()));
         let known = self.held.get(&fragment).or_else(|| self.state.quarantined.get(&fragment)).copied();
         if let Some(entry) = known {
             let outcome = Outcome::Quarantined { sequence: self.sequence, entry, faults };
@@ -394,13 +406,15 @@ impl Deciding<'_> {
         }
         self.held_points += points.all().count();
         *self.held_of.entry(record).or_default() += 1;
-        let content = decision::encode(&Quarantined {
+        let kept = Quarantined {
             fragment: arriving.encoded.clone(),
             undated: arriving.undated,
             faults: faults.clone(),
             received_at,
-        });
-        let (sequence, place, slot) = self.seal(EntryKind::Quarantined, None, false, &content)?;
+            says: waits.into_iter().map(|saying| saying.statement).collect(),
+        };
+        let (of, content) = kept.encode();
+        let (sequence, place, slot) = self.seal(of, None, false, &content)?;
         self.held.insert(fragment, sequence);
         let source = arriving.prepared.source;
         let version = (arriving.prepared.observed_at, arriving.prepared.facts);

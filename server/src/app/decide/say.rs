@@ -1,7 +1,7 @@
 //! What becomes of statements.
 
 use onefold_core::consent::state::{Question, Said as Heard};
-use onefold_core::consent::{Decision, Subject};
+use onefold_core::consent::{Decision, Statement, Subject};
 use onefold_core::decision::{self, EntryKind};
 use onefold_core::fault::{FaultReason, FieldFault};
 use onefold_core::fragment::ObservedAt;
@@ -77,12 +77,7 @@ impl Deciding<'_> {
         let refuse = |path: &str, reason, message: &str| {
             Ok(Outcome::Rejected { faults: vec![FieldFault::new(path, reason, message)] })
         };
-        let plain = match &statement.subject {
-            Subject::Identifier { namespace, raw: Some(raw) } => self.config.preparer().plain_points(*namespace, raw),
-            _ => Vec::new(),
-        };
-        let points = statement.points.iter().copied().chain(plain);
-        if let Some(request) = self.state.privacy.stops(points).filter(|_| !restored) {
+        if let Some(request) = self.stops(&statement).filter(|_| !restored) {
             return Ok(self.stopped(request).outcome);
         }
         if ledger.len() + self.said.len() >= limits::STATEMENTS_MAX {
@@ -147,6 +142,15 @@ impl Deciding<'_> {
         }
         self.effects.push(Effect::Hear(Box::new(said)));
         Ok(Outcome::Said { sequence, statement: sequence, known: false })
+    }
+
+    /// LAW 7: the request that a statement is stopped by: somebody at its points was erased.
+    pub(super) fn stops(&self, statement: &Statement) -> Option<Sequence> {
+        let plain = match &statement.subject {
+            Subject::Identifier { namespace, raw: Some(raw) } => self.config.preparer().plain_points(*namespace, raw),
+            _ => Vec::new(),
+        };
+        self.state.privacy.stops(statement.points.iter().copied().chain(plain))
     }
 
     /// Whether a pending statement may be confirmed now: `Ok(Some(..))` when it was already.

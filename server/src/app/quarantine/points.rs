@@ -60,6 +60,14 @@ impl Points {
         (Self { own, mentioned: mentioned.into() }, whole)
     }
 
+    /// The same, found by these too: what was said with it stands there.
+    pub fn with(self, more: impl Iterator<Item = Digest128>) -> Self {
+        let mut seen: HashSet<Digest128> = self.all().copied().collect();
+        let more = more.filter(|point| seen.insert(*point));
+        let mentioned = self.mentioned.iter().copied().chain(more).collect();
+        Self { own: self.own, mentioned }
+    }
+
     /// Whether any of its own is among these: then it is theirs, and does not only mention them.
     pub fn is_of(&self, points: &HashSet<Digest128>) -> bool {
         self.own.iter().any(|point| points.contains(point))

@@ -302,17 +302,20 @@ impl Replaying {
                     self.unsettled = true;
                 }
             }
-            EntryKind::Quarantined => {
+            EntryKind::Quarantined | EntryKind::QuarantinedSaying => {
                 if let Some((slot, plain)) = self.opened_content(entry)? {
-                    let kept: Quarantined = decision::decode(&plain)?;
+                    let kept = Quarantined::decode(kind, &plain)?;
                     let fragment = Fragment::decode(&kept.fragment)?;
                     let (prepared, _) = self.config.preparer().prepare(&fragment);
                     let source = fragment.record.source;
                     let names = self.config.config.as_ref();
                     let content = quarantine::content(&fragment, kept.undated, &prepared, names);
+                    let said = kept.says.iter().map(|said| said.content(&self.keys.index));
+                    let content = quarantine::with_said(content, said);
                     let version = (prepared.observed_at, prepared.facts);
                     let held = Held { place: entry.place, slot, source, fragment: content, version };
                     let points = Points::of(&fragment, &prepared, &self.config, usize::MAX).0;
+                    let points = points.with(quarantine::points_of_said(&kept, &self.config));
                     self.state.hold(entry.sequence, held, points);
                 }
             }

@@ -406,13 +406,15 @@ pub fn profile_name(profile: Option<ProfileOrdinal>, tenant: &Tenant) -> String 
     profile.map(|profile| names::of_profile(&tenant.name, tenant.profile_id(profile))).unwrap_or_default()
 }
 
-/// A statement on the wire.
-pub fn statement_out(entry: &Entry, said: Statement, tenant: &Tenant, config: &LiveConfig) -> pb::ConsentStatement {
+/// Whom a statement is about, and what it says, on the wire.
+fn said_out(
+    said: Statement,
+    tenant: &Tenant,
+    config: &LiveConfig,
+) -> (pb::consent_subject::Subject, pb::ConsentSaying) {
     use onefold_core::fragment::Vocabulary;
     let names = config.config.as_ref();
     let policy = &names.consent;
-    // Of a signal that is withheld from the reader nothing is left to be read.
-    let signals_decoded = said.signals.iter().filter(|signal| !signal.raw.is_empty()).map(decoded).collect();
     let subject = match &said.subject {
         Subject::Identifier { namespace, raw } => pb::consent_subject::Subject::Identifier(pb::Identifier {
             namespace: Vocabulary::namespace(names, *namespace).to_owned(),
@@ -447,12 +449,31 @@ pub fn statement_out(entry: &Entry, said: Statement, tenant: &Tenant, config: &L
         confirmed_time: said.confirmed_at.map(timestamp),
         signals: said.signals.into_iter().map(signal).collect(),
     };
+    (subject, saying)
+}
+
+/// A statement that waits with its fragment, on the wire.
+pub fn waiting_out(said: Statement, tenant: &Tenant, config: &LiveConfig) -> pb::FragmentConsent {
+    let (subject, saying) = said_out(said, tenant, config);
+    let identifier = match subject {
+        pb::consent_subject::Subject::Identifier(identifier) => Some(identifier),
+        pb::consent_subject::Subject::Record(_) | pb::consent_subject::Subject::Profile(_) => None,
+    };
+    pb::FragmentConsent { saying: Some(saying), identifier }
+}
+
+/// A statement on the wire.
+pub fn statement_out(entry: &Entry, said: Statement, tenant: &Tenant, config: &LiveConfig) -> pb::ConsentStatement {
+    // Of a signal that is withheld from the reader nothing is left to be read.
+    let signals_decoded = said.signals.iter().filter(|signal| !signal.raw.is_empty()).map(decoded).collect();
+    let (recorded_at, confirms) = (said.recorded_at, said.confirms);
+    let (subject, saying) = said_out(said, tenant, config);
     pb::ConsentStatement {
         statement_id: handle(entry.id, tenant),
         subject: Some(pb::ConsentSubject { subject: Some(subject) }),
         saying: Some(saying),
-        recorded_time: Some(timestamp(said.recorded_at)),
-        confirms: said.confirms.map(|id| handle(id, tenant)).unwrap_or_default(),
+        recorded_time: Some(timestamp(recorded_at)),
+        confirms: confirms.map(|id| handle(id, tenant)).unwrap_or_default(),
         confirmed_by: entry.confirmed_by.map(|id| handle(id, tenant)).unwrap_or_default(),
         signals_decoded,
     }

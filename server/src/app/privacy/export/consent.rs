@@ -11,6 +11,7 @@ use super::held::standing;
 use super::{ExportError, Making};
 use crate::app::consent::read::{AsOf, Who, holdings, statement_at};
 use crate::app::error::ReadError;
+use crate::app::quarantine::points::Points;
 use crate::app::read::ProfileKey;
 
 const fn kind(kind: SignalKind) -> &'static str {
@@ -69,6 +70,33 @@ impl Making<'_> {
             self.veil.count("a statement at a shared identifier", Withheld::HeldByOthers);
         }
         Ok(())
+    }
+
+    /// What was said with a fragment in quarantine and waits with it. The words are shown where they are of nobody else.
+    pub(super) fn waiting(&mut self, fragment: Sequence, says: Vec<Said>, points: &Points) -> Vec<Statement> {
+        let mut shown = Vec::with_capacity(says.len());
+        for said in says {
+            let wholly = said.points.iter().all(|point| points.name(*point));
+            let mut statement = Statement {
+                sequence: fragment.0,
+                given_time: time(said.given_at),
+                recorded_time: time(said.recorded_at),
+                expire_time: said.expires_at.map(time),
+                purpose: said.purpose.map(|purpose| self.purpose(purpose)),
+                channel: said.channel.map(|channel| self.channel(channel)),
+                decision: said.decision.as_str(),
+                jurisdiction: said.jurisdiction.map(|law| law.as_str().to_owned()),
+                ..Statement::default()
+            };
+            if wholly {
+                statement.words = Some(self.words(said));
+            } else {
+                statement.withheld = Some(Withheld::SaidOfOthersToo);
+                self.veil.count("the words of a statement", Withheld::SaidOfOthersToo);
+            }
+            shown.push(statement);
+        }
+        shown
     }
 
     /// Whether a statement that something names is in the text; counts it where it is not.

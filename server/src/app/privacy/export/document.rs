@@ -233,6 +233,9 @@ pub struct Quarantined {
     pub faults: Vec<String>,
     /// What it says.
     pub content: Version,
+    /// What was said with it, and counts once it is let in.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub consents: Vec<Statement>,
 }
 
 /// A consent statement.

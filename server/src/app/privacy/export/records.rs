@@ -295,6 +295,7 @@ impl Making<'_> {
                     record: self.named(&fragment.record),
                     faults: kept.faults.iter().map(ToString::to_string).collect(),
                     content: self.version(&fragment, &written, false),
+                    consents: self.waiting(*entry, kept.says, points),
                 })?;
             }
             Ok(())

@@ -5,8 +5,8 @@
 use onefold_proto::v1 as pb;
 use onefold_tests::accounts::{account, somebody, source_account};
 use onefold_tests::consent::{at, of_record, said};
-use onefold_tests::{House, person, reason};
-use pb::ConsentDecision::{Granted, Withdrawn};
+use onefold_tests::{House, journey, person, reason};
+use pb::ConsentDecision::{Granted, Objected, Withdrawn};
 use tonic_types::StatusExt;
 
 const THEN: i64 = 1_700_000_000;
@@ -472,5 +472,75 @@ async fn who_may_only_set_a_stage_is_not_told_where_somebody_stands() {
     assert!(!refused.message().starts_with("lead") && !refused.message().contains("mql"), "{refused:?}");
     let shown = pb::GetStageRequest { subject: subject("ada"), purpose: "support".to_owned(), ..Default::default() };
     assert_eq!(house.accounts.get_stage(shown).await.unwrap().into_inner().stage.unwrap().stage, "lead");
+    house.close().await;
+}
+
+/// A no of another's record is heard at an address that both held: what is told of it is that, and not whose it is.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_only_heard_is_shown_without_the_others_words() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut house = House::open(&dir.path().join("data")).await;
+    house.sources(&["crm", "shop"]).await;
+    journey::contract(&mut house, true).await;
+    let phone = ("phone", "+12127365000");
+    house.put(person("crm", "bert-canary", THEN, &[phone, ("user_id", "UB")], &[])).await;
+    let ada = [phone, ("user_id", "UA"), ("email", "ada@plant-works.net")];
+    house.put(person("shop", "ada", THEN, &ada, &[])).await;
+    let yes = house.say(of_record("shop", "ada"), said(Granted, THEN)).await.unwrap().statement_id;
+    let signal = pb::ConsentSignal {
+        kind: pb::ConsentSignalKind::Gpc as i32,
+        raw: "1".to_owned(),
+        device: "canary device".to_owned(),
+        ..Default::default()
+    };
+    let words = |decision, at| pb::ConsentSaying {
+        evidence: "canary evidence".to_owned(),
+        collection_method: "canary method".to_owned(),
+        notice_version: "canary notice".to_owned(),
+        jurisdiction: "DE".to_owned(),
+        signals: vec![signal.clone()],
+        ..said(decision, at)
+    };
+    // One that was taken back, and one of which a fragment waits that would bring her address.
+    house.say(of_record("crm", "bert-canary"), words(Objected, THEN + 1)).await.unwrap();
+    house.retract("crm", "bert-canary", THEN + 5).await;
+    let mut waits = person("ledger", "carl-canary", THEN, &[("email", "ada@plant-works.net")], &[]);
+    waits.consents.push(pb::FragmentConsent { identifier: None, saying: Some(words(Withdrawn, THEN + 2)) });
+    assert_eq!(house.put(waits).await.status(), pb::IngestStatus::Quarantined);
+
+    for purpose in ["", "marketing"] {
+        let request = pb::ListStatementsRequest {
+            subject: Some(of_record("shop", "ada")),
+            purpose: purpose.to_owned(),
+            ..Default::default()
+        };
+        let found = house.consent.list_statements(request).await.unwrap().into_inner();
+        assert!(!format!("{found:?}").contains("canary"), "for {purpose:?}: {found:?}");
+        let told: Vec<_> = found
+            .statements
+            .iter()
+            .map(|one| {
+                let saying = one.saying.clone().unwrap();
+                let words = (saying.signals.len(), one.signals_decoded.len(), saying.jurisdiction);
+                assert!(!one.only_heard || words == (0, 0, String::new()), "{one:?}");
+                let given = saying.given_time.unwrap().seconds - THEN;
+                (one.only_heard, saying.decision, saying.purpose, saying.channel, given)
+            })
+            .collect();
+        let one = |heard: bool, decision: pb::ConsentDecision, given: i64| {
+            (heard, decision as i32, "marketing".to_owned(), "email".to_owned(), given)
+        };
+        assert_eq!(told, [one(false, Granted, 0), one(true, Objected, 1), one(true, Withdrawn, 2)], "for {purpose:?}");
+    }
+    // Her own receipt tells that there was a no, and not of whom.
+    let request = pb::GetConsentReceiptRequest { statement_id: yes, ..Default::default() };
+    let receipt = house.consent.get_consent_receipt(request).await.unwrap().into_inner().receipt_json;
+    assert!(receipt.contains("\"only_heard\"") && !receipt.contains("canary"), "{receipt}");
+    // Whoever asks by the record itself is told all.
+    for (source, key) in [("crm", "bert-canary"), ("ledger", "carl-canary")] {
+        let own = house.statements(of_record(source, key)).await.unwrap().remove(0);
+        assert!(!own.only_heard && own.subject.is_some(), "{own:?}");
+        assert_eq!(own.saying.unwrap().evidence, "canary evidence");
+    }
     house.close().await;
 }

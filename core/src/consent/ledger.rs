@@ -215,6 +215,12 @@ impl Ledger {
         self.index_of(id).map_or(&[], |index| &self.points[index])
     }
 
+    /// Whether a statement was made at none of these points, and is at most heard there: of a record that is not there, or waits.
+    #[must_use]
+    pub fn is_only_heard_at(&self, id: Sequence, points: &HashSet<Digest128>) -> bool {
+        !self.points_of(id).iter().any(|point| points.contains(point))
+    }
+
     fn recorded_at(&self, point: Digest128) -> impl Iterator<Item = &Entry> {
         let at = self.by_point.get(&point).map_or(&[][..], At::as_slice).iter();
         at.map(|index| &self.entries[*index as usize])

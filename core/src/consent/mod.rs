@@ -285,6 +285,22 @@ impl fmt::Debug for Statement {
 }
 
 impl Statement {
+    /// What somebody else may know of it who hears it: what was decided, of which purpose and channel, and when. Who said it, how,
+    /// where and with which proof is whose it is.
+    #[must_use]
+    pub fn without_words(self) -> Self {
+        Self {
+            jurisdiction: None,
+            notice: String::new(),
+            language: String::new(),
+            source: None,
+            method: String::new(),
+            evidence: String::new(),
+            signals: Vec::new(),
+            ..self
+        }
+    }
+
     /// Digest of what was said, without where it stands and when it came: the same statement sent again is the same. Where the
     /// subject is known by its points alone, they tell one from another.
     #[must_use]

@@ -157,7 +157,7 @@ impl ConsentService for Consents {
             Ok((found, permit))
         });
         let (found, permit) = found.await.map_err(|error| failed(&tenant, error))?;
-        let (statements, more) = (found.seen.statements, found.seen.more);
+        let (statements, only_heard, more) = (found.seen.statements, found.seen.only_heard, found.seen.more);
         let last = statements.last().map_or(page.from, |(entry, _)| entry.id.0);
         let next_page_token = if more { page::seal(&self.app.page_key, &query, last) } else { String::new() };
         let (count, about) = (statements.len(), |said: Option<PurposeId>| {
@@ -177,10 +177,11 @@ impl ConsentService for Consents {
         let statements: Vec<_> = shown
             .map(|(entry, mut said)| {
                 withheld.extend(shows.veil(&mut said));
-                let named = may_name(&said.subject);
+                let named = may_name(&said.subject) && !only_heard.contains(&entry.id);
                 let mut shown = door::statement_out(&entry, said, &tenant, &config);
                 // Whom a caller names themselves they are told of as they named them.
                 shown.subject = shown.subject.take().filter(|subject| named || Some(subject) == asked_by.as_ref());
+                shown.only_heard = only_heard.contains(&entry.id);
                 shown
             })
             .collect();

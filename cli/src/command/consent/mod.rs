@@ -422,6 +422,7 @@ fn about(statement: &pb::ConsentStatement) -> String {
         Some(Subject::Identifier(claim)) if claim.value.is_empty() => format!("{} of a link", claim.namespace),
         Some(Subject::Identifier(claim)) => format!("{} {}", claim.namespace, claim.value),
         Some(Subject::Record(record)) => card::record(record),
+        None if statement.only_heard => "another record".to_owned(),
         None => String::new(),
     }
 }

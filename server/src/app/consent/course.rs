@@ -1,6 +1,6 @@
 //! The course of a consent: one statement, and all others that bear on the same person, purpose and channel, for its receipt.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use onefold_core::consent::ledger::Entry;
 use onefold_core::consent::permit::Permit;
@@ -28,6 +28,8 @@ pub struct Course {
     pub said: Statement,
     /// It and the others, in the order in which they were said.
     pub events: Vec<(Entry, Statement)>,
+    /// Those of them that were said of somebody's record that is not there, and are heard at what it held: without words.
+    pub only_heard: BTreeSet<Sequence>,
     /// Older ones that are left out: there are more than a receipt holds.
     pub left_out: usize,
     /// Whom it is about.
@@ -133,8 +135,10 @@ pub fn course(app: &App, tenant: &Tenant, id: Sequence, reads_for: Option<Purpos
     };
     let bears_on = |state: &State, points: &[Digest128]| {
         let ledger = &state.consent.ledger;
+        let own: HashSet<Digest128> = points.iter().copied().collect();
         let all = ledger.ids_at(points).into_iter().filter_map(|id| ledger.get(id).copied());
-        all.filter(|other| overlap(&entry, other) && shown(other.purpose)).collect::<Vec<Entry>>()
+        let all = all.filter(|other| overlap(&entry, other) && shown(other.purpose));
+        all.map(|other| (other, ledger.is_only_heard_at(other.id, &own))).collect::<Vec<(Entry, bool)>>()
     };
     let of_one = match profiles.iter().next() {
         Some(profile) if profiles.len() == 1 => {
@@ -159,13 +163,14 @@ pub fn course(app: &App, tenant: &Tenant, id: Sequence, reads_for: Option<Purpos
         Some(entries) => entries,
         None => tenant.seen(|state| bears_on(state, &points))?,
     };
-    entries.retain(|other| other.id != id);
-    entries.sort_by_key(|other| (other.given_at, other.id));
+    entries.retain(|(other, _)| other.id != id);
+    entries.sort_by_key(|(other, _)| (other.given_at, other.id));
     let left_out = (entries.len() + 1).saturating_sub(limits::RECEIPT_EVENTS_MAX);
-    let mut events = vec![(entry, said.clone())];
-    for other in entries.split_off(left_out) {
+    let (mut events, mut only_heard) = (vec![(entry, said.clone())], BTreeSet::new());
+    for (other, is_only_heard) in entries.split_off(left_out) {
         if let Some(words) = statement_at(&app.shared, &tenant.vault, &other)? {
-            events.push((other, words));
+            events.push((other, if is_only_heard { words.without_words() } else { words }));
+            only_heard.extend(is_only_heard.then_some(other.id));
         }
     }
     events.sort_by_key(|(other, _)| (other.given_at, other.id));
@@ -182,5 +187,5 @@ pub fn course(app: &App, tenant: &Tenant, id: Sequence, reads_for: Option<Purpos
     for (_, words) in &mut events {
         withheld.extend(shows.veil(words).into_iter().map(|field| format!("events.{field}")));
     }
-    Ok(Course { entry, said, events, left_out, profiles, names_subject, withheld })
+    Ok(Course { entry, said, events, only_heard, left_out, profiles, names_subject, withheld })
 }

@@ -1,5 +1,6 @@
 //! What was said, and what it comes to: now, or as of any past moment.
 
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 use onefold_core::consent::contact::Reason;
@@ -214,6 +215,8 @@ pub fn permitted(
 pub struct Said {
     /// Oldest first.
     pub statements: Vec<(Entry, Statement)>,
+    /// Those that were said of a record that is not theirs now, and are heard at what it held: without words.
+    pub only_heard: BTreeSet<Sequence>,
     /// There are more.
     pub more: bool,
 }
@@ -232,16 +235,21 @@ pub fn statements(
     let found = look(app, tenant, who, |state, _, points, _| {
         let ledger = &state.consent.ledger;
         let ids = ledger.ids_at(points).into_iter().filter(|id| *id > after).take(most + 1);
-        ids.filter_map(|id| ledger.get(id).copied()).collect::<Vec<Entry>>()
+        let points: HashSet<Digest128> = points.iter().copied().collect();
+        let read = |id| Some((*ledger.get(id)?, ledger.is_only_heard_at(id, &points)));
+        ids.filter_map(read).collect::<Vec<(Entry, bool)>>()
     })?;
     let more = found.seen.len() > most;
-    let mut read = Vec::with_capacity(found.seen.len().min(most));
-    for entry in found.seen.into_iter().take(most) {
-        if let Some(statement) = statement_at(&app.shared, &tenant.vault, &entry)? {
-            read.push((entry, statement));
-        }
+    let mut seen =
+        Said { statements: Vec::with_capacity(found.seen.len().min(most)), only_heard: BTreeSet::new(), more };
+    for (entry, only_heard) in found.seen.into_iter().take(most) {
+        let Some(statement) = statement_at(&app.shared, &tenant.vault, &entry)? else { continue };
+        // Whose it is may be somebody else: an address was theirs once, or would be.
+        let statement = if only_heard { statement.without_words() } else { statement };
+        seen.only_heard.extend(only_heard.then_some(entry.id));
+        seen.statements.push((entry, statement));
     }
-    Ok(Picture { profile: found.profile, seen: Said { statements: read, more } })
+    Ok(Picture { profile: found.profile, seen })
 }
 
 /// The statement with this id.

@@ -476,6 +476,7 @@ pub fn statement_out(entry: &Entry, said: Statement, tenant: &Tenant, config: &L
         confirms: confirms.map(|id| handle(id, tenant)).unwrap_or_default(),
         confirmed_by: entry.confirmed_by.map(|id| handle(id, tenant)).unwrap_or_default(),
         signals_decoded,
+        only_heard: false,
     }
 }
 

@@ -216,7 +216,11 @@ impl Maker<'_> {
         let confirm_within = days * 24 * 60 * 60 * 1_000_000;
         let mut events: Vec<(ObservedAt, Value)> = Vec::new();
         for (entry, said) in &course.events {
-            events.push((said.given_at, self.event(entry, said)));
+            let mut event = self.event(entry, said);
+            if course.only_heard.contains(&entry.id) {
+                event["only_heard"] = json!(true);
+            }
+            events.push((said.given_at, event));
             if let Some(end) = course.ran_out(entry, confirm_within, self.now) {
                 let ended = json!({
                     "record_id": self.handle(entry.id),

@@ -647,3 +647,71 @@ async fn who_is_known_by_a_shared_number_alone_has_no_more_contacts_under_anothe
     assert_eq!(reasons(&house.may(of_record("web", "7"), true).await.unwrap()), ["CAP_REACHED"]);
     house.close().await;
 }
+
+/// Whose law applies is read from an address as people write it; what cannot be read is noted, and permits nothing by itself.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_law_of_an_address_is_read_as_people_write_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut house = House::open(&dir.path().join("data")).await;
+    house.sources(&["crm", "shop"]).await;
+    let mut policy = house.policy().await.unwrap();
+    let marketing = policy.purposes.iter_mut().find(|purpose| purpose.name == "marketing").unwrap();
+    marketing.default_regime = pb::ConsentRegime::OptOut as i32;
+    let strict = |jurisdiction: &str| pb::JurisdictionRegime {
+        jurisdiction: jurisdiction.to_owned(),
+        regime: pb::ConsentRegime::OptIn as i32,
+    };
+    marketing.regimes = ["EU", "GB", "BR", "US-CA", "CA-QC"].map(strict).to_vec();
+    house.set_policy(policy).await.unwrap();
+    let (asks, silent) = ("NOT_GRANTED", "OPT_OUT_REGIME");
+    let (country, region) = (Some("attributes[address.country]"), Some("attributes[address.region]"));
+    let table: &[(&[(&str, &str)], &str, Option<&str>)] = &[
+        (&[("address.country", "de")], asks, None),
+        (&[("address.country", "DEU")], asks, None),
+        (&[("address.country", "Germany")], asks, None),
+        (&[("address.country", "Deutschland")], asks, None),
+        (&[("address.country", "EL")], asks, None),
+        (&[("address.country", "UK")], asks, None),
+        (&[("address.country", "United Kingdom")], asks, None),
+        (&[("address.country", "Brasil")], asks, None),
+        (&[("address.country", "Japan")], silent, None),
+        (&[("address.country", "US"), ("address.region", "CA")], asks, None),
+        (&[("address.country", "USA"), ("address.region", "California")], asks, None),
+        (&[("address.country", "US"), ("address.region", "Texas")], silent, None),
+        (&[("address.country", "Canada"), ("address.region", "Québec")], asks, None),
+        (&[("address.country", "Canada"), ("address.region", "ON")], silent, None),
+        (&[("address.country", "US")], silent, None),
+        (&[], silent, None),
+        // What is told and cannot be read may be any.
+        (&[("address.country", "Germanien")], asks, country),
+        (&[("address.country", "QQ")], asks, country),
+        (&[("address.country", "US"), ("address.region", "Kalifornien")], asks, region),
+        // Of a country without parts of its own the region says nothing.
+        (&[("address.country", "Japan"), ("address.region", "Kantō")], silent, None),
+    ];
+    for (row, (texts, want, note)) in table.iter().enumerate() {
+        let mail = format!("law{row}@acme-corp.com");
+        let put = house.put(person("crm", &row.to_string(), THEN, &[("email", &mail)], texts)).await;
+        assert_eq!(put.status(), pb::IngestStatus::Accepted, "{texts:?}");
+        let noted: Vec<&str> = put.faults.iter().map(|fault| fault.field.as_str()).collect();
+        assert_eq!(noted, note.iter().copied().collect::<Vec<_>>(), "{texts:?}");
+        assert!(put.faults.iter().all(|fault| !fault.message.contains("Kalifornien")), "{:?}", put.faults);
+        let verdict = house.may(at("email", &mail), false).await.unwrap();
+        assert_eq!(reasons(&verdict), [*want], "{texts:?}");
+    }
+    // Another record of theirs whose country is known answers for itself alone; whoever knows the law says it.
+    let unread = table.iter().position(|(_, _, note)| *note == country).unwrap();
+    let mail = format!("law{unread}@acme-corp.com");
+    house.put(person("shop", "known", THEN, &[("email", &mail)], &[("address.country", "JP")])).await;
+    assert_eq!(reasons(&house.may(at("email", &mail), false).await.unwrap()), [asks]);
+    let request = pb::DecideContactRequest {
+        subject: Some(at("email", &mail)),
+        purpose: "marketing".to_owned(),
+        channel: "email".to_owned(),
+        jurisdiction: "JP".to_owned(),
+        ..Default::default()
+    };
+    let verdict = house.consent.decide_contact(request).await.unwrap().into_inner().verdict.unwrap();
+    assert_eq!(reasons(&verdict), [silent]);
+    house.close().await;
+}

@@ -124,8 +124,11 @@ fn jurisdiction() -> impl Strategy<Value = Jurisdiction> {
 
 /// Of some records the law is known, of others it is not; of a person there is at least one.
 fn laws_of_a_person() -> impl Strategy<Value = Laws> {
-    (vec(jurisdiction(), 0..3), any::<bool>())
-        .prop_map(|(known, unknown)| Laws { unknown: unknown || known.is_empty(), known })
+    (vec(jurisdiction(), 0..3), any::<bool>(), any::<bool>()).prop_map(|(known, unknown, unread)| Laws {
+        unknown: unknown || known.is_empty(),
+        known,
+        unread,
+    })
 }
 
 fn regime() -> impl Strategy<Value = Regime> {
@@ -179,6 +182,7 @@ proptest! {
         let merged = Laws {
             known: laws.iter().flat_map(|laws| laws.known.clone()).collect(),
             unknown: laws.iter().any(|laws| laws.unknown),
+            unread: laws.iter().any(|laws| laws.unread),
         };
         prop_assert_eq!(Some(purpose.regime(&merged)), laws.iter().map(|laws| purpose.regime(laws)).max());
         prop_assert_eq!(laws::a_merge_only_restricts(&parts, purpose.regime(&merged)), Ok(()));
@@ -386,8 +390,9 @@ fn the_strictest_known_law_applies() {
     let policy = ConsentPolicy::default();
     let marketing = policy.purpose_named("marketing").unwrap();
     let of = |codes: &[&str]| Laws {
-        known: codes.iter().filter(|code| **code != "?").map(|code| Jurisdiction::parse(code).unwrap()).collect(),
+        known: codes.iter().filter_map(|code| Jurisdiction::parse(code).ok()).collect(),
         unknown: codes.contains(&"?"),
+        unread: codes.contains(&"unread"),
     };
     let table = [
         (&[][..], Regime::OptIn),
@@ -397,6 +402,7 @@ fn the_strictest_known_law_applies() {
         (&["US", "DE"], Regime::OptIn),
         (&["?"], Regime::OptIn),
         (&["US", "?"], Regime::OptIn),
+        (&["US", "unread"], Regime::OptIn),
     ];
     for (codes, want) in table {
         assert_eq!(marketing.regime(&of(codes)), want, "{codes:?}");
@@ -405,6 +411,8 @@ fn the_strictest_known_law_applies() {
     europe.default_regime = Regime::OptOut;
     europe.regimes = vec![(Jurisdiction::parse("EU").unwrap(), Regime::OptIn)];
     assert_eq!((europe.regime(&of(&["FR"])), europe.regime(&of(&["BR"]))), (Regime::OptIn, Regime::OptOut));
+    // What is told and cannot be read may be any law; what is not told is what the policy says of nobody's.
+    assert_eq!((europe.regime(&of(&["BR", "unread"])), europe.regime(&of(&["?"]))), (Regime::OptIn, Regime::OptOut));
     for bad in ["", "D", "DEU", "D1", "US-", "US-CALI", "é"] {
         assert!(Jurisdiction::parse(bad).is_err(), "{bad:?}");
     }

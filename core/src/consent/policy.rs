@@ -78,8 +78,9 @@ impl Purpose {
             let known = |wide: Jurisdiction| self.regimes.iter().find(|(of, _)| *of == wide).map(|(_, regime)| *regime);
             jurisdiction.widening().into_iter().find_map(known).unwrap_or(self.default_regime)
         };
-        let unknown = laws.unknown.then_some(self.default_regime);
-        laws.known.iter().map(of).chain(unknown).max().unwrap_or(self.default_regime)
+        let unknown = (laws.unknown || laws.unread).then_some(self.default_regime);
+        let any = self.regimes.iter().map(|(_, regime)| *regime).filter(|_| laws.unread);
+        laws.known.iter().map(of).chain(unknown).chain(any).max().unwrap_or(self.default_regime)
     }
 }
 
@@ -91,6 +92,8 @@ pub struct Laws {
     /// A part of the person, a record or an identifier, is under a law that nobody knows. LAW 6: what is known of another part
     /// must not make lawful what was not before they were one.
     pub unknown: bool,
+    /// A part of the person is under a law that a source tells of and nobody can read: it may be any.
+    pub unread: bool,
 }
 
 /// Hours in which a channel is silent, by the clock on the person's wall.

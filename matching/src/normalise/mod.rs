@@ -5,6 +5,7 @@
 
 pub mod address;
 pub mod company;
+pub mod country;
 pub mod date;
 pub mod name;
 pub mod text;

@@ -15,8 +15,8 @@ use tokio::sync::mpsc::error::SendTimeoutError;
 use tokio::sync::oneshot;
 
 use super::App;
-use super::consent::Saying;
 use super::consent::person::zone_notes;
+use super::consent::{Saying, law};
 use super::decide;
 use super::error::WriteError;
 use super::explain;
@@ -232,6 +232,7 @@ impl Arriving {
                 FieldFault::new(path, FaultReason::Malformed, explain::note(note.reason))
             })
             .chain(zone_notes(fragment))
+            .chain(law::notes(fragment, &config.config.consent))
             .collect();
         let encoded = fragment.encode();
         let tells = !(fragment.affiliations.is_empty() && fragment.stages.is_empty());

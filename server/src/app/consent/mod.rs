@@ -7,6 +7,7 @@
 pub mod contact;
 pub mod course;
 mod heard;
+pub(super) mod law;
 pub mod person;
 pub mod read;
 pub mod reserve;

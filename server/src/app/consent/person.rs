@@ -11,6 +11,7 @@ use onefold_core::fault::{FaultReason, FieldFault};
 use onefold_core::fragment::{Attribute, Fragment, ObservedAt};
 use onefold_core::ids::{AttributeId, Digest128, ProfileOrdinal, Sequence, TenantId};
 
+use super::law::Told;
 use crate::app::Shared;
 use crate::app::error::ReadError;
 use crate::app::read;
@@ -29,10 +30,12 @@ pub struct Person {
     /// The profile's last change when this was read.
     pub changed: Sequence,
     config_version: u64,
-    /// Countries of its addresses.
+    /// Countries of its addresses, or parts of them.
     pub jurisdictions: Vec<Jurisdiction>,
     /// Of each record that names no country, or one that is none: itself and its identifiers.
     pub of_unknown_law: Vec<Vec<Digest128>>,
+    /// Those of them that name one which cannot be read.
+    pub of_unread_law: Vec<Vec<Digest128>>,
     /// Keyed digests of its households.
     pub households: Vec<Digest128>,
     /// Time zones, by IANA name.
@@ -54,13 +57,13 @@ impl Person {
     }
 
     fn of(changed: Sequence, config: &LiveConfig, fragments: &[Fragment], former: &[Option<String>]) -> Self {
-        let (country, zone) = (attribute("address.country"), attribute("time_zone"));
+        let zone = attribute("time_zone");
         let texts = |name: AttributeId| {
             let of_name = move |attribute: &&Attribute| attribute.name == name;
             fragments.iter().flat_map(move |f| f.attributes.iter().filter(of_name)).filter_map(|a| a.value.as_text())
         };
-        let mut jurisdictions: Vec<Jurisdiction> =
-            texts(country).filter_map(|text| Jurisdiction::parse(text).ok()).collect();
+        let told: Vec<Told> = fragments.iter().map(|fragment| Told::of(fragment, &config.config.consent)).collect();
+        let mut jurisdictions: Vec<Jurisdiction> = told.iter().flat_map(|told| told.laws.iter().copied()).collect();
         jurisdictions.sort_unstable();
         jurisdictions.dedup();
         let points_of = |fragment: &Fragment| {
@@ -69,17 +72,13 @@ impl Person {
             points.extend(former.iter().flat_map(under));
             points
         };
-        let of_unknown_law = fragments.iter().filter(|fragment| {
-            let told = fragment.attributes.iter().filter(|told| told.name == country);
-            let mut laws = told.filter_map(|told| told.value.as_text()).map(|text| Jurisdiction::parse(text).is_ok());
-            laws.next().is_none_or(|first| !first || laws.any(|readable| !readable))
-        });
-        let of_unknown_law = of_unknown_law.map(|fragment| {
+        let (mut of_unknown_law, mut of_unread_law) = (Vec::new(), Vec::new());
+        for (fragment, told) in fragments.iter().zip(&told).filter(|(_, told)| told.is_unknown()) {
             let mut points = points_of(fragment);
             points.push(config.preparer().record_digest(fragment.record.source, &fragment.record.key));
-            points
-        });
-        let of_unknown_law = of_unknown_law.collect();
+            of_unread_law.extend(told.unread.then(|| points.clone()));
+            of_unknown_law.push(points);
+        }
         let zones = texts(zone).map(str::trim).filter(|text| !text.is_empty());
         let mut zones: Vec<String> = zones.map(str::to_owned).collect();
         zones.sort_unstable();
@@ -91,7 +90,8 @@ impl Person {
             fragments.iter().flat_map(|fragment| config.preparer().households(fragment)).collect();
         households.sort_unstable();
         households.dedup();
-        Self { changed, config_version: config.version, jurisdictions, of_unknown_law, households, zones, points }
+        let config_version = config.version;
+        Self { changed, config_version, jurisdictions, of_unknown_law, of_unread_law, households, zones, points }
     }
 
     /// What time it is where the person is, in every time zone that is told of them, or else in the tenant's own.
@@ -156,7 +156,8 @@ struct Bytewise;
 
 impl quick_cache::Weighter<(TenantId, ProfileOrdinal), Arc<Person>> for Bytewise {
     fn weight(&self, _: &(TenantId, ProfileOrdinal), person: &Arc<Person>) -> u64 {
-        let unknown: usize = person.of_unknown_law.iter().map(|points| 24 + points.len() * 16).sum();
+        let unknown = person.of_unknown_law.iter().chain(&person.of_unread_law);
+        let unknown: usize = unknown.map(|points| 24 + points.len() * 16).sum();
         let lists = unknown
             + (person.points.len() + person.households.len()) * 16
             + person.zones.iter().map(|zone| zone.len() + 24).sum::<usize>();

@@ -134,7 +134,8 @@ pub(super) fn laws(
     let mut known = ledger.jurisdictions_at(points);
     known.extend(person.into_iter().flat_map(|person| person.jurisdictions.iter().copied()));
     known.extend(claimed);
-    Laws { known, unknown: unknown && claimed.is_none() }
+    let unread = claimed.is_none() && person.is_some_and(|person| person.of_unread_law.iter().any(is_silent));
+    Laws { known, unknown: unknown && claimed.is_none(), unread }
 }
 
 /// What holds for each of these purposes and channels.

@@ -42,8 +42,9 @@ pub struct Arguments {
     #[arg(long, value_name = "RESERVATION", conflicts_with = "words")]
     release: Option<String>,
     /// Asks about everybody of a CSV file in UTF-8 or UTF-16, and tells how many may be contacted and why the others may not.
-    /// Each row says who in the same words (`email,ada@example.com`, `record,SOURCE,KEY`, `id,PROFILE`); in a file of one
-    /// column the first row names the namespace of all others. A row that cannot be asked about is named, and the rest answered.
+    /// Each row says who in the same words (`email,ada@example.com`, `record,SOURCE,KEY`, `id,PROFILE`), between commas,
+    /// semicolons or tabs; in a file of one column the first row may name the namespace of all others. Without that, e-mail addresses
+    /// and telephone numbers with a `+` are known as such. A row that cannot be asked about is named, and the rest answered.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["words", "confirm", "release"])]
     file: Option<PathBuf>,
     /// Where to write the answer to each row of `--file`, as CSV: line, answer, reasons, profile, reservation.

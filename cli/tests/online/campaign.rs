@@ -51,6 +51,15 @@ fn a_file_of_recipients_is_answered_row_by_row_and_what_is_none_is_named() {
     let sum: serde_json::Value = serde_json::from_str(&said.out).unwrap();
     assert_eq!((&sum["allowed"], &sum["denied"], &sum["bad"]), (&1.into(), &1.into(), &0.into()));
     assert_eq!((&sum["allowedByReason"]["GRANTED"], &sum["deniedByReason"]["WITHDRAWN"]), (&1.into(), &1.into()));
+    // Nor has it to be named: whoever stands first is asked about too.
+    let said = many(&file("bare.csv", "ada@acme-corp.com\nbyron@acme-corp.com\n"), &["--json"]);
+    let sum: serde_json::Value = serde_json::from_str(&said.out).unwrap();
+    assert_eq!((&sum["allowed"], &sum["denied"]), (&1.into(), &1.into()), "{}", said.err);
+    let said = many(&file("cut.csv", "email;ada@acme-corp.com\nemail;byron@acme-corp.com\n"), &["--json"]);
+    let sum: serde_json::Value = serde_json::from_str(&said.out).unwrap();
+    assert_eq!((&sum["allowed"], &sum["denied"]), (&1.into(), &1.into()), "{}", said.err);
+    let said = many(&file("odd.csv", "two words\n"), &[]);
+    assert!(said.code == Some(1) && said.err.contains("odd.csv:1:"), "{}{}", said.out, said.err);
     assert_eq!(many(&file("empty.csv", ""), &[]).code, Some(0));
     assert_eq!(many(&folder.path().join("missing.csv").display().to_string(), &[]).code, Some(2));
     assert_eq!(served.run(&["decide", "--file", &list]).code, Some(2), "what for, and over what?");

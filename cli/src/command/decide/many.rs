@@ -11,7 +11,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use super::Arguments;
 use crate::client::Client;
 use crate::command::consent::{Who, time};
-use crate::command::erase::many::{read, rows, unread};
+use crate::command::erase::many::{read, rows_between, unread};
 use crate::command::{Failure, card, say, say_json};
 
 /// Questions that may wait for the server.
@@ -112,18 +112,44 @@ impl Answers {
     }
 }
 
-/// The rows of a file. The first of a file with one column is a header: the namespace of all others.
+/// Whether a cell that stands alone in the first row can be the name of a namespace. An address or a number is none, nor what is
+/// not cut into columns: that is somebody, or a row that is named.
+fn is_header(cell: &str) -> bool {
+    let is_of_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+    cell.len() <= 64
+        && cell.bytes().next().is_some_and(|first| first.is_ascii_alphabetic())
+        && cell.bytes().all(is_of_name)
+}
+
+/// The namespace of a value that nobody names one for, where its form tells.
+fn namespace_of(value: &str) -> Option<&'static str> {
+    if let Some(number) = value.strip_prefix('+') {
+        let digits = number.bytes().filter(u8::is_ascii_digit).count();
+        let is_number = number.bytes().all(|byte| byte.is_ascii_digit() || b" ()-./".contains(&byte));
+        if is_number && (7..=15).contains(&digits) {
+            return Some("phone");
+        }
+    }
+    (value.matches('@').count() == 1 && !value.contains([' ', ';', '\t'])).then_some("email")
+}
+
+/// The rows of a file. The first of a file with one column may be a header: the namespace of all others. Without one, addresses
+/// and international telephone numbers are known by their form.
 fn recipients(rows: Vec<(u64, Vec<String>)>) -> Vec<Row> {
     let mut rows = rows
         .into_iter()
-        .map(|(line, cells)| Row { line, words: cells.into_iter().filter(|cell| !cell.is_empty()).collect() });
-    let Some(first) = rows.next() else { return Vec::new() };
-    let [namespace] = first.words.as_slice() else { return std::iter::once(first).chain(rows).collect() };
-    let of_namespace = |row: Row| match row.words.len() {
-        1 => Row { words: [std::slice::from_ref(namespace), &row.words].concat(), ..row },
-        _ => row,
+        .map(|(line, cells)| Row { line, words: cells.into_iter().filter(|cell| !cell.is_empty()).collect() })
+        .peekable();
+    let header = rows.next_if(|first| matches!(first.words.as_slice(), [one] if is_header(one)));
+    let header = header.and_then(|first| first.words.into_iter().next());
+    let named = |row: Row| {
+        let [value] = row.words.as_slice() else { return row };
+        match header.as_deref().or_else(|| namespace_of(value)) {
+            Some(namespace) => Row { words: vec![namespace.to_owned(), value.clone()], ..row },
+            None => row,
+        }
     };
-    rows.map(of_namespace).collect()
+    rows.map(named).collect()
 }
 
 /// Asks about everybody of a file.
@@ -133,7 +159,7 @@ fn recipients(rows: Vec<(u64, Vec<String>)>) -> Vec<Row> {
 /// failure.
 pub async fn run(arguments: &Arguments, file: &Path) -> Result<(), Failure> {
     let target = &arguments.target;
-    let mut table = rows(&read(file)?, file)?;
+    let mut table = rows_between(&read(file)?, file, None)?;
     let mut bad: Vec<(u64, String)> =
         table.refused.iter().map(|refused| (refused.line, refused.reason.clone())).collect();
     let mut told: Vec<String> = unread(&table, file);
@@ -275,5 +301,35 @@ mod tests {
             [row(1, &["email", "a@b.org"]), row(2, &["record", "crm", "17"]), row(3, &["alone"])],
             "no header: each says who"
         );
+    }
+
+    #[test]
+    fn what_reads_as_no_header_is_somebody_or_a_row_that_is_named() {
+        let first = |cells: &[&str]| -> Vec<Vec<String>> {
+            let rows = (1..).zip(cells.iter().map(|cell| vec![(*cell).to_owned()])).collect();
+            recipients(rows).into_iter().map(|row| row.words).collect()
+        };
+        assert_eq!(first(&["a@b.org"]), [["email", "a@b.org"]]);
+        assert_eq!(first(&["a@b.org", "+49 (30) 1234-567"]), [["email", "a@b.org"], ["phone", "+49 (30) 1234-567"]]);
+        assert_eq!(first(&["customer-id", "a@b.org"]), [["customer-id", "a@b.org"]], "whose values may be addresses");
+        assert_eq!(first(&["E-Mail"]), Vec::<Vec<String>>::new());
+        for nobody in
+            ["email;a@b.org", "email\ta@b.org", "sep=;", "17", "two words", "a@b@c", "+1", "+49 30 ext. 1234567", ""]
+        {
+            let want = if nobody.is_empty() { Vec::new() } else { vec![nobody] };
+            assert_eq!(first(&[nobody, "a@b.org"]), [want, vec!["email", "a@b.org"]], "{nobody:?}");
+        }
+    }
+
+    #[test]
+    fn a_file_is_cut_where_its_rows_are() {
+        let want = |line: u64| [(line, vec!["email".to_owned(), "a@b.org".to_owned()])];
+        for (line, text) in
+            [(1, "email,a@b.org\n"), (1, "email;a@b.org\n"), (1, "email\ta@b.org\n"), (2, "sep=;\nemail;a@b.org\n")]
+        {
+            let table = rows_between(text.as_bytes(), Path::new("list.csv"), None).map_err(|fault| fault.message);
+            let rows = recipients(table.unwrap().rows).into_iter().map(|row| (row.line, row.words));
+            assert_eq!(rows.collect::<Vec<_>>(), want(line), "{text:?}");
+        }
     }
 }

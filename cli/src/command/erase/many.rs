@@ -50,6 +50,14 @@ pub fn lookup_of(arguments: &Arguments, of: &[pb::ConsentSubject]) -> Option<pb:
 /// # Errors
 /// When it is no text in UTF-8 or UTF-16: what is erased is not guessed.
 pub fn rows(bytes: &[u8], file: &Path) -> Result<Plain, Failure> {
+    rows_between(bytes, file, Some(b','))
+}
+
+/// The same of a file whose fields stand between this delimiter; `None` where the file is to tell.
+///
+/// # Errors
+/// As [`rows`].
+pub fn rows_between(bytes: &[u8], file: &Path, delimiter: Option<u8>) -> Result<Plain, Failure> {
     // A list of a day on which nobody asked.
     if bytes.trim_ascii().is_empty() {
         return Ok(Plain::default());
@@ -63,7 +71,7 @@ pub fn rows(bytes: &[u8], file: &Path) -> Result<Plain, Failure> {
         let line = 1 + bytes[..fault.valid_up_to()].iter().filter(|byte| **byte == b'\n').count();
         return Err(Failure::usage(format!("{}:{line}: is no row of text in UTF-8", file.display())));
     }
-    let options = ReadOptions { encoding: Some(encoding), delimiter: Some(b',') };
+    let options = ReadOptions { encoding: Some(encoding), delimiter };
     let mut read = Plain::read(file, bytes, &options).map_err(|fault| Failure::usage(fault.to_string()))?;
     read.rows.retain(|(_, row)| row.iter().any(|cell| !cell.is_empty()));
     Ok(read)

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use onefold_proto::v1 as pb;
 use onefold_server::audit::{self, AuditError};
+use onefold_tests::accounts::{account, source_account};
 use onefold_tests::child::Launch;
 use onefold_tests::consent::at;
 use onefold_tests::{Clients, House, person, reason};
@@ -233,5 +234,42 @@ async fn strict_refuses_what_it_cannot_note_and_other_tenants_see_none_of_it() {
         ..Default::default()
     };
     assert_eq!(reason(&house.privacy.list_reads(elsewhere).await.unwrap_err()), "PROFILE_NOT_FOUND");
+    house.close().await;
+}
+
+/// An account names who looks after it: whoever is shown that is noted, be it by a list or by the answer to a change.
+#[tokio::test(flavor = "multi_thread")]
+async fn accounts_that_tell_of_a_person_are_noted_whatever_call_shows_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut house = House::open(&dir.path().join("data")).await;
+    house.sources(&["crm"]).await;
+    set(&mut house, pb::ReadLogMode::On).await;
+    house.put_account("crm", "acme", None).await.unwrap();
+    house.put_account("crm", "plain", Some("acme")).await.unwrap();
+    let list = |key: &str| pb::ListChildrenRequest { key: account("crm", key), ..Default::default() };
+    assert_eq!(house.accounts.list_children(list("acme")).await.unwrap().into_inner().accounts.len(), 1);
+    // None of these told of anybody.
+    let owned = pb::SourceAccount { owner: "zqowner".to_owned(), ..source_account("crm", "owned", "Owned") };
+    let parent_account = account("crm", "acme");
+    let put = pb::PutAccountRequest { account: Some(owned), parent_account, ..Default::default() };
+    house.accounts.put_account(put).await.unwrap();
+    house.accounts.list_children(list("acme")).await.unwrap();
+    let key = || account("crm", "owned");
+    let above = account("crm", "plain");
+    let move_to = pb::MoveAccountRequest { key: key(), parent_account: above, ..Default::default() };
+    house.accounts.move_account(move_to).await.unwrap();
+    house.accounts.close_account(pb::CloseAccountRequest { key: key(), ..Default::default() }).await.unwrap();
+    let mut noted = Vec::new();
+    for _ in 0..SOON.as_millis() / 100 {
+        let all = listed(&mut house, "", "").await.reads;
+        noted = all.into_iter().map(|read| (read.call, read.count)).collect();
+        noted.sort();
+        if noted.len() >= 4 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let want = ["CloseAccount", "ListChildren", "MoveAccount", "PutAccount"].map(|call| (call.to_owned(), 1));
+    assert_eq!(noted, want);
     house.close().await;
 }

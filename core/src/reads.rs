@@ -74,6 +74,10 @@ pub enum ReadCall {
     DecideContacts,
     GetRollup,
     StreamHeldIdentifiers,
+    ListChildren,
+    PutAccount,
+    MoveAccount,
+    CloseAccount,
 }
 
 impl ReadCall {
@@ -105,11 +109,15 @@ impl ReadCall {
         Self::DecideContacts,
         Self::GetRollup,
         Self::StreamHeldIdentifiers,
+        Self::ListChildren,
+        Self::PutAccount,
+        Self::MoveAccount,
+        Self::CloseAccount,
     ];
 
     /// Whether it says what for where a tenant asks for that. What is not asked is the work on the data itself, of stewards,
-    /// privacy officers and whoever keeps backups; and `GetAccount`, which shows a company and who of the tenant's own staff
-    /// looks after it.
+    /// privacy officers and whoever keeps backups; and what shows accounts, a company and who of the tenant's own staff looks
+    /// after it, as the answers to changes of one do.
     #[must_use]
     pub const fn asks_purpose(self) -> bool {
         match self {
@@ -138,7 +146,11 @@ impl ReadCall {
             | Self::StreamAccessExport
             | Self::StreamBackup
             | Self::GetAccount
-            | Self::StreamHeldIdentifiers => false,
+            | Self::StreamHeldIdentifiers
+            | Self::ListChildren
+            | Self::PutAccount
+            | Self::MoveAccount
+            | Self::CloseAccount => false,
         }
     }
 
@@ -172,6 +184,10 @@ impl ReadCall {
             Self::DecideContacts => "DecideContacts",
             Self::GetRollup => "GetRollup",
             Self::StreamHeldIdentifiers => "StreamHeldIdentifiers",
+            Self::ListChildren => "ListChildren",
+            Self::PutAccount => "PutAccount",
+            Self::MoveAccount => "MoveAccount",
+            Self::CloseAccount => "CloseAccount",
         }
     }
 }
@@ -339,6 +355,7 @@ mod tests {
             (ReadCall::DecideContacts, 23),
             (ReadCall::GetRollup, 24),
             (ReadCall::StreamHeldIdentifiers, 25),
+            (ReadCall::CloseAccount, 29),
         ];
         for (call, number) in table {
             assert_eq!(crate::decision::encode(&call), [1, number], "on disk for ever: new calls go to the end");

@@ -24,7 +24,7 @@ use crate::app::error::{ReadError, WriteError};
 use crate::app::hierarchy::act::{Act, Done};
 use crate::app::hierarchy::read::{self, AccountKey, PartiesNow};
 use crate::app::read::{ProfileKey, find as find_profile, load};
-use crate::app::reads::What;
+use crate::app::reads::{ReadLog, What};
 use crate::app::requests::RequestKey;
 use crate::app::tenant::{LiveConfig, Tenant};
 use crate::grpc::convert::account as convert;
@@ -299,15 +299,37 @@ impl Call {
         self.app.tell_accounts(&self.tenant, act, named).await.map_err(status::write)
     }
 
-    /// Tells something of one source account, and shows what it is served as now.
-    pub async fn tell_and_show(self, act: Act, named: Option<RequestKey>) -> Result<pb::Account, Status> {
+    /// Notes that accounts are shown that tell of a person: of who looks after them, or, of a household, of a family.
+    pub fn shows_accounts(&self, call: ReadCall, accounts: &[pb::Account]) -> Result<(), Status> {
+        let is_household = |account: &pb::Account| account.kind() == pb::AccountKind::Household;
+        let has_owner = |account: &pb::Account| {
+            !account.owner.is_empty() || account.parts.iter().any(|part| !part.owner.is_empty())
+        };
+        let told = accounts.iter().filter(|account| is_household(account) || has_owner(account));
+        let told: Vec<&str> = told.map(|account| account.profile.as_str()).collect();
+        if told.is_empty() {
+            return Ok(());
+        }
+        self.shows(call, reading::ordinals(&self.tenant, told).collect::<Vec<_>>())
+    }
+
+    /// Tells something of one source account, and shows what it is served as now: other sources may have told of it too.
+    pub async fn tell_and_show(
+        self,
+        call: ReadCall,
+        act: Act,
+        named: Option<RequestKey>,
+    ) -> Result<pb::Account, Status> {
+        ReadLog::ready(&self.tenant).map_err(|error| self.failed(error))?;
         let done = self.tell(act, named).await?;
         let Some(account) = done.account else {
             return Err(status::internal("the change names no account"));
         };
         blocking(move || {
             let key = AccountKey::Id(self.tenant.account_id(account));
-            self.show(&key, self.now())
+            let account = self.show(&key, self.now())?;
+            self.shows_accounts(call, std::slice::from_ref(&account))?;
+            Ok(account)
         })
         .await
     }

@@ -82,7 +82,7 @@ impl AccountService for Accounts {
             let above = call.one(Some(parent), "parent_account")?;
             account.parent = Some(ParentSet { parent: Some(above), from });
         }
-        let account = call.tell_and_show(Act::Put(account), named).await?;
+        let account = call.tell_and_show(ReadCall::PutAccount, Act::Put(account), named).await?;
         Ok(answer(pb::PutAccountResponse { account: Some(account) }))
     }
 
@@ -119,7 +119,7 @@ impl AccountService for Accounts {
             Some(parent) => Some(call.one(Some(parent), "parent_account")?),
             None => None,
         };
-        let account = call.tell_and_show(Act::Move { account, parent, from }, named).await?;
+        let account = call.tell_and_show(ReadCall::MoveAccount, Act::Move { account, parent, from }, named).await?;
         Ok(answer(pb::MoveAccountResponse { account: Some(account) }))
     }
 
@@ -133,7 +133,7 @@ impl AccountService for Accounts {
         let at = call.at(request.close_time, "close_time")?;
         let account = call.one(request.key, "key")?;
         let at = (!request.reopen).then_some(at);
-        let account = call.tell_and_show(Act::Close { account, at }, named).await?;
+        let account = call.tell_and_show(ReadCall::CloseAccount, Act::Close { account, at }, named).await?;
         Ok(answer(pb::CloseAccountResponse { account: Some(account) }))
     }
 
@@ -160,10 +160,11 @@ impl AccountService for Accounts {
             let lifecycle = call.lifecycle();
             let next = page.from + taken as u64;
             let next_page_token = if more { page::seal(&page_key, &query, next) } else { String::new() };
-            let accounts = shown
+            let accounts: Vec<_> = shown
                 .into_iter()
                 .map(|shown| convert::account(shown, &call.tenant, &call.config, &lifecycle, at))
                 .collect();
+            call.shows_accounts(ReadCall::ListChildren, &accounts)?;
             Ok(answer(pb::ListChildrenResponse { accounts, next_page_token }))
         })
         .await
@@ -387,17 +388,22 @@ impl AccountService for Accounts {
             call.shows(ReadCall::ListAffiliations, shown)?;
             let next = page.from + page.size as u64;
             let next_page_token = if more { page::seal(&page_key, &query, next) } else { String::new() };
-            let mut withheld = Vec::new();
+            let mut withheld = BTreeSet::new();
             let mut out = |one: ShownAffiliation| {
                 let all = permits.get(&one.profile).and_then(Option::as_ref).is_none_or(Permit::everything);
                 let mut affiliation = convert::affiliation(one, &call.tenant, &call.config);
                 if !all {
                     affiliation.person = None;
-                    withheld = convert::withheld(["affiliations.person".to_owned()]);
+                    withheld.insert("affiliations.person".to_owned());
+                    // Words that somebody wrote may say anything.
+                    if !std::mem::take(&mut affiliation.role).is_empty() {
+                        withheld.insert("affiliations.role".to_owned());
+                    }
                 }
                 affiliation
             };
             let affiliations = found.into_iter().map(&mut out).collect();
+            let withheld = convert::withheld(withheld);
             Ok(answer(pb::ListAffiliationsResponse { affiliations, next_page_token, withheld, withheld_count }))
         })
         .await

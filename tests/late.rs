@@ -327,3 +327,48 @@ async fn what_was_said_with_a_fragment_in_quarantine_goes_with_its_person() {
     assert_eq!(reason(&house.consent.get_consent_receipt(receipt()).await.unwrap_err()), "STATEMENT_NOT_FOUND");
     house.close().await;
 }
+
+/// Whoever follows the feed hears of a no that begins, or ceases, to be heard at somebody's address, as of any change of consent.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_feed_tells_where_a_no_begins_and_ends_to_be_heard() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let mut house = House::open(&data).await;
+    house.sources(&["crm", "shop"]).await;
+    journey::contract(&mut house, true).await;
+    for who in 0..3 {
+        yes(&mut house, who).await;
+    }
+    house.say(of_record("ledger", "x"), said(Withdrawn, THEN + 1)).await.unwrap();
+    house.put(person("crm", "7", THEN, &[("email", "seven@harbour-mail.net")], &[])).await;
+    house.say(of_record("crm", "7"), said(Withdrawn, THEN + 5)).await.unwrap();
+    house.retract("crm", "7", THEN + 9).await;
+    let mut cursor = house.events("", 0).await.unwrap().last().unwrap().sequence;
+    let mut told = async |house: &mut House, who: usize, reason: &str, why: &str| {
+        assert_eq!(answers(house, who).await, [reason], "{why}");
+        let profile = house.lookup("email", &mail(who)).await.unwrap().name;
+        let events = house.events("", cursor).await.unwrap();
+        let is_told = |event: &&pb::ProfileEvent| event.kind() == pb::ProfileEventKind::ConsentChanged;
+        let concerned: Vec<&str> = events.iter().filter(is_told).map(|event| event.profile.as_str()).collect();
+        assert!(concerned.contains(&profile.as_str()), "{why}: {events:?}");
+        cursor = events.last().unwrap().sequence;
+    };
+    let held = house.put(person("ledger", "x", THEN + 2, &[("email", &mail(0))], &[])).await;
+    assert_eq!(held.status(), pb::IngestStatus::Quarantined);
+    told(&mut house, 0, "WITHDRAWN", "a fragment of its record waits").await;
+    let newer = person("ledger", "x", THEN + 3, &[("email", "newer@harbour-mail.net")], &[("plan", "gold")]);
+    assert_eq!(house.put(newer).await.status(), pb::IngestStatus::Accepted);
+    told(&mut house, 0, "GRANTED", "a newer one came").await;
+
+    let late = house.put(person("crm", "7", THEN + 6, &[("email", &mail(2))], &[])).await;
+    assert_eq!(late.status(), pb::IngestStatus::Superseded);
+    told(&mut house, 2, "WITHDRAWN", "what the record said last came late").await;
+    house.put(person("crm", "7", THEN + 20, &[("email", "back@harbour-mail.net")], &[])).await;
+    told(&mut house, 2, "GRANTED", "the record is back, and is somebody else's").await;
+    let end = house.events("", 0).await.unwrap().last().unwrap().sequence;
+    for alone in [false, true] {
+        house = restart(house, &data, alone).await;
+        assert!(house.events("", end).await.unwrap().is_empty(), "a start tells nothing again, alone: {alone}");
+    }
+    house.close().await;
+}

@@ -6,18 +6,31 @@ use std::collections::{HashMap, HashSet};
 use crate::ids::Digest128;
 
 /// Points that are heard at others, from either side.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct Elsewhere {
     /// By point: where it is heard too.
     heard_at: HashMap<Digest128, Vec<Digest128>>,
     /// The other way: what is heard there.
     heard: HashMap<Digest128, Vec<Digest128>>,
+    /// Where something began or ceased to be heard, and the feed was not told.
+    moved: HashSet<Digest128>,
 }
+
+impl PartialEq for Elsewhere {
+    /// Says the same, whatever the feed was told.
+    fn eq(&self, other: &Self) -> bool {
+        (&self.heard_at, &self.heard) == (&other.heard_at, &other.heard)
+    }
+}
+
+impl Eq for Elsewhere {}
 
 impl Elsewhere {
     /// The statements at `point` are heard at these too, and nowhere else any more.
     pub fn set(&mut self, point: Digest128, heard_at: Vec<Digest128>) {
-        self.clear(point);
+        let before = self.take(point);
+        self.moved.extend(before.iter().filter(|other| !heard_at.contains(other)));
+        self.moved.extend(heard_at.iter().filter(|other| !before.contains(other)));
         for other in &heard_at {
             self.heard.entry(*other).or_default().push(point);
         }
@@ -28,14 +41,25 @@ impl Elsewhere {
 
     /// They are heard at the point alone.
     pub fn clear(&mut self, point: Digest128) {
-        for other in self.heard_at.remove(&point).unwrap_or_default() {
-            if let Some(points) = self.heard.get_mut(&other) {
+        self.set(point, Vec::new());
+    }
+
+    fn take(&mut self, point: Digest128) -> Vec<Digest128> {
+        let before = self.heard_at.remove(&point).unwrap_or_default();
+        for other in &before {
+            if let Some(points) = self.heard.get_mut(other) {
                 points.retain(|known| *known != point);
                 if points.is_empty() {
-                    self.heard.remove(&other);
+                    self.heard.remove(other);
                 }
             }
         }
+        before
+    }
+
+    /// Where something began or ceased to be heard since this was asked.
+    pub fn take_moved(&mut self) -> HashSet<Digest128> {
+        std::mem::take(&mut self.moved)
     }
 
     /// Where the statements at a point are heard too.

@@ -422,23 +422,25 @@ impl Ledger {
         self.left_behind.end(record, version);
     }
 
-    /// The points of statements that the feed has not told of, those included at which they are heard beside their own, and forgets
-    /// which they were.
+    /// The points of statements that the feed has not told of, those included at which they are heard beside their own, and those at
+    /// which something said before began or ceased to be heard; and forgets which they were.
     pub fn take_untold(&mut self) -> Vec<Digest128> {
         let mut points: Vec<Digest128> = std::mem::take(&mut self.untold)
             .into_iter()
             .flat_map(|index| self.points[index as usize].iter().copied())
             .flat_map(|point| std::iter::once(point).chain(self.heard_elsewhere(point)))
             .collect();
+        points.extend(self.left_behind.take_moved());
+        points.extend(self.waiting.take_moved());
         points.sort_unstable();
         points.dedup();
         points
     }
 
-    /// Whether there are statements that the feed has not told of.
-    #[must_use]
-    pub fn has_untold(&self) -> bool {
-        !self.untold.is_empty()
+    /// What is heard where is as the feed told: a checkpoint was read.
+    pub fn is_told(&mut self) {
+        self.left_behind.take_moved();
+        self.waiting.take_moved();
     }
 
     /// Statements that end between what the feed has told of and now. Where the clock was set back, those that hold again.

@@ -101,6 +101,11 @@ impl LeftBehind {
         self.all.heard_here(point)
     }
 
+    /// Where something began or ceased to be heard since this was asked.
+    pub fn take_moved(&mut self) -> HashSet<Digest128> {
+        self.all.take_moved()
+    }
+
     /// Whether there is none.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -211,6 +211,7 @@ fn restore_tenant(checkpoint: &Checkpoint, id: TenantId, dir: &DataDir) -> Resul
         let points = state.privacy.quarantined.take(entry).unwrap_or_default();
         state.hold(entry, held, points);
     }
+    state.consent.ledger.is_told();
     let mut replaying = Replaying::with(id, (whole.config, models), whole.wrapped_keys, state, dir)?;
     replaying.next_slot = whole.next_slot;
     Ok(replaying)

@@ -177,9 +177,10 @@ impl Deciding<'_> {
                     return Ok(Drafted { outcome, record: None });
                 }
                 let says = std::mem::take(&mut arriving.says);
+                let record = arriving.prepared.record;
                 let drafted = self.put(*arriving)?;
                 // What waited with it counts now, as if it had come at first like this (law 2).
-                let drafted = self.say_all(says, drafted)?;
+                let drafted = self.say_all(says, record, drafted)?;
                 self.clear(entry)?;
                 Ok(drafted)
             }

@@ -481,34 +481,34 @@ impl Lane {
             let _ = reply.send(Err(WriteError::DiskFull));
             return Ok(());
         };
-        let mut state = tenant.state_mut();
-        let mut known: Vec<Sequence> = entries.iter().copied().filter(|e| state.quarantine.contains_key(e)).collect();
+        let (mut known, mut sequence): (Vec<(Sequence, SlotId)>, Sequence) = {
+            let state = tenant.state();
+            let held = |entry: &Sequence| Some((*entry, state.quarantine.get(entry)?.slot));
+            (entries.iter().filter_map(held).collect(), state.sequence)
+        };
         known.sort_unstable();
         known.dedup();
+        let count = known.len() as u64;
         if !known.is_empty() {
-            let sequence = state.sequence.next();
-            let payload = decision::encode(&QuarantineCleared { entries: known.clone() });
+            let entries: Vec<Sequence> = known.iter().map(|(entry, _)| *entry).collect();
+            sequence = sequence.next();
+            let payload = decision::encode(&QuarantineCleared { entries: entries.clone() });
             group.builder.push(tenant.id, sequence, kind(EntryKind::QuarantineCleared), |_, out| {
                 out.extend_from_slice(&payload);
             })?;
-            state.sequence = sequence;
-            for (stands, payload) in &stands {
-                let sequence = state.sequence.next();
+            for (_, payload) in &stands {
+                sequence = sequence.next();
                 group.builder.push(tenant.id, sequence, kind(EntryKind::StopsStandOn), |_, out| {
                     out.extend_from_slice(payload);
                 })?;
-                state.sequence = sequence;
-                state.consent.ledger.stand_on(stands.point, &stands.heard_at, stands.of);
             }
-            for entry in &known {
-                if let Some(held) = state.let_go(*entry) {
-                    group.commit.destroy.push((Arc::clone(tenant), held.slot));
-                }
-            }
+            group.commit.destroy.extend(known.into_iter().map(|(_, slot)| (Arc::clone(tenant), slot)));
+            let stands = stands.into_iter().map(|(stands, _)| stands).collect();
+            // What was heard while it waited, and is no more, changes whose consent the feed told of.
+            group = self.settle(tenant, group, Decided::discarding(stands, entries, sequence))?;
+        } else {
+            group.commit.published.push((Arc::clone(tenant), sequence));
         }
-        group.commit.published.push((Arc::clone(tenant), state.sequence));
-        drop(state);
-        let count = known.len() as u64;
         remember(self, tenant, request, &count, &mut group)?;
         group.commit.replies.push(Reply::of(reply, count));
         self.commit(group)

@@ -98,6 +98,13 @@ impl Decided {
         Self { effects, sequence: Some(last), ..Self::default() }
     }
 
+    /// Fragments leave quarantine, and what was said no to with them is heard on at these points.
+    pub(in crate::app) fn discarding(left: Vec<StandsOn>, entries: Vec<Sequence>, last: Sequence) -> Self {
+        let effects = left.into_iter().map(Effect::StandOn);
+        let effects = effects.chain(entries.into_iter().map(Effect::LetGo)).collect();
+        Self { effects, sequence: Some(last), ..Self::default() }
+    }
+
     /// The last sequence that was given out.
     pub(in crate::app) const fn last(&self) -> Option<Sequence> {
         self.sequence

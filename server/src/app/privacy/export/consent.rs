@@ -4,14 +4,13 @@ use std::io::Write;
 
 use onefold_core::consent::signal::SignalKind;
 use onefold_core::consent::{ChannelId, PurposeId, Statement as Said, Subject};
-use onefold_core::ids::Sequence;
+use onefold_core::ids::{Digest128, Sequence};
 
 use super::document::{Contact, Effective, Identifier, Signal, Statement, Text, Withheld, Words, time};
 use super::held::standing;
 use super::{ExportError, Making};
 use crate::app::consent::read::{AsOf, Who, holdings, statement_at};
 use crate::app::error::ReadError;
-use crate::app::quarantine::points::Points;
 use crate::app::read::ProfileKey;
 
 const fn kind(kind: SignalKind) -> &'static str {
@@ -73,10 +72,10 @@ impl Making<'_> {
     }
 
     /// What was said with a fragment in quarantine and waits with it. The words are shown where they are of nobody else.
-    pub(super) fn waiting(&mut self, fragment: Sequence, says: Vec<Said>, points: &Points) -> Vec<Statement> {
+    pub(super) fn waiting(&mut self, fragment: Sequence, says: Vec<Said>, points: &[Digest128]) -> Vec<Statement> {
         let mut shown = Vec::with_capacity(says.len());
         for said in says {
-            let wholly = said.points.iter().all(|point| points.name(*point));
+            let wholly = said.points.iter().all(|point| points.contains(point));
             let mut statement = Statement {
                 sequence: fragment.0,
                 given_time: time(said.given_at),

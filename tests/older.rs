@@ -398,6 +398,36 @@ async fn words_that_were_said_of_somebody_else_go_with_them() {
     audit::verify(&data, None, None).unwrap();
 }
 
+/// What one person allowed was allowed for whoever had the record next.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_yes_does_not_go_over_to_whoever_has_the_record_next() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let mut house = House::open(&data).await;
+    house.sources(&["crm"]).await;
+    for (key, decision) in [("5", Decision::Granted), ("6", Decision::Withdrawn), ("7", Decision::Granted)] {
+        tell(&mut house, key, THEN, key.parse().unwrap()).await;
+        house.say(of_record("crm", key), said(decision, THEN)).await.unwrap();
+    }
+    tell(&mut house, "5", THEN + 1, 15).await;
+    tell(&mut house, "6", THEN + 1, 16).await;
+    // The same person with one address more.
+    let more = [("email", &*mail(7)), ("email", &*mail(17))];
+    house.put(person("crm", "7", THEN + 1, &more, &[])).await;
+    for alone in [false, true, false] {
+        house = restart(house, &data, alone).await;
+        let mut states = Vec::new();
+        for who in [15, 16, 17] {
+            states.push(house.holds(at("email", &mail(who))).await.unwrap().state());
+        }
+        use pb::ConsentState::{Granted, Unknown, Withdrawn};
+        assert_eq!(states, [Unknown, Withdrawn, Granted], "alone: {alone}");
+    }
+    house.say(of_record("crm", "5"), said(Decision::Granted, THEN + 2)).await.unwrap();
+    assert_eq!(house.holds(at("email", &mail(15))).await.unwrap().state(), pb::ConsentState::Granted);
+    house.close().await;
+}
+
 /// A version of somebody's own record went with another person, whose household number it had: its owner's address of then was
 /// forgotten along, and brought its owner back after an erasure.
 #[tokio::test(flavor = "multi_thread")]

@@ -395,13 +395,13 @@ async fn a_yes_waits_with_its_fragment_and_a_no_does_not() {
     };
     // Somebody whose no is older than the yes that is held, one of whom nothing was said, one whose contact point is suppressed; and
     // one whose no comes with what is held.
-    let keys = ["older", "silent", "suppressed", "own", "no"];
+    let keys = ["older", "silent", "suppressed", "own", "denies"];
     for key in keys {
         house.put(person("crm", key, THEN, &[("email", &mail(key))], &[])).await;
     }
     house.say(at("email", &mail("older")), said(Withdrawn, THEN + 10)).await.unwrap();
     house.say(at("email", &mail("suppressed")), said(Barred, THEN + 10)).await.unwrap();
-    house.say(at("email", &mail("no")), said(Granted, THEN + 10)).await.unwrap();
+    house.say(at("email", &mail("denies")), said(Granted, THEN + 10)).await.unwrap();
     let mut of_record = broken("own", &[("email", &mail("own"))], "");
     of_record.consents.push(pb::FragmentConsent { identifier: None, saying: Some(said(Granted, THEN + 20)) });
     let fragments = [
@@ -409,7 +409,7 @@ async fn a_yes_waits_with_its_fragment_and_a_no_does_not() {
         says("silent", Granted, THEN + 20),
         says("suppressed", Released, THEN + 20),
         of_record,
-        says("no", Withdrawn, THEN + 20),
+        says("denies", Withdrawn, THEN + 20),
     ];
     for _ in 0..2 {
         for fragment in &fragments {

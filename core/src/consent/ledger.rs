@@ -118,6 +118,8 @@ pub struct Ledger {
     untold: Vec<u32>,
     /// Restrictions that were carried out upon a person's request.
     bound: HashSet<Sequence>,
+    /// Records that became somebody else's, and the last statement that was made at each before that.
+    passed_on: HashMap<Digest128, Sequence>,
     /// When statements end.
     ends: BTreeMap<ObservedAt, Vec<u32>>,
     /// The feed has told of all that ended up to here.
@@ -131,6 +133,7 @@ pub struct LedgerRows {
     left_behind: Vec<LeftRow>,
     untold: Vec<u32>,
     ended_by: ObservedAt,
+    passed_on: Vec<(Digest128, Sequence)>,
 }
 
 impl Ledger {
@@ -240,9 +243,17 @@ impl Ledger {
         own.chain(left)
     }
 
-    /// The statements that were made at a point.
+    /// The statements that were made at a point. A yes at a record was its person's, and is nobody's once the record is somebody
+    /// else's; a no stays (law 6).
     fn own_at<'a>(&'a self, later: Option<&'a Self>, point: Digest128) -> impl Iterator<Item = &'a Entry> {
-        self.recorded_at(point).chain(later.into_iter().flat_map(move |later| later.recorded_at(point)))
+        let until = self.passed_on.get(&point).copied();
+        let gone = move |entry: &&Entry| {
+            let is_yes = matches!(entry.decision, Decision::Granted | Decision::Pending);
+            is_yes && until.is_some_and(|until| entry.id <= until)
+        };
+        self.recorded_at(point)
+            .filter(move |entry| !gone(entry))
+            .chain(later.into_iter().flat_map(move |later| later.recorded_at(point)))
     }
 
     /// What the statements at these points say to a question.
@@ -422,6 +433,13 @@ impl Ledger {
         self.left_behind.end(record, version);
     }
 
+    /// A record is somebody else's from now on.
+    pub fn pass_on(&mut self, record: Digest128) {
+        if let Some(last) = self.by_point.get(&record).and_then(|at| at.as_slice().last()) {
+            self.passed_on.insert(record, self.entries[*last as usize].id);
+        }
+    }
+
     /// The points of statements that the feed has not told of, those included at which they are heard beside their own, and those at
     /// which something said before began or ceased to be heard; and forgets which they were.
     pub fn take_untold(&mut self) -> Vec<Digest128> {
@@ -526,6 +544,7 @@ impl Ledger {
         self.left_behind.forget(points);
         self.waiting.forget(points);
         for point in points {
+            self.passed_on.remove(point);
             if let Some(at) = self.by_point.remove(point) {
                 touched.extend(at.as_slice());
             }
@@ -577,6 +596,7 @@ impl Ledger {
             left_behind: self.left_behind.to_rows(),
             untold: self.untold.clone(),
             ended_by: self.ended_by,
+            passed_on: self.passed_on.iter().map(|(record, last)| (*record, *last)).collect(),
         }
     }
 
@@ -590,6 +610,7 @@ impl Ledger {
         ledger.by_content.remove(&Digest128([0; 16]));
         ledger.left_behind = LeftBehind::from_rows(rows.left_behind);
         ledger.untold = rows.untold;
+        ledger.passed_on = rows.passed_on.into_iter().collect();
         ledger.ended_by = rows.ended_by;
         ledger
     }

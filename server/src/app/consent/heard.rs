@@ -38,6 +38,12 @@ impl State {
         }
     }
 
+    /// What a record says next is somebody else's: no id leads there any more, and no yes.
+    pub fn pass_on(&mut self, record: Digest128) {
+        self.engine.pass_on(record);
+        self.consent.ledger.pass_on(record);
+    }
+
     /// A fragment came after its record was retracted, and is the last that was observed before.
     pub fn came_late(&mut self, late: &LateVersion, slot: SlotId) {
         let before = self.engine.last_links_of(late.record);

@@ -142,7 +142,7 @@ impl Decided {
                     );
                     facts = true;
                 }
-                Effect::PassOn(record) => state.engine.pass_on(record),
+                Effect::PassOn(record) => state.pass_on(record),
                 Effect::Hear(said) => {
                     state.hear(&said);
                     facts = true;

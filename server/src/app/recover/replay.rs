@@ -170,7 +170,7 @@ impl Replaying {
                     let (prepared, _) = self.config.preparer().prepare(&fragment);
                     self.prepare_again(prepared.record, journal)?;
                     if passes_on {
-                        self.state.engine.pass_on(prepared.record);
+                        self.state.pass_on(prepared.record);
                     }
                     self.state.stops_go_along(&prepared);
                     let bytes = entry.bytes().map_or(0, |bytes| u32::try_from(bytes.len()).unwrap_or(u32::MAX));
@@ -196,7 +196,7 @@ impl Replaying {
                             self.state.note_vacant(*record, sealed.slot, entry.sequence);
                         }
                         if sealed.passes_on {
-                            self.state.engine.pass_on(*record);
+                            self.state.pass_on(*record);
                         }
                         self.state.engine.put_vacant(*record, entry.place, sealed.slot);
                     } else if sealed.is_some_and(|sealed| sealed.opens_record) {

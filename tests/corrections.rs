@@ -225,3 +225,37 @@ async fn a_correction_stays_while_one_record_after_the_other_is_given_away() {
     }
     house.close().await;
 }
+
+/// A record with two persons' addresses in it does not say that the one goes on without the record that took a new address.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_correction_does_not_go_over_a_record_of_two_persons() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let mut house = House::open(&data).await;
+    house.sources(&["crm", "shop"]).await;
+    let names = |family| [("family_name", family)];
+    let bob = "bob@harbour-mail.net";
+    house.put(person("crm", "ada", THEN, &[("email", ADA)], &names("Quillfeather"))).await;
+    house.put(person("crm", "bob", THEN, &[("email", bob), ("user_id", "bob")], &names("Oakenshield"))).await;
+    let both = [("email", ADA), ("email", bob), ("user_id", "ada")];
+    house.put(person("shop", "br", THEN, &both, &[])).await;
+    correct(&mut house, ADA, &[], &names("Brandywine")).await;
+    let apart = profile_of(&mut house, ("crm", "bob")).await.name != profile_of(&mut house, ("shop", "br")).await.name;
+    house.put(person("crm", "ada", LATER, &[("email", "ada2@harbour-mail.net")], &names("Quillfeather"))).await;
+    house.retract("shop", "br", LATER).await;
+    assert!(apart, "the unique ids keep them apart");
+    for alone in [false, true] {
+        assert_eq!(shown(&mut house, ("crm", "bob")).await.0, "Oakenshield", "alone: {alone}");
+        assert_eq!(shown(&mut house, ("crm", "ada")).await.0, "Brandywine", "alone: {alone}");
+        house = restart_plain(house, &data, alone).await;
+    }
+    house.close().await;
+}
+
+async fn restart_plain(house: House, data: &Path, alone: bool) -> House {
+    house.close().await;
+    if alone {
+        std::fs::remove_dir_all(data.join("checkpoint")).unwrap();
+    }
+    House::open(data).await
+}

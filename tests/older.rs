@@ -441,6 +441,7 @@ async fn a_former_address_stays_known_when_its_version_goes_with_another() {
     tell(&mut house, "1", THEN + 1, 3).await;
     house.put(person("crm", "2", THEN, &[("email", &mail(2)), number], &[])).await;
     house.forget(vec![at("email", &mail(2))]).await.unwrap();
+    house = restart(house, &data, true).await;
     house.forget(vec![at("email", &mail(3))]).await.unwrap();
     assert_eq!(tell(&mut house, "9", THEN + 2, 1).await, pb::IngestStatus::Suppressed);
 }
@@ -540,6 +541,34 @@ async fn a_no_of_a_record_that_was_another_persons_too_stays_with_the_other() {
     for alone in [false, true] {
         let held = house.holds(at("email", &mail(2))).await.unwrap();
         assert_eq!(held.state(), pb::ConsentState::Withdrawn, "alone: {alone}");
+        house = restart(house, &data, alone).await;
+    }
+    house.close().await;
+}
+
+/// The same where the no stands at a third person's record too, and stays there.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_no_of_three_stays_with_both_others() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let mut house = House::open(&data).await;
+    house.sources(&["crm", "shop"]).await;
+    house.put(person("shop", "3", THEN, &[("email", &mail(3))], &[])).await;
+    house.put(person("shop", "4", THEN, &[("email", &mail(3))], &[])).await;
+    house.put(person("crm", "5", THEN, &[("email", &mail(2)), ("email", &mail(3))], &[])).await;
+    let profile = house.lookup("email", &mail(3)).await.unwrap().name;
+    let subject = pb::ConsentSubject { subject: Some(pb::consent_subject::Subject::Profile(profile)) };
+    house.say(subject, said(Decision::Withdrawn, THEN + 1)).await.unwrap();
+    house.say(at("email", &mail(2)), said(Decision::Granted, THEN)).await.unwrap();
+    house.retract("crm", "5", THEN + 2).await;
+    house.put(person("shop", "2", THEN, &[("email", &mail(2))], &[])).await;
+    house.put(person("shop", "4", THEN + 2, &[("email", &mail(4))], &[])).await;
+    house.forget(vec![at("email", &mail(3))]).await.unwrap();
+    for alone in [false, true] {
+        for who in [2, 4] {
+            let held = house.holds(at("email", &mail(who))).await.unwrap();
+            assert_eq!(held.state(), pb::ConsentState::Withdrawn, "{who}, alone: {alone}");
+        }
         house = restart(house, &data, alone).await;
     }
     house.close().await;

@@ -12,7 +12,7 @@ use onefold_server::audit::{self, AuditError};
 use onefold_tests::accounts::{account, source_account};
 use onefold_tests::child::Launch;
 use onefold_tests::consent::at;
-use onefold_tests::{Clients, House, person, reason};
+use onefold_tests::{Clients, House, organisation, person, reason};
 
 const THEN: i64 = 1_700_000_000;
 /// The log promises a second; a busy machine is given more.
@@ -248,7 +248,9 @@ async fn accounts_that_tell_of_a_person_are_noted_whatever_call_shows_them() {
     house.put_account("crm", "plain", Some("acme")).await.unwrap();
     let list = |key: &str| pb::ListChildrenRequest { key: account("crm", key), ..Default::default() };
     assert_eq!(house.accounts.list_children(list("acme")).await.unwrap().into_inner().accounts.len(), 1);
-    // None of these told of anybody.
+    // None of these told of anybody. What is noted is the party whose account it is.
+    let firm = organisation("crm", "owned", THEN, &[("domain", "owned-works.net")], &[]);
+    assert_eq!(house.put(firm).await.status(), pb::IngestStatus::Accepted);
     let owned = pb::SourceAccount { owner: "zqowner".to_owned(), ..source_account("crm", "owned", "Owned") };
     let parent_account = account("crm", "acme");
     let put = pb::PutAccountRequest { account: Some(owned), parent_account, ..Default::default() };

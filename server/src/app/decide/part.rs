@@ -3,7 +3,7 @@
 //! A person's correction is judged the same as the records that they had, so that it stays theirs whatever their sources say. Where
 //! a source gives one of those records to somebody else, it must not go along: the other person would be shown by this one's
 //! name. Whether a source did, or only took a new address over, shows by what is left: where another record of the profile still
-//! says what this one gave up, the person goes on without it.
+//! says what this one gave up, and names nobody besides, the person goes on without it.
 
 use std::sync::Arc;
 
@@ -94,7 +94,8 @@ impl Deciding<'_> {
         let correction = held.first().map(|(.., correction)| *correction).filter(|_| !is_correction(left))?;
         let goes = |record: &Digest128| self.overlay.get(record).is_some_and(|(version, _)| version.retracted);
         let stays = |record: &Digest128| *record != left && !is_correction(*record) && !goes(record);
-        let members = engine.members(engine.profile_of(left)?);
+        let profile = engine.profile_of(left)?;
+        let members = engine.members(profile);
         let others: Vec<Digest128> = members.iter().map(|view| view.digest).filter(stays).collect();
         let names = |value: &&LinkValue| {
             let namespace = self.config.config.namespace(value.namespace);
@@ -103,7 +104,12 @@ impl Deciding<'_> {
         let gone: Vec<&LinkValue> = gone.iter().filter(names).collect();
         let says = |record: &&Digest128| {
             let links = self.links.get(*record).cloned().unwrap_or_else(|| engine.links_of(**record));
-            gone.iter().any(|value| links.contains(value))
+            // A record with two persons' addresses in it tells of neither that they go on.
+            let names_others = links
+                .iter()
+                .filter(names)
+                .any(|value| engine.profiles_at(value.digest).iter().any(|of| *of != profile));
+            !names_others && gone.iter().any(|value| links.contains(value))
         };
         let go_on: Vec<&Digest128> = others.iter().filter(says).collect();
         if go_on.is_empty() {

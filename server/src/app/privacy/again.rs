@@ -74,15 +74,19 @@ pub fn reword(lane: &mut Lane, tenant: &Arc<Tenant>, plan: &ErasurePlan) -> Resu
         let values = plan.suppressed.iter().map(|value| value.digest);
         let theirs: HashSet<Digest128> =
             records.chain(values).chain(plan.siblings.iter().map(|(_, digest)| *digest)).collect();
-        let denied = plan.statements.iter().filter_map(|id| ledger.get(*id)).filter(|entry| {
+        // One that stays at others' points is heard no more where the erased person's alone led to.
+        let all = plan.statements.iter().map(|id| (id, true)).chain(plan.statements_kept.iter().map(|id| (id, false)));
+        let all = all.filter_map(|(id, goes)| Some((ledger.get(*id)?, goes)));
+        let denied = all.filter(|(entry, _)| {
             let denies = entry.decision.is_stop() || entry.decision.is_hold();
             denies && !entry.ends_one && entry.confirmed_by.is_none()
         });
-        let again = denied.filter_map(|entry| {
+        let again = denied.filter_map(|(entry, goes)| {
             let points = ledger.points_of(entry.id);
-            let at_record = points.iter().copied().filter(|point| of_others.contains(point));
-            let heard = points.iter().flat_map(|point| ledger.heard_elsewhere(*point));
-            let heard = heard.filter(|point| profile_at(&state, *point).is_some());
+            let at_record = points.iter().copied().filter(|point| goes && of_others.contains(point));
+            let leads = points.iter().filter(|point| theirs.contains(point));
+            let heard = leads.flat_map(|point| ledger.heard_elsewhere(*point));
+            let heard = heard.filter(|point| !points.contains(point) && profile_at(&state, *point).is_some());
             let stays: BTreeSet<Digest128> = at_record.chain(heard).filter(|point| !theirs.contains(point)).collect();
             let first = stays.first()?;
             let about = match profile_at(&state, *first) {

@@ -9,18 +9,19 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use onefold_core::consent::stops::StandsOn;
-use onefold_core::decision::{self, EntryKind, RecordRetracted};
+use onefold_core::decision::{self, EntryKind, RecordRetracted, Sealed};
 use onefold_core::erasure::{
     Approval, CallbackEnded, Confirmation, DecidedBy, Erased, ErasedRecord, ErasurePlan, Exported, Figures, Forwarded,
     ForwardedStatus, PrivacyError, PrivacyRequest, Readmitted, ReceiptKept, Regulation, RequestKind, RequestState,
     ScopedTold, Subject, Verification,
 };
 use onefold_core::fragment::{ObservedAt, PartyKind};
-use onefold_core::ids::{Digest128, Sequence};
+use onefold_core::ids::{Digest128, Sequence, SlotId};
 use onefold_core::limits;
 use onefold_core::reads::{ReadLogMark, ReadLogPolicy};
 use onefold_store::erasures::ErasureRow;
 use onefold_store::journal::{JournalError, Position, entry_room};
+use onefold_store::seal::TAG_BYTES;
 
 use super::act::{Act, Answer, Done, Forwarding, Work};
 use super::{again, carry, plan, receipt};
@@ -386,12 +387,24 @@ fn carry_out(
     // LAW 6: a fragment that goes since it mentions the person is somebody else's, and so is a no that it brought.
     stands.extend(tenant.state().left_by_erasing(&erased));
     let heard: Vec<Vec<u8>> = stands.iter().map(decision::encode).collect();
-    let last = Sequence(second.0 + (vacated.len() + gone.len() + heard.len()) as u64);
+    // What others' records said that lose versions is theirs, and known from nowhere else afterwards.
+    let own: Vec<(SlotId, Vec<u8>)> = {
+        let state = tenant.state();
+        let others: BTreeSet<Digest128> = erased.former.iter().map(|key| key.record).collect();
+        let is_theirs = |value: Digest128| erased.suppressed.iter().any(|(_, digest)| *digest == value);
+        let own = others.into_iter().filter_map(|record| {
+            let slot = state.engine.record(record)?.slot.filter(|slot| !erased.slots.contains(slot))?;
+            Some((slot, decision::encode(&state.privacy.former.own_of(record, is_theirs)?)))
+        });
+        own.filter(|(slot, _)| tenant.vault.key(*slot).is_ok()).collect()
+    };
+    let last = Sequence(second.0 + (vacated.len() + gone.len() + heard.len() + own.len()) as u64);
     // The call is known from its decision on: a repeat after a crash is answered, and not refused.
     let done = Done { request: Some(asked.clone()), count: 0, sequence: last };
     let room = entry_room(decided.len())
         + vacated.iter().map(|account| entry_room(account.len())).sum::<usize>()
         + retractions.iter().chain(&heard).map(|payload| entry_room(payload.len())).sum::<usize>()
+        + own.iter().map(|(_, kept)| entry_room(kept.len() + Sealed::HEADER_BYTES + TAG_BYTES)).sum::<usize>()
         + entry_room(state_of_request.len())
         + room_to_remember(request, &done)
         + lane.settled_room();
@@ -418,6 +431,15 @@ fn carry_out(
         sequence = sequence.next();
         let kind = kind(EntryKind::StopsStandOn);
         group.builder.push(tenant.id, sequence, kind, |_, out| out.extend_from_slice(payload))?;
+    }
+    for (slot, kept) in &own {
+        sequence = sequence.next();
+        let Ok(key) = tenant.vault.key(*slot) else { return Err(JournalError::Poisoned) };
+        group.builder.push(tenant.id, sequence, kind(EntryKind::FormerKept), |context, out| {
+            let header = Sealed::header(*slot, false);
+            out.extend_from_slice(&header);
+            context.seal(&key, 0, &header, kept, out);
+        })?;
     }
     group.commit.destroy.extend(erased.slots.iter().map(|slot| (Arc::clone(tenant), *slot)));
     let row = ErasureRow { tenant: tenant.id, sequence: first, erased: erased.clone() };

@@ -170,12 +170,15 @@ impl Former {
     pub fn forget_key(&mut self, key: FormerKey, is_theirs: impl Fn(Digest128) -> bool) {
         let alone = self.drop_key(key);
         let left = self.of(key.record).iter().filter(|value| !(alone.contains(value) && is_theirs(value.digest)));
-        let left: Vec<LinkValue> = left.copied().collect();
-        // The fragments that said so cannot be read any more.
-        if !left.is_empty() {
-            self.unkept.insert(key.record);
-        }
-        self.set(key.record, left);
+        self.set(key.record, left.copied().collect());
+    }
+
+    /// What is known of a record's own from before, once these are forgotten along with somebody else's versions: the fragments that
+    /// said so cannot be read any more then.
+    pub fn own_of(&self, record: Digest128, is_theirs: impl Fn(Digest128) -> bool) -> Option<FormerKept> {
+        let own = self.of(record).iter().filter(|value| !is_theirs(value.digest));
+        let values: Vec<_> = own.map(|value| (value.namespace, value.digest)).collect();
+        (!values.is_empty()).then_some(FormerKept { record, values })
     }
 
     /// Keys of records that have too many, but for the first of each: it opens the record, whose place settlements name it by.

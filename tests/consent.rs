@@ -665,7 +665,8 @@ async fn the_law_of_an_address_is_read_as_people_write_it() {
     house.set_policy(policy).await.unwrap();
     let (asks, silent) = ("NOT_GRANTED", "OPT_OUT_REGIME");
     let (country, region) = (Some("attributes[address.country]"), Some("attributes[address.region]"));
-    let table: &[(&[(&str, &str)], &str, Option<&str>)] = &[
+    type Row<'a> = (&'a [(&'a str, &'a str)], &'a str, Option<&'a str>);
+    let table: &[Row<'_>] = &[
         (&[("address.country", "de")], asks, None),
         (&[("address.country", "DEU")], asks, None),
         (&[("address.country", "Germany")], asks, None),

@@ -13,6 +13,7 @@ use std::time::Duration;
 use onefold_core::consent::ledger::Entry;
 use onefold_core::consent::stops::Stop;
 use onefold_core::ids::{Digest128, Sequence, TenantId};
+use onefold_matching::prepared::LinkValue;
 use onefold_store::erasures::{ErasureLedger, ErasureRow};
 use onefold_store::ledger::LedgerError;
 use onefold_store::stops::{ErasedPoints, StopLedger, StopRow};
@@ -163,9 +164,13 @@ fn stands_with(state: &State, config: &LiveConfig, points: &[Digest128]) -> Vec<
         if heard_at.len() >= HEARD_AT_MAX {
             break;
         }
-        let values = state.engine.links_of(member.digest).into_iter();
-        let alone =
-            values.map(|value| scoped_value(state, config, value, &scope)).filter(|value| value.is_suppressed());
+        // What a record that was taken back held last is no less theirs who hold it today.
+        let is_alone = |value: &LinkValue| {
+            let scoped = scoped_value(state, config, *value, &scope);
+            let held_by = members.iter().filter(|other| state.engine.links_of(other.digest).contains(value)).count();
+            scoped.identifying && !scoped.generic && state.engine.live_holders(*value) as usize <= held_by
+        };
+        let alone = state.engine.links_of(member.digest).into_iter().filter(is_alone);
         heard_at.extend(alone.map(|value| value.digest));
     }
     let mut seen: HashSet<Digest128> = points.iter().copied().collect();

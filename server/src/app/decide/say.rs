@@ -32,15 +32,18 @@ impl Deciding<'_> {
     }
 
     /// What came with something that was erased is of the same person, and is not kept (law 7). But a record that is live is
-    /// somebody else's: an erased person's address stands in it by mistake. A no that is said at it, or at what it holds, is theirs
-    /// (law 6).
+    /// somebody else's: an erased person's address stands in it by mistake. A no that is said at it, at what it holds, or at an
+    /// address that somebody has, is theirs (law 6).
     fn keep_stops_of_others(&self, says: &mut Vec<Saying>, record: Digest128) {
-        let is_live = self.known(record).is_some_and(|(version, _)| !version.retracted);
-        if !is_live || says.is_empty() {
-            return says.clear();
+        if says.is_empty() {
+            return;
         }
+        let is_live = self.known(record).is_some_and(|(version, _)| !version.retracted);
         let holds = self.links.get(&record).cloned().unwrap_or_else(|| self.state.engine.links_of(record));
-        let is_theirs = |point: &Digest128| *point == record || holds.iter().any(|value| value.digest == *point);
+        let is_theirs = |point: &Digest128| {
+            let own = *point == record || holds.iter().any(|value| value.digest == *point);
+            (is_live && own) || !self.state.engine.profiles_at(*point).is_empty()
+        };
         says.retain(|Saying { statement, .. }| {
             let denies = statement.decision.is_stop() || statement.decision.is_hold();
             denies && statement.points.iter().any(is_theirs)

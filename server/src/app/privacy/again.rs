@@ -65,6 +65,7 @@ fn say_again(lane: &mut Lane, tenant: &Arc<Tenant>, mut rows: Vec<StopRow>) -> R
 /// # Errors
 /// [`JournalError`].
 pub fn reword(lane: &mut Lane, tenant: &Arc<Tenant>, plan: &ErasurePlan) -> Result<bool, JournalError> {
+    let mut stands: Vec<StandsOn> = Vec::new();
     let sayings: Vec<Saying> = {
         let state = tenant.state();
         let now = lane.shared.clock.now();
@@ -81,25 +82,37 @@ pub fn reword(lane: &mut Lane, tenant: &Arc<Tenant>, plan: &ErasurePlan) -> Resu
             let denies = entry.decision.is_stop() || entry.decision.is_hold();
             denies && !entry.ends_one && entry.confirmed_by.is_none()
         });
-        let again = denied.filter_map(|(entry, goes)| {
+        let mut sayings = Vec::new();
+        for (entry, goes) in denied {
             let points = ledger.points_of(entry.id);
-            let at_record = points.iter().copied().filter(|point| goes && of_others.contains(point));
+            let mut say = |points: Vec<Digest128>| {
+                let profile = points.first().and_then(|point| profile_at(&state, *point));
+                let about = profile.map_or(About::Identifier { namespace: NamespaceId(0), raw: None }, About::Profile);
+                let how = ("said again without its words", format!("statement/{}", entry.id.0));
+                let mut said = statement((about, points), entry.decision, entry.purpose, how, now);
+                (said.channel, said.given_at, said.jurisdiction) = (entry.channel, entry.given_at, entry.jurisdiction);
+                sayings.push(Saying { pinned: true, restored: true, ..Saying::new(said, tenant) });
+            };
+            let is_at_record = |point: &&Digest128| goes && of_others.contains(*point) && !theirs.contains(*point);
+            let at_record: Vec<Digest128> = points.iter().filter(is_at_record).copied().collect();
+            if !at_record.is_empty() {
+                say(at_record);
+            }
             let leads = points.iter().filter(|point| theirs.contains(point));
             let heard = leads.flat_map(|point| ledger.heard_elsewhere(*point));
-            let heard = heard.filter(|point| !points.contains(point) && profile_at(&state, *point).is_some());
-            let stays: BTreeSet<Digest128> = at_record.chain(heard).filter(|point| !theirs.contains(point)).collect();
-            let first = stays.first()?;
-            let about = match profile_at(&state, *first) {
-                Some(profile) => About::Profile(profile),
-                None => About::Identifier { namespace: NamespaceId(0), raw: None },
+            let is_others = |point: &Digest128| {
+                !theirs.contains(point) && !points.contains(point) && profile_at(&state, *point).is_some()
             };
-            let how = ("said again without its words", format!("statement/{}", entry.id.0));
-            let points = stays.into_iter().collect();
-            let mut said = statement((about, points), entry.decision, entry.purpose, how, now);
-            (said.channel, said.given_at, said.jurisdiction) = (entry.channel, entry.given_at, entry.jurisdiction);
-            Some(Saying { pinned: true, restored: true, ..Saying::new(said, tenant) })
-        });
-        again.collect()
+            let heard_at: BTreeSet<Digest128> = heard.filter(is_others).collect();
+            if !heard_at.is_empty() {
+                // Heard there, and not said there: a yes at that very identifier answers what is said at it, whatever is older.
+                let apart = [b"said again", entry.id.0.to_le_bytes().as_slice()].concat();
+                let point = Digest128::of(&blake3::keyed_hash(&tenant.keys.index, &apart));
+                say(vec![point]);
+                stands.push(StandsOn { point, heard_at: heard_at.into_iter().collect(), of: None });
+            }
+        }
+        sayings
     };
     if sayings.is_empty() {
         return Ok(true);
@@ -108,7 +121,7 @@ pub fn reword(lane: &mut Lane, tenant: &Arc<Tenant>, plan: &ErasurePlan) -> Resu
     let items = sayings.into_iter().map(|saying| Item::Say(Box::new(saying))).collect();
     lane.ingest_in_pieces(tenant, items, None, reply)?;
     lane.drain()?;
-    Ok(matches!(answer.try_recv(), Ok(Ok(_))))
+    Ok(matches!(answer.try_recv(), Ok(Ok(_))) && stand_on(lane, tenant, stands)?)
 }
 
 /// Says again what a restore left to be said, before anything is served. What was said in a tenant that this backup does not
@@ -255,6 +268,11 @@ fn hear_elsewhere(lane: &mut Lane, tenant: &Arc<Tenant>, rows: &[StopRow]) -> Re
         }
         more
     };
+    if stand_on(lane, tenant, more)? { Ok(()) } else { Err(JournalError::NoSpace.into()) }
+}
+
+/// Says where stops are heard beside the points at which they were said. False when the disk is full.
+fn stand_on(lane: &mut Lane, tenant: &Arc<Tenant>, more: Vec<StandsOn>) -> Result<bool, JournalError> {
     let mut more = more.into_iter().peekable();
     while more.peek().is_some() {
         let (mut payloads, mut room, mut stands) = (Vec::new(), 0, Vec::new());
@@ -264,7 +282,7 @@ fn hear_elsewhere(lane: &mut Lane, tenant: &Arc<Tenant>, rows: &[StopRow]) -> Re
             payloads.push(payload);
             stands.push(one);
         }
-        let Some(mut group) = lane.begin(room + lane.settled_room())? else { return Err(JournalError::NoSpace.into()) };
+        let Some(mut group) = lane.begin(room + lane.settled_room())? else { return Ok(false) };
         let mut sequence = tenant.state().sequence;
         for payload in payloads {
             sequence = sequence.next();
@@ -276,5 +294,5 @@ fn hear_elsewhere(lane: &mut Lane, tenant: &Arc<Tenant>, rows: &[StopRow]) -> Re
         lane.commit(group)?;
     }
     lane.drain()?;
-    Ok(())
+    Ok(true)
 }

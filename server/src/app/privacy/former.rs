@@ -63,12 +63,15 @@ struct Versions {
     held: Box<[LinkValue]>,
 }
 
+/// A key of older versions in a checkpoint: until when, and what these held.
+type KeyRow = (FormerKey, (Sequence, ObservedAt), Vec<(NamespaceId, Digest128)>);
+
 /// The same in a checkpoint: what was kept of each record, and the records of which the fragments alone say so.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct FormerRows {
     kept: Vec<FormerKept>,
     unkept: Vec<Digest128>,
-    keys: Vec<(FormerKey, (Sequence, ObservedAt), Vec<(NamespaceId, Digest128)>)>,
+    keys: Vec<KeyRow>,
 }
 
 impl Former {

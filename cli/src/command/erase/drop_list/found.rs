@@ -307,13 +307,13 @@ mod tests {
         let mut found = Found::default();
         let crm = one("crm_id", "7");
         held(&mut found, &wanted, &[ada.clone(), crm.clone()]);
-        held(&mut found, &wanted, &[of_ada.clone()]);
+        held(&mut found, &wanted, std::slice::from_ref(&of_ada));
         held(&mut found, &wanted, &[bob.clone(), of_bob.clone()]);
         held(&mut found, &wanted, &[cleo.clone(), of_two.clone()]);
         held(&mut found, &wanted, &[of_ada.clone(), crm]);
         live(&mut found, &wanted, "p/bob", std::slice::from_ref(&of_bob));
         live(&mut found, &wanted, "p/1", std::slice::from_ref(&of_two));
-        live(&mut found, &wanted, "p/2", &[of_two.clone()]);
+        live(&mut found, &wanted, "p/2", std::slice::from_ref(&of_two));
         found.know();
         let of = |text: &str| &found.of[&hash_of(text)];
         assert_eq!(of("ada@x.net").persons, of("4155552671").persons);
